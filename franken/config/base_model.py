@@ -1,0 +1,78 @@
+"""Options of the group ``base_model``: the model that is adapted."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from franken.config.checks import at_least
+
+
+class TokenizerKind(StrEnum):
+    """Families of tokenizers that franken trains and edits."""
+
+    byte_level_bpe = "byte_level_bpe"
+    sentencepiece_bpe = "sentencepiece_bpe"
+    sentencepiece_unigram = "sentencepiece_unigram"
+
+
+class TensorType(StrEnum):
+    """Number formats of stored weights."""
+
+    auto = "auto"
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+@dataclass
+class BaseModelConfig:
+    """What every base model has."""
+
+    name: str = "tiny_gemma2"
+    step: str = "pretrain"
+    """Step kind that yields the model: ``pretrain`` (made on the spot) or ``load`` (a checkpoint)."""
+
+
+@dataclass
+class LoadedModel(BaseModelConfig):
+    """A checkpoint in transformers layout: a local directory or a hub id."""
+
+    step: str = "load"
+    path: str = ""
+    """Directory with ``config.json`` and safetensors, or a hub id."""
+    revision: str | None = None
+    """Hub revision; a commit hash makes the run repeatable."""
+    dtype: TensorType = TensorType.auto
+    """``auto``: as stored."""
+    trust_remote_code: bool = False
+    """The project's one switch for code that comes with a checkpoint."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.path:
+            yield "path", "names no checkpoint; give a directory or a hub id"
+
+
+@dataclass
+class TokenizerTraining:
+    """The tokenizer of a model that is pre-trained on the spot."""
+
+    kind: TokenizerKind = TokenizerKind.sentencepiece_bpe
+    size: int = 4096
+    """Vocabulary size in tokens, special and byte tokens included."""
+    max_lines_per_language: int = 200_000
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("size", self.size, 300)
+
+
+@dataclass
+class PretrainedModel(BaseModelConfig):
+    """A small model of a known family, pre-trained inside the run (``data`` split ``pretraining``)."""
+
+    step: str = "pretrain"
+    architecture: str = "gemma2"
+    """A transformers ``model_type``."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Fields of the architecture's transformers config: ``hidden_size``, ``num_hidden_layers``, ..."""
+    tokenizer: TokenizerTraining = field(default_factory=TokenizerTraining)

@@ -1,0 +1,60 @@
+"""What every config class shares: faults with keys, collected over a whole tree."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong with a config."""
+
+    key: str
+    """Dotted key as typed on the command line, e.g. ``training.adaptation.lr``."""
+    message: str
+    """What was found, what is valid, and what to do."""
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}"
+
+
+def collect_faults(node: Any, prefix: str = "") -> list[Fault]:
+    """Walk dataclasses, dicts and lists; gather what every ``faults()`` method yields.
+
+    A config class may define ``faults(self) -> Iterator[tuple[str, str]]`` that yields pairs of a
+    key relative to itself and a message.
+    """
+    found: list[Fault] = []
+    if is_dataclass(node) and not isinstance(node, type):
+        own = getattr(node, "faults", None)
+        if own is not None:
+            found += [Fault(join_key(prefix, key), message) for key, message in own()]
+        children: Iterator[tuple[str, Any]] = ((f.name, getattr(node, f.name)) for f in fields(node))
+    elif isinstance(node, dict):
+        children = ((str(key), value) for key, value in node.items())
+    elif isinstance(node, list):
+        children = ((str(index), value) for index, value in enumerate(node))
+    else:
+        return found
+    for key, value in children:
+        found += collect_faults(value, join_key(prefix, key))
+    return found
+
+
+def join_key(prefix: str, key: str) -> str:
+    """``join_key("data", "languages") == "data.languages"``; either side may be empty."""
+    return f"{prefix}.{key}" if prefix and key else prefix or key
+
+
+def at_least(key: str, value: float | None, minimum: float) -> Iterator[tuple[str, str]]:
+    """A fault when ``value`` is given and lies below ``minimum``."""
+    if value is not None and value < minimum:
+        yield key, f"must be at least {minimum}, got {value}"
+
+
+def in_range(
+    key: str, value: float | None, low: float, high: float
+) -> Iterator[tuple[str, str]]:
+    """A fault when ``value`` is given and lies outside ``[low, high]``."""
+    if value is not None and not low <= value <= high:
+        yield key, f"must lie between {low} and {high}, got {value}"

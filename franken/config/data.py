@@ -1,0 +1,184 @@
+"""Options of the group ``data``: text by role, and evaluation sets by schema."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from franken.config.checks import at_least, in_range
+
+TEXT_ROLES = ("monolingual", "documents", "parallel", "instructions")
+"""Roles that a training mixture may draw on."""
+
+
+class Sampling(StrEnum):
+    """How the token budget is spread over languages."""
+
+    unimax = "unimax"
+    temperature = "temperature"
+    proportional = "proportional"
+
+
+@dataclass
+class Mixture:
+    """What one training split is made of."""
+
+    shares: dict[str, float] = field(default_factory=lambda: {"monolingual": 1.0})
+    """Role -> weight; normalised. Roles: monolingual, documents, parallel, instructions."""
+    languages: list[str] | None = None
+    """``null``: the source language and every target language."""
+    source_share: float | None = None
+    """Share of the source language among monolingual and document records; ``null``: by the sampler.
+    The paper's adaptation data hold 30.8 % English."""
+    sampling: Sampling = Sampling.unimax
+    unimax_epochs: float = 5.0
+    """UniMax N: no language is repeated more often (Chung et al. 2023)."""
+    temperature: float = 1.0
+    """For ``sampling=temperature``: probability proportional to size ** (1 / temperature)."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from language_faults("languages", self.languages or [])
+        yield from in_range("source_share", self.source_share, 0.0, 1.0)
+        yield from at_least("unimax_epochs", self.unimax_epochs, 1e-6)
+        yield from at_least("temperature", self.temperature, 1e-3)
+        for role, share in self.shares.items():
+            if role not in TEXT_ROLES:
+                yield f"shares.{role}", f"is no role; valid: {', '.join(TEXT_ROLES)}"
+            yield from at_least(f"shares.{role}", share, 0.0)
+        if not sum(self.shares.values()) > 0:
+            yield "shares", "needs at least one role with a positive weight"
+
+
+@dataclass
+class DataConfig:
+    """What every data option has."""
+
+    name: str = "microworld"
+    source_language: str = "en"
+    """Language that the base model knows."""
+    languages: list[str] = field(default_factory=list)
+    """Target languages, quoted codes."""
+    mixtures: dict[str, Mixture] = field(default_factory=dict)
+    """Split name -> what it is made of. Recipes use pretraining, adaptation, instructions, mix."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from language_faults("languages", self.languages)
+        yield from language_faults("source_language", [self.source_language])
+        if len(set(self.languages)) != len(self.languages):
+            yield "languages", f"names a language twice: {self.languages}"
+        if self.source_language in self.languages:
+            yield "languages", f"holds the source language {self.source_language!r}"
+
+
+@dataclass
+class MicroworldData(DataConfig):
+    """The embedded default: a controlled multilingual world, generated from a seed."""
+
+    name: str = "microworld"
+    languages: list[str] = field(default_factory=lambda: ["id", "tr", "hi", "ru", "ka"])
+    known_languages: list[str] = field(default_factory=lambda: ["es"])
+    """Languages beside the source that the base model is pre-trained on."""
+    world_seed: int = 0
+    """Seed of the text (not of training): equal seeds, equal world."""
+    sentences: int = 12_000
+    """Monolingual sentences per language."""
+    documents: int = 2_000
+    """Documents per language (several sentences about one topic)."""
+    parallel: int = 4_000
+    """Sentence pairs with the source language, per target language."""
+    instructions: int = 6_000
+    """Instruction-response pairs in the source language."""
+    evaluation: int = 400
+    """Items per evaluation set and language."""
+    lexicon_coverage: float = 1.0
+    """Share of the concepts that the lexicon lists (deterministic by ``world_seed``)."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        for key in ("sentences", "documents", "parallel", "instructions", "evaluation"):
+            yield from at_least(key, getattr(self, key), 1)
+        yield from in_range("lexicon_coverage", self.lexicon_coverage, 0.0, 1.0)
+
+
+class FileFormat(StrEnum):
+    """Layouts that the file reader knows; ``auto`` goes by the file's ending."""
+
+    auto = "auto"
+    hub = "hub"
+    jsonl = "jsonl"
+    json = "json"
+    text = "text"
+    tsv = "tsv"
+    csv = "csv"
+    parquet = "parquet"
+
+
+@dataclass
+class Source:
+    """Where records come from: files (a path with ``{lang}``) or a hub data set (``format: hub``)."""
+
+    path: str = ""
+    """File path, may hold ``{lang}``, ``{root}``; ``.gz`` is read. For ``format: hub`` the data set id."""
+    format: FileFormat = FileFormat.auto
+    config: str | None = None
+    """Hub config name; may hold ``{lang}``."""
+    split: str = "train"
+    """Hub split."""
+    revision: str | None = None
+    fields: dict[str, str] = field(default_factory=dict)
+    """Our field -> the record's field, dots for nesting, may hold ``{lang}``; e.g. ``text: text``."""
+    columns: list[str] | None = None
+    """Column names of a headerless table."""
+    codes: dict[str, str] = field(default_factory=dict)
+    """Our language code -> the code that stands for ``{lang}``; others stand for themselves."""
+    languages: list[str] | None = None
+    """Languages that this source has; ``null``: all of the data option."""
+    streaming: bool = False
+    """Hub only: read without downloading the whole set."""
+    limit: int | None = None
+    """Records per language at most."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.path:
+            yield "path", "names no file or data set"
+        yield from language_faults("languages", self.languages or [])
+        yield from at_least("limit", self.limit, 1)
+
+
+@dataclass
+class EvaluationSource(Source):
+    """An evaluation set in the schema of its hub publication."""
+
+    schema: str = "sib200"
+    """sib200, belebele, xcopa, flores, mgsm, gsm8k, global_mmlu; see franken/data/schemas.py."""
+    split: str = "test"
+
+
+@dataclass
+class FileData(DataConfig):
+    """Files of the user (``data=local``) or hub data sets (``data=hub_*``), role by role."""
+
+    name: str = "files"
+    root: str = "."
+    """Stands for ``{root}`` in paths."""
+    monolingual: dict[str, Source] = field(default_factory=dict)
+    """Split (train, valid) -> source; field ``text``."""
+    documents: dict[str, Source] = field(default_factory=dict)
+    parallel: dict[str, Source] = field(default_factory=dict)
+    """Fields ``source`` and ``target``."""
+    lexicon: Source | None = None
+    """Fields ``source`` and ``target``."""
+    instructions: dict[str, Source] = field(default_factory=dict)
+    """Fields ``prompt`` and ``response`` (and optional ``input``, appended to the prompt)."""
+    evaluation: dict[str, EvaluationSource] = field(default_factory=dict)
+    """Task name -> source."""
+
+
+def language_faults(key: str, languages: list[str]) -> Iterator[tuple[str, str]]:
+    """YAML reads a bare ``no`` as false and ``nan`` as a number; such a code must be quoted."""
+    for language in languages:
+        if not isinstance(language, str) or language in ("True", "False", ".nan", ".inf", ""):
+            yield (
+                key,
+                f"holds {language!r}, which is no language code; quote codes that YAML misreads: "
+                '"no", "nan", "on"',
+            )

@@ -1,0 +1,77 @@
+"""Options of the group ``eval_suite``: which tasks are scored and how."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from franken.config.checks import at_least
+
+
+class TaskKind(StrEnum):
+    bits_per_byte = "bits_per_byte"
+    """Cross-entropy of held-out text in bits per UTF-8 byte."""
+    tokenizer_intrinsics = "tokenizer_intrinsics"
+    """Tokens per byte and per word, parity to the source language, byte pieces, round trips."""
+    multiple_choice = "multiple_choice"
+    """Option with the highest log-likelihood."""
+    translation = "translation"
+    """Greedy generation, chrF++."""
+    math = "math"
+    """Greedy generation, exact match of the last number."""
+
+
+class OptionScore(StrEnum):
+    """How an option's log-likelihood is made comparable."""
+
+    sum = "sum"
+    mean_token = "mean_token"
+    mean_byte = "mean_byte"
+
+
+@dataclass
+class TaskConfig:
+    """One task of a suite."""
+
+    kind: TaskKind = TaskKind.multiple_choice
+    source: str = ""
+    """Entry of ``data.evaluation`` (choice, translation, math) or a text role (bits_per_byte, intrinsics)."""
+    prompt: str = ""
+    """Template over the item's fields, e.g. ``{text} topic :``; see franken/data/schemas.py."""
+    option: str = " {option}"
+    """Template of the continuation that is scored; fields ``option``, ``letter``."""
+    score: OptionScore = OptionScore.sum
+    letters: bool = False
+    """Whether the prompt field ``options`` lists them as ``(A) ...`` and the letter is scored."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """Renames options before scoring, e.g. ``science/technology: science``."""
+    shots: int = 0
+    """Worked examples in the prompt, taken from the task's train or dev part."""
+    languages: list[str] | None = None
+    """``null``: source and target languages."""
+    limit: int | None = None
+    """Items per language at most (first ones)."""
+    max_new_tokens: int = 64
+    max_new_bytes: int | None = None
+    """Cut generations at so many bytes too, equal for all vocabularies (spec 9.7)."""
+    stop: str = "\n"
+    """Generations are cut at the first occurrence."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.source:
+            yield "source", "names neither an evaluation set nor a text role"
+        if self.kind not in (TaskKind.bits_per_byte, TaskKind.tokenizer_intrinsics):
+            if not self.prompt:
+                yield "prompt", f"a task of kind {self.kind} needs a prompt template"
+        yield from at_least("limit", self.limit, 1)
+        yield from at_least("shots", self.shots, 0)
+        yield from at_least("max_new_tokens", self.max_new_tokens, 1)
+
+
+@dataclass
+class EvalSuiteConfig:
+    """Tasks by the name they carry in ``results.jsonl``."""
+
+    name: str = "microworld"
+    tasks: dict[str, TaskConfig] = field(default_factory=dict)
+    batch_tokens: int = 16_384
+    """Tokens per forward pass, padding included (does not change results)."""

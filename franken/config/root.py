@@ -1,0 +1,43 @@
+"""The whole config of one job."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from franken.config.base_model import BaseModelConfig
+from franken.config.checks import at_least
+from franken.config.composition import CompositionConfig
+from franken.config.data import DataConfig
+from franken.config.eval_suite import EvalSuiteConfig
+from franken.config.init_method import InitMethodConfig
+from franken.config.runtime import LoggerConfig, RecipeConfig, StoreConfig, TrainerConfig
+from franken.config.training import TrainingSet
+from franken.config.vocab import VocabConfig
+
+
+@dataclass
+class Config:
+    """One job: the options of every group and what identifies the run."""
+
+    base_model: BaseModelConfig = field(default_factory=BaseModelConfig)
+    vocab: VocabConfig = field(default_factory=VocabConfig)
+    init_method: InitMethodConfig = field(default_factory=InitMethodConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingSet = field(default_factory=TrainingSet)
+    composition: CompositionConfig = field(default_factory=CompositionConfig)
+    eval_suite: EvalSuiteConfig = field(default_factory=EvalSuiteConfig)
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    store: StoreConfig = field(default_factory=StoreConfig)
+    experiment: str = "adhoc"
+    """Name under which results are grouped; an experiment file sets it to its own name."""
+    variant: str = ""
+    """What distinguishes this job in a grid, e.g. ``${init_method.name}``."""
+    seed: int = 0
+    """Seeds training, sampling and initialisation; enters every key that uses it."""
+    paths: dict[str, Any] = field(default_factory=dict)
+    """``run``: the run directory (set by the entry)."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("seed", self.seed, 0)

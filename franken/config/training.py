@@ -1,0 +1,136 @@
+"""Options of the group ``training``: a set of schedules, one per phase of a recipe."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from franken.config.checks import at_least, in_range
+
+
+class Trainable(StrEnum):
+    """What a training step changes."""
+
+    embeddings = "embeddings"
+    """Input and output embeddings (and head bias); the body is frozen."""
+    body = "body"
+    """Everything but the embeddings."""
+    full = "full"
+    lora = "lora"
+    """LoRA on the attention projections (peft); body and embeddings are frozen."""
+    embeddings_and_edge_layers = "embeddings_and_edge_layers"
+    """Embeddings plus the first and last ``edge_layers`` transformer layers."""
+
+
+class EmbeddingSides(StrEnum):
+    """For untied models: which embeddings ``embeddings`` means."""
+
+    both = "both"
+    input = "input"
+    output = "output"
+
+
+class Schedule(StrEnum):
+    constant = "constant"
+    cosine = "cosine"
+    linear = "linear"
+
+
+class BodyType(StrEnum):
+    """Number format of frozen weights."""
+
+    auto = "auto"
+    """bfloat16 on a GPU that has it, else float32."""
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
+@dataclass
+class LoraConfig:
+    """Low-rank adapters on self-attention (Franken-Adapter 2.7)."""
+
+    rank: int = 64
+    alpha: float | None = None
+    """``null``: equal to the rank (unstated in the paper)."""
+    dropout: float = 0.0
+    targets: list[str] = field(default_factory=lambda: ["q", "k", "v", "o"])
+    """Attention projections by role; which ones the paper used is not stated."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("rank", self.rank, 1)
+        yield from in_range("dropout", self.dropout, 0.0, 1.0)
+        if not self.targets or not set(self.targets) <= {"q", "k", "v", "o"}:
+            yield "targets", f"must be a non-empty subset of q, k, v, o; got {self.targets}"
+
+
+@dataclass
+class TrainingConfig:
+    """One training phase."""
+
+    steps: int = 1000
+    """Optimiser steps."""
+    batch_size: int = 32
+    """Sequences per optimiser step (split over ``accumulate`` forward passes)."""
+    sequence_length: int = 128
+    """Tokens per packed sequence."""
+    accumulate: int = 1
+    """Forward passes per optimiser step."""
+    lr: float = 1e-3
+    schedule: Schedule = Schedule.constant
+    warmup: float = 0.0
+    """Warm-up as a share of ``steps``."""
+    final_lr_ratio: float = 0.0
+    """Where cosine and linear schedules end, as a share of ``lr``."""
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    """Never applied to embeddings, norms and biases (spec 9.4)."""
+    grad_clip: float = 1.0
+    """Gradient norm limit; 0 switches clipping off."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    """Read when ``trainable`` is ``lora``."""
+    edge_layers: int = 1
+    """Read when ``trainable`` is ``embeddings_and_edge_layers``: layers at each end."""
+    sides: EmbeddingSides = EmbeddingSides.both
+    freeze_special_rows: bool = False
+    """Keep control-token rows at their initial values (spec 9.2)."""
+    body_dtype: BodyType = BodyType.auto
+    loss_chunk_tokens: int = 2048
+    """Positions whose logits exist at one time; 0 computes all at once."""
+    pack_across_documents: bool = False
+    """False: attention and positions restart at document boundaries inside a packed sequence."""
+    validate_every: int = 0
+    """Steps between validations; 0: only at the end. The best state is kept when > 0."""
+    validation_batches: int = 16
+    """Batches per validation, drawn once and fixed."""
+    checkpoint_every: int = 200
+    """Steps between resumable checkpoints."""
+    activation_checkpointing: bool = False
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        for key, minimum in (
+            ("steps", 1), ("batch_size", 1), ("sequence_length", 8), ("accumulate", 1),
+            ("edge_layers", 1), ("checkpoint_every", 1), ("validate_every", 0),
+            ("validation_batches", 1), ("loss_chunk_tokens", 0), ("lr", 0.0),
+            ("grad_clip", 0.0), ("weight_decay", 0.0),
+        ):  # fmt: skip
+            yield from at_least(key, getattr(self, key), minimum)
+        yield from in_range("warmup", self.warmup, 0.0, 1.0)
+        if len(self.betas) != 2:
+            yield "betas", f"must hold two numbers, got {self.betas}"
+        if self.accumulate >= 1 and self.batch_size % self.accumulate:
+            yield "batch_size", f"{self.batch_size} is not divisible by accumulate={self.accumulate}"
+
+
+@dataclass
+class TrainingSet:
+    """Schedules of a recipe's phases, by name."""
+
+    name: str = "tiny"
+    pretraining: TrainingConfig = field(default_factory=TrainingConfig)
+    """Making a base model on the spot."""
+    instructions: TrainingConfig = field(default_factory=TrainingConfig)
+    """Step 1-a: instruction tuning of the body."""
+    adaptation: TrainingConfig = field(default_factory=TrainingConfig)
+    """Step 1-b: embedding tuning on target-language text."""
+    repair: TrainingConfig = field(default_factory=TrainingConfig)
+    """Step 2': LoRA after the swap."""

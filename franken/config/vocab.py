@@ -1,0 +1,107 @@
+"""Options of the group ``vocab``: how the tokenizer of the adapted model is built."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from franken.config.checks import at_least
+
+
+class LineSampling(StrEnum):
+    """How lines per language are drawn for tokenizer training."""
+
+    cap = "cap"
+    temperature = "temperature"
+
+
+@dataclass
+class VocabConfig:
+    """What every vocabulary option has."""
+
+    name: str = "original"
+
+
+@dataclass
+class OriginalVocab(VocabConfig):
+    """Keep the tokenizer of the base model."""
+
+    name: str = "original"
+
+
+@dataclass
+class FromPretrainedVocab(VocabConfig):
+    """Take a finished tokenizer: a local directory or a hub id."""
+
+    name: str = "from_pretrained"
+    path: str = ""
+    """Directory with ``tokenizer.json`` (or ``tokenizer.model``), or a hub id."""
+    revision: str | None = None
+    """Hub revision; a commit hash makes the run repeatable."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.path:
+            yield "path", "names no tokenizer; give a directory or a hub id"
+
+
+@dataclass
+class TrainedVocab(VocabConfig):
+    """Shared by the options that train pieces on text."""
+
+    size: int | None = None
+    """Total vocabulary size in tokens; ``null`` means that of the base model (`match_base`)."""
+    sampling: LineSampling = LineSampling.cap
+    """``cap``: at most ``max_lines_per_language`` each (Franken-Adapter 2.2); ``temperature``: resample."""
+    max_lines_per_language: int = 500_000
+    """Lines per language that the trainer may read."""
+    temperature: float = 1.0
+    """Used by ``sampling=temperature``: lines in proportion to size ** (1 / temperature)."""
+    include_source: bool = False
+    """Whether source-language lines enter the training of the new pieces (unstated in the paper)."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("size", self.size, 300)
+        yield from at_least("max_lines_per_language", self.max_lines_per_language, 1)
+        yield from at_least("temperature", self.temperature, 1e-3)
+
+
+@dataclass
+class ScratchVocab(TrainedVocab):
+    """A new tokenizer of the base model's kind, trained on target and source text alone."""
+
+    name: str = "scratch"
+    include_source: bool = True
+
+
+@dataclass
+class ExtensionVocab(TrainedVocab):
+    """The base vocabulary with new pieces appended."""
+
+    name: str = "extension"
+    added: int | None = None
+    """How many pieces are appended; ``null`` means 34 % of the base vocabulary (Franken-Adapter A10)."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("added", self.added, 1)
+
+
+@dataclass
+class PruneExtendVocab(TrainedVocab):
+    """Franken-Adapter 2.2: keep the pieces that the source language uses, fill with new pieces."""
+
+    name: str = "prune_extend"
+    probe_sentences: int = 20_000_000
+    """Source-language sentences that decide which base pieces are kept."""
+    min_count: int = 1
+    """A base piece is kept when the probe uses it at least so often."""
+    keep_scripts: list[str] = field(default_factory=lambda: ["Latin", "Common", "Inherited"])
+    """Unicode scripts that a kept piece may hold."""
+    merge_closure: bool = True
+    """Also keep the pieces that arise on the way to a kept piece (spec 9.1 a)."""
+    force_alphabet: bool = True
+    """Reserve room for every character of the new pieces (spec 9.1 b)."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("probe_sentences", self.probe_sentences, 1)
+        yield from at_least("min_count", self.min_count, 1)
