@@ -18,6 +18,14 @@ class Sampling(StrEnum):
     proportional = "proportional"
 
 
+class Unit(StrEnum):
+    """What the shares of a mixture count."""
+
+    tokens = "tokens"
+    instances = "instances"
+    """Records: a role with long records then takes more tokens than its share."""
+
+
 @dataclass
 class Mixture:
     """What one training split is made of."""
@@ -34,6 +42,9 @@ class Mixture:
     """UniMax N: no language is repeated more often (Chung et al. 2023)."""
     temperature: float = 1.0
     """For ``sampling=temperature``: probability proportional to size ** (1 / temperature)."""
+    unit: Unit = Unit.tokens
+    """What ``shares`` and ``source_share`` count. Franken-Adapter's repair data (2.7) hold equal
+    numbers of instances."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from language_faults("languages", self.languages or [])
@@ -59,6 +70,11 @@ class DataConfig:
     """Target languages, quoted codes."""
     mixtures: dict[str, Mixture] = field(default_factory=dict)
     """Split name -> what it is made of. Recipes use pretraining, adaptation, instructions, mix."""
+    parallel_template: str = "{from_name} : {from_text}\n{to_name} : {to_text}"
+    """How a sentence pair becomes one training text (unstated in the paper). Every other pair is
+    written from the target language to the source language."""
+    language_names: dict[str, str] = field(default_factory=dict)
+    """Language code -> the name that ``parallel_template`` puts; a code stands for itself."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from language_faults("languages", self.languages)
@@ -67,6 +83,9 @@ class DataConfig:
             yield "languages", f"names a language twice: {self.languages}"
         if self.source_language in self.languages:
             yield "languages", f"holds the source language {self.source_language!r}"
+        for place in ("{from_text}", "{to_text}"):
+            if place not in self.parallel_template:
+                yield "parallel_template", f"lacks {place}; got {self.parallel_template!r}"
 
 
 @dataclass
@@ -117,15 +136,23 @@ class Source:
     """Where records come from: files (a path with ``{lang}``) or a hub data set (``format: hub``)."""
 
     path: str = ""
-    """File path, may hold ``{lang}``, ``{root}``; ``.gz`` is read. For ``format: hub`` the data set id."""
+    """File path, may hold ``{root}``, ``{lang}``, ``{source}`` (the source language) and wildcards; a
+    missing file is also looked for with ``.gz``. For ``format: hub`` the data set id, or a local
+    directory laid out like one."""
+    target_path: str | None = None
+    """Pairs in two aligned text files: ``path`` has the source side, this the target side."""
     format: FileFormat = FileFormat.auto
     config: str | None = None
-    """Hub config name; may hold ``{lang}``."""
+    """Hub config name; may hold ``{lang}`` and ``{source}``."""
+    configs: dict[str, str] = field(default_factory=dict)
+    """Our language code -> hub config, where the pattern in ``config`` does not fit."""
     split: str = "train"
     """Hub split."""
     revision: str | None = None
+    """Hub commit; without one the fingerprint cannot notice a new upload."""
     fields: dict[str, str] = field(default_factory=dict)
-    """Our field -> the record's field, dots for nesting, may hold ``{lang}``; e.g. ``text: text``."""
+    """Our field -> the record's field, dots for nesting, may hold ``{lang}`` and
+    ``{source}``; e.g. ``text: text``."""
     columns: list[str] | None = None
     """Column names of a headerless table."""
     codes: dict[str, str] = field(default_factory=dict)
@@ -151,6 +178,12 @@ class EvaluationSource(Source):
     schema: str = "sib200"
     """sib200, belebele, xcopa, flores, mgsm, gsm8k, global_mmlu; see franken/data/schemas.py."""
     split: str = "test"
+    """What the publication calls the part that is scored; stands for ``{split}`` in ``path``."""
+    splits: dict[str, str] = field(default_factory=dict)
+    """Other parts (train, valid) -> their published names; such a part is read from the same
+    source, whose ``path`` must then hold ``{split}`` unless it is a hub data set."""
+    exemplars: Source | None = None
+    """Where the part ``train`` lies when it is published in a form of its own."""
 
 
 @dataclass
@@ -168,9 +201,28 @@ class FileData(DataConfig):
     lexicon: Source | None = None
     """Fields ``source`` and ``target``."""
     instructions: dict[str, Source] = field(default_factory=dict)
-    """Fields ``prompt`` and ``response`` (and optional ``input``, appended to the prompt)."""
+    """Fields ``prompt`` and ``response`` (and optional ``input``, appended to the prompt on a line
+    of its own)."""
+    prompt_template: str = "{prompt}\n"
+    """What the model sees before the response of an instruction."""
+    holdout_every: int = 50
+    """Where a role names no ``valid`` source, every n-th record of ``train`` is kept out of training
+    and stands for it; 0 holds nothing out."""
     evaluation: dict[str, EvaluationSource] = field(default_factory=dict)
     """Task name -> source."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("holdout_every", self.holdout_every, 0)
+        if self.holdout_every == 1:
+            yield "holdout_every", "holds out every record; use 0 (none) or at least 2"
+        if "{prompt}" not in self.prompt_template:
+            yield "prompt_template", f"lacks {{prompt}}; got {self.prompt_template!r}"
+        for role in ("monolingual", "documents", "parallel", "instructions"):
+            for split in getattr(self, role):
+                if split not in ("train", "valid"):
+                    yield f"{role}.{split}", "is no split; valid: train, valid"
+
 
 
 def language_faults(key: str, languages: list[str]) -> Iterator[tuple[str, str]]:

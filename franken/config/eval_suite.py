@@ -38,7 +38,8 @@ class TaskConfig:
     prompt: str = ""
     """Template over the item's fields, e.g. ``{text} topic :``; see franken/data/schemas.py."""
     option: str = " {option}"
-    """Template of the continuation that is scored; fields ``option``, ``letter``."""
+    """Template of the continuation that is scored; fields ``option``, ``letter``. With ``letters``
+    and this default, `` ({letter})`` is scored."""
     score: OptionScore = OptionScore.sum
     letters: bool = False
     """Whether the prompt field ``options`` lists them as ``(A) ...`` and the letter is scored."""
@@ -55,6 +56,14 @@ class TaskConfig:
     """Cut generations at so many bytes too, equal for all vocabularies (spec 9.7)."""
     stop: str = "\n"
     """Generations are cut at the first occurrence."""
+    shot_separator: str = "\n\n"
+    """Stands between worked examples and the item."""
+    window_tokens: int | None = None
+    """bits_per_byte: longest piece of a document read at once; ``null``: all the model can."""
+    reverse: bool = False
+    """translation: from the target language into the source language."""
+    bleu: bool = False
+    """translation: BLEU beside chrF++."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.source:
@@ -65,6 +74,8 @@ class TaskConfig:
         yield from at_least("limit", self.limit, 1)
         yield from at_least("shots", self.shots, 0)
         yield from at_least("max_new_tokens", self.max_new_tokens, 1)
+        yield from at_least("max_new_bytes", self.max_new_bytes, 1)
+        yield from at_least("window_tokens", self.window_tokens, 1)
 
 
 @dataclass

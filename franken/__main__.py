@@ -1,0 +1,68 @@
+"""``python -m franken``: check the command line, then run one job or a grid."""
+
+import os
+import sys
+import uuid
+from typing import NoReturn
+
+from franken.cli.paths import config_dir
+
+_LIGHT_FLAGS = ("cfg", "info", "shell_completion", "hydra_help", "version")
+
+
+def main() -> NoReturn:
+    """Exit code: 0 all well, 1 a job failed, 2 the config is faulty (nothing was started)."""
+    argv = sys.argv[1:]
+    if "--help" in argv or "-h" in argv:
+        from franken.cli.listing import help_text
+
+        print(help_text(config_dir()))
+        sys.exit(0)
+    sys.exit(_run(argv))
+
+
+def _run(argv: list[str]) -> int:
+    import hydra
+    from hydra._internal.utils import get_args
+    from omegaconf import DictConfig
+
+    from franken.config.register import register_schemas
+
+    register_schemas()
+    args = get_args(argv)
+    statuses: list[str] = []
+    if not any(getattr(args, flag, None) for flag in ("shell_completion", "hydra_help", "version")):
+        from franken.cli.check import check_command_line
+
+        faults = check_command_line(args.overrides, config_dir(), args.config_dir)
+        if faults:
+            _print_faults(faults)
+            return 2
+    os.environ["FRANKEN_RUN_ID"] = uuid.uuid4().hex[:6]
+
+    @hydra.main(version_base="1.3", config_path=str(config_dir()), config_name="config")
+    def job(composed: DictConfig) -> str:
+        from franken.cli.job import run_job
+
+        status = run_job(composed)
+        statuses.append(status)
+        return status
+
+    job()
+    if any(getattr(args, flag, None) for flag in _LIGHT_FLAGS):
+        return 0
+    from franken.cli.job import FAILED
+    from franken.cli.sweep import Outcome
+
+    return int(Outcome.failed or FAILED in statuses)
+
+
+def _print_faults(faults: list[object]) -> None:
+    count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
+    print(f"{count} in the configuration; nothing was started:", file=sys.stderr)
+    for fault in faults:
+        print(f"  {fault}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

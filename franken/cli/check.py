@@ -1,0 +1,219 @@
+"""Finds every fault of a command line and of the config that it composes, before any work.
+
+Hydra stops at the first fault; a person who mistyped three keys wants to hear of three. So the
+overrides are looked at one by one against a config composed without the doubtful ones; what is
+sound is composed once more as a whole and its dataclasses and its graph are asked for faults.
+"""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from franken.config.checks import Fault, collect_faults
+from franken.config.root import Config
+
+
+def check_command_line(overrides: list[str], conf: Path, extra: str | None = None) -> list[Fault]:
+    """Every fault of these overrides; an empty list means that the job can start.
+
+    Args:
+        overrides: as typed, e.g. ``["+experiment=quickstart", "seed=0,1"]``.
+        conf: the config directory.
+        extra: a further config directory (``--config-dir``).
+    """
+    with initialize_config_dir(str(conf), version_base="1.3", job_name="check"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        if extra is not None:
+            search = hydra.config_loader.get_search_path()
+            search.append("command-line", f"file://{Path(extra).resolve()}")
+        return _Checker(hydra.config_loader).check(overrides)
+
+
+class _Checker:
+    def __init__(self, loader: ConfigLoader) -> None:
+        self.loader = loader
+        self.parser = OverridesParser.create(config_loader=loader)
+
+    def check(self, overrides: list[str]) -> list[Fault]:
+        parsed, faults = self._parse(overrides)
+        groups = [o for o in parsed if self._is_group(o)]
+        values = [o for o in parsed if not self._is_group(o)]
+        sound = []
+        for override in groups:
+            fault = self._group_fault(override)
+            faults += [fault] if fault else []
+            if fault is None:
+                sound.append(_first_choice(override))
+        try:
+            base = compose("config", overrides=sound, return_hydra_config=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            return [*faults, Fault("config", _plain(error))]
+        sweeps, more = self._parse(_sweep_params(base))
+        faults += more
+        for override in sweeps:
+            if self._is_group(override):
+                fault = self._group_fault(override)
+                faults += [fault] if fault else []
+            else:
+                values.append(override)
+        for override in values:
+            fault = self._value_fault(override, base)
+            faults += [fault] if fault else []
+        if faults:
+            return faults
+        swept = [o for o in sweeps if o.key_or_group not in {v.key_or_group for v in parsed}]
+        return self._config_faults([_first_choice(o) for o in [*groups, *swept, *parsed]])
+
+    def _parse(self, overrides: Iterable[str]) -> tuple[list[Override], list[Fault]]:
+        parsed: list[Override] = []
+        faults: list[Fault] = []
+        for text in overrides:
+            try:
+                parsed += self.parser.parse_overrides([text])
+            except HydraException as error:
+                faults.append(Fault(text, f"is no override: {_plain(error)}"))
+        return parsed, faults
+
+    def _is_group(self, override: Override) -> bool:
+        key = override.key_or_group
+        return self.loader.group_exists(key) and not key.startswith("schema")
+
+    def _group_fault(self, override: Override) -> Fault | None:
+        group = override.key_or_group
+        if override.is_delete():
+            return None
+        valid = self._options(group)
+        for choice in _choices(override):
+            if choice is None or f"{choice}" in valid:
+                continue
+            return Fault(group, f"{choice!r} is no option.{_hint(str(choice), valid)}")
+        if group == "experiment" and not override.is_add():
+            return Fault("experiment", f"write +experiment={_choices(override)[0]} (with a plus)")
+        return None
+
+    def _options(self, group: str) -> list[str]:
+        names = self.loader.get_group_options(group, ObjectType.CONFIG)
+        for child in self.loader.get_group_options(group, ObjectType.GROUP):
+            names += [f"{child}/{name}" for name in self._options(f"{group}/{child}")]
+        return names
+
+    def _value_fault(self, override: Override, base: DictConfig) -> Fault | None:
+        key = override.key_or_group
+        if override.is_delete():
+            return None
+        if override.is_add() or override.is_force_add():
+            return self._added_fault(override, base)
+        fault = _missing_key(key, base)
+        if fault is not None:
+            return fault
+        for value in _choices(override):
+            trial = OmegaConf.create({"root": base})["root"]
+            try:
+                OmegaConf.update(trial, key, value, merge=True)
+            except (OmegaConfBaseException, ValueError, TypeError) as error:
+                return Fault(key, f"cannot be {value!r}: {_plain(error)}")
+        return None
+
+    def _added_fault(self, override: Override, base: DictConfig) -> Fault | None:
+        try:
+            compose("config", overrides=[_first_choice(override)])
+        except (HydraException, OmegaConfBaseException) as error:
+            known = _missing_key(override.key_or_group, base)
+            return known or Fault(override.key_or_group, _plain(error))
+        return None
+
+    def _config_faults(self, overrides: list[str]) -> list[Fault]:
+        try:
+            composed = compose("config", overrides=list(dict.fromkeys(overrides)))
+            config = to_config(composed)
+        except (HydraException, OmegaConfBaseException) as error:
+            return [Fault(_key_of(error), _plain(error))]
+        return config_faults(config)
+
+
+def config_faults(config: Config) -> list[Fault]:
+    """What the dataclasses and the graph find wrong, each fault once."""
+    from franken.recipe import graph_faults
+
+    own = {name: value for name, value in vars(config).items() if name != "recipe"}
+    faults = [Fault(key, message) for key, message in config.faults()]
+    faults += collect_faults(own)
+    return list(dict.fromkeys([*faults, *graph_faults(config)]))
+
+
+def to_config(composed: DictConfig) -> Config:
+    """The dataclasses behind a composed config, interpolations resolved."""
+    plain = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
+    config = OmegaConf.to_object(plain)
+    assert isinstance(config, Config)
+    return config
+
+
+def _choices(override: Override) -> list[Any]:
+    if override.is_sweep_override():
+        return [_unquote(choice) for choice in override.sweep_string_iterator()]
+    value = override.value()
+    return [value]
+
+
+def _unquote(choice: Any) -> Any:
+    text = str(choice)
+    parsed = OverridesParser.create().parse_override(f"key={text}").value()
+    return parsed
+
+
+def _first_choice(override: Override) -> str:
+    if not override.is_sweep_override():
+        return override.input_line or ""
+    first = next(iter(override.sweep_string_iterator()))
+    return f"{override.get_key_element()}={first}"
+
+
+def _sweep_params(base: DictConfig) -> list[str]:
+    params = OmegaConf.select(base, "hydra.sweeper.params")
+    return [f"{key}={value}" for key, value in (params or {}).items()]
+
+
+def _missing_key(key: str, base: DictConfig) -> Fault | None:
+    node: Any = base
+    walked: list[str] = []
+    for name in key.split("."):
+        if not OmegaConf.is_config(node):
+            return Fault(key, f"does not exist: {'.'.join(walked)} is a single value")
+        if OmegaConf.is_dict(node) and name not in node:
+            known = [str(k) for k in node if str(k) != "hydra"]
+            where = f"{'.'.join(walked)} has" if walked else "The config has"
+            return Fault(key, f"does not exist.{_hint(name, known, what=where)}")
+        node = node[int(name)] if OmegaConf.is_list(node) else node._get_node(name)
+        if hasattr(node, "_is_interpolation") and node._is_interpolation():
+            return None
+        walked.append(name)
+    return None
+
+
+def _hint(word: str, valid: list[str], *, what: str = "Valid") -> str:
+    close = difflib.get_close_matches(word, valid, n=2)
+    nearest = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    return f"{nearest} {what}: {', '.join(sorted(valid))}."
+
+
+def _key_of(error: Exception) -> str:
+    return str(getattr(error, "full_key", None) or "config")
+
+
+def _plain(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [x for x in lines if not x.startswith(("full_key:", "object_type=", "reference_type="))]
+    return " ".join(kept)

@@ -1,0 +1,161 @@
+"""One job of the entry: run it, write its results, and keep its traceback if it fails."""
+
+import logging
+import os
+import shlex
+import sys
+import traceback
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from franken.cli.check import config_faults, to_config
+from franken.config.root import Config
+from franken.errors import ConfigError, FrankenError
+from franken.files import write_atomically, write_json
+
+log = logging.getLogger(__name__)
+
+FINISHED, DONE, FAILED = "finished", "already done", "failed"
+STATUS_FILE = "status.json"
+_VERSIONS = ("franken", "torch", "transformers", "tokenizers", "pytorch-lightning", "peft")
+
+
+def run_job(composed: DictConfig) -> str:
+    """Run one composed config; never raises for a failing job, so that a sweep goes on.
+
+    Returns:
+        The status, also written to ``status.json`` in the run directory together with what a
+        summary needs; a failed job leaves ``traceback.txt`` beside it.
+    """
+    hydra = HydraConfig.get()
+    run_dir = Path(hydra.runtime.output_dir)
+    overrides = list(hydra.overrides.task)
+    single = hydra.mode != RunMode.MULTIRUN
+    _log_to(run_dir / "run.log")
+    status: dict[str, Any] = {"overrides": overrides, "run_dir": str(run_dir)}
+    try:
+        config = to_config(composed)
+        faults = config_faults(config)
+        if faults:
+            raise ConfigError("\n".join(map(str, faults)))
+        status["status"] = _run(config, composed, run_dir, overrides, single=single)
+    except KeyboardInterrupt:
+        status.update(status=FAILED, error="interrupted")
+        write_json(run_dir / STATUS_FILE, status)
+        raise
+    except Exception as error:
+        text = "".join(traceback.format_exception(error))
+        write_atomically(run_dir / "traceback.txt", text.encode())
+        message = str(error) if isinstance(error, FrankenError) else f"{type(error).__name__}: {error}"
+        status.update(status=FAILED, error=message)
+        log.error("failed: %s (traceback in %s)", message, run_dir / "traceback.txt")
+        print(f"\nfailed: {message}\n  traceback: {run_dir / 'traceback.txt'}", file=sys.stderr)
+    write_json(run_dir / STATUS_FILE, status)
+    return str(status["status"])
+
+
+def _run(
+    config: Config, composed: DictConfig, run_dir: Path, overrides: list[str], *, single: bool
+) -> str:
+    from franken.run import Runner
+
+    _quiet_libraries()
+    runner = Runner(config, run_dir, on_step=lambda line: print(line, flush=True))
+    plain = OmegaConf.to_container(
+        OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]), resolve=True,
+        enum_to_str=True,
+    )  # fmt: skip
+    summary: dict[str, Any] = {
+        "overrides": overrides, "config": plain, "command": shown_command(overrides),
+        "versions": _versions(),
+    }  # fmt: skip
+    try:
+        runner.run()
+    finally:
+        write_json(run_dir / "run.json", {**runner.summary(), **summary})
+    records = runner.write_results()
+    _log_tables(config, records, run_dir)
+    _place_exports(runner, run_dir)
+    if single:
+        from franken.cli.show import show_report
+
+        show_report([run_dir], run_dir, config.experiment, command=shown_command(overrides))
+    return DONE if runner.was_done else FINISHED
+
+
+def shown_command(overrides: list[str]) -> str:
+    """The command that repeats a job."""
+    return " ".join(["python -m franken", *map(shlex.quote, overrides)])
+
+
+def _place_exports(runner: Any, run_dir: Path) -> None:
+    """Put exported checkpoints where the user looks for them, as hard links where possible."""
+    import shutil
+
+    for model, name in runner.graph.exports.items():
+        target = run_dir / "export" / model
+        source = runner.artifacts[name].path / "model"
+        shutil.copytree(source, target, copy_function=_link_or_copy, dirs_exist_ok=False)
+        print(f"exported {model}: {target}")
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    import shutil
+
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _log_tables(config: Config, records: list[dict[str, Any]], run_dir: Path) -> None:
+    if config.logger.name != "wandb":
+        return
+    from franken.training.loggers import log_tables
+
+    log_tables(config.logger, records, run_dir=run_dir, group=config.experiment)
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _quiet_libraries() -> None:
+    """Keep third-party chatter out of the console; warnings of our own stay."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    for name in ("pytorch_lightning", "lightning", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _log_to(path: Path) -> None:
+    """Send this job's log to its own directory, and only this job's."""
+    root = logging.getLogger("franken")
+    for handler in list(root.handlers):
+        if getattr(handler, "franken_job", False):
+            root.removeHandler(handler)
+            handler.close()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.franken_job = True  # type: ignore[attr-defined]
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    root.propagate = False
+    if not any(type(handler) is logging.StreamHandler for handler in root.handlers):
+        console = logging.StreamHandler()
+        console.setLevel(logging.WARNING)
+        console.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        root.addHandler(console)

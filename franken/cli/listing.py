@@ -1,0 +1,56 @@
+"""``python -m franken --help``: groups, options and experiments with one line each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+GROUPS = (
+    "base_model", "vocab", "init_method", "data", "training", "composition", "eval_suite",
+    "recipe", "trainer", "logger",
+)  # fmt: skip
+
+USAGE = """\
+franken: cross-lingual vocabulary and embedding surgery on language models
+
+  python -m franken +experiment=NAME [GROUP=OPTION ...] [KEY=VALUE ...]   one run
+  python -m franken -m +experiment=NAME GROUP=A,B seed=0,1,2              a grid of runs
+
+  --cfg job             print the composed config and stop
+  --info defaults-tree  show how it is composed
+  --config-dir DIR      a directory of your own options and experiments
+  -sc install=bash      shell completion
+  --hydra-help          Hydra's own flags
+
+  python -m franken.report PATH...    rebuild or compare the reports of any runs
+  python -m franken.store  list       what is computed; explain, verify, prune
+  python -m franken.explain MAP WORD  where the row of a token came from
+"""
+
+
+def summary_of(path: Path) -> str:
+    """The comment lines at the head of a YAML file, ``@package`` apart, as one line."""
+    words = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        text = line.lstrip("# ").strip()
+        if not text.startswith("@package"):
+            words.append(text)
+    return " ".join(words)
+
+
+def options_of(group: str, conf: Path) -> Iterator[tuple[str, str]]:
+    """Names of a group's options with their one-line meanings; nested ones as ``paper/name``."""
+    for path in sorted((conf / group).rglob("*.yaml")):
+        yield path.relative_to(conf / group).with_suffix("").as_posix(), summary_of(path)
+
+
+def help_text(conf: Path) -> str:
+    """The whole help page."""
+    parts = [USAGE]
+    for group in (*GROUPS, "experiment"):
+        options = list(options_of(group, conf))
+        width = max((len(name) for name, _ in options), default=0)
+        parts.append(f"+{group}" if group == "experiment" else group)
+        parts += [f"  {name:<{width}}  {summary}" for name, summary in options]
+        parts.append("")
+    return "\n".join(parts)

@@ -1,0 +1,20 @@
+"""The end of a run: tables on the console, report files, and where everything is."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from franken.report import print_tables, read_records, write_report
+
+
+def show_report(run_dirs: list[Path], out_dir: Path, title: str, *, command: str) -> None:
+    """Print the tables of these runs and write CSV, Markdown, plots and the HTML page."""
+    console = Console()
+    records = [record for run_dir in run_dirs for record in read_records(run_dir)]
+    if not records:
+        return
+    print_tables(records, console)
+    paths = write_report(run_dirs, out_dir / "report", title)
+    console.print(f"results  {out_dir / 'results.jsonl'}", soft_wrap=True, highlight=False)
+    console.print(f"report   {paths.html}", soft_wrap=True, highlight=False)
+    console.print(f"repeat   {command}", soft_wrap=True, highlight=False, markup=False)

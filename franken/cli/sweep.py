@@ -1,0 +1,86 @@
+"""The end of a multirun: which jobs finished, failed or were already done, and the grid's report."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from franken.cli.job import DONE, FAILED, FINISHED, STATUS_FILE
+from franken.files import read_json, write_atomically, write_json
+
+LOST = "lost"
+"""A job whose directory exists but that left no status: it was killed."""
+
+
+class SweepSummary(Callback):
+    """Hydra callback; works with any launcher because it reads what jobs left on disk."""
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the summary, write the grid's results and report, remember the exit code."""
+        from rich.console import Console
+
+        sweep_dir = Path(config.hydra.sweep.dir)
+        jobs = job_statuses(sweep_dir)
+        write_json(sweep_dir / "summary.json", jobs)
+        results = b"".join(
+            path.read_bytes() for path in (Path(j["run_dir"]) / "results.jsonl" for j in jobs)
+            if path.exists()
+        )  # fmt: skip
+        console = Console()
+        if results:
+            from franken.cli.show import show_report
+
+            write_atomically(sweep_dir / "results.jsonl", results)
+            done = [Path(j["run_dir"]) for j in jobs if (Path(j["run_dir"]) / "results.jsonl").exists()]
+            show_report(done, sweep_dir, _title(done[0]), command=_command())
+        _print_summary(console, jobs)
+        Outcome.failed = any(job["status"] in (FAILED, LOST) for job in jobs)
+
+
+class Outcome:
+    """How the last multirun of this process ended; the entry turns it into an exit code."""
+
+    failed = False
+
+
+def job_statuses(sweep_dir: Path) -> list[dict[str, Any]]:
+    """The status of every job directory of a sweep, in job order."""
+    found = []
+    for directory in sorted(sweep_dir.iterdir(), key=lambda path: (len(path.name), path.name)):
+        if (directory / STATUS_FILE).exists():
+            found.append(read_json(directory / STATUS_FILE))
+        elif (directory / ".hydra").is_dir():
+            found.append({"status": LOST, "run_dir": str(directory), "overrides": [],
+                          "error": "left no status: killed?"})  # fmt: skip
+    return found
+
+
+def _title(run_dir: Path) -> str:
+    return str(read_json(run_dir / "run.json")["experiment"])
+
+
+def _command() -> str:
+    import shlex
+
+    return " ".join(["python -m franken", *map(shlex.quote, sys.argv[1:])])
+
+
+def _print_summary(console: Any, jobs: list[dict[str, Any]]) -> None:
+    counts = {
+        status: sum(job["status"] == status for job in jobs)
+        for status in (FINISHED, DONE, FAILED, LOST)
+    }
+    shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    console.print(f"\n{len(jobs)} jobs: {shown}", highlight=False)
+    for number, job in enumerate(jobs):
+        line = f"  {number:>3}  {job['status']:<12}  {' '.join(job['overrides'])}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        if job["status"] in (FAILED, LOST):
+            first = str(job.get("error", "")).splitlines()
+            console.print(f"       {first[0] if first else ''}", highlight=False, markup=False,
+                          soft_wrap=True)  # fmt: skip
+            console.print(f"       {job['run_dir']}", highlight=False, markup=False, soft_wrap=True)
+    if counts[FAILED] or counts[LOST]:
+        console.print("run the same command again: only what is missing is computed", highlight=False)

@@ -1,0 +1,55 @@
+"""Registers every schema with Hydra's ConfigStore, under the group ``schema``.
+
+An option's YAML file begins with ``/schema/<group>/<name>@_here_`` in its defaults list, so that
+values are typed and unknown keys are refused. Packages may add options of their own: an entry
+point in the group ``franken.options`` names a function that is called here (it must be light).
+"""
+
+from importlib.metadata import entry_points
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from franken.config import base_model, composition, data, eval_suite, init_method, runtime
+from franken.config import training, vocab
+from franken.config.root import Config
+
+SCHEMAS: dict[str, dict[str, type]] = {
+    "base_model": {"load": base_model.LoadedModel, "pretrain": base_model.PretrainedModel},
+    "vocab": {
+        "original": vocab.OriginalVocab,
+        "scratch": vocab.ScratchVocab,
+        "extension": vocab.ExtensionVocab,
+        "prune_extend": vocab.PruneExtendVocab,
+        "from_pretrained": vocab.FromPretrainedVocab,
+    },
+    "init_method": {
+        "copy_only": init_method.CopyOnlyInit,
+        "random_normal": init_method.RandomNormalInit,
+        "mean": init_method.MeanInit,
+        "multivariate": init_method.MultivariateInit,
+        "subtoken_mean": init_method.SubtokenMeanInit,
+        "subtoken_max": init_method.SubtokenMaxInit,
+        "lexicon": init_method.LexiconInit,
+    },
+    "data": {"microworld": data.MicroworldData, "files": data.FileData},
+    "training": {"set": training.TrainingSet},
+    "composition": {"swap": composition.SwapComposition},
+    "eval_suite": {"suite": eval_suite.EvalSuiteConfig},
+    "recipe": {"recipe": runtime.RecipeConfig},
+    "trainer": {"trainer": runtime.TrainerConfig},
+    "logger": {"logger": runtime.LoggerConfig, "wandb": runtime.WandbLogger},
+}
+"""Group -> schema name -> class."""
+
+
+def register_schemas() -> None:
+    """Fill the ConfigStore; safe to call more than once."""
+    store = ConfigStore.instance()
+    store.store(name="root_schema", node=Config, provider="franken")
+    for group, schemas in SCHEMAS.items():
+        for name, node in schemas.items():
+            store.store(group=f"schema/{group}", name=name, node=node, provider="franken")
+    for point in entry_points(group="franken.options"):
+        extend: Any = point.load()
+        extend(store)

@@ -1,0 +1,175 @@
+"""The step kinds of a recipe: their fields, what parts they take and what part they give.
+
+Light on purpose: a graph is checked against these classes before torch is imported. What a step
+does is in ``franken/steps/<kind>.py``.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from franken.config.base_model import BaseModelConfig
+from franken.config.composition import CompositionConfig, SpecialRows
+from franken.config.data import DataConfig
+from franken.config.eval_suite import EvalSuiteConfig
+from franken.config.init_method import InitMethodConfig
+from franken.config.training import Trainable, TrainingConfig
+from franken.config.vocab import VocabConfig
+
+
+class Part(StrEnum):
+    """What a step gives to the steps that name it."""
+
+    model = "model"
+    """A body with a table (and deltas): references, see franken/steps/models.py."""
+    vocabulary = "vocabulary"
+    """A tokenizer without rows."""
+    scores = "scores"
+    checkpoint = "checkpoint"
+
+
+@dataclass
+class StepConfig:
+    """Common to every kind. ``inputs`` maps the fields that hold names of other steps to the part
+    that these must give."""
+
+    step: str = ""
+    kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    """Code version: raised when a change of the code changes results, so that keys change."""
+    output: ClassVar[Part] = Part.model
+    inputs: ClassVar[dict[str, Part]] = {}
+
+    def references(self) -> dict[str, str]:
+        """Field -> name of the step it refers to; optional references that are unset are left out."""
+        return {name: getattr(self, name) for name in self.inputs if getattr(self, name) is not None}
+
+
+@dataclass
+class LoadStep(StepConfig):
+    """Read a checkpoint in transformers layout."""
+
+    kind: ClassVar[str] = "load"
+    inputs: ClassVar[dict[str, Part]] = {"relative_of": Part.model}
+    model: BaseModelConfig = field(default_factory=BaseModelConfig)
+    relative_of: str | None = None
+    """A step whose model this checkpoint was fine-tuned from: gives it that model's ancestry, so
+    that tables of the one fit the other."""
+    data: DataConfig | None = None
+    """Not read; here so that one recipe line serves ``load`` and ``pretrain``."""
+    training: TrainingConfig | None = None
+    """Not read, as ``data``."""
+
+
+@dataclass
+class PretrainStep(StepConfig):
+    """Train a tokenizer and a small model from random weights."""
+
+    kind: ClassVar[str] = "pretrain"
+    model: BaseModelConfig = field(default_factory=BaseModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    split: str = "pretraining"
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+@dataclass
+class BuildVocabStep(StepConfig):
+    """Make the tokenizer of the adapted model."""
+
+    kind: ClassVar[str] = "build_vocab"
+    output: ClassVar[Part] = Part.vocabulary
+    inputs: ClassVar[dict[str, Part]] = {"base": Part.model}
+    base: str = ""
+    vocab: VocabConfig = field(default_factory=VocabConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass
+class InitialiseStep(StepConfig):
+    """Make the first rows of a table for a new tokenizer."""
+
+    kind: ClassVar[str] = "initialise"
+    inputs: ClassVar[dict[str, Part]] = {"base": Part.model, "tokenizer": Part.vocabulary}
+    base: str = ""
+    tokenizer: str = ""
+    method: InitMethodConfig = field(default_factory=InitMethodConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass
+class TrainStep(StepConfig):
+    """Tune part of a model on one split of the data."""
+
+    kind: ClassVar[str] = "train"
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
+    model: str = ""
+    trainable: Trainable = Trainable.embeddings
+    data: DataConfig = field(default_factory=DataConfig)
+    split: str = "adaptation"
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+@dataclass
+class SwapStep(StepConfig):
+    """Put the table of one model on the body of another of the same ancestry."""
+
+    kind: ClassVar[str] = "swap"
+    inputs: ClassVar[dict[str, Part]] = {
+        "body": Part.model, "table": Part.model, "base": Part.model,
+    }  # fmt: skip
+    body: str = ""
+    table: str = ""
+    base: str | None = None
+    """Needed by ``special_rows: from_base``."""
+    composition: CompositionConfig = field(default_factory=CompositionConfig)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        rows = getattr(self.composition, "special_rows", None)
+        if rows == SpecialRows.from_base and self.base is None:
+            yield "base", "composition.special_rows=from_base needs the step that made the base"
+
+
+@dataclass
+class EvaluateStep(StepConfig):
+    """Score a model with a suite. Made for every name under ``recipe.evaluate``."""
+
+    kind: ClassVar[str] = "evaluate"
+    output: ClassVar[Part] = Part.scores
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
+    model: str = ""
+    suite: EvalSuiteConfig = field(default_factory=EvalSuiteConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass
+class ExportStep(StepConfig):
+    """Write a model as a plain transformers checkpoint. Made for every name under ``recipe.export``."""
+
+    kind: ClassVar[str] = "export"
+    output: ClassVar[Part] = Part.checkpoint
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "scores": Part.scores}
+    model: str = ""
+    scores: str | None = None
+    """The evaluation whose figures the model card shows."""
+    recipe: str = ""
+    """Name of the recipe, for the card."""
+
+
+STEP_KINDS: dict[str, type[StepConfig]] = {
+    cls.kind: cls
+    for cls in (
+        LoadStep, PretrainStep, BuildVocabStep, InitialiseStep, TrainStep, SwapStep, EvaluateStep,
+        ExportStep,
+    )
+}  # fmt: skip
+
+
+def field_names(kind: str) -> list[str]:
+    """The fields that a step of this kind may have."""
+    return [f.name for f in fields(STEP_KINDS[kind])]
+
+
+def is_config(value: Any) -> bool:
+    """Whether a field's value is a config object rather than plain data."""
+    return hasattr(value, "__dataclass_fields__")

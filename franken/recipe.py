@@ -1,0 +1,239 @@
+"""A recipe's steps as a checked graph: names, kinds, fields, parts, cycles, ancestry, splits.
+
+Light: nothing here reads data or imports torch, so that a faulty recipe fails in well under two
+seconds. Running the graph is in ``franken/run.py``.
+"""
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, get_args, get_type_hints
+
+from franken.config.checks import Fault, join_key
+from franken.config.data import DataConfig
+from franken.config.root import Config
+from franken.config.steps import STEP_KINDS, EvaluateStep, ExportStep, Part, StepConfig
+from franken.errors import ConfigError
+
+
+@dataclass
+class Graph:
+    """Steps by name in an order in which they can run, and the ones that must be there at the end."""
+
+    steps: dict[str, StepConfig] = field(default_factory=dict)
+    evaluations: dict[str, str] = field(default_factory=dict)
+    """Model step -> its evaluation step, in the order of ``recipe.evaluate``."""
+    exports: dict[str, str] = field(default_factory=dict)
+    """Model step -> its export step."""
+
+    @property
+    def targets(self) -> list[str]:
+        """The steps that the run was asked for."""
+        return [*self.evaluations.values(), *self.exports.values()]
+
+    def ancestors(self, name: str) -> set[str]:
+        """All steps that ``name`` depends on, itself included."""
+        found = {name}
+        for reference in self.steps[name].references().values():
+            found |= self.ancestors(reference)
+        return found
+
+    def needed(self) -> list[str]:
+        """The steps that some target depends on, in running order."""
+        wanted = set().union(*(self.ancestors(name) for name in self.targets))
+        return [name for name in self.steps if name in wanted]
+
+
+def build_graph(config: Config) -> Graph:
+    """The checked graph of a job.
+
+    Raises:
+        ConfigError: naming every fault.
+    """
+    builder = _Builder(config)
+    if builder.faults:
+        raise ConfigError("\n".join(map(str, builder.faults)))
+    return builder.graph()
+
+
+def graph_faults(config: Config) -> list[Fault]:
+    """Everything wrong with ``config.recipe``, with full keys."""
+    return _Builder(config).faults
+
+
+class _Builder:
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.recipe = config.recipe
+        self.steps: dict[str, StepConfig] = {}
+        self.faults: list[Fault] = []
+        if not self.recipe.steps:
+            self._fault("steps", "holds no step; choose recipe=NAME")
+        for name, entry in self.recipe.steps.items():
+            step = self._step(str(name), entry)
+            if step is not None:
+                self.steps[str(name)] = step
+        if self.faults:
+            return
+        for name, step in self.steps.items():
+            self._check_references(name, step)
+        self._check_targets()
+        if not self.faults:
+            self._check_cycles()
+        if not self.faults:
+            self._check_ancestry()
+
+    def graph(self) -> Graph:
+        graph = Graph()
+        for name in self._ordered():
+            graph.steps[name] = self.steps[name]
+        for name in self.recipe.evaluate:
+            graph.evaluations[name] = f"evaluate:{name}"
+            graph.steps[f"evaluate:{name}"] = EvaluateStep(
+                step="evaluate", model=name, suite=self.config.eval_suite, data=self.config.data
+            )
+        for name in self.recipe.export:
+            graph.exports[name] = f"export:{name}"
+            graph.steps[f"export:{name}"] = ExportStep(
+                step="export", model=name, scores=graph.evaluations.get(name),
+                recipe=self.recipe.name,
+            )  # fmt: skip
+        return graph
+
+    def _fault(self, key: str, message: str) -> None:
+        self.faults.append(Fault(join_key("recipe", key), message))
+
+    def _step(self, name: str, entry: Any) -> StepConfig | None:
+        key = f"steps.{name}"
+        if not isinstance(entry, dict) or "step" not in entry:
+            self._fault(key, "must be a mapping with a key 'step' that names its kind")
+            return None
+        kind = entry["step"]
+        if kind not in STEP_KINDS:
+            self._fault(f"{key}.step", f"{kind!r} is no step kind.{_hint(str(kind), STEP_KINDS)}")
+            return None
+        cls = STEP_KINDS[kind]
+        known = {f.name: f for f in fields(cls)}
+        for given in entry:
+            if given not in known:
+                self._fault(f"{key}.{given}", f"is no field of a {kind} step.{_hint(given, known)}")
+        values = {name: value for name, value in entry.items() if name in known}
+        hints = get_type_hints(cls)
+        for given, value in list(values.items()):
+            try:
+                values[given] = _coerce(value, hints[given])
+            except ValueError as error:
+                self._fault(f"{key}.{given}", str(error))
+                return None
+        for required in cls.inputs:
+            default = known[required].default
+            if required not in values and default in ("", MISSING):
+                self._fault(f"{key}.{required}", "is missing: the name of the step it comes from")
+                return None
+        step = cls(**values)
+        own = getattr(step, "faults", None)
+        for relative, message in own() if own else ():
+            self._fault(join_key(key, relative), message)
+        self._check_split(key, step)
+        return step
+
+    def _check_split(self, key: str, step: StepConfig) -> None:
+        split = getattr(step, "split", None)
+        data = getattr(step, "data", None)
+        if split is None or not isinstance(data, DataConfig):
+            return
+        if split not in data.mixtures:
+            self._fault(f"{key}.split", f"{split!r} is no mixture of data.{_hint(split, data.mixtures)}")
+
+    def _check_references(self, name: str, step: StepConfig) -> None:
+        for place, reference in step.references().items():
+            key = f"steps.{name}.{place}"
+            if reference not in self.steps:
+                self._fault(key, f"{reference!r} is no step.{_hint(str(reference), self.steps)}")
+            elif self.steps[reference].output != step.inputs[place]:
+                self._fault(
+                    key,
+                    f"{reference!r} gives a {self.steps[reference].output}, "
+                    f"but a {step.inputs[place]} is needed",
+                )
+
+    def _check_targets(self) -> None:
+        if not self.recipe.evaluate and not self.recipe.export:
+            self._fault("evaluate", "names no step and export neither: nothing would be run")
+        models = [name for name, step in self.steps.items() if step.output == Part.model]
+        for place in ("evaluate", "export"):
+            for name in getattr(self.recipe, place):
+                if name not in models:
+                    self._fault(place, f"{name!r} is no step that gives a model.{_hint(name, models)}")
+
+    def _check_cycles(self) -> None:
+        try:
+            list(self._ordered())
+        except _Cycle as cycle:
+            self._fault("steps", f"depend on each other in a circle: {cycle}")
+
+    def _ordered(self) -> Iterator[str]:
+        done: set[str] = set()
+
+        def visit(name: str, path: tuple[str, ...]) -> Iterator[str]:
+            if name in path:
+                raise _Cycle(" -> ".join([*path[path.index(name) :], name]))
+            if name in done:
+                return
+            for reference in self.steps[name].references().values():
+                yield from visit(reference, (*path, name))
+            done.add(name)
+            yield name
+
+        for name in self.steps:
+            yield from visit(name, ())
+
+    def _check_ancestry(self) -> None:
+        for name, step in self.steps.items():
+            if step.kind != "swap":
+                continue
+            body, table = (self._ancestor(getattr(step, side)) for side in ("body", "table"))
+            if body != table:
+                self._fault(
+                    f"steps.{name}",
+                    f"the body descends from {body!r}, the table from {table!r}; a table fits only "
+                    "bodies of its own base. If the body's checkpoint was fine-tuned from that base, "
+                    "say so with relative_of in its load step",
+                )
+
+    def _ancestor(self, name: str) -> str:
+        step = self.steps[name]
+        for place in ("relative_of", "body", "model", "base"):
+            reference = step.references().get(place)
+            if reference is not None:
+                return self._ancestor(reference)
+        return name
+
+
+class _Cycle(Exception):
+    """Steps that wait for each other."""
+
+
+def _coerce(value: Any, hint: Any) -> Any:
+    """Plain YAML values into what the field's type asks for."""
+    choices = [t for t in (get_args(hint) or (hint,)) if t is not type(None)]
+    wanted = choices[0]
+    if value is None:
+        if len(choices) < len(get_args(hint)):
+            return None
+        raise ValueError("must not be null")
+    if hasattr(wanted, "__members__"):
+        if value not in wanted.__members__:
+            raise ValueError(f"{value!r} is not valid.{_hint(str(value), wanted.__members__)}")
+        return wanted[value]
+    if not isinstance(value, wanted):
+        found = type(value).__name__
+        raise ValueError(f"must be a {wanted.__name__}, got {value!r} ({found})")
+    return value
+
+
+def _hint(word: str, valid: Any) -> str:
+    names = sorted(map(str, valid))
+    close = difflib.get_close_matches(word, names, n=1)
+    nearest = f" Did you mean {close[0]!r}?" if close else ""
+    return f"{nearest} Valid: {', '.join(names) or '(none)'}."

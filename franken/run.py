@@ -1,0 +1,179 @@
+"""Runs a checked graph through the store, and gathers its scores.
+
+Demand-driven: an artefact that is there costs a look, and what made it is not touched. Keys are
+computed for the whole graph before any step runs.
+"""
+
+import importlib
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from franken.config.root import Config
+from franken.config.steps import STEP_KINDS
+from franken.data import open_data
+from franken.files import read_json, write_atomically
+from franken.recipe import Graph, build_graph
+from franken.steps.keys import step_key
+from franken.store import Artifact, StepKey, Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class StepOutcome:
+    """What became of one step in this run."""
+
+    name: str
+    kind: str
+    key: str
+    cached: bool
+    seconds: float
+
+
+class Runner:
+    """One job: a graph, its keys, the store, and what has been done so far."""
+
+    def __init__(
+        self, config: Config, run_dir: Path, *, on_step: Callable[[str], None] = lambda line: None
+    ) -> None:
+        """Check the graph, the data and compute every key; nothing expensive yet.
+
+        Args:
+            config: the composed job.
+            run_dir: where results and curves of this run go.
+            on_step: is told a line when a step begins or ends.
+        """
+        self.config = config
+        self.run_dir = run_dir
+        self.on_step = on_step
+        self.graph: Graph = build_graph(config)
+        self.store = Store(Path(config.store.path), verify=config.store.verify)
+        self.keys: dict[str, StepKey] = {}
+        for name, step in self.graph.steps.items():
+            inputs = {place: self.keys[ref] for place, ref in step.references().items()}
+            self.keys[name] = step_key(step, inputs, config)
+        self.by_key = {key.key: name for name, key in self.keys.items()}
+        self.artifacts: dict[str, Artifact] = {}
+        self.outcomes: dict[str, StepOutcome] = {}
+        self._validated = False
+
+    def run(self) -> None:
+        """Make every target, in the recipe's order."""
+        for name in self.graph.targets:
+            self.ensure(name)
+
+    def ensure(self, name: str) -> Artifact:
+        """The artefact of a step: found, or made after what it needs."""
+        if name in self.artifacts:
+            return self.artifacts[name]
+        started = time.monotonic()
+        found = self.store.find(self.keys[name])
+        if found is None:
+            found = self._make(name)
+            cached = bool(found.manifest.get("meta", {}).get("made_elsewhere"))
+        else:
+            cached = True
+        for _, key in found.manifest.get("meta", {}).get("references", []):
+            if key in self.by_key:
+                self.ensure(self.by_key[key])
+        self.artifacts[name] = found
+        if name not in self.outcomes:
+            seconds = time.monotonic() - started
+            self._note(name, cached=cached, seconds=seconds)
+        return found
+
+    def _make(self, name: str) -> Artifact:
+        self._validate_data()
+        step = self.graph.steps[name]
+        inputs = {place: self.ensure(ref) for place, ref in step.references().items()}
+        for ref in step.references().values():
+            self._ensure_references(ref)
+        key = self.keys[name]
+        started = time.monotonic()
+
+        def build(directory: Path) -> dict[str, Any]:
+            from franken.steps.context import StepContext
+
+            self.on_step(f"{name}: {step.kind} ...")
+            context = StepContext(
+                name=name, key=key.key, store=self.store, inputs=inputs, directory=directory,
+                scratch=self.store.scratch(key), seed=self.config.seed,
+                trainer=self.config.trainer, logger=self.config.logger, run_dir=self.run_dir,
+                experiment=self.config.experiment, log_config=key.spec,
+            )  # fmt: skip
+            module = importlib.import_module(f"franken.steps.{step.kind}")
+            meta = module.run(step, context) or {}
+            return {**meta, "references": context.references, "name": name}
+
+        artifact = self.store.produce(key, build, label=f"{name} ({step.kind})")
+        self._note(name, cached=False, seconds=time.monotonic() - started)
+        return artifact
+
+    def _ensure_references(self, name: str) -> None:
+        for _, key in self.artifacts[name].manifest.get("meta", {}).get("references", []):
+            if key in self.by_key:
+                self.ensure(self.by_key[key])
+
+    def _validate_data(self) -> None:
+        """Look at the data files once, before the first step that has to be computed."""
+        if not self._validated:
+            open_data(self.config.data).validate()
+            self._validated = True
+
+    def _note(self, name: str, *, cached: bool, seconds: float) -> None:
+        key, kind = self.keys[name], self.graph.steps[name].kind
+        self.outcomes[name] = StepOutcome(name, kind, key.key, cached, round(seconds, 3))
+        state = "cached" if cached else f"{seconds:.1f} s"
+        log.info("step=%s kind=%s key=%s state=%s", name, kind, key.key[:12], state)
+        self.on_step(f"{name:<24} {kind:<12} {key.key[:12]}  {state}")
+
+    @property
+    def was_done(self) -> bool:
+        """Whether nothing had to be computed."""
+        return all(outcome.cached for outcome in self.outcomes.values())
+
+    def write_results(self) -> list[dict[str, Any]]:
+        """``results.jsonl`` in the run directory: one record per score."""
+        records = []
+        for model, name in self.graph.evaluations.items():
+            for score in read_json(self.artifacts[name].path / "scores.json"):
+                records.append(self._record(model, name, score))
+        lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        write_atomically(self.run_dir / "results.jsonl", lines.encode())
+        return records
+
+    def _record(self, model: str, name: str, score: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "experiment": self.config.experiment,
+            "recipe": self.config.recipe.name,
+            "model": model,
+            "variant": self._variant(model),
+            **score,
+            "seed": self.config.seed,
+            "key": self.keys[name].key,
+        }
+
+    def _variant(self, model: str) -> str:
+        """The job's variant for models that a new vocabulary or table went into; else empty.
+
+        In a grid over initialisers the base and instruct models are the same in every job.
+        """
+        kinds = {self.graph.steps[name].kind for name in self.graph.ancestors(model)}
+        made = kinds & {STEP_KINDS["initialise"].kind, STEP_KINDS["build_vocab"].kind}
+        return self.config.variant if made else ""
+
+    def summary(self) -> dict[str, Any]:
+        """What ``run.json`` says of the steps."""
+        return {
+            "experiment": self.config.experiment,
+            "recipe": self.config.recipe.name,
+            "variant": self.config.variant,
+            "seed": self.config.seed,
+            "keys": [self.keys[name].key for name in self.graph.needed()],
+            "steps": [asdict(outcome) for outcome in self.outcomes.values()],
+        }

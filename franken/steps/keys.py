@@ -1,0 +1,129 @@
+"""What enters a step's key: the part of its config that can change its result, and nothing else.
+
+Paths, worker counts, batch sizes that only tile the same sum, logging and the intervals of
+checkpoints stay out; precision and seeds are in.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from franken.config.base_model import LoadedModel, PretrainedModel
+from franken.config.data import DataConfig
+from franken.config.root import Config
+from franken.config.steps import (
+    BuildVocabStep, EvaluateStep, ExportStep, InitialiseStep, LoadStep, PretrainStep, StepConfig,
+    SwapStep, TrainStep,
+)  # fmt: skip
+from franken.config.training import TrainingConfig
+from franken.data import open_data
+from franken.files import sampled_hash
+from franken.store import StepKey
+
+_NEUTRAL_TRAINING = ("checkpoint_every", "activation_checkpointing")
+_MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
+
+
+def step_key(step: StepConfig, inputs: dict[str, StepKey], config: Config) -> StepKey:
+    """The key of a step whose inputs' keys are known.
+
+    Args:
+        step: the checked step.
+        inputs: field -> key of the step that it refers to.
+        config: for the seed and the precision.
+    """
+    return StepKey.of(
+        kind=step.kind,
+        version=step.version,
+        config=_config_slice(step, config),
+        inputs={name: key.key for name, key in inputs.items()},
+        seed=None if isinstance(step, LoadStep | SwapStep | ExportStep) else config.seed,
+    )
+
+
+def _config_slice(step: StepConfig, config: Config) -> dict[str, Any]:
+    precision = str(config.trainer.precision)
+    if isinstance(step, LoadStep):
+        assert isinstance(step.model, LoadedModel)
+        return {"files": checkpoint_hash(step.model), "dtype": str(step.model.dtype)}
+    if isinstance(step, PretrainStep):
+        assert isinstance(step.model, PretrainedModel)
+        model = asdict(step.model)
+        model.pop("name")
+        return {
+            "model": model, "training": _training(step.training), "precision": precision,
+            "data": _split(step.data, step.split),
+        }  # fmt: skip
+    if isinstance(step, BuildVocabStep):
+        texts = {"languages": step.data.languages, "text": open_data(step.data).fingerprint()}
+        return {"vocab": asdict(step.vocab), "data": texts}
+    if isinstance(step, InitialiseStep):
+        texts = {"languages": step.data.languages, "text": open_data(step.data).fingerprint()}
+        return {"method": asdict(step.method), "data": texts}
+    if isinstance(step, TrainStep):
+        return {
+            "trainable": str(step.trainable), "training": _training(step.training),
+            "data": _split(step.data, step.split), "precision": precision,
+        }  # fmt: skip
+    if isinstance(step, SwapStep):
+        return asdict(step.composition)
+    if isinstance(step, EvaluateStep):
+        suite = asdict(step.suite)
+        suite.pop("name")
+        suite.pop("batch_tokens")
+        data = {"languages": step.data.languages, "text": open_data(step.data).fingerprint()}
+        return {"suite": suite, "data": data, "precision": precision}
+    if isinstance(step, ExportStep):
+        return {"recipe": step.recipe}
+    raise TypeError(f"no key is defined for step kind {step.kind!r}")
+
+
+def _training(training: TrainingConfig) -> dict[str, Any]:
+    return {key: value for key, value in asdict(training).items() if key not in _NEUTRAL_TRAINING}
+
+
+def _split(data: DataConfig, split: str) -> dict[str, Any]:
+    mixture = data.mixtures[split]
+    languages = mixture.languages
+    if languages is None:
+        languages = [data.source_language, *data.languages]
+    return {
+        "mixture": asdict(mixture), "languages": languages, "text": open_data(data).fingerprint(),
+    }  # fmt: skip
+
+
+def checkpoint_hash(model: LoadedModel) -> dict[str, str]:
+    """File name -> hash of its size and of sampled blocks, for the files that make the model."""
+    directory = resolve_checkpoint(model)
+    files = sorted({file for pattern in _MODEL_FILES for file in directory.glob(pattern)})
+    return {file.name: sampled_hash(file) for file in files}
+
+
+def resolve_checkpoint(model: LoadedModel) -> Path:
+    """The local directory of a checkpoint; a hub id is downloaded once and then cached.
+
+    Raises:
+        DataError: when the path is neither a directory nor a reachable hub id.
+    """
+    from franken.errors import DataError
+
+    local = Path(model.path).expanduser()
+    if local.is_dir():
+        return local.resolve()
+    if model.path.startswith((".", "/", "~")) or model.path.count("/") != 1:
+        raise DataError(
+            f"base_model.path={model.path!r} is no directory (looked in {Path.cwd()}); give the "
+            "directory of a transformers checkpoint or a hub id such as org/name"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = snapshot_download(
+            model.path, revision=model.revision, allow_patterns=list(_MODEL_FILES)
+        )
+    except Exception as error:
+        raise DataError(
+            f"base_model.path={model.path!r} could not be had from the hub: {error}; check the "
+            "name, your login (gated models) and the network, or give a local directory"
+        ) from error
+    return Path(found)

@@ -1,0 +1,72 @@
+"""Models as artefacts: ``model.json`` names the body, the table and the deltas by where they lie.
+
+A place is ``[kind, key, folder]``: a folder of an artefact of the store; kind ``here`` is the
+artefact itself. So a tuned table costs a table on disk, never a second body.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from franken.errors import ArtifactError
+from franken.files import read_json, write_json
+from franken.parts.model import ModelRef
+from franken.steps.context import StepContext
+from franken.store import Artifact, Store
+
+HERE = "here"
+Place = list[str]
+
+
+def write_model(
+    context: StepContext, *, body: Place, table: Place, deltas: list[Place], lineage: str,
+    fingerprint: str,
+) -> None:  # fmt: skip
+    """Write ``model.json`` and note which other artefacts it points to."""
+    write_json(
+        context.directory / "model.json",
+        {"body": body, "table": table, "deltas": deltas, "lineage": lineage,
+         "fingerprint": fingerprint},
+    )  # fmt: skip
+    for place in (body, table, *deltas):
+        if place[0] != HERE and place[:2] not in context.references:
+            context.references.append(place[:2])
+
+
+def read_places(artifact: Artifact) -> dict[str, Any]:
+    """The content of ``model.json`` with ``here`` replaced by the artefact's own kind and key."""
+    places: dict[str, Any] = read_json(artifact.path / "model.json")
+    for name in ("body", "table"):
+        places[name] = _absolute(places[name], artifact)
+    places["deltas"] = [_absolute(place, artifact) for place in places["deltas"]]
+    return places
+
+
+def open_model(artifact: Artifact, store: Store) -> ModelRef:
+    """References to the parts of a model artefact, as paths.
+
+    Raises:
+        ArtifactError: when a part is missing.
+    """
+    places = read_places(artifact)
+
+    def path(place: Place) -> Path:
+        kind, key, folder = place
+        found = store.root / kind / key / folder
+        if not found.is_dir():
+            raise ArtifactError(
+                f"{artifact.path / 'model.json'} points to {found}, which is missing; run again, "
+                "the step that makes it is redone"
+            )
+        return found
+
+    return ModelRef(
+        body=path(places["body"]),
+        table=path(places["table"]),
+        deltas=tuple(path(place) for place in places["deltas"]),
+        lineage=places["lineage"],
+        fingerprint=places["fingerprint"],
+    )
+
+
+def _absolute(place: Place, artifact: Artifact) -> Place:
+    return [artifact.kind, artifact.key, place[2]] if place[0] == HERE else place

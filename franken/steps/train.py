@@ -1,0 +1,95 @@
+"""Tune part of a model on one split of the data."""
+
+from dataclasses import asdict
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from franken.config.data import DataConfig
+from franken.config.steps import TrainStep
+from franken.config.training import Trainable, TrainingConfig
+from franken.data import open_data
+from franken.data.datamodule import TextDataModule
+from franken.errors import CompatibilityError
+from franken.files import write_json
+from franken.parts.anatomy import anatomy_of
+from franken.parts.body import save_body
+from franken.parts.delta import save_lora
+from franken.parts.fingerprint import body_fingerprint
+from franken.parts.model import assemble
+from franken.parts.surgery import take_table
+from franken.parts.table import save_table
+from franken.steps.context import StepContext
+from franken.steps.models import HERE, open_model, read_places, write_model
+from franken.training import make_loggers, train_model
+
+_CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)
+_CHANGES_TABLE = (Trainable.embeddings, Trainable.full, Trainable.embeddings_and_edge_layers)
+
+
+def run(step: TrainStep, context: StepContext) -> dict[str, Any]:
+    """Saves what changed (table, body or delta) and refers to the rest.
+
+    Raises:
+        CompatibilityError: LoRA on a model that already carries a delta.
+    """
+    places = read_places(context.inputs["model"])
+    if places["deltas"] and step.trainable is not Trainable.embeddings:
+        raise CompatibilityError(
+            f"step {context.name!r} would train the {step.trainable} of a model that carries a delta; "
+            "train before the delta is made, or only the embeddings after it"
+        )
+    ref = open_model(context.inputs["model"], context.store)
+    model, tokenizer = assemble(ref)
+    report = fit(
+        model, tokenizer, context, data=step.data, split=step.split, training=step.training,
+        trainable=step.trainable,
+    )  # fmt: skip
+    body, table, deltas = places["body"], places["table"], list(places["deltas"])
+    fingerprint = places["fingerprint"]
+    if step.trainable is Trainable.lora:
+        save_lora(model, context.directory / "delta")
+        deltas.append([HERE, "", "delta"])
+    if step.trainable in _CHANGES_BODY:
+        save_body(model, context.directory / "body")
+        body = [HERE, "", "body"]
+        fingerprint = body_fingerprint(context.directory / "body", anatomy_of(model.config))
+    if step.trainable in _CHANGES_TABLE:
+        tuned = take_table(model, tokenizer, lineage=places["lineage"])
+        save_table(tuned, context.directory / "table")
+        table = [HERE, "", "table"]
+    write_model(
+        context, body=body, table=table, deltas=deltas, lineage=places["lineage"],
+        fingerprint=fingerprint,
+    )  # fmt: skip
+    return {"trainable": str(step.trainable), "training": report}
+
+
+def fit(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: StepContext, *,
+    data: DataConfig, split: str, training: TrainingConfig, trainable: Trainable,
+) -> dict[str, Any]:  # fmt: skip
+    """Train in place, resumably; write ``training.json`` and return its summary."""
+    mixture = data.mixtures[split]
+    datamodule = TextDataModule(
+        source=open_data(data),
+        mixture=mixture,
+        tokenizer=tokenizer,
+        config=training,
+        seed=context.seed,
+        work_dir=context.scratch / "corpus",
+        source_language=data.source_language,
+        languages=mixture.languages or [data.source_language, *data.languages],
+    )
+    loggers = make_loggers(
+        context.logger, context.run_dir / "curves" / context.name, group=context.experiment,
+        job_type=context.name, run_id=context.key, config=context.log_config,
+    )  # fmt: skip
+    report = train_model(
+        model, tokenizer, datamodule, training, trainable, context.trainer,
+        work_dir=context.scratch, seed=context.seed, loggers=loggers,
+    )  # fmt: skip
+    content = asdict(report)
+    content["mixture"] = datamodule.mixture_report()
+    write_json(context.directory / "training.json", content)
+    return {k: v for k, v in content.items() if isinstance(v, int | float | str)}
