@@ -110,6 +110,8 @@ class MicroworldData(DataConfig):
     """Items per evaluation set and language."""
     lexicon_coverage: float = 1.0
     """Share of the concepts that the lexicon lists (deterministic by ``world_seed``)."""
+    lexicon_forms: bool = True
+    """Whether the lexicon also lists inflected forms, each against the English base form."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()
@@ -137,8 +139,10 @@ class Source:
 
     path: str = ""
     """File path, may hold ``{root}``, ``{lang}``, ``{source}`` (the source language) and wildcards; a
-    missing file is also looked for with ``.gz``. For ``format: hub`` the data set id, or a local
-    directory laid out like one."""
+    missing file is also looked for with ``.gz``. For ``format: hub`` the data set id, the
+    address of its files (``hf://datasets/...``), or a local directory laid out like a data set."""
+    paths: dict[str, str] = field(default_factory=dict)
+    """Our language code -> path or data set, where the pattern in ``path`` does not fit."""
     target_path: str | None = None
     """Pairs in two aligned text files: ``path`` has the source side, this the target side."""
     format: FileFormat = FileFormat.auto
@@ -152,13 +156,15 @@ class Source:
     """Hub commit; without one the fingerprint cannot notice a new upload."""
     fields: dict[str, str] = field(default_factory=dict)
     """Our field -> the record's field, dots for nesting, may hold ``{lang}`` and
-    ``{source}``; e.g. ``text: text``."""
+    ``{source}``, ``|`` between alternatives; e.g. ``target: translation.{lang}|trg``."""
     columns: list[str] | None = None
     """Column names of a headerless table."""
     codes: dict[str, str] = field(default_factory=dict)
     """Our language code -> the code that stands for ``{lang}``; others stand for themselves."""
     languages: list[str] | None = None
     """Languages that this source has; ``null``: all of the data option."""
+    lines: bool = False
+    """Text roles: every line of a record is a record of its own (sentences out of documents)."""
     streaming: bool = False
     """Hub only: read without downloading the whole set."""
     limit: int | None = None
@@ -222,7 +228,6 @@ class FileData(DataConfig):
             for split in getattr(self, role):
                 if split not in ("train", "valid"):
                     yield f"{role}.{split}", "is no split; valid: train, valid"
-
 
 
 def language_faults(key: str, languages: list[str]) -> Iterator[tuple[str, str]]:

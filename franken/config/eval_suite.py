@@ -58,8 +58,9 @@ class TaskConfig:
     """Generations are cut at the first occurrence."""
     shot_separator: str = "\n\n"
     """Stands between worked examples and the item."""
-    window_tokens: int | None = None
-    """bits_per_byte: longest piece of a document read at once; ``null``: all the model can."""
+    window_tokens: int | None = 2048
+    """bits_per_byte: longest piece of a document read at once; ``null``: all the model can. Never
+    more than the model's positions."""
     reverse: bool = False
     """translation: from the target language into the source language."""
     bleu: bool = False

@@ -1,0 +1,190 @@
+"""Tokenised text on disk, memory-mapped: written once in chunks, read at any position."""
+
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from franken.data.encoding import Encoded, RecordEncoder
+from franken.data.mixing import StreamSize
+from franken.data.source import Instruction
+from franken.errors import ArtifactError
+from franken.files import read_json, write_json
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 1024
+"""Records tokenised at a time; bounds memory."""
+CHUNK_CHARACTERS = 4_000_000
+"""A chunk of long documents ends earlier."""
+
+
+@dataclass(frozen=True)
+class TokenCorpus:
+    """The tokens of one stream.
+
+    Record ``r`` is ``tokens[offsets[r] : offsets[r + 1]]``, its first ``silent[r]`` tokens have no
+    loss (the prompt of an instruction).
+    """
+
+    tokens: npt.NDArray[np.unsignedinteger[Any]]
+    """``(N,)`` token ids, memory-mapped."""
+    offsets: npt.NDArray[np.int64]
+    """``(R + 1,)`` starts of the records, memory-mapped."""
+    silent: npt.NDArray[np.int32]
+    """``(R,)`` leading tokens without loss, memory-mapped."""
+    meta: dict[str, Any]
+    """Counts: records, tokens, characters, truncated, skipped, capped."""
+
+    @property
+    def size(self) -> StreamSize:
+        """Records, tokens and characters."""
+        meta = self.meta
+        return StreamSize(meta["records"], meta["tokens"], meta["characters"])
+
+
+def write_corpus(
+    records: Iterable[str | Instruction],
+    encoder: RecordEncoder,
+    directory: Path,
+    *,
+    max_tokens: int,
+    max_length: int | None = None,
+) -> TokenCorpus:
+    """Tokenise a stream into ``directory``, which appears whole or not at all.
+
+    Args:
+        records: Texts or instructions; read no further than ``max_tokens`` needs.
+        encoder: Turns records into token ids.
+        directory: Where the corpus will lie; what is there already is replaced.
+        max_tokens: Reading stops at this many tokens.
+        max_length: Records are cut to this length; ``None`` leaves them whole.
+
+    Returns:
+        The corpus, opened.
+    """
+    scratch = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}.tmp")
+    scratch.mkdir(parents=True)
+    try:
+        meta = _write_files(records, encoder, scratch, max_tokens, max_length)
+        write_json(scratch / "corpus.json", meta)
+        _publish(scratch, directory)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+    logger.info("tokenised %s: %s", directory.name, json.dumps(meta, sort_keys=True))
+    return open_corpus(directory)
+
+
+def open_corpus(directory: Path) -> TokenCorpus:
+    """Open what ``write_corpus`` left.
+
+    Raises:
+        ArtifactError: If a file is missing or has another length than was written.
+    """
+    try:
+        meta = read_json(directory / "corpus.json")
+        corpus = TokenCorpus(
+            tokens=_map(directory / "tokens.bin", meta["dtype"], meta["tokens"]),
+            offsets=_map(directory / "offsets.bin", "<i8", meta["records"] + 1),
+            silent=_map(directory / "silent.bin", "<i4", meta["records"]),
+            meta=meta,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactError(
+            f"the tokenised corpus {directory} is damaged ({error}); delete it, it will be rebuilt"
+        ) from error
+    return corpus
+
+
+def _publish(scratch: Path, directory: Path) -> None:
+    """Rename into place; if another process was first, its equal corpus stays."""
+    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        os.replace(scratch, directory)
+    except OSError:
+        if not (directory / "corpus.json").exists():
+            raise
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _write_files(
+    records: Iterable[str | Instruction],
+    encoder: RecordEncoder,
+    directory: Path,
+    max_tokens: int,
+    max_length: int | None,
+) -> dict[str, Any]:
+    dtype = np.dtype("<u2" if encoder.id_count <= 1 << 16 else "<u4")
+    count = token_count = characters = truncated = skipped = 0
+    capped = False
+    stream = iter(records)
+    with (
+        open(directory / "tokens.bin", "wb") as tokens,
+        open(directory / "offsets.bin", "wb") as offsets,
+        open(directory / "silent.bin", "wb") as silent,
+    ):
+        np.zeros(1, dtype="<i8").tofile(offsets)
+        while not capped and (chunk := _next_chunk(stream)):
+            encoded = [item for item in encoder.encode(chunk, max_length) if item is not None]
+            skipped += len(chunk) - len(encoded)
+            capped, kept = _up_to(encoded, max_tokens - token_count)
+            if kept:
+                lengths = np.array([len(item.ids) for item in kept], dtype="<i8")
+                np.concatenate([item.ids for item in kept]).astype(dtype).tofile(tokens)
+                (token_count + np.cumsum(lengths)).astype("<i8").tofile(offsets)
+                np.array([item.silent for item in kept], dtype="<i4").tofile(silent)
+                token_count += int(lengths.sum())
+            count += len(kept)
+            characters += sum(item.characters for item in kept)
+            truncated += sum(item.truncated for item in kept)
+    return {
+        "records": count,
+        "tokens": token_count,
+        "characters": characters,
+        "truncated": truncated,
+        "skipped": skipped,
+        "capped": capped,
+        "dtype": dtype.str,
+    }
+
+
+def _next_chunk(stream: Iterator[str | Instruction]) -> list[str | Instruction]:
+    chunk: list[str | Instruction] = []
+    characters = 0
+    for record in islice(stream, CHUNK):
+        chunk.append(record)
+        characters += len(record) if isinstance(record, str) else sum(map(len, record))
+        if characters >= CHUNK_CHARACTERS:
+            break
+    return chunk
+
+
+def _up_to(encoded: list[Encoded], room: int) -> tuple[bool, list[Encoded]]:
+    """The records that begin within ``room`` tokens, and whether some were left out."""
+    kept: list[Encoded] = []
+    for item in encoded:
+        if room <= 0:
+            return True, kept
+        kept.append(item)
+        room -= len(item.ids)
+    return room <= 0, kept
+
+
+def _map(path: Path, dtype: str, length: int) -> npt.NDArray[Any]:
+    expected = length * np.dtype(dtype).itemsize
+    found = path.stat().st_size
+    if found != expected:
+        raise ValueError(f"{path.name} has {found} bytes instead of {expected}")
+    if length == 0:
+        return np.zeros(0, dtype=dtype)
+    return np.memmap(path, dtype=dtype, mode="r", shape=(length,))

@@ -1,0 +1,179 @@
+"""From records to token ids: where a document begins and ends, and which tokens have a loss."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from transformers import PreTrainedTokenizerBase
+
+from franken.data.source import Instruction, Pair
+from franken.files import hash_json
+
+_ANCHOR = "\n"
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One record as token ids."""
+
+    ids: npt.NDArray[np.int64]
+    """``(n,)`` bos (if the tokenizer has one), text, eos (likewise)."""
+    silent: int
+    """Leading tokens without loss."""
+    characters: int
+    truncated: bool
+
+
+class RecordEncoder:
+    """Encodes texts and instructions as ``bos + text + eos``.
+
+    An instruction is the prompt followed by the response. The prompt is tokenised exactly as it is
+    when the model is asked at test time, that is alone, and the response tokens follow; no token
+    spans the border. If neither side of the border has white space, one space is put there, and it
+    belongs to the response.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Args: ``tokenizer`` gives the ids; its bos and eos roles are used where it has them."""
+        self.tokenizer = tokenizer
+        self.bos: list[int] = _role(tokenizer.bos_token_id)
+        self.eos: list[int] = _role(tokenizer.eos_token_id)
+        self.id_count = max(len(tokenizer), max(tokenizer.get_vocab().values(), default=0) + 1)
+        self.pad = next(
+            (
+                number
+                for number in (tokenizer.pad_token_id, tokenizer.eos_token_id)
+                if number is not None
+            ),
+            0,
+        )
+
+    def encode(
+        self, records: Sequence[str | Instruction], max_length: int | None = None
+    ) -> list[Encoded | None]:
+        """Encode a chunk of one kind; ``None`` stands for a record without any text token.
+
+        Args:
+            records: All texts or all instructions.
+            max_length: Longer texts are cut at the end; longer instructions lose the beginning of
+                their prompt first, and the end of their response only if that is not enough.
+        """
+        texts = [record for record in records if isinstance(record, str)]
+        if len(texts) == len(records):
+            return self._encode_texts(texts, max_length)
+        asked = [record for record in records if isinstance(record, Instruction)]
+        return self._encode_instructions(asked, max_length)
+
+    def fingerprint(self) -> str:
+        """Hash of everything that decides which ids a text gets."""
+        backend = self.tokenizer.backend_tokenizer.to_str()
+        return hash_json([backend, self.bos, self.eos])
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, without special tokens."""
+        if not texts:
+            return []
+        rows: list[list[int]] = self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
+        return rows
+
+    def _encode_texts(self, texts: list[str], max_length: int | None) -> list[Encoded | None]:
+        encoded: list[Encoded | None] = []
+        for text, ids in zip(texts, self.ids(texts), strict=True):
+            whole = [*self.bos, *ids, *self.eos]
+            cut = max_length is not None and len(whole) > max_length
+            array = np.array(whole[:max_length] if cut else whole, dtype=np.int64)
+            encoded.append(Encoded(array, 0, len(text), cut) if ids else None)
+        return encoded
+
+    def _encode_instructions(
+        self, records: list[Instruction], max_length: int | None
+    ) -> list[Encoded | None]:
+        responses = [_joined(record) for record in records]
+        prompts = [record.prompt for record in records]
+        prompt_ids = self.ids(prompts)
+        whole_ids = self.ids([p + r for p, r in zip(prompts, responses, strict=True)])
+        encoded: list[Encoded | None] = []
+        for index, response in enumerate(responses):
+            before = prompt_ids[index]
+            if whole_ids[index][: len(before)] == before:
+                after = whole_ids[index][len(before) :]
+            else:
+                after = self.continuation(response)
+            characters = len(prompts[index]) + len(response)
+            encoded.append(self._instruction(before, after, characters, max_length))
+        return encoded
+
+    def _instruction(
+        self, prompt: list[int], response: list[int], characters: int, max_length: int | None
+    ) -> Encoded | None:
+        if not response:
+            return None
+        after = [*response, *self.eos]
+        room = None if max_length is None else max_length - len(self.bos)
+        cut = room is not None and len(prompt) + len(after) > room
+        if cut and room is not None:
+            after = after[: max(room - 1, 1)]
+            prompt = prompt[max(len(prompt) + len(after) - room, 0) :]
+        before = [*self.bos, *prompt]
+        return Encoded(np.array(before + after, dtype=np.int64), len(before), characters, cut)
+
+    def continuation(self, text: str) -> list[int]:
+        """Ids of a text that continues another: a tokenizer's automatic word start is left out."""
+        (anchor,), (joined,) = self.ids([_ANCHOR]), self.ids([_ANCHOR + text])
+        if joined[: len(anchor)] == anchor:
+            return joined[len(anchor) :]
+        return self.ids([text])[0]
+
+
+def _joined(record: Instruction) -> str:
+    """The response with the white space that separates it from the prompt."""
+    bare = not (record.prompt[-1:].isspace() or record.response[:1].isspace() or not record.prompt)
+    return f" {record.response}" if bare else record.response
+
+
+def _role(number: Any) -> list[int]:
+    return [] if number is None else [int(number)]
+
+
+def pair_text(
+    pair: Pair, template: str, source_name: str, target_name: str, *, reverse: bool
+) -> str:
+    """A sentence pair as one training text.
+
+    Args:
+        pair: The two sentences.
+        template: Holds ``{from_text}``, ``{to_text}``, ``{from_name}``, ``{to_name}``.
+        source_name: What the template calls the source language.
+        target_name: What it calls the target language.
+        reverse: Whether the target language comes first.
+    """
+    sides = [(source_name, pair.source), (target_name, pair.target)]
+    (from_name, from_text), (to_name, to_text) = reversed(sides) if reverse else sides
+    places = {
+        "{from_name}": from_name,
+        "{from_text}": from_text,
+        "{to_name}": to_name,
+        "{to_text}": to_text,
+    }
+    return _fill(template, places)
+
+
+def _fill(template: str, places: dict[str, str]) -> str:
+    """Put values in place in one pass, so that braces inside a sentence stay what they are."""
+    text, rest = "", template
+    while rest:
+        found = [(rest.find(name), name) for name in places if name in rest]
+        if not found:
+            return text + rest
+        at, name = min(found)
+        text += rest[:at] + places[name]
+        rest = rest[at + len(name) :]
+    return text

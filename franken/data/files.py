@@ -1,0 +1,239 @@
+"""Text and evaluation sets from the user's files (``data=local``) and the hub (``data=hub_*``)."""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from franken.config.data import EvaluationSource, FileData, Source
+from franken.data.aligned_tasks import join_languages
+from franken.data.fields import MISSING, find_any, pick_text, pick_texts, renamed
+from franken.data.origin import Origin
+from franken.data.readers import Row
+from franken.data.source import TEST, TRAIN, VALID, Instruction, Pair
+from franken.errors import DataError
+from franken.files import hash_json
+
+PAIR_ROLES = ("parallel", "lexicon")
+"""Roles that hold the source language on one side, so that they have no records 'in' it."""
+
+
+class FileSource:
+    """The data source of ``FileData``."""
+
+    def __init__(self, config: FileData) -> None:
+        """Args: ``config`` names the sources role by role."""
+        self.config = config
+        self._fingerprint: str | None = None
+
+    def texts(self, role: str, lang: str, split: str = TRAIN) -> Iterator[str]:
+        """Records of ``monolingual`` or ``documents``; blank ones are left out."""
+        origin, rows = self._records(role, lang, split)
+        for row in rows:
+            text = pick_text(row, "text", origin.fields)
+            for record in text.splitlines() if origin.source.lines else [text]:
+                if record.strip():
+                    yield record.strip()
+
+    def pairs(self, lang: str, split: str = TRAIN) -> Iterator[Pair]:
+        """Sentence pairs; those with a blank side are left out."""
+        origin, rows = self._records("parallel", lang, split)
+        for row in rows:
+            source = pick_text(row, "source", origin.fields)
+            for target in pick_texts(row, "target", origin.fields):
+                if source and target:
+                    yield Pair(source, target)
+
+    def lexicon(self, lang: str) -> list[tuple[str, str]]:
+        """Word pairs, each once, in the order of the file."""
+        origin = self._origin("data.lexicon", self.config.lexicon, lang)
+        entries: dict[tuple[str, str], None] = {}
+        for row in origin.rows():
+            source = pick_text(row, "source", origin.fields)
+            for target in pick_texts(row, "target", origin.fields):
+                if source and target:
+                    entries[source, target] = None
+        return list(entries)
+
+    def instructions(self, split: str = TRAIN) -> Iterator[Instruction]:
+        """Prompts by ``prompt_template``; records without a prompt or a response are left out."""
+        origin, rows = self._records("instructions", self.config.source_language, split)
+        fields = origin.fields
+        for row in rows:
+            prompt = pick_text(row, "prompt", fields)
+            response = pick_text(row, "response", fields)
+            if find_any(row.record, fields.get("input", "input")) is not MISSING:
+                prompt = "\n".join(filter(None, (prompt, pick_text(row, "input", fields))))
+            if prompt and response:
+                yield Instruction(self.config.prompt_template.replace("{prompt}", prompt), response)
+
+    def tasks(self) -> list[str]:
+        """Names of the evaluation sets, sorted."""
+        return sorted(self.config.evaluation)
+
+    def task_schema(self, task: str) -> str:
+        """Schema of an evaluation set."""
+        return self._task(task).schema
+
+    def task_languages(self, task: str) -> list[str]:
+        """Languages of an evaluation set; translation has none for the source language."""
+        source = self._task(task)
+        pairwise = source.schema == "flores"
+        return [
+            language
+            for language in self._languages(source)
+            if not (pairwise and language == self.config.source_language)
+        ]
+
+    def task_rows(self, task: str, lang: str, split: str = TEST) -> list[dict[str, Any]]:
+        """Rows of an evaluation set under the schema's names; ``split``: test, valid or train."""
+        source = self._task(task)
+        if source.schema == "flores":
+            return join_languages(
+                self.task_origin(task, self.config.source_language, split, every=True),
+                self.task_origin(task, lang, split),
+            )
+        origin = self.task_origin(task, lang, split)
+        return [renamed(row, origin.fields) for row in origin.rows()]
+
+    def has(self, role: str, lang: str | None = None) -> bool:
+        """Whether the configuration names a source of training text for a role and language."""
+        source = self._source(role, TRAIN)
+        return source is not None and (lang is None or lang in self._role_languages(role, source))
+
+    def fingerprint(self) -> str:
+        """Hash of all files' contents; hub data sets stand with id, config, split and revision."""
+        if self._fingerprint is None:
+            content = [
+                [origin.key, origin.lang, origin.split, *origin.content()]
+                for origin in self.origins()
+            ]
+            self._fingerprint = hash_json(content)
+        return self._fingerprint
+
+    def validate(self) -> None:
+        """Check the head of every input; see ``franken.data.validation``."""
+        from franken.data.validation import validate_files
+
+        validate_files(self)
+
+    def origins(self) -> list[Origin]:
+        """Every source in every language, in a stable order."""
+        found: list[Origin] = []
+        for role in ("documents", "instructions", "lexicon", "monolingual", "parallel"):
+            for split in (TRAIN, VALID):
+                found += self.role_origins(role, split)
+        for task in self.tasks():
+            languages = list(self.task_languages(task))
+            if self.task_schema(task) == "flores" and languages:
+                languages.insert(0, self.config.source_language)
+            for lang in languages:
+                found += [
+                    self.task_origin(task, lang, part, every=True) for part in self.task_parts(task)
+                ]
+        return found
+
+    def role_origins(self, role: str, split: str) -> list[Origin]:
+        """The source of a role's split in every language it has; empty if none is named."""
+        source = self._source(role, split)
+        if source is None:
+            return []
+        return [
+            self._origin(self._key(role, split), source, lang)
+            for lang in self._role_languages(role, source)
+        ]
+
+    def task_parts(self, task: str) -> list[str]:
+        """The parts of an evaluation set that are configured, ``test`` first."""
+        source = self._task(task)
+        train = [TRAIN] if source.exemplars is not None else []
+        return [TEST, *sorted({*source.splits, *train} - {TEST})]
+
+    def task_origin(self, task: str, lang: str, part: str, *, every: bool = False) -> Origin:
+        """Where a part of an evaluation set lies in one language.
+
+        Args:
+            task: Name of the set.
+            lang: Language.
+            part: test, valid or train.
+            every: Whether the language needs no mention in ``languages``.
+        """
+        source = self._task(task)
+        key = f"data.evaluation.{task}"
+        if not every and lang not in self.task_languages(task):
+            raise DataError(
+                f"{key}: has no language {lang!r}; it has {', '.join(self.task_languages(task))}"
+            )
+        if part == TRAIN and source.exemplars is not None:
+            return self._origin(f"{key}.exemplars", source.exemplars, lang)
+        if part != TEST and part not in source.splits:
+            raise DataError(
+                f"{key}: has no part {part!r}; name it in `{key}.splits`, e.g. `{part}: validation`"
+            )
+        return self._origin(key, source, lang, source.splits.get(part, source.split))
+
+    def _records(self, role: str, lang: str, split: str) -> tuple[Origin, Iterator[Row]]:
+        """The origin of a role's split and its rows, held-out records taken care of."""
+        every = self.config.holdout_every
+        own = self._source(role, split)
+        if own is not None and lang in self._role_languages(role, own):
+            origin = self._origin(self._key(role, split), own, lang)
+            kept_out = self._holds_out(role, lang) if split == TRAIN else False
+            rows = origin.rows()
+            return origin, _without(rows, every) if kept_out else rows
+        if split == VALID and self.has(role, lang):
+            origin = self._origin(self._key(role, TRAIN), self._source(role, TRAIN), lang)
+            return origin, islice(origin.rows(), every - 1, None, every) if every else iter(())
+        raise DataError(
+            f"data.{role}.{split}: offers nothing for language {lang!r}; name a source there"
+        )
+
+    def _holds_out(self, role: str, lang: str) -> bool:
+        valid = self._source(role, VALID)
+        return self.config.holdout_every > 0 and (
+            valid is None or lang not in self._role_languages(role, valid)
+        )
+
+    def _origin(
+        self, key: str, source: Source | None, lang: str, part: str | None = None
+    ) -> Origin:
+        if source is None:
+            raise DataError(f"{key}: names no source")
+        return Origin(key, source, lang, self.config.source_language, self.config.root, part)
+
+    def _key(self, role: str, split: str) -> str:
+        return "data.lexicon" if role == "lexicon" else f"data.{role}.{split}"
+
+    def _source(self, role: str, split: str) -> Source | None:
+        if role == "lexicon":
+            return self.config.lexicon if split == TRAIN else None
+        sources: Mapping[str, Source] = getattr(self.config, role, None) or {}
+        return sources.get(split) if isinstance(sources, Mapping) else None
+
+    def _languages(self, source: Source) -> list[str]:
+        named = source.languages
+        return list(named) if named else [self.config.source_language, *self.config.languages]
+
+    def _role_languages(self, role: str, source: Source) -> list[str]:
+        if role == "instructions":
+            return [self.config.source_language]
+        languages = self._languages(source)
+        if role in PAIR_ROLES:
+            languages = [code for code in languages if code != self.config.source_language]
+        return languages
+
+    def _task(self, task: str) -> EvaluationSource:
+        if task not in self.config.evaluation:
+            raise DataError(
+                f"data.evaluation has no {task!r}; it has {', '.join(self.tasks()) or 'none'}"
+            )
+        return self.config.evaluation[task]
+
+
+def _without(rows: Iterator[Row], every: int) -> Iterator[Row]:
+    """All rows but every ``every``-th."""
+    return (row for number, row in enumerate(rows, 1) if number % every)
+
+
+def open_source(config: FileData) -> FileSource:
+    """The source of a ``FileData`` config."""
+    return FileSource(config)

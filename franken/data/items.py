@@ -1,0 +1,38 @@
+"""Evaluation items: what a task of any schema comes down to."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ChoiceItem:
+    """A question with options, one of them right."""
+
+    id: str
+    fields: dict[str, str]
+    """Places of the prompt template, e.g. ``passage`` and ``question``."""
+    options: tuple[str, ...]
+    answer: int
+    """Index into ``options``."""
+
+
+@dataclass(frozen=True)
+class TranslationItem:
+    """A sentence and its reference translation."""
+
+    id: str
+    source: str
+    """In the source language."""
+    target: str
+
+
+@dataclass(frozen=True)
+class MathItem:
+    """A word problem and its number."""
+
+    id: str
+    question: str
+    answer: str
+    """The number in plain digits, without thousands separators."""
+
+
+Item = ChoiceItem | TranslationItem | MathItem

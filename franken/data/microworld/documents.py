@@ -1,0 +1,82 @@
+"""Longer texts: documents about one topic, and instructions in English."""
+
+import random
+from collections.abc import Collection
+
+from franken.data.microworld.frames import Frame, draw_frames
+from franken.data.microworld.grammar import LANGUAGES
+from franken.data.microworld.lexicon import SHARED, TOPICS
+from franken.data.microworld.prompts import ARITHMETIC, READING, TOPIC, TRANSLATION
+from franken.data.microworld.tasks import (
+    ReadingItem, TopicItem, draw_reading, draw_sum, draw_topic, state,
+)  # fmt: skip
+from franken.data.source import Instruction
+
+
+def document(
+    rng: random.Random, language: str, held_out: Collection[Frame], *, with_tasks: bool
+) -> str:
+    """Three to five sentences about one topic.
+
+    Args:
+        rng: source of randomness.
+        language: language of the text.
+        held_out: meanings that must not occur.
+        with_tasks: whether the text may end in the patterns that a base corpus of the web holds:
+            its topic, a question with its answer, a sum. They are what lets light instruction
+            tuning find the tasks; target languages never see them.
+    """
+    if with_tasks and rng.random() < 0.3:
+        return _question_document(rng, language, held_out)
+    topic = rng.choice((*TOPICS, SHARED)) if rng.random() < 0.3 else rng.choice(TOPICS)
+    frames = draw_frames(rng, held_out, topic)
+    text = " ".join(state(next(frames), language) for _ in range(rng.randint(2, 4)))
+    if with_tasks and topic != SHARED and rng.random() < 0.8:
+        text = f"{text} topic : {topic} ."
+    if with_tasks and rng.random() < 0.1:
+        item = draw_sum(rng)
+        text = f"{text} {item.text(language)} answer : {item.first + item.second} ."
+    return text
+
+
+def instruction(
+    rng: random.Random, held_out: Collection[Frame], known_languages: list[str]
+) -> Instruction:
+    """A task in English with its answer, in the prompt templates of the evaluation suite."""
+    draw = rng.random()
+    if draw < 0.45:
+        item = _fresh_topic(rng, held_out)
+        return Instruction(TOPIC.format(text=item.text("en")), f" {item.topic}")
+    if draw < 0.75:
+        reading = _fresh_reading(rng, held_out)
+        prompt = READING.format(passage=reading.passage("en"), question=reading.question("en"))
+        return Instruction(prompt, f" {reading.options[reading.answer].form('en')}")
+    if draw < 0.9 or not known_languages:
+        sums = draw_sum(rng)
+        return Instruction(ARITHMETIC.format(question=sums.text("en")), f" {sums.first + sums.second}")
+    language = rng.choice(known_languages)
+    frame = next(draw_frames(rng, held_out))
+    prompt = TRANSLATION.format(
+        source_language="English", source=state(frame, "en"), language=LANGUAGES[language].title()
+    )
+    return Instruction(prompt, f" {state(frame, language)}")
+
+
+def _question_document(rng: random.Random, language: str, held_out: Collection[Frame]) -> str:
+    item = _fresh_reading(rng, held_out)
+    answer = item.options[item.answer].form(language)
+    return f"{item.passage(language)} question : {item.question(language)} answer : {answer} ."
+
+
+def _fresh_topic(rng: random.Random, held_out: Collection[Frame]) -> TopicItem:
+    while True:
+        item = draw_topic(rng, rng.choice(TOPICS))
+        if not any(frame in held_out for frame in item.frames):
+            return item
+
+
+def _fresh_reading(rng: random.Random, held_out: Collection[Frame]) -> ReadingItem:
+    while True:
+        item = draw_reading(rng)
+        if not any(frame in held_out for frame in item.frames):
+            return item

@@ -1,0 +1,1 @@
+"""One small grammar per language; see ``franken.data.microworld.grammar.Grammar``."""

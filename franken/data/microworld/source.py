@@ -1,0 +1,178 @@
+"""The world as a data source: every role, split and task, drawn anew from the seed at each call."""
+
+import random
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from franken.config.data import MicroworldData
+from franken.data.microworld.documents import document, instruction
+from franken.data.microworld.frames import Frame, draw_frames
+from franken.data.microworld.grammar import LANGUAGES, grammar, links, sentence
+from franken.data.microworld.lexicon import TOPICS
+from franken.data.microworld.tasks import draw_reading, draw_sum, draw_topic, state
+from franken.data.microworld.wordlist import word_pairs
+from franken.data.source import Instruction, Pair
+from franken.errors import DataError
+from franken.files import hash_json
+from franken.seeds import derive_seed
+
+GENERATOR_VERSION = 1
+"""Raised when the same seed gives other text."""
+
+SCHEMAS = {
+    "topic_classification": "sib200",
+    "reading_comprehension": "belebele",
+    "translation": "flores",
+    "arithmetic": "mgsm",
+}
+"""Task -> schema of its rows."""
+
+_SPLIT_SHARE = {"train": 1.0, "valid": 0.05, "validation": 0.25, "test": 1.0}
+_SIZES = ("world_seed", "sentences", "documents", "parallel", "instructions", "evaluation",
+          "lexicon_coverage", "lexicon_forms")  # fmt: skip
+
+
+class Microworld:
+    """Deterministic by ``world_seed``; constant memory apart from the evaluation items."""
+
+    def __init__(self, config: MicroworldData) -> None:
+        """Nothing is generated yet."""
+        self.config = config
+
+    def fingerprint(self) -> str:
+        """Hash of the generator's version and of every setting that shapes the text.
+
+        Which languages a run uses is not part of it: a language's text does not depend on the
+        others, so adding one leaves the rest of a grid cached.
+        """
+        sizes = {name: getattr(self.config, name) for name in _SIZES}
+        return hash_json(["microworld", GENERATOR_VERSION, sizes])
+
+    def validate(self) -> None:
+        """Check that the world speaks the languages asked for.
+
+        Raises:
+            DataError: naming the unknown ones and those that there are.
+        """
+        asked = [
+            self.config.source_language, *self.config.languages, *self.config.known_languages,
+            *(code for mix in self.config.mixtures.values() for code in mix.languages or []),
+        ]  # fmt: skip
+        unknown = [code for code in dict.fromkeys(asked) if code not in LANGUAGES]
+        if unknown:
+            raise DataError(
+                f"data.languages: the microworld does not speak {', '.join(unknown)}; it speaks "
+                f"{', '.join(LANGUAGES)}. For other languages use data=local"
+            )
+        if self.config.source_language != "en":
+            raise DataError("data.source_language: the microworld's tasks are in English ('en')")
+
+    def has(self, role: str, lang: str | None = None) -> bool:
+        """Every role in every language; instructions in English only."""
+        if lang is not None and lang not in LANGUAGES:
+            return False
+        if role == "instructions":
+            return lang in (None, self.config.source_language)
+        if role in ("parallel", "lexicon"):
+            return lang != self.config.source_language
+        return role in ("monolingual", "documents")
+
+    def texts(self, role: str, lang: str, split: str = "train") -> Iterator[str]:
+        """Sentences (``monolingual``) or documents; only known languages see task patterns."""
+        rng = self._rng(role, lang, split)
+        if role == "monolingual":
+            frames = draw_frames(rng, self._held_out)
+            for _ in range(self._count(self.config.sentences, split)):
+                yield state(next(frames), lang)
+        elif role == "documents":
+            known = lang in (self.config.source_language, *self.config.known_languages)
+            for _ in range(self._count(self.config.documents, split)):
+                yield document(rng, lang, self._held_out, with_tasks=known)
+        else:
+            raise DataError(f"{role!r} is no text role; valid: monolingual, documents")
+
+    def pairs(self, lang: str, split: str = "train") -> Iterator[Pair]:
+        """Sentence pairs with English, with the gold alignment of their words."""
+        source = self.config.source_language
+        frames = draw_frames(self._rng("parallel", lang, split), self._held_out)
+        for _ in range(self._count(self.config.parallel, split)):
+            frame = next(frames)
+            left, right = (grammar(code).statement(frame) for code in (source, lang))
+            yield Pair(sentence(left), sentence(right), links(left, right))
+
+    def lexicon(self, lang: str) -> list[tuple[str, str]]:
+        """(English word, word), for the share of concepts that ``lexicon_coverage`` asks for."""
+        return word_pairs(
+            lang, forms=self.config.lexicon_forms, coverage=self.config.lexicon_coverage,
+            seed=self.config.world_seed,
+        )  # fmt: skip
+
+    def instructions(self, split: str = "train") -> Iterator[Instruction]:
+        """English instructions: topics, reading, sums, and translation into known languages."""
+        rng = self._rng("instructions", self.config.source_language, split)
+        known = [code for code in self.config.known_languages if code in LANGUAGES]
+        for _ in range(self._count(self.config.instructions, split)):
+            yield instruction(rng, self._held_out, known)
+
+    def tasks(self) -> list[str]:
+        """Names of the evaluation sets."""
+        return sorted(SCHEMAS)
+
+    def task_schema(self, task: str) -> str:
+        """Schema of a set."""
+        return SCHEMAS[task]
+
+    def task_languages(self, task: str) -> list[str]:
+        """Languages of a set; translation goes from the source language into the others."""
+        source = [] if task == "translation" else [self.config.source_language]
+        return [*source, *self.config.languages]
+
+    def task_rows(self, task: str, lang: str, split: str = "test") -> list[dict[str, Any]]:
+        """Rows in the schema of the published set; the same meanings in every language.
+
+        Raises:
+            DataError: for an unknown task or split.
+        """
+        if task not in SCHEMAS or split not in _SPLIT_SHARE:
+            raise DataError(
+                f"the microworld has no task {task!r} with split {split!r}; tasks: "
+                f"{', '.join(SCHEMAS)}; splits: {', '.join(_SPLIT_SHARE)}"
+            )
+        if task == "translation":
+            source = self.config.source_language
+            return [
+                {"id": i, f"sentence_{source}": state(f, source), f"sentence_{lang}": state(f, lang)}
+                for i, f in enumerate(self._translation_frames(split))
+            ]
+        return [item.row(i, lang) for i, item in enumerate(self._items(task, split))]
+
+    def _items(self, task: str, split: str) -> list[Any]:
+        rng = self._rng(task, "", split)
+        count = self._count(self.config.evaluation, split)
+        if task == "topic_classification":
+            topics = [TOPICS[i % len(TOPICS)] for i in range(count)]
+            rng.shuffle(topics)
+            return [draw_topic(rng, topic) for topic in topics]
+        draw = draw_reading if task == "reading_comprehension" else draw_sum
+        return [draw(rng) for _ in range(count)]
+
+    def _translation_frames(self, split: str) -> list[Frame]:
+        frames = draw_frames(self._rng("translation", "", split), frozenset())
+        return [next(frames) for _ in range(self._count(self.config.evaluation, split))]
+
+    @cached_property
+    def _held_out(self) -> frozenset[Frame]:
+        """Meanings of all evaluation items: no training text in any language holds one."""
+        found: set[Frame] = set()
+        for split in ("validation", "test"):
+            found.update(self._translation_frames(split))
+            for task in ("topic_classification", "reading_comprehension"):
+                found.update(frame for item in self._items(task, split) for frame in item.frames)
+        return frozenset(found)
+
+    def _count(self, whole: int, split: str) -> int:
+        return max(1, round(whole * _SPLIT_SHARE[split]))
+
+    def _rng(self, *names: str) -> random.Random:
+        return random.Random(derive_seed(self.config.world_seed, "microworld", *names))

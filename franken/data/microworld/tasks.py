@@ -1,0 +1,131 @@
+"""Evaluation items of the world, in the schemas of their published counterparts."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from franken.data.microworld.frames import Frame, draw_frame
+from franken.data.microworld.grammar import Words, grammar, sentence
+from franken.data.microworld.lexicon import SHARED, TOPICS, Concept, concepts
+from franken.data.microworld.prompts import SIB_NAMES
+
+VERB_FINAL = ("tr", "hi", "ka")
+"""Languages whose adverbs of count stand before the object, not at the end."""
+
+
+@dataclass(frozen=True)
+class TopicItem:
+    """One or two sentences of one topic."""
+
+    topic: str
+    frames: tuple[Frame, ...]
+
+    def text(self, language: str) -> str:
+        """The wording in a language."""
+        return " ".join(state(frame, language) for frame in self.frames)
+
+    def row(self, index: int, language: str) -> dict[str, Any]:
+        """SIB-200."""
+        category = SIB_NAMES.get(self.topic, self.topic)
+        return {"index_id": index, "category": category, "text": self.text(language)}
+
+
+@dataclass(frozen=True)
+class ReadingItem:
+    """Three sentences and a question about one of them."""
+
+    frames: tuple[Frame, ...]
+    asked: int
+    kind: str
+    options: tuple[Concept, ...]
+    answer: int
+
+    def passage(self, language: str) -> str:
+        """The sentences."""
+        return " ".join(state(frame, language) for frame in self.frames)
+
+    def question(self, language: str) -> str:
+        """The question."""
+        return sentence(grammar(language).question(self.kind, self.frames[self.asked]))
+
+    def row(self, index: int, language: str) -> dict[str, Any]:
+        """Belebele; ``correct_answer_num`` is a string, as published."""
+        options = {f"mc_answer{n}": c.form(language) for n, c in enumerate(self.options, 1)}
+        return {
+            "link": f"microworld/{index}", "question_number": 1,
+            "flores_passage": self.passage(language), "question": self.question(language),
+            **options, "correct_answer_num": str(self.answer + 1), "dialect": language, "ds": "",
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SumItem:
+    """Somebody does something ``first`` times and then ``second`` times: how many times?"""
+
+    frame: Frame
+    first: int
+    second: int
+
+    def text(self, language: str) -> str:
+        """The word problem."""
+        parts = [sentence(_counted(self.frame, n, language)) for n in (self.first, self.second)]
+        return " ".join([*parts, sentence(grammar(language).how_many_times())])
+
+    def row(self, index: int, language: str) -> dict[str, Any]:
+        """MGSM."""
+        return {
+            "question": self.text(language), "answer": None,
+            "answer_number": self.first + self.second, "equation_solution": None,
+        }  # fmt: skip
+
+
+def state(frame: Frame, language: str) -> str:
+    """A frame's sentence."""
+    return sentence(grammar(language).statement(frame))
+
+
+def draw_topic(rng: random.Random, topic: str) -> TopicItem:
+    """A text of one or two sentences whose verb and object belong to the topic."""
+    count = rng.choice((1, 2))
+    return TopicItem(topic, tuple(draw_frame(rng, topic) for _ in range(count)))
+
+
+def draw_reading(rng: random.Random) -> ReadingItem:
+    """Three sentences of one topic with different subjects, objects and places."""
+    topic = rng.choice(TOPICS)
+    kind = rng.choice(("who", "what", "where"))
+    category = {"who": "person", "what": "object", "where": "place"}[kind]
+    frames: list[Frame] = []
+    while len(frames) < 3:
+        frame = draw_frame(rng, topic, plain=True)
+        used = {c for f in frames for c in (f.subject, f.object, f.place, f.verb)}
+        if not {frame.subject, frame.object, frame.place, frame.verb} & used:
+            frames.append(frame)
+    asked = rng.randrange(3)
+    answers = [
+        {"who": frame.subject, "what": frame.object, "where": frame.place}[kind] for frame in frames
+    ]
+    options = [answer for answer in answers if answer is not None]
+    pool = [c for t in (topic, SHARED) for c in concepts(t, category) if c not in options]
+    options.append(rng.choice(pool))
+    right = options[asked]
+    rng.shuffle(options)
+    return ReadingItem(tuple(frames), asked, kind, tuple(options), options.index(right))
+
+
+def draw_sum(rng: random.Random) -> SumItem:
+    """An addition of two numbers from 1 to 9 about everyday things."""
+    frame = Frame(
+        SHARED, rng.choice(concepts(SHARED, "person")), rng.choice(concepts(SHARED, "verb")),
+        rng.choice(concepts(SHARED, "object")),
+    )  # fmt: skip
+    return SumItem(frame, rng.randint(1, 9), rng.randint(1, 9))
+
+
+def _counted(frame: Frame, count: int, language: str) -> Words:
+    words = grammar(language).statement(frame)
+    times = grammar(language).times(count)
+    if language not in VERB_FINAL:
+        return [*words[:-1], *times, words[-1]]
+    after = next(i for i, word in enumerate(words) if "subject" in word.roles) + 1
+    return [*words[:after], *times, *words[after:]]

@@ -1,0 +1,222 @@
+"""Readers of published evaluation schemas: rows with the hub's column names become items.
+
+==============  ============================================  ======================
+schema          columns                                       fields of the item
+==============  ============================================  ======================
+``sib200``      index_id, category, text                      text
+``belebele``    link, question_number, flores_passage,        passage, question
+                question, mc_answer1..4, correct_answer_num
+``xcopa``       idx, premise, choice1, choice2, question,     premise, question,
+                label                                         connector
+``global_mmlu`` sample_id, question, option_a..d, answer      question
+``flores``      id, sentence_<source>, sentence_<language>    (translation)
+``mgsm``        question, answer_number                       (math)
+``gsm8k``       question, answer                              (math)
+==============  ============================================  ======================
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from franken.data.items import ChoiceItem, Item, MathItem, TranslationItem
+from franken.errors import DataError
+
+Columns = Mapping[str, Any]
+
+SIB200_LABELS = (
+    "science/technology",
+    "travel",
+    "politics",
+    "sports",
+    "health",
+    "entertainment",
+    "geography",
+)
+"""The categories of SIB-200, in the order of its card."""
+
+XCOPA_CONNECTORS = {"cause": "because", "effect": "so"}
+
+NUMBER = re.compile(r"-?\d+(?:[,\u00a0\u202f ]\d{3})*(?:\.\d+)?|-?\.\d+")
+
+
+class _Context(NamedTuple):
+    lang: str
+    source_lang: str
+    labels: tuple[str, ...]
+
+
+def read_items(schema: str, rows: Iterable[Columns], *, lang: str, source_lang: str) -> list[Item]:
+    """Turn the rows of an evaluation set into items.
+
+    Args:
+        schema: One of ``schema_names()``.
+        rows: With the columns that the schema publishes; others are ignored.
+        lang: Language of the set, in our code.
+        source_lang: Source language, for translation.
+
+    Raises:
+        DataError: Naming schema, language and row of what does not fit.
+    """
+    if schema not in _READERS:
+        raise DataError(f"{schema!r} is no schema; known: {', '.join(schema_names())}")
+    listed = list(rows)
+    labels = _sib200_labels(listed, lang) if schema == "sib200" else ()
+    context = _Context(lang, source_lang, labels)
+    items: list[Item] = []
+    for number, row in enumerate(listed, 1):
+        try:
+            items.append(_READERS[schema](row, number, context))
+        except _Misfit as error:
+            raise DataError(
+                f"row {number} of the {lang!r} evaluation set is no {schema} row: {error}"
+            ) from None
+    if not items:
+        raise DataError(f"the {lang!r} evaluation set of schema {schema} is empty")
+    return items
+
+
+def schema_names() -> list[str]:
+    """Known schemas, sorted."""
+    return sorted(_READERS)
+
+
+def plain_number(value: Any) -> str:
+    """A number in plain digits: ``"1,234"`` -> ``"1234"``, ``3.0`` -> ``"3"``.
+
+    Raises:
+        ValueError: If ``value`` is not one number.
+    """
+    text = repr(value) if isinstance(value, float) else str(value)
+    text = text.strip().removeprefix("$").removesuffix("%").strip()
+    if isinstance(value, bool) or not NUMBER.fullmatch(text):
+        raise ValueError(f"{value!r} is no number")
+    digits = re.sub(r"[^\d.\-]", "", text)
+    return re.sub(r"\.0+$", "", digits) or "0"
+
+
+def flatten_squad(document: Columns) -> Iterator[dict[str, Any]]:
+    """Rows as on the hub (id, context, question, answers) of a file in SQuAD 1.1 nesting.
+
+    Args:
+        document: An entry of ``data``, or the whole file with its ``data``.
+    """
+    for article in document.get("data", [document]):
+        for paragraph in article["paragraphs"]:
+            for question in paragraph["qas"]:
+                answers = question["answers"]
+                yield {
+                    "id": question["id"],
+                    "context": paragraph["context"],
+                    "question": question["question"],
+                    "answers": {
+                        "text": [answer["text"] for answer in answers],
+                        "answer_start": [answer["answer_start"] for answer in answers],
+                    },
+                }
+
+
+class _Misfit(Exception):
+    """A row that does not fit its schema."""
+
+
+def _text(row: Columns, *names: str) -> str:
+    """The first of the columns that is there, as a string with content."""
+    for name in names:
+        if name in row:
+            value = row[name]
+            if not isinstance(value, str | int | float) or not str(value).strip():
+                raise _Misfit(f"the column {name!r} holds {value!r}, where a text is expected")
+            return str(value).strip()
+    found = ", ".join(sorted(map(str, row)))
+    raise _Misfit(f"the column {' or '.join(map(repr, names))} is missing; found: {found}")
+
+
+def _one_of(row: Columns, name: str, valid: Mapping[str, int]) -> int:
+    value = _text(row, name)
+    if value not in valid:
+        raise _Misfit(f"{name} is {value!r}; valid: {', '.join(valid)}")
+    return valid[value]
+
+
+def _sib200_labels(rows: list[Columns], lang: str) -> tuple[str, ...]:
+    """SIB-200's categories, or the labels in use where a set has a label set of its own."""
+    used = {str(row["category"]).strip() for row in rows if "category" in row}
+    official = used & set(SIB200_LABELS)
+    if not used or 2 * len(official) >= len(used):
+        return SIB200_LABELS
+    if len(used) < 2:
+        raise DataError(f"the {lang!r} topic set has the one label {used.pop()!r}; two are needed")
+    return tuple(sorted(used))
+
+
+def _sib200(row: Columns, number: int, context: _Context) -> ChoiceItem:
+    answer = _one_of(row, "category", {label: at for at, label in enumerate(context.labels)})
+    identifier = str(row.get("index_id", number))
+    return ChoiceItem(identifier, {"text": _text(row, "text")}, context.labels, answer)
+
+
+def _belebele(row: Columns, number: int, context: _Context) -> ChoiceItem:
+    options = tuple(_text(row, f"mc_answer{index}") for index in range(1, 5))
+    answer = _one_of(row, "correct_answer_num", {str(index + 1): index for index in range(4)})
+    fields = {"passage": _text(row, "flores_passage"), "question": _text(row, "question")}
+    identifier = f"{row.get('link', number)}#{row.get('question_number', number)}"
+    return ChoiceItem(identifier, fields, options, answer)
+
+
+def _xcopa(row: Columns, number: int, context: _Context) -> ChoiceItem:
+    kinds = tuple(XCOPA_CONNECTORS)
+    question = kinds[_one_of(row, "question", {kind: at for at, kind in enumerate(kinds)})]
+    answer = _one_of(row, "label", {"0": 0, "1": 1})
+    fields = {
+        "premise": _text(row, "premise"),
+        "question": question,
+        "connector": XCOPA_CONNECTORS[question],
+    }
+    options = (_text(row, "choice1"), _text(row, "choice2"))
+    return ChoiceItem(str(row.get("idx", number)), fields, options, answer)
+
+
+def _global_mmlu(row: Columns, number: int, context: _Context) -> ChoiceItem:
+    options = tuple(_text(row, f"option_{letter}") for letter in "abcd")
+    answer = _one_of(row, "answer", {letter: at for at, letter in enumerate("ABCD")})
+    fields = {"question": _text(row, "question")}
+    return ChoiceItem(str(row.get("sample_id", number)), fields, options, answer)
+
+
+def _flores(row: Columns, number: int, context: _Context) -> TranslationItem:
+    return TranslationItem(
+        str(row.get("id", number)),
+        _text(row, f"sentence_{context.source_lang}"),
+        _text(row, f"sentence_{context.lang}"),
+    )
+
+
+def _mgsm(row: Columns, number: int, context: _Context) -> MathItem:
+    answer = _number(_text(row, "answer_number"))
+    return MathItem(str(row.get("id", number)), _text(row, "question"), answer)
+
+
+def _gsm8k(row: Columns, number: int, context: _Context) -> MathItem:
+    _, mark, answer = _text(row, "answer").rpartition("####")
+    if not mark:
+        raise _Misfit("the answer has no '#### number'")
+    return MathItem(str(row.get("id", number)), _text(row, "question"), _number(answer))
+
+
+def _number(text: str) -> str:
+    try:
+        return plain_number(text)
+    except ValueError as error:
+        raise _Misfit(f"the answer {error}") from None
+
+
+_READERS: dict[str, Callable[[Columns, int, _Context], Item]] = {
+    "sib200": _sib200,
+    "belebele": _belebele,
+    "xcopa": _xcopa,
+    "global_mmlu": _global_mmlu,
+    "flores": _flores,
+    "mgsm": _mgsm,
+    "gsm8k": _gsm8k,
+}

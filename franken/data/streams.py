@@ -1,0 +1,110 @@
+"""The streams that a mixture draws on, tokenised once and kept in a work directory."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from franken.config.data import Mixture
+from franken.data.corpus import TokenCorpus, open_corpus, write_corpus
+from franken.data.encoding import RecordEncoder, pair_text
+from franken.data.mixing import StreamKey
+from franken.data.source import TEXT_STREAMS, DataSource, Instruction
+from franken.errors import ArtifactError, DataError
+from franken.files import hash_json
+
+logger = logging.getLogger(__name__)
+
+WHOLE_ROLES = ("parallel", "instructions")
+"""Roles whose records are never split over two sequences."""
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StreamBuilder:
+    """Tokenises the streams of one mixture."""
+
+    source: DataSource
+    mixture: Mixture
+    encoder: RecordEncoder
+    directory: Path
+    source_language: str
+    languages: tuple[str, ...]
+    """Target languages."""
+    length: int
+    """Tokens per sequence; whole records are cut to it."""
+
+    def stream_keys(self) -> list[StreamKey]:
+        """The streams that the mixture asks for and the data offer, sorted.
+
+        Raises:
+            DataError: If the data offer nothing for a role with a positive share.
+        """
+        keys: list[StreamKey] = []
+        for role in sorted(role for role, share in self.mixture.shares.items() if share > 0):
+            wanted = self._languages(role)
+            offered = [language for language in wanted if self.source.has(role, language)]
+            if not offered:
+                raise DataError(
+                    f"the mixture asks for {role} (share {self.mixture.shares[role]}) in "
+                    f"{', '.join(wanted) or 'no language'}, which the data option "
+                    f"{self.source.config.name!r} does not offer; set the share to 0 or name a "
+                    f"source data.{role}"
+                )
+            if missing := sorted(set(wanted) - set(offered)):
+                logger.warning("the data offer no %s in %s", role, ", ".join(missing))
+            keys += [StreamKey(role, language) for language in offered]
+        return sorted(keys)
+
+    def corpus(self, key: StreamKey, split: str, max_tokens: int) -> TokenCorpus:
+        """The tokens of a stream, from the work directory if they are there and intact."""
+        directory = self.directory / self._name(key, split, max_tokens)
+        if directory.exists():
+            try:
+                return open_corpus(directory)
+            except ArtifactError as error:
+                logger.warning("%s", error)
+        whole = key.role in WHOLE_ROLES
+        return write_corpus(
+            self.records(key, split),
+            self.encoder,
+            directory,
+            max_tokens=max_tokens,
+            max_length=self.length if whole else None,
+        )
+
+    def records(self, key: StreamKey, split: str) -> Iterator[str | Instruction]:
+        """The records of a stream as they are tokenised."""
+        if key.role in TEXT_STREAMS:
+            yield from self.source.texts(key.role, key.language, split)
+        elif key.role == "instructions":
+            yield from self.source.instructions(split)
+        else:
+            config = self.source.config
+            names = [
+                config.language_names.get(language, language)
+                for language in (self.source_language, key.language)
+            ]
+            for number, pair in enumerate(self.source.pairs(key.language, split)):
+                yield pair_text(pair, config.parallel_template, *names, reverse=number % 2 == 1)
+
+    def _languages(self, role: str) -> list[str]:
+        if role == "instructions":
+            return [self.source_language]
+        named = self.mixture.languages
+        languages = list(named) if named else [self.source_language, *self.languages]
+        if role == "parallel":
+            languages = [language for language in languages if language != self.source_language]
+        return languages
+
+    def _name(self, key: StreamKey, split: str, max_tokens: int) -> str:
+        config = self.source.config
+        content = {
+            "version": FORMAT_VERSION,
+            "source": self.source.fingerprint(),
+            "config": hash_json(repr(config)),
+            "tokenizer": self.encoder.fingerprint(),
+            "length": self.length,
+            "max_tokens": max_tokens,
+        }
+        return f"{split}-{key.role}-{key.language}-{hash_json(content)[:16]}"

@@ -1,0 +1,145 @@
+"""Looking at every configured input before work starts."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any
+
+from franken.config.data import Source
+from franken.data.files import FileSource
+from franken.data.origin import Origin
+from franken.data.readers import open_file
+from franken.data.schemas import read_items, schema_names
+from franken.data.source import TEXT_STREAMS, TRAIN, VALID
+from franken.errors import DataError
+
+HEAD = 1000
+"""Records looked at in each file; what lies behind them is checked while it is read."""
+HUB_HEAD = 20
+COUNTED_BYTES = 1 << 28
+"""Lines of aligned text files are counted up to this size, in larger ones on reading."""
+
+
+def validate_files(source: FileSource) -> None:
+    """Check that all inputs exist, hold records, and that their first records fit.
+
+    Args:
+        source: A source that has not been read.
+
+    Raises:
+        DataError: All faults together, one per line.
+    """
+    checks: list[Callable[[], None]] = []
+    for role in (*TEXT_STREAMS, "parallel", "lexicon", "instructions"):
+        for split in (TRAIN, VALID):
+            checks += _role_checks(source, role, split)
+    for task in source.tasks():
+        checks += _task_checks(source, task)
+    faults: list[str] = []
+    for check in checks:
+        try:
+            check()
+        except DataError as error:
+            faults.append(str(error))
+    if faults:
+        listed = dict.fromkeys(faults)
+        raise DataError("the data cannot be used:\n" + "\n".join(f"- {fault}" for fault in listed))
+
+
+def _role_checks(source: FileSource, role: str, split: str) -> list[Callable[[], None]]:
+    origins = source.role_origins(role, split)
+    checks = [_bind(_check_same_text, origins)] if role != "instructions" else []
+    for origin in origins:
+        checks += [_bind(_check_files, origin), _bind(_check_head, source, role, split, origin)]
+    return checks
+
+
+def _task_checks(source: FileSource, task: str) -> list[Callable[[], None]]:
+    schema = source.task_schema(task)
+    if schema not in schema_names():
+        return [_bind(_refuse_schema, task, schema)]
+    return [
+        _bind(_check_task, source, task, lang, part)
+        for lang in source.task_languages(task)
+        for part in source.task_parts(task)
+    ]
+
+
+def _bind(check: Callable[..., None], *arguments: Any) -> Callable[[], None]:
+    return lambda: check(*arguments)
+
+
+def _check_same_text(origins: list[Origin]) -> None:
+    """No two languages may read the same records."""
+    seen: dict[tuple[Any, ...], Origin] = {}
+    for origin in origins:
+        place = (origin.path, origin.config, origin.split, *sorted(origin.fields.items()))
+        place += (origin.source.target_path and origin.fill(origin.source.target_path),)
+        if place in seen:
+            raise DataError(
+                f"{origin.key}: languages {seen[place].lang!r} and {origin.lang!r} would read the "
+                f"same records of {origin.path}; put {{lang}} into the path, the config or a "
+                "field, or set `languages` of this source"
+            )
+        seen[place] = origin
+
+
+def _check_files(origin: Origin) -> None:
+    for path in origin.files():
+        if path.stat().st_size == 0:
+            raise DataError(f"{origin.key}: the file {path} is empty")
+    if origin.source.target_path is not None and not origin.is_hub:
+        left, right = origin.files()
+        if max(left.stat().st_size, right.stat().st_size) <= COUNTED_BYTES:
+            counts = [_line_count(path) for path in (left, right)]
+            if counts[0] != counts[1]:
+                raise DataError(
+                    f"{origin.key}: {left} has {counts[0]} lines and {right} has {counts[1]}; the "
+                    "two sides of a parallel text must match line by line"
+                )
+
+
+def _line_count(path: Any) -> int:
+    with open_file(path) as handle:
+        return sum(1 for _ in handle)
+
+
+def _check_head(source: FileSource, role: str, split: str, origin: Origin) -> None:
+    records = _records(source, role, split, origin.lang)
+    if not any(True for _ in islice(records, _head(origin.source))):
+        raise DataError(
+            f"{origin.key}: holds no record with content for language {origin.lang!r} in "
+            f"{origin.path}"
+        )
+
+
+def _records(source: FileSource, role: str, split: str, lang: str) -> Iterator[Any]:
+    if role == "parallel":
+        return source.pairs(lang, split)
+    if role == "lexicon":
+        return iter(source.lexicon(lang))
+    if role == "instructions":
+        return source.instructions(split)
+    return source.texts(role, lang, split)
+
+
+def _head(source: Source) -> int:
+    return HUB_HEAD if source.streaming else HEAD
+
+
+def _refuse_schema(task: str, schema: str) -> None:
+    raise DataError(
+        f"data.evaluation.{task}.schema: {schema!r} is no schema; known: "
+        f"{', '.join(schema_names())}"
+    )
+
+
+def _check_task(source: FileSource, task: str, lang: str, part: str) -> None:
+    origin = source.task_origin(task, lang, part)
+    _check_files(origin)
+    rows = source.task_rows(task, lang, part)
+    try:
+        read_items(
+            source.task_schema(task), rows, lang=lang, source_lang=source.config.source_language
+        )
+    except DataError as error:
+        raise DataError(f"{origin.key} ({origin.path}): {error}") from error

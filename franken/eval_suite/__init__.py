@@ -1,0 +1,117 @@
+"""Evaluation of a model by the tasks of a suite: batched, with n, standard errors and outputs.
+
+``evaluate`` runs a suite; each kind of task is one module of this package. Results do not depend
+on batch size or item order.
+"""
+
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+import torch
+
+from franken.config.eval_suite import EvalSuiteConfig, TaskConfig, TaskKind
+from franken.data.source import TEXT_STREAMS, DataSource
+from franken.errors import ConfigError
+from franken.eval_suite.encoding import Encoder
+from franken.eval_suite.progress import terminal_progress
+from franken.eval_suite.readout import read_out
+from franken.eval_suite.suite import Score, SuiteResult, TaskRun
+
+__all__ = ["Score", "SuiteResult", "check_suite", "evaluate"]
+
+MODULES = {
+    TaskKind.bits_per_byte: "bits_per_byte",
+    TaskKind.tokenizer_intrinsics: "intrinsics",
+    TaskKind.multiple_choice: "multiple_choice",
+    TaskKind.translation: "translation",
+    TaskKind.math: "math",
+}
+SCHEMAS = {
+    TaskKind.multiple_choice: ("sib200", "belebele", "xcopa", "global_mmlu"),
+    TaskKind.translation: ("flores",),
+    TaskKind.math: ("mgsm", "gsm8k"),
+}
+"""Schemas whose items a kind of task can read."""
+
+
+def evaluate(
+    model: Any,
+    tokenizer: Any,
+    suite: EvalSuiteConfig,
+    data: DataSource,
+    *,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    progress: bool = True,
+) -> SuiteResult:
+    """Run every task of a suite on one model.
+
+    Args:
+        model: a causal LM of transformers, also one wrapped by peft.
+        tokenizer: its tokenizer.
+        suite: the tasks.
+        data: where texts and evaluation sets come from.
+        seed: draws the worked examples; nothing else is random.
+        device: where to run; ``None``: where the model is. The model is left there.
+        progress: whether to draw a bar on a terminal.
+
+    Returns:
+        Scores in the order of the suite and of the languages; per-item outputs by task; what was
+        skipped because the data lack a language.
+
+    Raises:
+        ConfigError: for a task whose source the data do not have, before anything is run.
+    """
+    check_suite(suite, data)
+    result = SuiteResult()
+    if device is not None:
+        model.to(device)
+    was_training = bool(model.training)
+    model.eval()
+    encoder, readout = Encoder(tokenizer), read_out(model)
+    try:
+        with torch.inference_mode(), terminal_progress(progress) as advance:
+            for name, task in suite.tasks.items():
+                run = TaskRun(
+                    name, task, data, encoder, readout, suite.batch_tokens, seed, result, advance
+                )
+                import_module(f"{__name__}.{MODULES[TaskKind(task.kind)]}").run(run)
+    finally:
+        model.train(was_training)
+    return result
+
+
+def check_suite(suite: EvalSuiteConfig, data: DataSource) -> None:
+    """Refuse tasks whose source the data do not have, all at once.
+
+    Raises:
+        ConfigError: naming each task, its source and the valid ones.
+    """
+    faults = [
+        f"eval_suite.tasks.{name}.source: {fault}"
+        for name, task in suite.tasks.items()
+        for fault in _source_faults(task, data)
+    ]
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def _source_faults(task: TaskConfig, data: DataSource) -> list[str]:
+    kind = TaskKind(task.kind)
+    if kind in (TaskKind.bits_per_byte, TaskKind.tokenizer_intrinsics):
+        valid = [role for role in TEXT_STREAMS if data.has(role)]
+        what = f"a text role that data={data.config.name} offers"
+    else:
+        valid = data.tasks()
+        what = f"an evaluation set of data={data.config.name}"
+    if task.source not in valid:
+        close = get_close_matches(task.source, valid, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        return [f"{task.source!r} is not {what}.{hint} Valid: {', '.join(valid) or 'none'}."]
+    if kind in SCHEMAS and data.task_schema(task.source) not in SCHEMAS[kind]:
+        return [
+            f"{task.source!r} has the schema {data.task_schema(task.source)!r}, which a task of "
+            f"kind {kind.value} cannot read; it needs one of {', '.join(SCHEMAS[kind])}."
+        ]
+    return []

@@ -1,0 +1,77 @@
+"""Text to ids by one rule for all systems: no token spans the border of prompt and continuation.
+
+It is the rule by which instructions are encoded for training (``franken.data.encoding``), so that a
+model meets at evaluation the segmentation it was trained on, whatever its vocabulary (spec 9.7).
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from franken.errors import CompatibilityError
+
+_ANCHOR = "\n"
+
+
+class Encoder:
+    """Token ids of prompts and continuations."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        """Args: ``tokenizer`` is a fast tokenizer of transformers."""
+        self.tokenizer = tokenizer
+
+    @cached_property
+    def start(self) -> int:
+        """Id that opens every sequence: bos, or eos for vocabularies without bos (GPT-2)."""
+        for candidate in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
+            if candidate is not None:
+                return int(candidate)
+        raise CompatibilityError(
+            "the tokenizer has neither bos nor eos, so the first token of a text has no context to "
+            "be predicted from; set bos_token or eos_token in its tokenizer_config.json"
+        )
+
+    def texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of each text, without bos and eos."""
+        if not texts:
+            return []
+        rows: list[list[int]] = self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )["input_ids"]
+        return rows
+
+    def text(self, text: str) -> list[int]:
+        """Ids of one text, without bos and eos."""
+        return self.texts([text])[0]
+
+    def answers(self, prompt: str, texts: Sequence[str]) -> tuple[list[int], list[list[int]]]:
+        """Ids of a prompt as it stands alone, and of each text that may follow it.
+
+        The tokens of a continuation are those after the prompt's in the joined text. Where joining
+        would change the prompt's own tokens, the continuation is tokenised apart.
+        """
+        head = self.text(prompt)
+        tails = []
+        for text, whole in zip(texts, self.texts([prompt + text for text in texts]), strict=True):
+            joined = whole[: len(head)] == head
+            tails.append(whole[len(head) :] if joined else self.continuation(text))
+        return head, tails
+
+    def continuation(self, text: str) -> list[int]:
+        """Ids of a text that follows another: a tokenizer's automatic word start is left out."""
+        anchor, joined = self.texts([_ANCHOR, _ANCHOR + text])
+        return joined[len(anchor) :] if joined[: len(anchor)] == anchor else self.text(text)
+
+    def opened(self, ids: list[int], room: int | None) -> tuple[list[int], bool]:
+        """Start id and prompt ids, cut on the left to ``room`` tokens in all.
+
+        Returns:
+            The ids and whether something was cut.
+        """
+        if room is not None and len(ids) + 1 > room:
+            return [self.start, *ids[len(ids) - max(room - 1, 0) :]], True
+        return [self.start, *ids], False

@@ -1,0 +1,94 @@
+"""Tokenizer intrinsics: how finely a vocabulary cuts a language, and what it loses."""
+
+import re
+from itertools import islice
+from typing import Any
+
+from franken.errors import DataError
+from franken.eval_suite.encoding import Encoder
+from franken.eval_suite.languages import spaces_words
+from franken.eval_suite.statistics import binomial_stderr, ratio, ratio_stderr
+from franken.eval_suite.suite import Item, TaskRun
+
+BYTE_PIECE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
+SPLIT = "valid"
+KEPT_FAILURES = 20
+"""Lines that do not survive a round trip, stored per language."""
+
+
+def run(task: TaskRun) -> None:
+    """Score the ``valid`` lines of a text role; shares are per token unless named otherwise."""
+    role = task.config.source
+    for lang in task.languages(lambda lang: task.data.has(role, lang)):
+        lines = [
+            line for line in islice(task.data.texts(role, lang, SPLIT), task.config.limit) if line
+        ]
+        if not lines:
+            raise DataError(f"role {role!r} has no {SPLIT} text in {lang!r} for {task.name!r}")
+        _score_lines(task, lang, lines)
+        if lang != task.source_language and task.data.has("parallel", lang):
+            _score_parity(task, lang)
+
+
+def _score_lines(task: TaskRun, lang: str, lines: list[str]) -> None:
+    encoder, tokenizer = task.encoder, task.encoder.tokenizer
+    ids = encoder.texts(lines)
+    counts = [float(len(line)) for line in ids]
+    n = len(lines)
+
+    def add_ratio(metric: str, above: list[float], below: list[float]) -> None:
+        task.add(lang, metric, ratio(above, below), n, ratio_stderr(above, below))
+
+    add_ratio("tokens_per_byte", counts, [float(len(line.encode())) for line in lines])
+    if spaces_words(lang):
+        add_ratio("tokens_per_word", counts, [float(len(line.split())) for line in lines])
+    bytes_only = {token for token in set().union(*ids) if is_byte_piece(tokenizer, token)}
+    add_ratio(
+        "byte_piece_share", [float(sum(t in bytes_only for t in line)) for line in ids], counts
+    )
+    unknown = tokenizer.unk_token_id
+    add_ratio("unknown_share", [float(line.count(unknown)) for line in ids], counts)
+    failures = [
+        index for index, line in enumerate(lines) if not survives(encoder, line, ids[index])
+    ]
+    lost = len(failures) / n
+    task.add(lang, "round_trip_failures", lost, n, binomial_stderr(lost, n))
+    ordinary = len(tokenizer) - len(set(tokenizer.all_special_ids))
+    used = len(set().union(*ids) - set(tokenizer.all_special_ids))
+    task.add(lang, "vocabulary_utilisation", used / max(1, ordinary), n, None, used=used)
+    kept: list[Item] = [
+        {"lang": lang, "id": index, "text": lines[index], "decoded": decode(tokenizer, ids[index])}
+        for index in failures[:KEPT_FAILURES]
+    ]
+    task.keep(kept)
+
+
+def _score_parity(task: TaskRun, lang: str) -> None:
+    """Tokens of a text against tokens of its source-language counterpart (Petrov et al. 2023)."""
+    try:
+        pairs = list(islice(task.data.pairs(lang, SPLIT), task.config.limit))
+    except DataError:
+        pairs = []
+    if not pairs:
+        return
+    own = [float(len(ids)) for ids in task.encoder.texts([pair.target for pair in pairs])]
+    source = [float(len(ids)) for ids in task.encoder.texts([pair.source for pair in pairs])]
+    task.add(lang, "parity", ratio(own, source), len(pairs), ratio_stderr(own, source))
+
+
+def is_byte_piece(tokenizer: Any, token: int) -> bool:
+    """Whether a token is a byte-fallback piece, or holds only a part of some character."""
+    piece = tokenizer.convert_ids_to_tokens(token)
+    if piece is None or BYTE_PIECE.fullmatch(piece):
+        return piece is not None
+    return "\ufffd" in decode(tokenizer, [token]) and "\ufffd" not in piece
+
+
+def survives(encoder: Encoder, line: str, ids: list[int]) -> bool:
+    """Whether decoding gives the line back, character by character."""
+    return decode(encoder.tokenizer, ids) == line
+
+
+def decode(tokenizer: Any, ids: list[int]) -> str:
+    """Text of ids, nothing skipped and no spaces tidied."""
+    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))

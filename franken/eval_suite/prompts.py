@@ -1,0 +1,82 @@
+"""Prompts: templates over an item's fields, option lists, worked examples."""
+
+import random
+import string
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+from franken.config.eval_suite import TaskConfig
+from franken.errors import ConfigError
+from franken.eval_suite.languages import language_name
+from franken.seeds import derive_seed
+
+DEFAULT_OPTION = " {option}"
+LETTER_OPTION = " ({letter})"
+
+
+def fill(template: str, fields: Mapping[str, str], *, task: str, key: str = "prompt") -> str:
+    """Put ``fields`` into ``template``.
+
+    Raises:
+        ConfigError: for a field that the items do not have, or a template that is none.
+    """
+    try:
+        return template.format_map(fields)
+    except KeyError as error:
+        name = str(error.args[0])
+        close = get_close_matches(name, fields, n=1)
+        hint = f" Did you mean {{{close[0]}}}?" if close else ""
+        raise ConfigError(
+            f"eval_suite.tasks.{task}.{key}: the template {template!r} asks for {{{name}}}, which "
+            f"the items do not have.{hint} Fields: {', '.join(sorted(fields))}."
+        ) from None
+    except (ValueError, IndexError, AttributeError) as error:
+        raise ConfigError(
+            f"eval_suite.tasks.{task}.{key}: {template!r} is no template ({error}); write "
+            "{field} for a field and {{ or }} for a brace."
+        ) from None
+
+
+def language_fields(lang: str, source_language: str) -> dict[str, str]:
+    """Fields that every template may use: names and codes of the item's and source language."""
+    return {
+        "lang": lang,
+        "language": language_name(lang),
+        "source_lang": source_language,
+        "source_language": language_name(source_language),
+    }
+
+
+def letter(index: int) -> str:
+    """``0 -> A``; beyond Z the number itself."""
+    return string.ascii_uppercase[index] if index < 26 else str(index + 1)
+
+
+def list_options(options: Sequence[str]) -> str:
+    """``(A) first (B) second``."""
+    return " ".join(f"({letter(index)}) {option}" for index, option in enumerate(options))
+
+
+def continuations(config: TaskConfig, options: Sequence[str], *, task: str) -> list[str]:
+    """The text scored for each option."""
+    template = config.option
+    if config.letters and template == DEFAULT_OPTION:
+        template = LETTER_OPTION
+    return [
+        fill(template, {"option": option, "letter": letter(index)}, task=task, key="option")
+        for index, option in enumerate(options)
+    ]
+
+
+def draw_shots(count: int, available: int, seed: int, task: str, lang: str) -> list[int]:
+    """Indices of the worked examples, the same for every item and system.
+
+    Raises:
+        ConfigError: when the example part is smaller than ``count``.
+    """
+    if count > available:
+        raise ConfigError(
+            f"eval_suite.tasks.{task}.shots: {count} examples asked for, but the train or dev part "
+            f"has {available} in {lang!r}; ask for at most {available}."
+        )
+    return random.Random(derive_seed(seed, "shots", task, lang)).sample(range(available), count)

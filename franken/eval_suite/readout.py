@@ -1,0 +1,82 @@
+"""A causal language model seen as body and head, so that logits are formed only where needed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from franken.errors import CompatibilityError
+
+LOGIT_BUDGET = 2**24
+"""Largest number of float32 logits held at once (64 MiB)."""
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Body and head of one model.
+
+    Attributes:
+        run: forward pass; returns an object with ``past_key_values`` and the states.
+        states: takes the ``(B, L, X)`` states out of what ``run`` returned.
+        logits: ``(N, X)`` states -> ``(N, V)`` float32 logits.
+        vocabulary: V, rows of the head.
+        whole_logits: whether the states are themselves logits (a family whose parts are unknown).
+        positions: longest input, ``None`` when the config states none.
+        device: where inputs belong.
+    """
+
+    run: Callable[..., Any]
+    states: Callable[[Any], Tensor]
+    logits: Callable[[Tensor], Tensor]
+    vocabulary: int
+    whole_logits: bool
+    positions: int | None
+    device: torch.device
+
+    def tokens_per_forward(self, batch_tokens: int) -> int:
+        """``batch_tokens``, or less where the forward pass itself forms all logits."""
+        if self.whole_logits:
+            return max(1, min(batch_tokens, 4 * LOGIT_BUDGET // self.vocabulary))
+        return batch_tokens
+
+    def rows_per_chunk(self) -> int:
+        """States turned into logits at once."""
+        return max(1, LOGIT_BUDGET // self.vocabulary)
+
+
+def read_out(model: Any) -> Readout:
+    """Split ``model`` (a transformers causal LM, also one wrapped by peft) into body and head.
+
+    The body returns states after its final norm; the head then gives
+    ``softcap(scale * (h W^T + b))`` as the family does. Families that ``franken.parts.anatomy``
+    does not know are run whole, in smaller batches.
+    """
+    from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap, text_config
+
+    core: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
+    config = core.config
+    positions = getattr(text_config(config), "max_position_embeddings", None)
+    head = core.get_output_embeddings()
+    device = head.weight.device
+    vocabulary = int(head.weight.shape[0])
+    try:
+        backbone = core.get_submodule(anatomy_of(config).backbone)
+    except (CompatibilityError, AttributeError):
+        return Readout(
+            core, lambda out: out.logits, lambda rows: rows.float(), vocabulary, True,
+            positions, device,
+        )  # fmt: skip
+    scale, cap = logit_scale(config), logit_softcap(config)
+
+    def logits(states: Tensor) -> Tensor:
+        values = head(states.to(head.weight.dtype)).float()
+        if scale != 1.0:
+            values = values * scale
+        return cap * torch.tanh(values / cap) if cap else values
+
+    return Readout(
+        backbone, lambda out: out.last_hidden_state, logits, vocabulary, False, positions, device
+    )

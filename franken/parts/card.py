@@ -1,0 +1,124 @@
+"""Model cards: what a model is made of, how it scores, and how to load it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from franken import __version__
+from franken.parts.model import ModelRef
+from franken.parts.table import read_description
+
+_USAGE = """\
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("path/to/this/directory")
+model = AutoModelForCausalLM.from_pretrained("path/to/this/directory")
+```"""
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What the card tells besides what the parts themselves say."""
+
+    title: str
+    recipe: str
+    """Name of the recipe, e.g. ``franken_adapter``."""
+    command: str | None = None
+    """Command line that makes the model again."""
+    base_model: str | None = None
+    """Hub id or name of the base model."""
+    languages: Sequence[str] = ()
+    license: str | None = None
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Step name -> key of its artefact in the store."""
+    scores: Iterable[Mapping[str, Any]] = ()
+    """Records with task, lang, metric, value, and optionally n, stderr and model."""
+    notes: Sequence[str] = ()
+
+
+def model_card(ref: ModelRef, facts: CardFacts) -> str:
+    """Text of ``README.md``: YAML front matter, parts, scores, usage."""
+    sections = [
+        f"# {facts.title}",
+        f"Made by franken {__version__} with the recipe `{facts.recipe}`: one body and one "
+        "vocabulary table, assembled. It is a plain transformers model.",
+        *facts.notes,
+        "## Usage",
+        _USAGE,
+        "## Parts",
+        _parts(ref, facts),
+    ]
+    if facts.command:
+        sections += ["## Made by", f"```sh\n{facts.command}\n```"]
+    scores = list(facts.scores)
+    if scores:
+        sections += ["## Scores", score_table(scores)]
+    sections += ["## Provenance of the table", _provenance(ref)]
+    return _front_matter(facts) + "\n\n".join(sections) + "\n"
+
+
+def score_table(scores: Iterable[Mapping[str, Any]]) -> str:
+    """A Markdown table of score records, in their order."""
+    rows = list(scores)
+    columns = [name for name in ("model", "task", "lang", "metric") if any(name in r for r in rows)]
+    header = [*columns, "value", "stderr", "n"]
+    lines = [_line(header), _line(["---"] * len(columns) + ["---:"] * 3)]
+    for row in rows:
+        cells = [str(row.get(name, "")) for name in columns]
+        lines.append(
+            _line([*cells, _number(row["value"]), _number(row.get("stderr")), row.get("n", "")])
+        )
+    return "\n".join(lines)
+
+
+def _front_matter(facts: CardFacts) -> str:
+    values: dict[str, Any] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["franken", facts.recipe],
+        "language": list(facts.languages) or None,
+        "base_model": facts.base_model,
+        "license": facts.license,
+    }
+    present = {key: value for key, value in values.items() if value is not None}
+    return f"---\n{yaml.safe_dump(present, sort_keys=False, allow_unicode=True)}---\n\n"
+
+
+def _parts(ref: ModelRef, facts: CardFacts) -> str:
+    description = read_description(ref.table)
+    tying = "tied" if description["tied"] else "untied"
+    lines = [
+        _line(["part", "what", "fingerprint or key"]),
+        _line(["---"] * 3),
+        _line(["base model", facts.base_model or "", f"`{ref.lineage[:16]}`"]),
+        _line(["body", ref.body.name, f"`{ref.fingerprint[:16]}`"]),
+        _line(
+            [
+                "table",
+                f"{description['rows']} rows of {description['hidden_size']}, {tying}",
+                f"`{description['tokenizer_sha256'][:16]}` (tokenizer)",
+            ]
+        ),
+        *(_line(["delta", path.name, "merged"]) for path in ref.deltas),
+        *(_line(["step", name, f"`{key[:16]}`"]) for name, key in facts.keys.items()),
+    ]
+    return "\n".join(lines)
+
+
+def _provenance(ref: ModelRef) -> str:
+    text = json.dumps(
+        read_description(ref.table)["provenance"], indent=2, sort_keys=True, ensure_ascii=False
+    )
+    return f"```json\n{text}\n```"
+
+
+def _line(cells: Iterable[Any]) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)

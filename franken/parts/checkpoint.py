@@ -1,0 +1,144 @@
+"""A transformers directory of safetensors, read lazily: one tensor, or a few of its rows."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import AutoConfig, PretrainedConfig
+
+from franken.errors import ArtifactError
+from franken.files import read_json
+from franken.parts import safetensors_file
+from franken.parts.anatomy import Anatomy, anatomy_of
+from franken.parts.safetensors_file import TensorRange
+
+SINGLE_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+
+
+class Checkpoint:
+    """What a checkpoint directory holds; headers are read at once, tensors when asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        """Read the headers of all shards.
+
+        Args:
+            directory: holds ``config.json`` and ``model.safetensors``, or shards with their index.
+
+        Raises:
+            ArtifactError: where files are missing, damaged, or in another format.
+        """
+        self.directory = Path(directory)
+        self._shards: dict[str, Path] = {}
+        self._ranges: dict[str, TensorRange] = {}
+        self.metadata: dict[str, str] = {}
+        for path, expected in self._listed_files():
+            ranges, metadata = safetensors_file.read_header(path)
+            missing = sorted(set(expected or ()) - set(ranges))
+            if missing:
+                raise ArtifactError(
+                    f"{self.directory / INDEX_FILE} says that {path.name} holds {missing[0]!r} "
+                    f"({len(missing)} such); it does not. Fetch the checkpoint again"
+                )
+            self.metadata |= metadata
+            for name in expected or ranges:
+                self._ranges[name] = ranges[name]
+                self._shards[name] = path
+
+    def _listed_files(self) -> list[tuple[Path, list[str] | None]]:
+        """Shards with the tensors that the index promises; ``None``: whatever the file has."""
+        single, index = self.directory / SINGLE_FILE, self.directory / INDEX_FILE
+        if single.is_file():
+            return [(single, None)]
+        if not index.is_file():
+            self._raise_no_weights()
+        weight_map = read_json(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise ArtifactError(f"{index} has no weight_map; fetch the checkpoint again")
+        names: dict[str, list[str]] = {}
+        for name, file in weight_map.items():
+            if Path(file).name != file:
+                raise ArtifactError(f"{index} puts {name!r} into {file!r}, outside the directory")
+            names.setdefault(file, []).append(name)
+        absent = sorted(file for file in names if not (self.directory / file).is_file())
+        if absent:
+            raise ArtifactError(
+                f"{index} names files that are missing from {self.directory}: {', '.join(absent)}; "
+                "the download is incomplete"
+            )
+        return [(self.directory / file, names[file]) for file in sorted(names)]
+
+    def _raise_no_weights(self) -> None:
+        if not self.directory.is_dir():
+            raise ArtifactError(f"{self.directory} is no directory; expected a checkpoint")
+        pickled = sorted(path.name for path in self.directory.glob("pytorch_model*.bin*"))
+        if pickled:
+            raise ArtifactError(
+                f"{self.directory} holds pickled weights ({pickled[0]}); only safetensors are "
+                "read. Convert once with AutoModelForCausalLM.from_pretrained(...).save_pretrained(...)"
+            )
+        raise ArtifactError(
+            f"{self.directory} holds neither {SINGLE_FILE} nor {INDEX_FILE}; expected a "
+            "checkpoint in transformers layout"
+        )
+
+    def names(self) -> list[str]:
+        """Names of all stored tensors, sorted."""
+        return sorted(self._ranges)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._ranges
+
+    def range(self, name: str) -> TensorRange:
+        """Shape, dtype and bytes of a tensor."""
+        if name not in self._ranges:
+            raise ArtifactError(f"{self.directory} holds no tensor {name!r}")
+        return self._ranges[name]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        return self.range(name).shape
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Number format of a tensor."""
+        return self.range(name).dtype
+
+    def shard_of(self, name: str) -> Path:
+        """The file that holds a tensor."""
+        self.range(name)
+        return self._shards[name]
+
+    def shards(self) -> dict[Path, list[str]]:
+        """File -> names of its tensors, both sorted."""
+        files: dict[Path, list[str]] = {path: [] for path in sorted(set(self._shards.values()))}
+        for name in self.names():
+            files[self._shards[name]].append(name)
+        return files
+
+    def tensor(self, name: str) -> Tensor:
+        """Read one tensor."""
+        return safetensors_file.read_tensor(self.shard_of(name), self.range(name))
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Read rows ``start`` to ``stop`` of one tensor, and nothing else."""
+        return safetensors_file.read_rows(self.shard_of(name), self.range(name), start, stop)
+
+    def config(self) -> PretrainedConfig:
+        """The model's config; code that comes with a checkpoint is never run."""
+        if not (self.directory / "config.json").is_file():
+            raise ArtifactError(f"{self.directory} holds no config.json")
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            self.directory, trust_remote_code=False
+        )
+        return config
+
+    def anatomy(self) -> Anatomy:
+        """The anatomy of the model's family."""
+        return anatomy_of(self.config())
+
+    def stored_name(self, name: str) -> str | None:
+        """How this file spells a tensor of the anatomy; ``None`` where it is not stored."""
+        for spelling in self.anatomy().spellings(name):
+            if spelling in self._ranges:
+                return spelling
+        return None

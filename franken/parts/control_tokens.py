@@ -1,0 +1,156 @@
+"""Special-token ids of model and generation configs, carried over to another vocabulary by name."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from franken.parts.config_edits import unique_configs
+from franken.parts.tokenizer_files import special_roles
+
+logger = logging.getLogger(__name__)
+
+ROLES = ("bos", "eos", "pad", "unk", "sep")
+_OTHER_FIELDS = ("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
+ID_FIELDS = (*(f"{role}_token_id" for role in ROLES), *_OTHER_FIELDS)
+
+
+@dataclass(frozen=True)
+class ControlTokens:
+    """What the ids in a model's configs mean: enough to carry them to another vocabulary."""
+
+    roles: dict[str, str] = field(default_factory=dict)
+    """Role -> token string in the old tokenizer."""
+    names: dict[int, str] = field(default_factory=dict)
+    """Id that a config mentions -> token string in the old tokenizer."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"roles": self.roles, "names": {str(key): name for key, name in self.names.items()}}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "ControlTokens":
+        """The inverse of ``to_json``."""
+        return cls(dict(value["roles"]), {int(key): name for key, name in value["names"].items()})
+
+
+def control_tokens_of(configs: Iterable[Any], tokenizer: Tokenizer) -> ControlTokens:
+    """Names of the ids that configs mention; ids that are no token are left out."""
+    strings = {index: token for token, index in tokenizer.get_vocab().items()}
+    mentioned = {
+        index
+        for config in configs
+        for name in ID_FIELDS
+        for index in _as_list(getattr(config, name, None))
+    }
+    return ControlTokens(
+        special_roles(tokenizer),
+        {index: strings[index] for index in sorted(mentioned) if index in strings},
+    )
+
+
+def configs_of(model: PreTrainedModel) -> list[Any]:
+    """The configs of a model that hold token ids, each once."""
+    return unique_configs(model.config, getattr(model, "generation_config", None))
+
+
+def carry_over(
+    configs: Iterable[Any], tokenizer: Tokenizer, previous: ControlTokens | None
+) -> None:
+    """Set every special-token id in ``configs`` to its meaning in ``tokenizer``, in place.
+
+    With ``previous``, each id goes by role if its token had the role in the old tokenizer, else by
+    its string; lists (several end tokens) keep their order. An unset id stays unset, unless the
+    role is new with this tokenizer. Without ``previous``, roles come from ``tokenizer`` alone.
+    A token that the new vocabulary lacks is dropped with a warning.
+    """
+    translate = _Translation(tokenizer, previous)
+    for config in configs:
+        for role in ROLES:
+            _carry_role(config, role, translate)
+        for name in _OTHER_FIELDS:
+            _carry_field(config, name, translate)
+
+
+class _Translation:
+    """Old id -> new id, and role -> new id."""
+
+    def __init__(self, tokenizer: Tokenizer, previous: ControlTokens | None) -> None:
+        self.vocabulary = tokenizer.get_vocab()
+        self.roles = {
+            role: self.vocabulary[token]
+            for role, token in special_roles(tokenizer).items()
+            if token in self.vocabulary
+        }
+        self.previous = previous
+        self.role_of = {} if previous is None else _inverse(previous.roles)
+
+    def is_new_role(self, role: str) -> bool:
+        return self.previous is None or role not in self.previous.roles
+
+    def __call__(self, index: int, role: str | None) -> int | None:
+        name = None if self.previous is None else self.previous.names.get(index)
+        if name is None:
+            return None
+        # One string may have several roles (pad = eos): the field's own role comes first.
+        roles = self.role_of.get(name, [])
+        for candidate in sorted(roles, key=lambda other: other != role):
+            if candidate in self.roles:
+                return self.roles[candidate]
+        return self.vocabulary.get(name)
+
+
+def _carry_role(config: Any, role: str, translate: _Translation) -> None:
+    name = f"{role}_token_id"
+    if not hasattr(config, name):
+        return
+    value = getattr(config, name)
+    if translate.previous is None:
+        if isinstance(value, list) and len(value) > 1:
+            logger.warning(
+                "%s had %s = %s; what these ids meant is unknown, only the tokenizer's %s is kept",
+                type(config).__name__, name, value, role,
+            )  # fmt: skip
+        new = translate.roles.get(role)
+        setattr(config, name, [new] if isinstance(value, list) and new is not None else new)
+    elif value is None:
+        if translate.is_new_role(role):
+            setattr(config, name, translate.roles.get(role))
+    else:
+        _carry_field(config, name, translate, role)
+
+
+def _carry_field(config: Any, name: str, translate: _Translation, role: str | None = None) -> None:
+    value = getattr(config, name, None)
+    if value is None:
+        return
+    new = []
+    for index in _as_list(value):
+        moved = translate(index, role)
+        if moved is None:
+            logger.warning(
+                "%s.%s holds %d, which has no counterpart in the new vocabulary; dropped",
+                type(config).__name__, name, index,
+            )  # fmt: skip
+        elif moved not in new:
+            new.append(moved)
+    if isinstance(value, list):
+        setattr(config, name, new or None)
+    else:
+        setattr(config, name, new[0] if new else None)
+
+
+def _as_list(value: Any) -> list[int]:
+    if value is None:
+        return []
+    return [int(index) for index in value] if isinstance(value, list | tuple) else [int(value)]
+
+
+def _inverse(roles: dict[str, str]) -> dict[str, list[str]]:
+    by_name: dict[str, list[str]] = {}
+    for role, name in roles.items():
+        by_name.setdefault(name, []).append(role)
+    return by_name

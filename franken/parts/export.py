@@ -1,0 +1,47 @@
+"""Export: a plain transformers directory that knows nothing of franken."""
+
+import shutil
+from pathlib import Path
+
+from franken.files import write_atomically
+from franken.parts.body import MAX_SHARD_SIZE, quiet_transformers
+from franken.parts.disk_surgery import new_directory, replace_tables_on_disk
+from franken.parts.model import ModelRef, assemble, check_body
+from franken.parts.tokenizer_files import save_exported_tokenizer
+
+
+def export_model(ref: ModelRef, directory: Path, *, card: str) -> None:
+    """Write a model that ``AutoModelForCausalLM`` and ``AutoTokenizer`` load without franken.
+
+    Without deltas the files are streamed and the body is never loaded; with deltas the model is
+    assembled and they are merged in float32. Weights are copied, not linked: an export may be
+    edited. The chat template is the tokenizer's own (``with_special_rows`` brings the donor's
+    along); source files such as a licence are kept, the source's README is not.
+
+    Args:
+        ref: the parts.
+        directory: where to; must not exist, or be empty.
+        card: text of ``README.md``; see ``franken.parts.card``.
+
+    Raises:
+        CompatibilityError: where parts do not fit, or ``AutoTokenizer`` would load another
+            tokenizer than the table's.
+        ArtifactError: where a part is damaged, or the target exists. Nothing is left behind.
+    """
+    with new_directory(Path(directory)) as scratch:
+        if ref.deltas:
+            _write_merged(ref, scratch)
+        else:
+            check_body(ref)
+            replace_tables_on_disk(ref.body, ref.table, scratch, link=False, lineage=ref.lineage)
+        write_atomically(scratch / "README.md", card.encode())
+
+
+def _write_merged(ref: ModelRef, directory: Path) -> None:
+    model, tokenizer = assemble(ref, merge=True)
+    with quiet_transformers():
+        model.save_pretrained(str(directory), max_shard_size=MAX_SHARD_SIZE)
+    save_exported_tokenizer(tokenizer, directory)
+    for name in ("LICENSE", "LICENSE.txt", "NOTICE"):
+        if (ref.body / name).is_file():
+            shutil.copyfile(ref.body / name, directory / name)

@@ -1,0 +1,239 @@
+"""Safetensors files by byte range: read single tensors or rows, write while streaming.
+
+Reads use plain file reads, not memory maps, so memory is what was asked for and nothing else. The
+writer takes chunks, so a file of any size is written from a buffer of a few MiB. Format: eight
+bytes header length (little endian), JSON header, tensor bytes (huggingface/safetensors, README).
+"""
+
+import json
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from franken.errors import ArtifactError
+
+DTYPES: dict[str, torch.dtype] = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+_CODES = {dtype: code for code, dtype in DTYPES.items()}
+CHUNK_BYTES = 8 << 20
+_MAX_HEADER_BYTES = 100_000_000  # the limit of the reference implementation
+
+
+@dataclass(frozen=True)
+class TensorRange:
+    """One stored tensor: what it is and which bytes of the file hold it."""
+
+    name: str
+    code: str
+    """Dtype as the header spells it."""
+    shape: tuple[int, ...]
+    start: int
+    """First byte, counted from the start of the file."""
+    stop: int
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format in torch's terms."""
+        if self.code not in DTYPES:
+            raise ArtifactError(
+                f"tensor {self.name!r} has dtype {self.code}; readable: {', '.join(DTYPES)}"
+            )
+        return DTYPES[self.code]
+
+    @property
+    def bytes_count(self) -> int:
+        """Length in bytes."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One tensor to be written; ``chunks()`` yields its bytes in order."""
+
+    name: str
+    code: str
+    shape: tuple[int, ...]
+    bytes_count: int
+    chunks: Callable[[], Iterator[memoryview | bytes]]
+
+
+def read_header(path: Path) -> tuple[dict[str, TensorRange], dict[str, str]]:
+    """Read which tensors a file holds.
+
+    Returns:
+        Name -> range, in file order, and the file's free metadata.
+
+    Raises:
+        ArtifactError: where the file is missing, truncated, or not safetensors.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"{path} does not exist; expected a safetensors file")
+    size = path.stat().st_size
+    with open(path, "rb") as handle:
+        prefix = handle.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else -1
+        if not 0 < length <= min(size - 8, _MAX_HEADER_BYTES):
+            raise ArtifactError(f"{path} is no safetensors file, or is cut off ({size} bytes)")
+        try:
+            header: dict[str, Any] = json.loads(handle.read(length))
+            metadata = header.pop("__metadata__", None) or {}
+            base = 8 + length
+            ranges = [
+                TensorRange(
+                    name,
+                    item["dtype"],
+                    tuple(item["shape"]),
+                    base + item["data_offsets"][0],
+                    base + item["data_offsets"][1],
+                )
+                for name, item in header.items()
+            ]
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise ArtifactError(f"{path} has a damaged safetensors header: {error}") from error
+    ranges.sort(key=lambda item: item.start)
+    end = max((item.stop for item in ranges), default=base)
+    if end != size:
+        raise ArtifactError(
+            f"{path} is damaged: its header needs {end} bytes, the file has {size}; fetch it again"
+        )
+    return {item.name: item for item in ranges}, metadata
+
+
+def read_tensor(path: Path, item: TensorRange) -> Tensor:
+    """Read one tensor."""
+    return _read(path, item, item.start, item.shape)
+
+
+def read_rows(path: Path, item: TensorRange, start: int, stop: int) -> Tensor:
+    """Read rows ``start`` to ``stop`` (first dimension) of one tensor, and no other bytes."""
+    if not item.shape or not 0 <= start <= stop <= item.shape[0]:
+        raise IndexError(f"rows {start}:{stop} of {item.name!r} with shape {item.shape}")
+    row_bytes = item.bytes_count // max(item.shape[0], 1)
+    shape = (stop - start, *item.shape[1:])
+    return _read(path, item, item.start + start * row_bytes, shape)
+
+
+def _read(path: Path, item: TensorRange, offset: int, shape: tuple[int, ...]) -> Tensor:
+    tensor = torch.empty(shape, dtype=item.dtype)
+    if tensor.numel() == 0:
+        return tensor
+    view = _bytes_of(tensor)
+    with open(path, "rb") as handle:
+        handle.seek(offset)
+        read = _read_into(handle, view)
+    if read != len(view):
+        raise ArtifactError(f"{path} ends inside tensor {item.name!r}; fetch the file again")
+    return tensor
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    """The memory of a contiguous CPU tensor, shared."""
+    raw: Any = tensor.view(-1).view(torch.uint8).numpy()
+    return memoryview(raw)
+
+
+def _read_into(handle: BinaryIO, view: memoryview) -> int:
+    """Fill ``view``; one call may return less than asked, above 2 GiB always."""
+    done = 0
+    while done < len(view):
+        count = handle.readinto(view[done : done + (1 << 30)])  # type: ignore[attr-defined]
+        if not count:
+            break
+        done += count
+    return done
+
+
+def tensor_entry(name: str, tensor: Tensor) -> Entry:
+    """An entry that writes a tensor held in memory."""
+    flat = tensor.detach().contiguous().cpu()
+
+    def chunks() -> Iterator[memoryview | bytes]:
+        yield _bytes_of(flat)
+
+    return Entry(name, _CODES[flat.dtype], tuple(flat.shape), flat.nbytes, chunks)
+
+
+def copied_entry(path: Path, item: TensorRange, name: str | None = None) -> Entry:
+    """An entry that copies the bytes of a stored tensor, undecoded."""
+
+    def chunks() -> Iterator[memoryview | bytes]:
+        buffer = memoryview(bytearray(min(CHUNK_BYTES, item.bytes_count)))
+        with open(path, "rb") as handle:
+            handle.seek(item.start)
+            left = item.bytes_count
+            while left:
+                part = buffer[: min(left, len(buffer))]
+                if _read_into(handle, part) != len(part):
+                    raise ArtifactError(f"{path} ends inside tensor {item.name!r}")
+                yield part
+                left -= len(part)
+
+    return Entry(name or item.name, item.code, item.shape, item.bytes_count, chunks)
+
+
+def computed_entry(
+    name: str, shape: Sequence[int], dtype: torch.dtype, rows: Callable[[int, int], Tensor]
+) -> Entry:
+    """An entry whose rows are asked for in chunks: ``rows(start, stop)``, cast to ``dtype``."""
+    count = 1
+    for extent in shape:
+        count *= extent
+    total = count * dtype.itemsize
+    step = max(1, CHUNK_BYTES // max(total // max(shape[0], 1), 1))
+
+    def chunks() -> Iterator[memoryview | bytes]:
+        for start in range(0, shape[0], step):
+            part = rows(start, min(start + step, shape[0])).to(dtype).contiguous()
+            yield _bytes_of(part)
+
+    return Entry(name, _CODES[dtype], tuple(shape), total, chunks)
+
+
+def write_file(path: Path, entries: Iterable[Entry], metadata: dict[str, str]) -> None:
+    """Write a safetensors file chunk by chunk.
+
+    Wider dtypes come first, as in the reference implementation, so that every tensor is aligned.
+    """
+    ordered = sorted(entries, key=lambda entry: (-_width(entry), entry.name))
+    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    offset = 0
+    for entry in ordered:
+        header[entry.name] = {
+            "dtype": entry.code,
+            "shape": list(entry.shape),
+            "data_offsets": [offset, offset + entry.bytes_count],
+        }
+        offset += entry.bytes_count
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as handle:
+        handle.write(struct.pack("<Q", len(text)))
+        handle.write(text)
+        for entry in ordered:
+            written = sum(handle.write(chunk) for chunk in entry.chunks())
+            if written != entry.bytes_count:
+                raise ArtifactError(
+                    f"wrote {written} bytes of tensor {entry.name!r} to {path}, "
+                    f"expected {entry.bytes_count}"
+                )
+
+
+def _width(entry: Entry) -> int:
+    return DTYPES[entry.code].itemsize if entry.code in DTYPES else 1

@@ -1,0 +1,179 @@
+"""Tables into models and out of them. Nothing else in the project assigns embedding weights."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from franken.errors import CompatibilityError
+from franken.parts.anatomy import anatomy_of, is_tied, text_config
+from franken.parts.config_edits import set_vocabulary
+from franken.parts.control_tokens import ControlTokens, carry_over, configs_of, control_tokens_of
+from franken.parts.special_rows import with_special_rows
+from franken.parts.table import Table, check_table
+from franken.parts.tokenizer_files import token_count
+
+__all__ = ["pad_table", "put_table", "take_table", "with_special_rows"]
+
+
+def put_table(
+    model: PreTrainedModel,
+    table: Table,
+    *,
+    pad_to_multiple: int | None = None,
+    previous: ControlTokens | PreTrainedTokenizerBase | None = None,
+    keep_dtype: bool = False,
+    copy: bool = True,
+) -> None:
+    """Replace a model's vocabulary: rows, sizes, tying, head bias, special-token ids.
+
+    The modules stay (an embedding that scales keeps its scale), only their parameters change; an
+    existing optimiser still holds the old ones. ``requires_grad`` is kept.
+
+    Args:
+        model: a causal language model of a known family, on any device.
+        table: ``(T, D)`` rows; tied tables tie the model, untied ones untie it.
+        pad_to_multiple: add rows up to a multiple of this, see ``pad_table``. The number of rows
+            without a token is written to ``config.franken_padding_rows``.
+        previous: what the ids in the configs meant so far, or the tokenizer they were made for;
+            lists of end tokens can only be carried over with it.
+        keep_dtype: keep the table's number format (a float32 table over a bfloat16 body) instead
+            of the model's.
+        copy: whether the model gets its own memory; ``False`` hands the table's over.
+
+    Raises:
+        CompatibilityError: where the table does not fit, before anything is changed.
+    """
+    if pad_to_multiple is not None:
+        table, copy = pad_table(table, pad_to_multiple), False
+    check_table(table)
+    _check_fit(model, table)
+    embedding, head = _modules(model)
+    old = embedding.weight
+
+    def assign(module: Any, name: str, value: Tensor, like: nn.Parameter) -> None:
+        dtype = value.dtype if keep_dtype else old.dtype
+        moved = value.detach().to(device=old.device, dtype=dtype, copy=copy).contiguous()
+        setattr(module, name, nn.Parameter(moved, requires_grad=like.requires_grad))
+
+    assign(embedding, "weight", table.input, old)
+    if table.output is not None:
+        assign(head, "weight", table.output, old if head.weight is old else head.weight)
+    if table.output_bias is not None:
+        assign(head, "bias", table.output_bias, head.bias)
+    embedding.num_embeddings = head.out_features = table.rows
+    _set_sizes(model, table)
+    _tie(model, tied=table.tied)
+
+    if isinstance(previous, PreTrainedTokenizerBase):
+        previous = control_tokens_of(configs_of(model), previous)
+    carry_over(configs_of(model), table.tokenizer, previous)
+    _set_padding_index(model)
+
+
+def pad_table(table: Table, multiple: int) -> Table:
+    """Add rows up to a multiple, each the mean of the rows that belong to tokens.
+
+    The logit of a mean row is the mean of the logits, so padding never wins an argmax.
+    """
+    if multiple < 1:
+        raise ValueError(f"the multiple must be >= 1, got {multiple}")
+    extra = -table.rows % multiple
+    real = token_count(table.tokenizer)
+
+    def padded(tensor: Tensor | None) -> Tensor | None:
+        if tensor is None or extra == 0:
+            return tensor
+        mean = tensor[:real].mean(dim=0, keepdim=True, dtype=torch.float32).to(tensor.dtype)
+        return torch.cat([tensor, mean.expand(extra, *tensor.shape[1:])])
+
+    wider = padded(table.input)
+    assert wider is not None
+    return replace(
+        table, input=wider, output=padded(table.output), output_bias=padded(table.output_bias)
+    )
+
+
+def take_table(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, lineage: str
+) -> Table:
+    """Copy a model's vocabulary out, to the CPU, in the number format it has.
+
+    Args:
+        model: a causal language model of a known family.
+        tokenizer: the tokenizer that the rows belong to.
+        lineage: fingerprint of the base body that the rows were made for.
+    """
+    anatomy_of(model.config)
+    embedding, head = _modules(model)
+    table = Table(
+        tokenizer,
+        _copy_out(embedding.weight),
+        None if head.weight is embedding.weight else _copy_out(head.weight),
+        None if head.bias is None else _copy_out(head.bias),
+        lineage,
+        {"method": "taken", "family": model.config.model_type},
+    )
+    check_table(table)
+    return table
+
+
+def _check_fit(model: PreTrainedModel, table: Table) -> None:
+    anatomy = anatomy_of(model.config)
+    embedding, head = _modules(model)
+    hidden_size = embedding.weight.shape[1]
+    if table.hidden_size != hidden_size:
+        raise CompatibilityError(
+            f"the table has rows of size {table.hidden_size}, the {anatomy.family} body needs "
+            f"{hidden_size}; make the table for this body"
+        )
+    if (head.bias is None) != (table.output_bias is None):
+        raise CompatibilityError(
+            f"the table has {'no' if table.output_bias is None else 'an'} output bias, but the "
+            f"head of this {anatomy.family} model has {'none' if head.bias is None else 'one'}"
+        )
+
+
+def _modules(model: PreTrainedModel) -> tuple[Any, Any]:
+    """The embedding module and the head."""
+    return model.get_input_embeddings(), model.get_output_embeddings()
+
+
+def _set_sizes(model: PreTrainedModel, table: Table) -> None:
+    set_vocabulary(
+        model.config,
+        rows=table.rows,
+        unused=table.rows - token_count(table.tokenizer),
+        tied=table.tied,
+    )
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel) and isinstance(vars(module).get("vocab_size"), int):
+            module.vocab_size = table.rows
+
+
+def _tie(model: PreTrainedModel, *, tied: bool) -> None:
+    """Tie or untie explicitly, and check what came out of it."""
+    model.all_tied_weights_keys = model.get_expanded_tied_weights_keys(all_submodels=True)
+    embedding, head = _modules(model)
+    if tied:
+        head.weight = embedding.weight
+        model.tie_weights()
+    shared = head.weight.data_ptr() == embedding.weight.data_ptr()
+    if shared != tied or is_tied(model.config) != tied:
+        raise AssertionError(f"tying failed: wanted tied={tied}, storage shared={shared}")
+
+
+def _set_padding_index(model: PreTrainedModel) -> None:
+    """Follow ``config.pad_token_id`` in the families whose embedding has a padding index."""
+    index = getattr(text_config(model.config), "pad_token_id", None)
+    embedding, _ = _modules(model)
+    for module in model.modules():
+        if isinstance(module, PreTrainedModel) and "padding_idx" in vars(module):
+            vars(module)["padding_idx"] = index
+            embedding.padding_idx = index
+
+
+def _copy_out(tensor: Tensor) -> Tensor:
+    return tensor.detach().to("cpu", copy=True).contiguous()

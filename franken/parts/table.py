@@ -1,0 +1,271 @@
+"""A table: a tokenizer with its input and output embeddings, as an object and as a directory."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from franken.errors import ArtifactError, CompatibilityError
+from franken.files import read_json, sha256_file, write_json
+from franken.parts.anatomy import is_tied
+from franken.parts.checkpoint import Checkpoint
+from franken.parts.fingerprint import body_fingerprint
+from franken.parts.safetensors_file import (
+    TensorRange,
+    read_header,
+    read_tensor,
+    tensor_entry,
+    write_file,
+)
+from franken.parts.tokenizer_files import (
+    load_checkpoint_tokenizer,
+    load_tokenizer,
+    save_tokenizer,
+    tokenizer_identity,
+)
+
+WEIGHTS_FILE = "table.safetensors"
+DESCRIPTION_FILE = "table.json"
+SCHEMA = 1
+_FINITE_CHUNK_ROWS = 16384
+
+
+@dataclass
+class Table:
+    """A vocabulary and its rows. Row ``i`` belongs to token id ``i``; rows beyond are padding."""
+
+    tokenizer: PreTrainedTokenizerBase
+    input: Tensor
+    """``(T, D)`` raw rows, before any input scale."""
+    output: Tensor | None
+    """``(T, D)``; ``None`` where input and output are tied."""
+    output_bias: Tensor | None
+    """``(T,)`` where the family's head has a bias."""
+    lineage: str
+    """Fingerprint of the base body that the rows were made for."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """How the rows came about; free JSON."""
+
+    @property
+    def rows(self) -> int:
+        """T: rows of the matrices, padding included."""
+        return self.input.shape[0]
+
+    @property
+    def hidden_size(self) -> int:
+        """D."""
+        return self.input.shape[1]
+
+    @property
+    def tied(self) -> bool:
+        """Whether input and output are one matrix."""
+        return self.output is None
+
+    def matrices(self) -> dict[str, Tensor]:
+        """The tensors that are there, by their names in files: input, output, output_bias."""
+        named = {"input": self.input, "output": self.output, "output_bias": self.output_bias}
+        return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+
+def check_table(table: Table) -> None:
+    """Check shapes, number formats, finiteness, and that every token id has a row.
+
+    Raises:
+        CompatibilityError: names the tensor, the row or the token at fault.
+    """
+    for name, tensor in table.matrices().items():
+        expected = (table.rows,) if name == "output_bias" else (table.rows, table.hidden_size)
+        if table.input.ndim != 2 or tuple(tensor.shape) != expected:
+            raise CompatibilityError(
+                f"table.{name} has shape {tuple(tensor.shape)}; expected "
+                f"{expected if table.input.ndim == 2 else '(T, D)'}"
+            )
+        if not tensor.is_floating_point():
+            raise CompatibilityError(f"table.{name} is {tensor.dtype}; expected a float type")
+        row = _first_row_not_finite(tensor)
+        if row is not None:
+            token = table.tokenizer.convert_ids_to_tokens([row])[0]
+            raise CompatibilityError(
+                f"table.{name} holds NaN or infinity in row {row} (token {token!r}); "
+                "make the table again"
+            )
+    check_token_rows(table.tokenizer, table.rows)
+
+
+def check_token_rows(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
+    """Refuse a tokenizer that has ids without a row."""
+    beyond = sorted(
+        (index, token) for token, index in tokenizer.get_vocab().items() if index >= rows
+    )
+    if beyond:
+        raise CompatibilityError(
+            f"token {beyond[0][1]!r} has id {beyond[0][0]}, but the table has {rows} rows "
+            f"({len(beyond)} such tokens); give each token a row"
+        )
+
+
+def _first_row_not_finite(tensor: Tensor) -> int | None:
+    for start in range(0, tensor.shape[0], _FINITE_CHUNK_ROWS):
+        part = tensor[start : start + _FINITE_CHUNK_ROWS]
+        finite = torch.isfinite(part).reshape(part.shape[0], -1).all(dim=1)
+        if not bool(finite.all()):
+            return start + int((~finite).nonzero()[0])
+    return None
+
+
+def save_table(table: Table, directory: Path) -> None:
+    """Write a table: ``table.safetensors``, tokenizer files, and ``table.json`` last."""
+    check_table(table)
+    directory.mkdir(parents=True, exist_ok=True)
+    save_tokenizer(table.tokenizer, directory)
+    write_file(
+        directory / WEIGHTS_FILE,
+        [tensor_entry(name, tensor) for name, tensor in table.matrices().items()],
+        {"format": "pt"},
+    )
+    write_json(
+        directory / DESCRIPTION_FILE,
+        {
+            "kind": "table",
+            "schema": SCHEMA,
+            "rows": table.rows,
+            "hidden_size": table.hidden_size,
+            "tied": table.tied,
+            "dtype": str(table.input.dtype).removeprefix("torch."),
+            "lineage": table.lineage,
+            "provenance": table.provenance,
+            "tokenizer_sha256": tokenizer_identity(table.tokenizer),
+            "weights_sha256": sha256_file(directory / WEIGHTS_FILE),
+        },
+    )
+
+
+def read_description(directory: Path) -> dict[str, Any]:
+    """Read ``table.json``; ``ArtifactError`` where the directory holds no table."""
+    path = directory / DESCRIPTION_FILE
+    if not path.is_file():
+        found = ", ".join(sorted(item.name for item in directory.glob("*"))[:5]) or "nothing"
+        raise ArtifactError(f"{directory} is no table: it has no {path.name} (found: {found})")
+    try:
+        description = read_json(path)
+    except ValueError as error:
+        raise ArtifactError(f"{path} is damaged: {error}") from error
+    if not isinstance(description, dict) or description.get("kind") != "table":
+        kind = description.get("kind") if isinstance(description, dict) else description
+        raise ArtifactError(f"{path} describes a {kind!r}, not a table")
+    if description.get("schema") != SCHEMA:
+        raise ArtifactError(
+            f"{path} has schema {description.get('schema')}; this version reads {SCHEMA}"
+        )
+    return description
+
+
+@dataclass(frozen=True)
+class StoredTable:
+    """A table directory, opened and checked; its rows are still on disk."""
+
+    weights: Path
+    description: dict[str, Any]
+    ranges: dict[str, TensorRange]
+    """input, output, output_bias, as far as they are there."""
+    tokenizer: PreTrainedTokenizerBase
+
+
+def open_table(directory: Path, *, verify: bool = True) -> StoredTable:
+    """Open a table without reading its rows into memory.
+
+    Args:
+        directory: as written by ``save_table``.
+        verify: check the weights' checksum; tokenizer and shapes are checked always.
+
+    Raises:
+        ArtifactError: where files are missing or damaged, or belong to another tokenizer.
+    """
+    directory = Path(directory)
+    description = read_description(directory)
+    weights = directory / WEIGHTS_FILE
+    ranges, _ = read_header(weights)
+    if verify and sha256_file(weights) != description["weights_sha256"]:
+        raise ArtifactError(
+            f"{weights} is damaged: its sha256 is not the one in {DESCRIPTION_FILE}; "
+            "make the table again"
+        )
+    tokenizer = load_tokenizer(directory)
+    if tokenizer_identity(tokenizer) != description["tokenizer_sha256"]:
+        raise ArtifactError(
+            f"the tokenizer in {directory} is not the one that the table was made for (sha256 "
+            f"differs from {DESCRIPTION_FILE}); rows would belong to other tokens"
+        )
+    expected = {"input"} if description["tied"] else {"input", "output"}
+    if not expected <= set(ranges) <= expected | {"output_bias"}:
+        raise ArtifactError(f"{weights} holds {sorted(ranges)}; expected {sorted(expected)}")
+    shape = (description["rows"], description["hidden_size"])
+    for name, item in ranges.items():
+        if item.shape != (shape[:1] if name == "output_bias" else shape):
+            raise ArtifactError(
+                f"{weights}: {name} has shape {item.shape}; {DESCRIPTION_FILE} says {shape}"
+            )
+    return StoredTable(weights, description, ranges, tokenizer)
+
+
+def load_table(directory: Path, *, verify: bool = True) -> Table:
+    """Read a table back.
+
+    Args:
+        directory: as written by ``save_table``.
+        verify: check the weights' checksum and finiteness; see ``open_table``.
+
+    Raises:
+        ArtifactError: where files are missing or damaged, or belong to another tokenizer.
+    """
+    stored = open_table(directory, verify=verify)
+    tensors = {name: read_tensor(stored.weights, item) for name, item in stored.ranges.items()}
+    table = Table(
+        stored.tokenizer,
+        tensors["input"],
+        tensors.get("output"),
+        tensors.get("output_bias"),
+        stored.description["lineage"],
+        stored.description["provenance"],
+    )
+    if verify:
+        check_table(table)
+    return table
+
+
+def table_of_checkpoint(directory: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> Table:
+    """Read the table of a model directory and none of its body.
+
+    Args:
+        directory: a transformers checkpoint.
+        tokenizer: default: the checkpoint's own.
+
+    Returns:
+        The table, with the checkpoint's body as lineage.
+    """
+    checkpoint = Checkpoint(directory)
+    config, anatomy = checkpoint.config(), checkpoint.anatomy()
+    tokenizer = tokenizer or load_checkpoint_tokenizer(Path(directory))
+    stored = {name: checkpoint.stored_name(name) for name in anatomy.table_tensors}
+    source = stored[anatomy.input_embedding]
+    head = stored[anatomy.output_head]
+    tied = is_tied(config)
+    if source is None and tied:
+        source = head  # tied files may keep either name
+    if source is None or (head is None and not tied):
+        lacking = anatomy.input_embedding if source is None else anatomy.output_head
+        raise ArtifactError(f"{directory} lacks {lacking}; is it a body without its table?")
+    bias = stored[anatomy.head_bias] if anatomy.head_bias else None
+    table = Table(
+        tokenizer,
+        checkpoint.tensor(source),
+        None if tied or head is None else checkpoint.tensor(head),
+        None if bias is None else checkpoint.tensor(bias),
+        body_fingerprint(Path(directory), anatomy),
+        {"method": "checkpoint", "family": anatomy.family},
+    )
+    check_table(table)
+    return table

@@ -1,0 +1,113 @@
+"""From a data module's batches to the micro-batches of optimiser steps, with a position to resume.
+
+A batch is a dict of ``(B, L)`` int64 tensors: ``input_ids``, ``labels`` (-100 ignored, not
+shifted), ``position_ids`` and ``segment_ids`` (documents from 1, padding 0).
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from franken.errors import ConfigError, DataError
+from franken.training.loss import IGNORED
+
+Batch = dict[str, Any]
+
+
+def next_tokens(batch: Batch, *, across_documents: bool) -> Tensor:
+    """``(B, L - 1)`` targets: position ``i`` predicts label ``i + 1`` of its own document."""
+    labels, segments = batch["labels"], batch["segment_ids"]
+    targets: Tensor = labels[:, 1:]
+    if across_documents:
+        return targets
+    return targets.masked_fill(segments[:, 1:] != segments[:, :-1], IGNORED)
+
+
+def count_targets(batch: Batch, *, across_documents: bool) -> int:
+    """Positions of a batch that count in the loss."""
+    targets = next_tokens(batch, across_documents=across_documents)
+    return int((targets != IGNORED).sum())
+
+
+def rows_of_rank(batch: Batch, rank: int, world_size: int) -> Batch:
+    """Every ``world_size``-th sequence: processes read the same batches and share their rows, so
+    that neither the data order nor the position depends on their number."""
+    if world_size == 1:
+        return batch
+    rows = batch["input_ids"].shape[0]
+    if rows < world_size:
+        raise ConfigError(
+            f"a forward pass holds {rows} sequences, fewer than the {world_size} processes that "
+            "share it; raise training.batch_size or lower training.accumulate"
+        )
+    return {k: v[rank::world_size] if isinstance(v, Tensor) else v for k, v in batch.items()}
+
+
+class StepFeed:
+    """Batches of the optimiser steps still to do, ``accumulate`` to a step.
+
+    Every batch carries ``loss_weight``, 1 over the step's counted positions, so that the summed
+    loss of all its parts is the mean over the step whatever the parts' sizes, and ``real_tokens``,
+    its tokens without padding (before processes share its rows). The length is known,
+    therefore Lightning fetches no batch ahead and :meth:`state_dict` is the exact position.
+    """
+
+    def __init__(
+        self,
+        datamodule: Any,
+        *,
+        steps: int,
+        accumulate: int,
+        across_documents: bool,
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        self.datamodule = datamodule
+        self.steps, self.accumulate = steps, accumulate
+        self.across_documents = across_documents
+        if state is not None:
+            datamodule.load_state_dict(state["datamodule"])
+        self.loader = datamodule.train_dataloader()
+        self._own_state = hasattr(self.loader, "state_dict")
+        if state is not None and self._own_state:
+            self.loader.load_state_dict(state["loader"])
+
+    def __len__(self) -> int:
+        return self.steps * self.accumulate
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position after the batches handed out so far."""
+        own = self.loader.state_dict() if self._own_state else {}
+        return {"datamodule": self.datamodule.state_dict(), "loader": own}
+
+    def __iter__(self) -> Iterator[Batch]:
+        source = self._endless()
+        for _ in range(self.steps):
+            parts = [next(source) for _ in range(self.accumulate)]
+            counted = sum(
+                count_targets(part, across_documents=self.across_documents) for part in parts
+            )
+            for part in parts:
+                yield {
+                    **part,
+                    "loss_weight": 1.0 / counted if counted else 0.0,
+                    "real_tokens": int((part["segment_ids"] > 0).sum()),
+                }
+
+    def _endless(self) -> Iterator[Batch]:
+        empty_rounds = 0
+        while empty_rounds < 2:  # a loader resumed at its very end gives one empty round
+            empty_rounds += 1
+            for batch in self.loader:
+                empty_rounds = 0
+                yield batch
+        raise DataError(
+            "the training loader gives no batch: the training texts are empty or shorter than one "
+            "batch; check data and training.batch_size"
+        )
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Move a batch's tensors."""
+    return {k: v.to(device) if isinstance(v, Tensor) else v for k, v in batch.items()}

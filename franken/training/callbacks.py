@@ -1,0 +1,175 @@
+"""What happens at the end of an optimiser step: log, validate, select, checkpoint, in this order.
+
+One callback owns the order, so a run that is killed anywhere and started again does the same
+things at the same steps. Lightning's own validation and checkpointing stay switched off.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import nn
+
+from franken.training.batches import Batch, StepFeed, to_device
+from franken.training.checkpoints import CheckpointFolder
+from franken.training.module import CausalModule
+from franken.training.sharding import (
+    full_optimizer_state,
+    full_weights,
+    load_full_optimizer_state,
+)
+from franken.training.state import CURVE_POINTS, RunState
+
+log = logging.getLogger(__name__)
+
+OnLog = Callable[[dict[str, float]], None]
+
+
+class FollowRun(Callback):
+    """Keeps the run's state and does what is due after each optimiser step.
+
+    Args:
+        state: of the run so far; updated in place.
+        feed: the training batches, for their position.
+        folder: where checkpoints go.
+        validation: fixed validation batches; may be empty.
+        optimizer_state: to continue with; ``None`` for a fresh run.
+        scaler_state: of float16 loss scaling, likewise.
+        on_log: called with every point of the training curve.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        feed: StepFeed,
+        folder: CheckpointFolder,
+        validation: Sequence[Batch],
+        *,
+        optimizer_state: dict[str, Any] | None = None,
+        scaler_state: dict[str, Any] | None = None,
+        on_log: OnLog | None = None,
+    ) -> None:
+        self.state, self.feed, self.folder = state, feed, folder
+        self.validation, self.on_log = validation, on_log
+        self._optimizer_state, self._scaler_state = optimizer_state, scaler_state
+        self._started = 0.0
+        self._tokens = 0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Continue the optimiser, or note where an untrained model stands."""
+        if self._optimizer_state is not None:
+            load_full_optimizer_state(trainer, self._optimizer_state)
+            trainer.precision_plugin.load_state_dict(self._scaler_state or {})
+            self._optimizer_state = None
+        elif _module(pl_module).config.validate_every and self.state.step == 0:
+            self._validate(trainer, pl_module)
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        """Count the batch; at the end of an optimiser step, do what is due."""
+        module = _module(pl_module)
+        config, state = module.config, self.state
+        self._tokens += int(batch["real_tokens"])
+        if (batch_idx + 1) % config.accumulate:
+            return
+        state.step += 1
+        module.steps_done = state.step
+        state.tokens += self._tokens
+        self._tokens = 0
+        state.window_loss += module.last_loss
+        state.window_steps += 1
+        last = state.step == config.steps
+        if last or state.step % max(1, config.steps // CURVE_POINTS) == 0:
+            self._log(trainer, module)
+        every = config.validate_every
+        validate = last or (every > 0 and state.step % every == 0)
+        save = last or state.step % config.checkpoint_every == 0
+        if validate or save:
+            self._pause()
+            if validate:
+                self._validate(trainer, module)
+            if save:
+                self._save(trainer, module)
+            self._started = time.perf_counter()
+
+    # --- inner ---------------------------------------------------------------------------------
+
+    def _pause(self) -> None:
+        self.state.seconds += time.perf_counter() - self._started
+
+    def _log(self, trainer: Trainer, module: CausalModule) -> None:
+        point = self.state.close_window(module.last_lr, module.last_grad_norm)
+        named = {f"train/{k}": v for k, v in point.items() if k != "step"}
+        self._send(trainer, {**named, "train/tokens": float(self.state.tokens)})
+        if self.on_log is not None:
+            self.on_log(point)
+
+    def _send(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=self.state.step)
+
+    def _validate(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self.validation:
+            return
+        module, state = _module(pl_module), self.state
+        sums = torch.zeros(2, dtype=torch.float64)
+        with evaluating(module), torch.no_grad():
+            for index, batch in enumerate(self.validation):
+                mine = to_device(module.on_before_batch_transfer(batch, 0), module.device)
+                pair: Any = trainer.strategy.validation_step(mine, index)
+                sums += pair.cpu()
+        if trainer.world_size > 1:
+            total = trainer.strategy.reduce(sums.to(module.device), reduce_op="sum")
+            sums = total.cpu() if isinstance(total, torch.Tensor) else sums
+        loss = float(sums[0] / sums[1].clamp(min=1))
+        point = state.add_validation(loss)
+        log.info("step %d: validation loss %.4f nats per token", state.step, loss)
+        self._send(trainer, {"valid/loss": point["loss"], "valid/bits_per_token": point["bits"]})
+        better = state.best_loss is None or loss < state.best_loss
+        if module.config.validate_every and state.step and better:
+            state.best_step, state.best_loss = state.step, loss
+            weights = full_weights(trainer, module)
+            if trainer.is_global_zero:
+                self.folder.save("best", state.step, {"weights": weights})
+
+    def _save(self, trainer: Trainer, module: CausalModule) -> None:
+        content = {
+            "step": self.state.step,
+            "state": self.state.plain(),
+            "weights": full_weights(trainer, module),
+            "optimizer": full_optimizer_state(trainer),
+            "feed": self.feed.state_dict(),
+            "scaler": trainer.precision_plugin.state_dict(),
+        }
+        if trainer.is_global_zero:
+            best = self.state.best_step
+            self.folder.save("step", self.state.step, content, best_step=best)
+            self.folder.prune(best)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """All in ``eval`` mode inside; afterwards every module is as it was (frozen ones differ)."""
+    modes = {part: part.training for part in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+
+
+def _module(module: LightningModule) -> CausalModule:
+    assert isinstance(module, CausalModule)
+    return module

@@ -1,0 +1,93 @@
+"""Global state that training must touch, put back afterwards."""
+
+import functools
+import logging
+import random
+import signal
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+_CHATTY = ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero")
+_KNOWN_WARNINGS = (
+    ".*module\\(s\\) in eval mode at the start of training.*",  # frozen parts, on purpose
+    ".*`validation_step` but have no `val_dataloader`.*",  # callbacks.py validates
+    ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+    ".*`is_gradient_checkpointing` is deprecated.*",
+    ".*available but not used.*",
+    ".*does not have many workers.*",
+    ".*`_dataloader_init_kwargs`.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*deterministic.*warn_only.*",
+)
+
+
+@contextmanager
+def isolated(threads: int | None) -> Iterator[None]:
+    """Generators, thread count, determinism flags and log levels are afterwards as they were."""
+    python, numpy = random.getstate(), np.random.get_state()
+    count = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    benchmark = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    levels = {name: logging.getLogger(name).level for name in _CHATTY}
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        for message in _KNOWN_WARNINGS:
+            warnings.filterwarnings("ignore", message=message)
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
+        try:
+            if threads is not None:
+                torch.set_num_threads(threads)
+            torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, tells nothing
+            yield
+        finally:
+            torch.set_num_threads(count)
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+            torch.utils.deterministic.fill_uninitialized_memory = fill
+            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = benchmark
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Turn Lightning's answer to Ctrl-C (ignore SIGINT from now on, exit) back into the usual."""
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if main and handler is not None:
+            signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def checkpointed_layers(layers: Iterable[nn.Module], active: bool) -> Iterator[None]:
+    """Activation checkpointing of layers, in the form that works with frozen inputs.
+
+    transformers switches its own off in layers that are in ``eval`` mode, and frozen layers are;
+    the re-entrant form loses gradients when no input requires one (LoRA, spec 9.4).
+    """
+    changed = list(layers) if active else []
+    for layer in changed:
+        again = functools.partial(checkpoint, layer.forward, use_reentrant=False)
+        layer.forward = again  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for layer in changed:
+            del layer.__dict__["forward"]

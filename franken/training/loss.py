@@ -1,0 +1,188 @@
+"""Cross-entropy of a linear output head without ever holding all logits.
+
+At 256,000 tokens the logits of 8,192 positions take 8.4 GB in float32 (Franken-Adapter notes,
+"Numerics"). Here the positions pass through the head in chunks; each chunk's gradient is taken at
+once, in the forward pass, while its logits exist. Ignored positions never reach the head.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+IGNORED = -100
+"""Label of a position that does not count, as in ``F.cross_entropy``."""
+
+
+def chunked_linear_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    *,
+    bias: Tensor | None = None,
+    softcap: float | None = None,
+    scale: float = 1.0,
+    chunk_tokens: int,
+    reduction: str = "mean",
+    compute_dtype: torch.dtype | None = None,
+) -> Tensor:
+    """``F.cross_entropy(cap(scale * (hidden @ weight.T + bias)), labels)``, chunk by chunk.
+
+    ``cap(x) = softcap * tanh(x / softcap)`` as in Gemma 2. Log-softmax, loss and the gradients of
+    ``weight`` and ``bias`` are accumulated in float32 (or better) whatever the inputs' dtypes.
+
+    Args:
+        hidden: ``(N, D)`` final hidden states.
+        weight: ``(V, D)`` output rows.
+        labels: ``(N,)`` next-token ids; ``-100`` is ignored.
+        bias: ``(V,)`` head bias.
+        softcap: bound of the logits.
+        scale: factor of the logits, applied before the soft-cap.
+        chunk_tokens: positions whose logits exist at one time; 0: all of them, by plain autograd
+            (quickest for small vocabularies).
+        reduction: ``mean`` over the counted positions, or ``sum``.
+        compute_dtype: dtype of the matrix products; ``None``: the promotion of ``hidden`` and
+            ``weight`` to at least float32.
+
+    Returns:
+        Scalar; 0 (with zero gradients) when every label is ignored.
+    """
+    _check(hidden, weight, labels, bias, reduction)
+    counted = labels != IGNORED
+    if not bool(counted.all()):
+        hidden, labels = hidden[counted], labels[counted]
+    dtype = torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
+    head = _Head(softcap, float(scale), compute_dtype or dtype, dtype)
+    with torch.autocast(hidden.device.type, enabled=False):
+        if chunk_tokens > 0:
+            total: Tensor = _ChunkedSum.apply(hidden, weight, bias, labels, head, chunk_tokens)
+        else:
+            logits = head.logits(hidden, weight, bias)
+            total = F.cross_entropy(logits, labels, reduction="sum")
+    return total / max(1, labels.numel()) if reduction == "mean" else total
+
+
+@dataclass(frozen=True)
+class _Head:
+    """How hidden states become logits."""
+
+    softcap: float | None
+    scale: float
+    compute_dtype: torch.dtype
+    sum_dtype: torch.dtype
+
+    def logits(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """``(N, V)`` logits in ``sum_dtype``."""
+        raw = (hidden.to(self.compute_dtype) @ weight.to(self.compute_dtype).T).to(self.sum_dtype)
+        if bias is not None:
+            raw = raw + bias.to(self.sum_dtype)
+        if self.scale != 1.0:
+            raw = raw * self.scale
+        return raw if self.softcap is None else self.softcap * torch.tanh(raw / self.softcap)
+
+    def back_through_cap(self, grad: Tensor, logits: Tensor) -> Tensor:
+        """Gradient at ``hidden @ weight.T + bias``; overwrites ``grad`` and ``logits``."""
+        if self.softcap is not None:  # 1 - tanh^2
+            grad.mul_(logits.div_(self.softcap).square_().neg_().add_(1.0))
+        return grad.mul_(self.scale) if self.scale != 1.0 else grad
+
+
+class _Gradients(NamedTuple):
+    hidden: Tensor | None
+    weight: Tensor | None
+    bias: Tensor | None
+
+
+class _ChunkedSum(torch.autograd.Function):
+    """Summed negative log-likelihood; gradients are ready when the forward pass ends."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        head: _Head,
+        chunk_tokens: int,
+    ) -> Tensor:
+        needed = ctx.needs_input_grad[:3]
+        total, gradients = _sum_by_chunks(hidden, weight, bias, labels, head, chunk_tokens, needed)
+        ctx.save_for_backward(hidden, weight, bias, labels)
+        ctx.head, ctx.chunk_tokens, ctx.gradients = head, chunk_tokens, gradients
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
+        gradients, ctx.gradients = ctx.gradients, None  # handed over: autograd may keep them
+        if gradients is None:  # a second backward pass through a retained graph
+            hidden, weight, bias, labels = ctx.saved_tensors
+            needed = ctx.needs_input_grad[:3]
+            _, gradients = _sum_by_chunks(
+                hidden, weight, bias, labels, ctx.head, ctx.chunk_tokens, needed
+            )
+        scaled = [None if g is None else g.mul_(grad_output.to(g.dtype)) for g in gradients]
+        return (*scaled, None, None, None)
+
+
+def _sum_by_chunks(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    head: _Head,
+    chunk_tokens: int,
+    needed: tuple[bool, ...],
+) -> tuple[Tensor, _Gradients]:
+    """The loss over all positions and the gradients that are ``needed``."""
+    total = hidden.new_zeros((), dtype=head.sum_dtype)
+    grad_hidden = torch.empty_like(hidden) if needed[0] else None
+    grad_weight = torch.zeros_like(weight, dtype=head.sum_dtype) if needed[1] else None
+    grad_bias = torch.zeros_like(bias, dtype=head.sum_dtype) if needed[2] else None  # type: ignore[arg-type]
+    rows = weight.to(head.compute_dtype)
+    for start in range(0, labels.numel(), chunk_tokens):
+        part = slice(start, start + chunk_tokens)
+        states, targets = hidden[part].to(head.compute_dtype), labels[part, None]
+        logits = head.logits(states, rows, bias)
+        norm = logits.logsumexp(dim=1, keepdim=True)
+        total += (norm - logits.gather(1, targets)).sum()
+        if not any(needed):
+            continue
+        grad = (logits - norm).exp_()  # softmax
+        grad.scatter_add_(1, targets, grad.new_full(targets.shape, -1.0))
+        grad = head.back_through_cap(grad, logits)
+        del logits
+        if grad_bias is not None:
+            grad_bias += grad.sum(dim=0)
+        grad = grad.to(head.compute_dtype)
+        if grad_hidden is not None:
+            grad_hidden[part] = grad @ rows
+        if grad_weight is not None and head.compute_dtype == head.sum_dtype:
+            grad_weight.addmm_(grad.T, states)
+        elif grad_weight is not None:
+            grad_weight += grad.T @ states
+    return total, _Gradients(
+        grad_hidden,
+        None if grad_weight is None else grad_weight.to(weight.dtype),
+        None if grad_bias is None or bias is None else grad_bias.to(bias.dtype),
+    )
+
+
+def _check(
+    hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None, reduction: str
+) -> None:
+    if hidden.ndim != 2 or weight.ndim != 2 or hidden.shape[1] != weight.shape[1]:
+        raise ValueError(
+            "hidden must be (N, D) and weight (V, D) with one D, "
+            f"got {tuple(hidden.shape)} and {tuple(weight.shape)}"
+        )
+    if labels.shape != hidden.shape[:1]:
+        raise ValueError(f"labels must be ({hidden.shape[0]},), got {tuple(labels.shape)}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(f"bias must be ({weight.shape[0]},), got {tuple(bias.shape)}")
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be mean or sum, got {reduction!r}")

@@ -1,0 +1,194 @@
+"""The Lightning module: hidden states, chunked loss, optimiser."""
+
+import contextlib
+import math
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from franken.config.training import TrainingConfig
+from franken.errors import FrankenError
+from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
+from franken.seeds import derive_seed
+from franken.training.batches import Batch, next_tokens, rows_of_rank
+from franken.training.loss import chunked_linear_cross_entropy
+from franken.training.masks import packed_attention_mask
+from franken.training.policy import PolicyReport, embedding_parameters, head_of
+from franken.training.schedule import learning_rate
+
+
+class CausalModule(LightningModule):
+    """Next-token training of what a policy left trainable.
+
+    Args:
+        model: causal LM after :func:`~franken.training.policy.apply_policy`.
+        policy: what that call returned.
+        config: the training phase.
+        seed: of dropout; every forward pass derives its own from the step it belongs to, so a
+            resumed run needs no generator states.
+        first_step: optimiser steps already done.
+        mixed: dtype of the forward pass under Lightning's autocast; ``None``: float32.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        policy: PolicyReport,
+        config: TrainingConfig,
+        *,
+        seed: int,
+        first_step: int = 0,
+        mixed: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.config, self.policy = config, policy
+        self.seed, self.mixed = seed, mixed
+        self.steps_done = first_step
+        self.last_lr = self.last_loss = self.last_grad_norm = 0.0
+        self._step_loss: Tensor | None = None
+        anatomy = anatomy_of(model.config)
+        self._backbone_path = anatomy.backbone
+        self._softcap, self._scale = logit_softcap(model.config), logit_scale(model.config)
+
+    # --- forward -------------------------------------------------------------------------------
+
+    def hidden_states(self, batch: Batch) -> Tensor:
+        """``(B, L, D)`` states before the output head."""
+        rows = self.model.get_input_embeddings()(batch["input_ids"])
+        glue: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        if self.policy.body_dtype == "bfloat16":  # float32 rows enter a bfloat16 body
+            rows = rows.to(torch.bfloat16)
+            glue = torch.autocast(rows.device.type, dtype=torch.bfloat16)
+        segments, positions = batch["segment_ids"], batch["position_ids"]
+        if self.config.pack_across_documents:
+            segments = (segments > 0).long()
+            positions = torch.arange(segments.shape[1], device=rows.device).expand_as(segments)
+        with glue:
+            output = self.model.get_submodule(self._backbone_path)(
+                inputs_embeds=rows,
+                attention_mask=packed_attention_mask(self.model.config, segments, rows.dtype),
+                position_ids=positions,
+                use_cache=False,
+            )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def summed_loss(self, batch: Batch) -> Tensor:
+        """Negative log-likelihood in nats, summed over the counted positions."""
+        across = self.config.pack_across_documents
+        targets = next_tokens(batch, across_documents=across).flatten()
+        hidden = self.hidden_states(batch)[:, :-1].flatten(0, 1)
+        weight, bias = head_of(self.model)
+        return chunked_linear_cross_entropy(
+            hidden,
+            weight,
+            targets,
+            bias=bias,
+            softcap=self._softcap,
+            scale=self._scale,
+            chunk_tokens=self.config.loss_chunk_tokens,
+            reduction="sum",
+            compute_dtype=self.mixed,
+        )
+
+    # --- Lightning hooks -----------------------------------------------------------------------
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Take this process's rows of the batch."""
+        return rows_of_rank(batch, self.global_rank, self.trainer.world_size)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One forward pass; Lightning divides by ``accumulate`` and averages over processes."""
+        part = batch_idx % self.config.accumulate
+        torch.manual_seed(derive_seed(self.seed, "step", self.steps_done, part, self.global_rank))
+        loss = self.summed_loss(batch) * batch["loss_weight"]
+        done = loss.detach()
+        self._step_loss = done if self._step_loss is None else self._step_loss + done
+        return loss * (self.config.accumulate * self.trainer.world_size)
+
+    def validation_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
+        """``(summed nats, counted positions)`` of one batch, as a float64 pair."""
+        across = self.config.pack_across_documents
+        counted = (next_tokens(batch, across_documents=across) >= 0).sum()
+        return torch.stack([self.summed_loss(batch).double(), counted.double()])
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Set the learning rate, refuse a lost step before it harms the weights, keep rows."""
+        self.last_lr = learning_rate(self.config, self.steps_done)
+        for group in optimizer.param_groups:
+            group["lr"] = self.last_lr
+        loss, self._step_loss = self._step_loss, None
+        assert loss is not None
+        if self.trainer.world_size > 1:
+            loss = self.trainer.strategy.reduce(loss, reduce_op="sum")
+        self.last_loss = float(loss)
+        if not math.isfinite(self.last_loss):
+            raise self._lost("loss", self.last_loss)
+        if self.policy.frozen_rows:
+            for parameter in embedding_parameters(self.model):
+                if parameter.grad is not None:
+                    parameter.grad[self.policy.frozen_rows] = 0.0
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the global norm; a gradient that is not finite stops the run here."""
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        limit = self.config.grad_clip or math.inf
+        norm = self._clip(parameters, limit)
+        self.last_grad_norm = float(norm)
+        if not math.isfinite(self.last_grad_norm) and self.mixed is not torch.float16:
+            raise self._lost("gradient norm", self.last_grad_norm)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """AdamW with state only for what trains; no decay of embeddings, norms and biases."""
+        tables = embedding_parameters(self.model)
+        decayed: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                exempt = parameter.ndim < 2 or any(parameter is table for table in tables)
+                (plain if exempt else decayed).append(parameter)
+        groups = [
+            {"params": decayed, "weight_decay": self.config.weight_decay},
+            {"params": plain, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(
+            [group for group in groups if group["params"]],
+            lr=self.config.lr,
+            betas=(self.config.betas[0], self.config.betas[1]),
+            eps=self.config.eps,
+            fused=self.mixed is not torch.float16,  # Lightning unscales float16 by itself
+        )
+
+    def trained_weights(self) -> dict[str, Tensor]:
+        """The trainable parameters by name, detached, not copied."""
+        return {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Only what trains: frozen weights are in the base model already."""
+        return {f"model.{name}": value for name, value in self.trained_weights().items()}
+
+    # --- inner ---------------------------------------------------------------------------------
+
+    def _clip(self, parameters: list[nn.Parameter], limit: float) -> Tensor:
+        root: Any = self.trainer.strategy.model
+        if hasattr(root, "clip_grad_norm_"):  # FSDP: gradients are shards
+            norm: Tensor = root.clip_grad_norm_(limit)
+            return norm
+        return nn.utils.clip_grad_norm_(parameters, limit)
+
+    def _lost(self, what: str, value: float) -> FrankenError:
+        return FrankenError(
+            f"training diverged: the {what} of step {self.steps_done + 1} of {self.config.steps} "
+            f"is {value} at learning rate {self.last_lr:.3g}. The weights before this step and the "
+            "last checkpoint are intact. Lower training.*.lr, raise warmup, lower grad_clip, or "
+            "use precision fp32 or bf16_mixed."
+        )

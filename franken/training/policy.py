@@ -1,0 +1,217 @@
+"""What a training phase changes: gradients, number formats and train/eval modes per policy.
+
+Franken-Adapter 2.4 (embeddings), 2.5 (body), 2.7 (lora). What trains is kept in float32 whatever
+the model was loaded in: near 0.05 a bfloat16 weight has a spacing of 2.4e-4, and an Adam step of
+1e-5 would round to nothing (spec 9.4).
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from franken.config.training import BodyType, EmbeddingSides, Trainable, TrainingConfig
+from franken.errors import CompatibilityError, ConfigError
+from franken.parts.anatomy import Anatomy, anatomy_of
+from franken.training.lora import LORA_MARK, add_lora, lora_modules
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class PolicyReport:
+    """What a policy did to a model."""
+
+    trainable: Trainable
+    names: list[str]
+    """Names of the trainable parameters, tied ones once."""
+    trained_parameters: int
+    all_parameters: int
+    tied: bool
+    body_dtype: str
+    frozen_rows: list[int] = field(default_factory=list)
+    """Table rows that keep their values although the table trains."""
+    adapted: Any = field(default=None, repr=False)
+    """The ``PeftModel`` around the model; ``None`` without LoRA."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data without the long lists."""
+        return {
+            "trainable": self.trainable.value,
+            "trained_parameters": self.trained_parameters,
+            "all_parameters": self.all_parameters,
+            "tied": self.tied,
+            "body_dtype": self.body_dtype,
+            "frozen_rows": len(self.frozen_rows),
+        }
+
+
+def apply_policy(
+    model: PreTrainedModel,
+    trainable: Trainable,
+    config: TrainingConfig,
+    *,
+    body_dtype: torch.dtype = torch.float32,
+    special_rows: Sequence[int] = (),
+    seed: int = 0,
+) -> PolicyReport:
+    """Set ``requires_grad``, dtypes and train/eval modes in place.
+
+    Args:
+        model: causal LM of a known family, without adapters.
+        trainable: what changes.
+        config: reads ``sides``, ``lora``, ``edge_layers`` and ``freeze_special_rows``.
+        body_dtype: number format of everything frozen (see :func:`frozen_dtype`).
+        special_rows: token ids of control tokens, for ``freeze_special_rows``.
+        seed: of the initial LoRA weights.
+    """
+    if any(LORA_MARK in name for name, _ in model.named_parameters()):
+        raise CompatibilityError(
+            "the model to train carries LoRA adapters already; merge its deltas first"
+        )
+    anatomy = anatomy_of(model.config)
+    tables = embedding_parameters(model)
+    chosen: list[nn.Parameter]
+    adapted = None
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    if trainable is Trainable.lora:
+        adapted = add_lora(model, anatomy, config.lora, seed=seed)
+        chosen = [p for name, p in model.named_parameters() if LORA_MARK in name]
+    elif trainable is Trainable.embeddings:
+        chosen = _of_sides(model, config.sides)
+    elif trainable is Trainable.embeddings_and_edge_layers:
+        edges = edge_layers(model, anatomy, config.edge_layers)
+        chosen = tables + [p for layer in edges for p in layer.parameters()]
+    elif trainable is Trainable.body:
+        chosen = [p for p in model.parameters() if not _contains(tables, p)]
+    else:
+        chosen = list(model.parameters())
+    for parameter in model.parameters():
+        training = _contains(chosen, parameter)
+        parameter.requires_grad_(training)
+        _set_dtype(parameter, torch.float32 if training else body_dtype)
+    _set_modes(model, anatomy, trainable, config)
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    report = PolicyReport(
+        trainable=trainable,
+        names=names,
+        trained_parameters=sum(p.numel() for p in chosen),
+        all_parameters=sum(p.numel() for p in model.parameters()),
+        tied=is_tied(model),
+        body_dtype=str(body_dtype).removeprefix("torch."),
+        adapted=adapted,
+    )
+    if any(p.requires_grad for p in tables):
+        report.frozen_rows = _rows_to_keep(model, special_rows, config.freeze_special_rows)
+    log.info(
+        "training %s: %d of %d parameters (%.2f %%)",
+        trainable.value,
+        report.trained_parameters,
+        report.all_parameters,
+        100 * report.trained_parameters / max(1, report.all_parameters),
+    )
+    return report
+
+
+def frozen_dtype(choice: BodyType, device_type: str, mixed_bf16: bool) -> torch.dtype:
+    """The number format of frozen weights; ``auto`` is bfloat16 in bf16 runs on a GPU with it."""
+    if choice is BodyType.bfloat16:
+        return torch.bfloat16
+    capable = device_type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if choice is BodyType.auto and mixed_bf16 and capable else torch.float32
+
+
+def embedding_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
+    """Input rows, output rows and head bias, each object once."""
+    return _of_sides(model, EmbeddingSides.both)
+
+
+def head_of(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
+    """Weight ``(V, D)`` and bias ``(V,)`` of the output head."""
+    head = model.get_output_embeddings()
+    if head is None:
+        raise CompatibilityError(f"{type(model).__name__} has no output head; load a causal LM")
+    return head.weight, getattr(head, "bias", None)
+
+
+def is_tied(model: PreTrainedModel) -> bool:
+    """Whether input and output rows are one parameter."""
+    return model.get_input_embeddings().weight is head_of(model)[0]
+
+
+def edge_layers(model: PreTrainedModel, anatomy: Anatomy, count: int) -> list[nn.Module]:
+    """The first and last ``count`` layers, without repetition."""
+    layers = list(model.get_submodule(anatomy.layers))
+    if 2 * count >= len(layers):
+        raise ConfigError(
+            f"edge_layers={count} at both ends covers all {len(layers)} layers of the model; "
+            f"choose at most {max(0, (len(layers) - 1) // 2)}, or trainable=full"
+        )
+    return layers[:count] + layers[-count:]
+
+
+def _of_sides(model: PreTrainedModel, sides: EmbeddingSides) -> list[nn.Parameter]:
+    """Parameters that ``sides`` names; a tied table is both sides whatever is asked."""
+    rows = model.get_input_embeddings().weight
+    weight, bias = head_of(model)
+    tied = weight is rows
+    chosen: list[Any] = []
+    if tied or sides is not EmbeddingSides.output:
+        chosen.append(rows)
+    if tied or sides is not EmbeddingSides.input:
+        chosen += [bias] if tied else [weight, bias]
+    return [parameter for parameter in chosen if parameter is not None]
+
+
+def _contains(parameters: Sequence[nn.Parameter], one: nn.Parameter) -> bool:
+    return any(one is p for p in parameters)
+
+
+def _set_dtype(parameter: nn.Parameter, dtype: torch.dtype) -> None:
+    """Change the format inside the parameter, so that tied modules keep sharing it."""
+    if parameter.is_floating_point() and parameter.dtype != dtype:
+        parameter.data = parameter.data.to(dtype)
+
+
+def _set_modes(
+    model: PreTrainedModel, anatomy: Anatomy, trainable: Trainable, config: TrainingConfig
+) -> None:
+    """Dropout only where something trains: frozen parts stay in ``eval``."""
+    ends = [model.get_input_embeddings(), model.get_output_embeddings()]
+    if trainable is Trainable.full:
+        model.train()
+        return
+    if trainable is Trainable.body:
+        model.train()
+        for module in ends:
+            module.eval()
+        return
+    model.eval()
+    if trainable is Trainable.lora:
+        ends = lora_modules(model)
+    elif trainable is Trainable.embeddings_and_edge_layers:
+        ends += edge_layers(model, anatomy, config.edge_layers)
+    for module in ends:
+        module.train()
+
+
+def _rows_to_keep(
+    model: PreTrainedModel, special_rows: Sequence[int], freeze_special: bool
+) -> list[int]:
+    """The padding row (unless it doubles as a written token), and control rows when asked.
+
+    ``nn.Embedding(padding_idx=...)`` blocks the input side only; the tied head would still move
+    the row (spec 9.3).
+    """
+    rows = set(special_rows) if freeze_special else set()
+    end = model.config.eos_token_id
+    written = {model.config.bos_token_id, *(end if isinstance(end, list) else [end])}
+    if model.config.pad_token_id is not None and model.config.pad_token_id not in written:
+        rows.add(model.config.pad_token_id)
+    count = model.get_input_embeddings().weight.shape[0]
+    return sorted(row for row in rows if 0 <= row < count)

@@ -1,0 +1,308 @@
+"""Train a model for one phase: the only place that builds a Lightning trainer."""
+
+import copy
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger
+from rich.console import Console
+from transformers import PreTrainedModel
+
+from franken.config.runtime import Precision, TrainerConfig
+from franken.config.training import Trainable, TrainingConfig
+from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
+from franken.files import hash_json
+from franken.parts.anatomy import anatomy_of
+from franken.seeds import derive_seed
+from franken.training.batches import Batch, StepFeed
+from franken.training.callbacks import FollowRun, OnLog
+from franken.training.checkpoints import CheckpointFolder
+from franken.training.environment import checkpointed_layers, isolated, uninterrupted
+from franken.training.loggers import close_loggers
+from franken.training.module import CausalModule
+from franken.training.policy import PolicyReport, apply_policy, frozen_dtype
+from franken.training.progress import StepProgress
+from franken.training.sharding import strategy_of
+from franken.training.state import RunState, TrainingReport, make_report
+
+log = logging.getLogger(__name__)
+
+_LIGHTNING_PRECISION = {
+    Precision.fp32: "32-true",
+    Precision.bf16_mixed: "bf16-mixed",
+    Precision.fp16_mixed: "16-mixed",
+}
+_MIXED = {Precision.bf16_mixed: torch.bfloat16, Precision.fp16_mixed: torch.float16}
+_NEUTRAL = ("checkpoint_every", "activation_checkpointing")
+"""Settings that may change between a killed run and its continuation."""
+
+
+def train_model(
+    model: PreTrainedModel,
+    tokenizer: Any,
+    datamodule: Any,
+    config: TrainingConfig,
+    trainable: Trainable,
+    trainer: TrainerConfig,
+    *,
+    work_dir: Path,
+    seed: int,
+    loggers: Sequence[Logger] | None = None,
+    on_log: OnLog | None = None,
+) -> TrainingReport:
+    """Train ``model`` in place; killed and called again with equal arguments, it continues.
+
+    On a CPU the continued run ends with the same bits as an undisturbed one.
+
+    Args:
+        model: causal LM of a known family, without adapters. With ``lora`` adapters are inserted.
+        tokenizer: says which rows are control tokens (``freeze_special_rows``); may be ``None``.
+        datamodule: gives ``train_dataloader`` and ``val_dataloader`` of fixed-form batches (see
+            ``batches.py``) and the exact position by ``state_dict``/``load_state_dict``.
+        config: schedule, batch shape, selection.
+        trainable: what changes.
+        trainer: where it runs. Only ``precision`` and ``threads`` can change the result.
+        work_dir: resumable checkpoints live in its ``checkpoints`` folder.
+        seed: of LoRA's initial weights and of dropout; everything is derived from it.
+        loggers: Lightning loggers; closed at the end.
+        on_log: called with every point of the training curve.
+
+    Returns:
+        The report; the model is left in ``eval`` mode with gradients as they were, trained
+        parameters in float32.
+
+    Raises:
+        FrankenError: the loss or the gradient norm is not finite.
+    """
+    wanted = {name: p.requires_grad for name, p in model.named_parameters()}
+    try:
+        with isolated(trainer.threads):
+            run = _Run(model, tokenizer, datamodule, config, trainable, trainer, work_dir, seed)
+            run.fit(list(loggers or []), on_log)
+            return run.finish()
+    finally:
+        close_loggers(loggers or [])
+        model.eval()
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(wanted.get(name, False))
+
+
+class _Run:
+    """One call of :func:`train_model`."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Any,
+        datamodule: Any,
+        config: TrainingConfig,
+        trainable: Trainable,
+        trainer: TrainerConfig,
+        work_dir: Path,
+        seed: int,
+    ) -> None:
+        check_shape(config, trainer)
+        self.model, self.datamodule, self.config, self.trainer = model, datamodule, config, trainer
+        self.seed = derive_seed(seed, "training")
+        self.mixed = _MIXED.get(trainer.precision)
+        self.sharded = trainer.strategy == "fsdp"
+        self.policy = apply_policy(
+            model,
+            trainable,
+            config,
+            body_dtype=self._body_dtype(),
+            special_rows=control_rows(tokenizer),
+            seed=derive_seed(self.seed, "lora"),
+        )
+        identity = run_identity(model, self.policy, config, trainer.precision, seed)
+        self.folder = CheckpointFolder(Path(work_dir) / "checkpoints", identity)
+        self.saved = self.folder.newest()
+        self.state = RunState()
+        if self.saved is not None:
+            self._restore()
+            log.info("continuing at step %d of %d", self.state.step, config.steps)
+        self.resumed_at = self.state.step
+
+    def fit(self, loggers: list[Logger], on_log: OnLog | None) -> None:
+        """Do the steps that are left."""
+        config, saved = self.config, self.saved or {}
+        left = config.steps - self.state.step
+        if left <= 0:
+            return
+        self.datamodule.prepare_data()
+        self.datamodule.setup("fit")
+        feed = StepFeed(
+            self.datamodule,
+            steps=left,
+            accumulate=config.accumulate,
+            across_documents=config.pack_across_documents,
+            state=saved.get("feed"),
+        )
+        follow = FollowRun(
+            self.state,
+            feed,
+            self.folder,
+            self._validation_batches(),
+            optimizer_state=saved.get("optimizer"),
+            scaler_state=saved.get("scaler"),
+            on_log=on_log,
+        )
+        self.saved = None
+        # Shards replace the parameters of a sharded model for good: train a copy.
+        model = copy.deepcopy(self.model) if self.sharded else self.model
+        module = CausalModule(
+            model,
+            self.policy,
+            config,
+            seed=self.seed,
+            first_step=self.state.step,
+            mixed=self.mixed,
+        )
+        layers = model.get_submodule(anatomy_of(model.config).layers)
+        callbacks: list[pl.Callback] = [follow]
+        console = Console(stderr=True)
+        if self.trainer.progress and console.is_terminal:
+            callbacks.append(StepProgress(config.steps, console))
+        with uninterrupted(), checkpointed_layers(layers, config.activation_checkpointing):
+            lightning = self._lightning(callbacks, loggers, layers, max_steps=left)
+            lightning.fit(module, train_dataloaders=feed)
+
+    def finish(self) -> TrainingReport:
+        """Bring the weights to return into the model."""
+        if self.state.step < self.config.steps or self.sharded:
+            # the steps were done elsewhere: in processes of their own, or on a sharded copy
+            self.saved = self.folder.newest()
+            if self.saved is None or self.saved["step"] < self.config.steps:
+                raise FrankenError(
+                    f"training stopped before step {self.config.steps}; "
+                    "run again to continue from the last checkpoint"
+                )
+            self._restore()
+        best = self.state.best_step
+        if best is not None and best != self.state.step:
+            chosen = self.folder.load("best", best)
+            if chosen is None:
+                raise ArtifactError(
+                    f"the selected weights of step {best} in {self.folder.directory} are missing "
+                    "or damaged; remove that directory and run again"
+                )
+            put_weights(self.model, chosen["weights"])
+        return make_report(self.state, self.policy.to_json(), self.resumed_at)
+
+    def _restore(self) -> None:
+        assert self.saved is not None
+        self.state = RunState(**self.saved["state"])
+        put_weights(self.model, self.saved["weights"])
+
+    def _body_dtype(self) -> torch.dtype:
+        if self.sharded:  # a shard has one dtype; fsdp computes in bfloat16 by itself
+            return torch.float32
+        asked = self.trainer.accelerator
+        gpu = asked in ("gpu", "cuda") or (asked == "auto" and torch.cuda.is_available())
+        mixed_bf16 = self.trainer.precision is Precision.bf16_mixed
+        return frozen_dtype(self.config.body_dtype, "cuda" if gpu else "cpu", mixed_bf16)
+
+    def _validation_batches(self) -> list[Batch]:
+        """Drawn once, so that every validation sees the same."""
+        loader = self.datamodule.val_dataloader()
+        batches = list(islice(loader, self.config.validation_batches)) if loader else []
+        if self.config.validate_every and not batches:
+            raise DataError(
+                f"training.validate_every={self.config.validate_every} asks for selection by "
+                "validation loss, but the data hold no validation text; set it to 0 or add some"
+            )
+        return batches
+
+    def _lightning(
+        self,
+        callbacks: list[pl.Callback],
+        loggers: list[Logger],
+        layers: Any,
+        *,
+        max_steps: int,
+    ) -> pl.Trainer:
+        config = self.trainer
+        deterministic: Any = config.deterministic
+        if config.deterministic and config.accelerator != "cpu":
+            deterministic = "warn"  # some CUDA kernels have no deterministic form
+        return pl.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            strategy=strategy_of(config, layers),
+            precision=_LIGHTNING_PRECISION[config.precision],  # type: ignore[arg-type]
+            max_steps=max_steps,
+            max_epochs=1,
+            accumulate_grad_batches=self.config.accumulate,
+            limit_val_batches=0,
+            num_sanity_val_steps=0,
+            callbacks=callbacks,
+            logger=loggers or False,
+            default_root_dir=self.folder.directory,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            deterministic=deterministic,
+        )
+
+
+def control_rows(tokenizer: Any) -> list[int]:
+    """Ids of control tokens: bos, eos, turn markers and all other special ones."""
+    if tokenizer is None:
+        return []
+    added = tokenizer.added_tokens_decoder.items()
+    return sorted({*tokenizer.all_special_ids, *(i for i, token in added if token.special)})
+
+
+def put_weights(model: PreTrainedModel, weights: dict[str, torch.Tensor]) -> None:
+    """Copy trained weights into a model by name."""
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, value in weights.items():
+            parameters[name].copy_(value)
+
+
+def run_identity(
+    model: PreTrainedModel,
+    policy: PolicyReport,
+    config: TrainingConfig,
+    precision: Precision,
+    seed: int,
+    samples: int = 1024,
+) -> str:
+    """Hash of what decides the result: settings, seed, and a sample of the initial weights."""
+    settings = {k: v for k, v in asdict(config).items() if k not in _NEUTRAL}
+    weights = {}
+    for name, parameter in model.named_parameters():
+        flat = parameter.detach().flatten()
+        stride = max(1, math.ceil(flat.numel() / samples))
+        weights[name] = [list(parameter.shape), flat[::stride].double().sum().item()]
+    return hash_json(
+        {
+            "settings": settings,
+            "policy": policy.to_json(),
+            "names": policy.names,
+            "precision": precision.value,
+            "seed": seed,
+            "weights": weights,
+        }
+    )
+
+
+def check_shape(config: TrainingConfig, trainer: TrainerConfig) -> None:
+    """Sequences of a forward pass must split over the processes."""
+    processes = trainer.devices * trainer.num_nodes
+    rows = config.batch_size // config.accumulate
+    if rows % processes:
+        raise ConfigError(
+            f"training.batch_size={config.batch_size} over accumulate={config.accumulate} gives "
+            f"{rows} sequences per forward pass, which {processes} processes cannot share evenly"
+        )

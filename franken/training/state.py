@@ -1,0 +1,98 @@
+"""How far a run is, and the report made of it at the end: plain data throughout."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+CURVE_POINTS = 500
+"""Training curves are thinned to about this many points."""
+
+
+@dataclass
+class RunState:
+    """Everything that grows during training; part of every checkpoint."""
+
+    step: int = 0
+    tokens: int = 0
+    """Tokens read, padding not counted."""
+    seconds: float = 0.0
+    """Time spent training: validation and checkpoints left out."""
+    window_loss: float = 0.0
+    window_steps: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """``step, loss`` (mean since the point before, nats per token)``, lr, grad_norm``."""
+    validation: list[dict[str, float]] = field(default_factory=list)
+    """``step, loss`` (nats per token)``, bits`` (per token)."""
+    best_step: int | None = None
+    best_loss: float | None = None
+
+    def close_window(self, lr: float, grad_norm: float) -> dict[str, float]:
+        """Turn the steps since the last point into a point of the curve."""
+        point = {
+            "step": self.step,
+            "loss": self.window_loss / max(1, self.window_steps),
+            "lr": lr,
+            "grad_norm": grad_norm,
+        }
+        self.window_loss, self.window_steps = 0.0, 0
+        self.curve.append(point)
+        return point
+
+    def add_validation(self, loss: float) -> dict[str, float]:
+        """Append a point to the validation curve."""
+        point = {"step": self.step, "loss": loss, "bits": loss / math.log(2)}
+        self.validation.append(point)
+        return point
+
+    def plain(self) -> dict[str, Any]:
+        """As a dict for a checkpoint."""
+        return asdict(self)
+
+
+@dataclass
+class TrainingReport:
+    """What a training phase did; JSON-able."""
+
+    trainable: str
+    trained_parameters: int
+    all_parameters: int
+    steps: int
+    tokens: int
+    seconds: float
+    tokens_per_second: float
+    final_loss: float | None
+    """Mean training loss of the curve's last point, nats per token."""
+    validation_loss: float | None
+    """Of the weights that are returned, nats per token."""
+    best_step: int | None
+    """Step whose weights were kept; ``null`` without selection."""
+    resumed_at: int
+    """Step at which this process took over; 0: it did everything."""
+    curve: list[dict[str, float]]
+    validation: list[dict[str, float]]
+    policy: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def make_report(state: RunState, policy: dict[str, Any], resumed_at: int) -> TrainingReport:
+    """The report of a finished run."""
+    last = state.validation[-1]["loss"] if state.validation else None
+    return TrainingReport(
+        trainable=policy["trainable"],
+        trained_parameters=policy["trained_parameters"],
+        all_parameters=policy["all_parameters"],
+        steps=state.step,
+        tokens=state.tokens,
+        seconds=state.seconds,
+        tokens_per_second=state.tokens / state.seconds if state.seconds > 0 else 0.0,
+        final_loss=state.curve[-1]["loss"] if state.curve else None,
+        validation_loss=state.best_loss if state.best_step is not None else last,
+        best_step=state.best_step,
+        resumed_at=resumed_at,
+        curve=state.curve,
+        validation=state.validation,
+        policy=policy,
+    )

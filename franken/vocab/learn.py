@@ -1,0 +1,205 @@
+"""Learn new pieces from text under the rules of an existing frame.
+
+The normaliser and the pre-tokeniser are those of the frame. SentencePiece-style frames often have no
+pre-tokeniser at all (Gemma) because their pieces never cross words; for them the rules that
+SentencePiece applies in training are added while learning: a word with its marker, a digit, a
+run of symbols.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import regex
+
+from franken.config.base_model import TokenizerKind
+from franken.vocab.frame import SPACE, Frame
+from franken.vocab.sampling import Lines, lines_of
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+CHARACTER_COVERAGE = 0.9998
+"""Share of each language's characters that get pieces of their own; the rest is left to bytes."""
+LONGEST_PIECE = 32
+"""In characters; SentencePiece's own limit of 16 cuts long agglutinated words."""
+GAP = "\ufdd0"
+"""Stands for a character without a piece: no Unicode character, and no piece may cross it."""
+
+WORDS = "▁?[\\p{L}\\p{M}\u200c\u200d]+|@DIGITS@|▁?[^▁\\p{L}\\p{M}\\p{N}]+|▁"
+"""What a piece may not cross: a word with its joiners, digits, a run of symbols."""
+
+
+@dataclass
+class Learned:
+    """What a trainer found."""
+
+    alphabet: list[str]
+    """Single characters, most frequent first; empty for byte-level BPE."""
+    pieces: list[str]
+    """Longer pieces, best first."""
+    merges: list[tuple[str, str]] = field(default_factory=list)
+    """BPE merges in the order in which they were learned."""
+    scores: dict[str, float] = field(default_factory=dict)
+    """Unigram log probabilities of alphabet and pieces."""
+
+
+def learn_pieces(frame: Frame, streams: Mapping[str, Lines], count: int) -> Learned:
+    """Learn an alphabet and the best pieces, about ``count`` in all.
+
+    Args:
+        frame: Gives kind, normaliser and pre-tokeniser.
+        streams: Lines per language; each language has its own character coverage.
+        count: Alphabet and longer pieces together; fewer come back where the text is short.
+
+    Returns:
+        Equal results for equal text, in any process and with any number of threads.
+    """
+    backend = training_backend(frame)
+    if frame.kind is TokenizerKind.byte_level_bpe:
+        alphabet: list[str] = []
+        lines: Iterable[str] = (line for texts in streams.values() for line in lines_of(texts()))
+    else:
+        alphabet = find_alphabet(backend, streams, limit=count // 2)
+        lines = _without_rare(backend, streams, set(alphabet))
+    if frame.kind is TokenizerKind.sentencepiece_unigram:
+        return _learn_unigram(backend, lines, alphabet, count)
+    return _learn_merges(frame.kind, backend, lines, alphabet, count)
+
+
+def training_backend(frame: Frame) -> "Tokenizer":
+    """An empty tokenizer with the frame's normaliser, and its splits made safe for training."""
+    from tokenizers import Tokenizer
+
+    splits = frame.components("pre_tokenizer")
+    if frame.kind is not TokenizerKind.byte_level_bpe:
+        digits = r"▁?\p{N}+" if has_multi_digit_pieces(frame) else r"\p{N}"
+        splits = [
+            *splits,
+            _split({"String": GAP}, "Removed"),
+            _split({"Regex": WORDS.replace("@DIGITS@", digits)}, "Isolated"),
+        ]
+    spec = {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": frame.spec.get("normalizer"),
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": splits} if splits else None,
+        "post_processor": None,
+        "decoder": None,
+        "model": {"type": "BPE", "vocab": {}, "merges": []},
+    }
+    return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
+
+
+def has_multi_digit_pieces(frame: Frame) -> bool:
+    """Whether the vocabulary joins digits; SentencePiece's ``split_digits`` leaves no other trace."""
+    digits = regex.compile(rf"{SPACE}?\p{{N}}{{2,}}|{SPACE}\p{{N}}")
+    return any(digits.fullmatch(piece) for piece in frame.normal())
+
+
+def find_alphabet(backend: "Tokenizer", streams: Mapping[str, Lines], *, limit: int) -> list[str]:
+    """The characters that cover each language, most frequent first, at most ``limit``."""
+    total: Counter[str] = Counter()
+    covered: set[str] = set()
+    for texts in streams.values():
+        counts = _count_characters(backend, texts)
+        missing = (1.0 - CHARACTER_COVERAGE) * counts.total()
+        ranked = sorted(counts.items(), key=lambda item: (item[1], item[0]))
+        rare: set[str] = set()
+        for char, count in ranked:
+            missing -= count
+            if missing < 0:
+                break
+            rare.add(char)
+        covered |= counts.keys() - rare
+        total.update(counts)
+    ranked = sorted(covered, key=lambda char: (-total[char], char))
+    return ranked[:limit]
+
+
+def _count_characters(backend: "Tokenizer", texts: Lines) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    normalizer = backend.normalizer
+    for line in lines_of(texts()):
+        counts.update(line if normalizer is None else normalizer.normalize_str(line))
+    if " " in counts:  # a Metaspace pre-tokeniser writes the marker after normalisation
+        counts[SPACE] += counts.pop(" ")
+    return counts
+
+
+def _without_rare(
+    backend: "Tokenizer", streams: Mapping[str, Lines], alphabet: set[str]
+) -> Iterator[str]:
+    normalizer = backend.normalizer
+    replaced: dict[int, str] = {}
+    kept = set(map(ord, alphabet)) | {ord(" "), ord(SPACE)}
+    for texts in streams.values():
+        for line in lines_of(texts()):
+            codes = set(map(ord, line))
+            for code in codes - kept - replaced.keys():
+                char = chr(code)
+                known = normalizer is not None and set(normalizer.normalize_str(char)) <= alphabet
+                if known:
+                    kept.add(code)
+                else:
+                    replaced[code] = GAP
+            yield line.translate(replaced) if codes & replaced.keys() else line
+
+
+def _learn_merges(
+    kind: TokenizerKind,
+    backend: "Tokenizer",
+    lines: Iterable[str],
+    alphabet: list[str],
+    count: int,
+) -> Learned:
+    from tokenizers import models, pre_tokenizers, trainers
+
+    backend.model = models.BPE()
+    byte_level = kind is TokenizerKind.byte_level_bpe
+    letters = pre_tokenizers.ByteLevel.alphabet() if byte_level else alphabet
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(letters) + count - len(alphabet),
+        min_frequency=2,
+        initial_alphabet=sorted(letters),
+        special_tokens=[],
+        max_token_length=None if byte_level else LONGEST_PIECE,
+        show_progress=False,
+    )
+    backend.train_from_iterator(lines, trainer=trainer)
+    merges = [tuple(merge) for merge in json.loads(backend.to_str())["model"]["merges"]]
+    pieces = list(dict.fromkeys(left + right for left, right in merges))
+    return Learned(alphabet, pieces, merges)
+
+
+def _learn_unigram(
+    backend: "Tokenizer", lines: Iterable[str], alphabet: list[str], count: int
+) -> Learned:
+    from tokenizers import models, trainers
+
+    unk = "<unk>"
+    backend.model = models.Unigram()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=count + 1,
+        initial_alphabet=sorted(alphabet),
+        special_tokens=[unk],
+        unk_token=unk,
+        max_piece_length=16,
+        show_progress=False,
+    )
+    backend.train_from_iterator(lines, trainer=trainer)
+    found = {piece: float(score) for piece, score in json.loads(backend.to_str())["model"]["vocab"]}
+    del found[unk]
+    floor = min(found.values(), default=-10.0)
+    scores = {char: found.get(char, floor) for char in alphabet}
+    scores |= {piece: score for piece, score in found.items() if len(piece) > 1}
+    pieces = sorted((p for p in scores if len(p) > 1), key=lambda piece: (-scores[piece], piece))
+    return Learned(alphabet, pieces[: count - len(alphabet)], scores=scores)
+
+
+def _split(pattern: dict[str, str], behavior: str) -> dict[str, Any]:
+    return {"type": "Split", "pattern": pattern, "behavior": behavior, "invert": False}

@@ -1,0 +1,259 @@
+"""Pieces of any tokenizer as bytes, the one form in which vocabularies can be compared.
+
+Raw strings of byte-level BPE (``"Ã©"``) never equal those of SentencePiece (``"é"``), and decoding
+to text folds every incomplete UTF-8 piece into U+FFFD. So pieces are compared as bytes and bytes
+that are no text stay bytes.
+"""
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from franken.config.base_model import TokenizerKind
+from franken.vocab.frame import (
+    BYTE_PIECE,
+    SPACE,
+    Frame,
+    byte_to_char,
+    frame_of,
+    spec_of,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+ROLE_RANK = ("bos", "eos", "unk", "pad", "cls", "sep", "mask")
+"""When roles share a token, the earlier role decides its partner."""
+
+
+def canonical_bytes(tokenizer: "PreTrainedTokenizerBase") -> list[bytes | None]:
+    """The bytes that each token stands for, by token id.
+
+    Returns:
+        One entry per id up to the highest: a leading ``b" "`` for the word-start marker, single
+        bytes for byte pieces, ``None`` for special tokens, the unknown token and unused ids.
+    """
+    frame = frame_of(tokenizer)
+    return canonical_bytes_of(frame, special_ids(tokenizer, frame=frame))
+
+
+def canonical_bytes_of(frame: Frame, special: set[int]) -> list[bytes | None]:
+    """:func:`canonical_bytes` of a tokenizer that was taken apart before."""
+    outside = _literal_tokens(frame)
+    table: list[bytes | None] = [None] * frame.size
+    for piece, index in frame.pieces.items():
+        if index not in special:
+            table[index] = piece.encode() if piece in outside else piece_bytes(frame, piece)
+    return table
+
+
+def piece_bytes(frame: Frame, piece: str) -> bytes:
+    """The bytes of one piece of the model (not of an added token)."""
+    if frame.kind is TokenizerKind.byte_level_bpe:
+        to_byte = _char_to_byte()
+        if all(char in to_byte for char in piece):
+            return bytes(to_byte[char] for char in piece)
+        return piece.encode()
+    if frame.has_bytes and (match := BYTE_PIECE.fullmatch(piece)):
+        return bytes([int(match[1], 16)])
+    return piece.replace(SPACE, " ").encode()
+
+
+def special_roles(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
+    """Ids of the special tokens by role: ``{"bos": 2, "eos": 1, "pad": 0, "unk": 3}``."""
+    roles = {}
+    for name, token in tokenizer.special_tokens_map.items():
+        index = tokenizer.convert_tokens_to_ids(str(token))
+        if isinstance(index, int):
+            roles[name.removesuffix("_token")] = index
+    return roles
+
+
+def special_ids(tokenizer: "PreTrainedTokenizerBase", *, frame: Frame | None = None) -> set[int]:
+    """Ids of all tokens that stand for no text: control tokens and the unknown token.
+
+    ``frame`` saves taking the tokenizer apart once more.
+    """
+    frame = frame or frame_of(tokenizer)
+    ids = {token["id"] for token in frame.added if token["special"]}
+    ids |= set(special_roles(tokenizer).values())
+    ids |= {index for index in tokenizer.all_special_ids if index is not None}
+    return ids if frame.unk is None else ids | {frame.pieces[frame.unk]}
+
+
+def vocabulary_overlap(
+    source: "PreTrainedTokenizerBase", target: "PreTrainedTokenizerBase"
+) -> dict[int, int]:
+    """Tokens that both vocabularies have: target id -> source id.
+
+    Special tokens match by role, then by their string; all others by their bytes. Where several
+    source pieces stand for the same bytes (``"A"`` and ``<0x41>``), the one of the same sort wins,
+    then the lowest id.
+    """
+    source_frame, target_frame = frame_of(source), frame_of(target)
+    source_special = special_ids(source, frame=source_frame)
+    target_special = special_ids(target, frame=target_frame)
+    by_bytes: dict[bytes, dict[bool, int]] = {}
+    source_bytes = canonical_bytes_of(source_frame, source_special)
+    source_byte_ids = {source_frame.pieces[p] for p in source_frame.byte_pieces()}
+    for index, data in enumerate(source_bytes):
+        if data is not None:
+            by_bytes.setdefault(data, {}).setdefault(index in source_byte_ids, index)
+
+    overlap: dict[int, int] = {}
+    target_byte_ids = {target_frame.pieces[p] for p in target_frame.byte_pieces()}
+    for index, data in enumerate(canonical_bytes_of(target_frame, target_special)):
+        if data is not None and (found := by_bytes.get(data)):
+            is_byte = index in target_byte_ids
+            overlap[index] = found[is_byte] if is_byte in found else found[not is_byte]
+    source_names = {p: i for p, i in source_frame.pieces.items() if i in source_special}
+    target_names = {p: i for p, i in target_frame.pieces.items() if i in target_special}
+    overlap |= {i: source_names[p] for p, i in target_names.items() if p in source_names}
+    overlap |= _overlap_by_role(special_roles(source), special_roles(target))
+    return dict(sorted(overlap.items()))
+
+
+def encode_piece(tokenizer: "PreTrainedTokenizerBase", data: bytes) -> list[int]:
+    """Encode bytes as the tokenizer would inside a running text.
+
+    No bos and no automatic dummy prefix are added, a leading space is kept, and the text of a
+    special token is plain text. Bytes that are not UTF-8 become byte tokens (the unknown token
+    where the vocabulary has no bytes).
+    """
+    return encode_pieces(tokenizer, [data])[0]
+
+
+def encode_pieces(
+    tokenizer: "PreTrainedTokenizerBase", batch: Sequence[bytes]
+) -> list[list[int]]:
+    """:func:`encode_piece` for many pieces at once, in parallel where the backend can."""
+    known = _ENCODERS.get(tokenizer)
+    if known is None or known[0] != len(tokenizer):
+        frame = frame_of(tokenizer)
+        encoder = PieceEncoder(frame, special_ids(tokenizer, frame=frame))
+        known = _ENCODERS[tokenizer] = (len(tokenizer), encoder)
+    return known[1].encode(batch)
+
+
+class PieceEncoder:
+    """A tokenizer without its special tokens, dummy prefix and post-processor."""
+
+    def __init__(self, frame: Frame, special: set[int]) -> None:
+        from tokenizers import Tokenizer
+
+        self._frame = frame
+        spec = json.dumps(spec_of(_bare(frame, special)), ensure_ascii=False)
+        self._backend = Tokenizer.from_str(spec)
+        self._unk = None if frame.unk is None else frame.pieces[frame.unk]
+
+    def encode(self, batch: Sequence[bytes]) -> list[list[int]]:
+        """Token ids of each piece."""
+        parts = [list(self._parts(data)) for data in batch]
+        texts = [part for pieces in parts for part in pieces if isinstance(part, str)]
+        encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        encoded = iter(encodings)
+        return [
+            [
+                index
+                for part in pieces
+                for index in (next(encoded).ids if isinstance(part, str) else self._raw(part))
+            ]
+            for pieces in parts
+        ]
+
+    def _parts(self, data: bytes) -> Iterator[str | bytes]:
+        """Runs of text and runs of bytes that are no text."""
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            if self._frame.kind is TokenizerKind.byte_level_bpe:
+                yield data
+                return
+        else:
+            if text:
+                yield text
+            return
+        run, is_raw = "", False
+        for char in data.decode(errors="surrogateescape"):
+            raw = "\ud800" <= char <= "\udfff"
+            if run and raw != is_raw:
+                yield run.encode(errors="surrogateescape") if is_raw else run
+                run = ""
+            run, is_raw = run + char, raw
+        yield run.encode(errors="surrogateescape") if is_raw else run
+
+    def _raw(self, data: bytes) -> list[int]:
+        if self._frame.kind is TokenizerKind.byte_level_bpe:
+            letters = byte_to_char()
+            text = "".join(letters[byte] for byte in data)
+            return [token.id for token in self._backend.model.tokenize(text)]
+        if self._frame.has_bytes:
+            return [self._frame.pieces[f"<0x{byte:02X}>"] for byte in data]
+        return [] if self._unk is None else [self._unk]
+
+
+_ENCODERS: WeakKeyDictionary[Any, tuple[int, PieceEncoder]] = WeakKeyDictionary()
+"""Encoders already built, dropped together with their tokenizers."""
+
+
+def _bare(frame: Frame, special: set[int]) -> Frame:
+    """The frame without anything that adds, strips or reserves text."""
+    hidden = {piece: f"\ufdd0{index}" for piece, index in frame.pieces.items() if index in special}
+    unk = frame.unk
+    spec = copy.deepcopy(frame.spec)
+    spec["post_processor"] = None
+    if unk is not None and "unk_token" in spec["model"]:
+        spec["model"]["unk_token"] = hidden.get(unk, unk)
+    adds = {"Prepend", "Strip"}
+    steps = [step for step in frame.components("normalizer") if step["type"] not in adds]
+    spec["normalizer"] = {"type": "Sequence", "normalizers": steps} if steps else None
+    splits = frame.components("pre_tokenizer")
+    if any(step["type"] == "Metaspace" for step in splits):
+        # Metaspace splits at spaces itself, and after this step no space would reach it.
+        splits = [step for step in splits if step["type"] not in ("WhitespaceSplit", "Whitespace")]
+    spec["pre_tokenizer"] = (
+        {"type": "Sequence", "pretokenizers": [_without_prefix(step) for step in splits]}
+        if splits
+        else None
+    )
+    return Frame(
+        kind=frame.kind,
+        spec=spec,
+        pieces={hidden.get(piece, piece): index for piece, index in frame.pieces.items()},
+        merges=frame.merges,
+        scores={hidden.get(piece, piece): score for piece, score in frame.scores.items()},
+        added=[token for token in frame.added if token["content"] not in hidden],
+    )
+
+
+def _without_prefix(step: dict[str, Any]) -> dict[str, Any]:
+    if step["type"] == "Metaspace":
+        return {**step, "prepend_scheme": "never"}
+    if step["type"] == "ByteLevel":
+        return {**step, "add_prefix_space": False}
+    return step
+
+
+def _literal_tokens(frame: Frame) -> set[str]:
+    """Added tokens whose content is plain text, not a piece in the spelling of the model."""
+    contents = {token["content"] for token in frame.added}
+    if frame.kind is TokenizerKind.byte_level_bpe:
+        return contents
+    # Gemma lists pieces such as "▁▁" among the added tokens: they mean spaces.
+    return {content for content in contents if SPACE not in content}
+
+
+def _overlap_by_role(source: dict[str, int], target: dict[str, int]) -> dict[int, int]:
+    """Target id -> source id of shared roles; the most important role of a token is set last."""
+    known = [role for role in ROLE_RANK if role in target]
+    others = sorted(set(target) - set(known))
+    shared = [role for role in reversed(known + others) if role in source]
+    return {target[role]: source[role] for role in shared}
+
+
+@cache
+def _char_to_byte() -> dict[str, int]:
+    return {char: byte for byte, char in byte_to_char().items()}

@@ -1,0 +1,79 @@
+"""Faults of a command line come all at once, with key, value, choices and nearest match."""
+
+import pytest
+
+from franken.cli.check import check_command_line
+from franken.cli.listing import GROUPS, options_of
+from franken.cli.paths import config_dir
+from franken.config.register import register_schemas
+
+register_schemas()
+
+EXPERIMENTS = [name for name, _ in options_of("experiment", config_dir())]
+
+
+def faults_of(*overrides: str) -> dict[str, str]:
+    return {f.key: f.message for f in check_command_line(list(overrides), config_dir())}
+
+
+def test_a_sound_command_line_has_no_faults() -> None:
+    assert faults_of("init_method=mean", "seed=3", "training.adaptation.lr=1e-4") == {}
+
+
+def test_every_fault_is_reported_in_one_go() -> None:
+    found = faults_of("init_method=lexcon", "training.adaptation.lrr=1", "sed=1", "seed=abc")
+    assert set(found) == {"init_method", "training.adaptation.lrr", "sed", "seed"}
+    assert "'lexicon'" in found["init_method"]
+    assert "'lr'" in found["training.adaptation.lrr"]
+    assert "'seed'" in found["sed"]
+    assert "abc" in found["seed"]
+
+
+def test_values_out_of_range_are_found_by_the_dataclasses() -> None:
+    found = faults_of("vocab.size=2", "training.repair.lora.rank=0", "data.mixtures.mix.temperature=0")
+    assert set(found) == {"vocab.size", "training.repair.lora.rank", "data.mixtures.mix.temperature"}
+
+
+def test_an_invalid_choice_names_the_valid_ones() -> None:
+    found = faults_of("training.adaptation.schedule=cosin")
+    assert "cosine" in found["training.adaptation.schedule"]
+
+
+def test_each_option_of_a_sweep_is_checked() -> None:
+    found = faults_of("init_method=mean,lexicn", "seed=0,1")
+    assert "lexicn" in found["init_method"]
+
+
+def test_an_experiment_without_plus_says_how_to_write_it() -> None:
+    assert "+experiment=quickstart" in faults_of("experiment=quickstart")["experiment"]
+
+
+def test_a_language_that_yaml_misreads_is_refused_with_the_reason() -> None:
+    found = faults_of("data.languages=[false]")
+    assert "quote" in found["data.languages"]
+
+
+@pytest.mark.parametrize("code", ["no", "nan", "on", "yes", "n"])
+def test_language_codes_that_look_like_other_things_stay_codes(code: str) -> None:
+    from hydra import compose, initialize_config_dir
+
+    from franken.cli.check import to_config
+
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = to_config(compose("config", overrides=[f"data.languages=[{code}]"]))
+    assert config.data.languages == [code]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_is_sound(experiment: str) -> None:
+    assert faults_of(f"+experiment={experiment}") == {}
+
+
+@pytest.mark.parametrize("group", [g for g in GROUPS if g != "data"])
+def test_every_option_composes_and_says_what_it_is_for(group: str) -> None:
+    conf = config_dir()
+    for name, summary in options_of(group, conf):
+        assert summary, f"conf/{group}/{name}.yaml does not begin with a comment line"
+        extra = {"checkpoint": ["base_model.path=x"], "from_pretrained": ["vocab.path=x"]}
+        found = faults_of(f"{group}={name}", *extra.get(name, []))
+        assert found == {}, f"{group}={name}"

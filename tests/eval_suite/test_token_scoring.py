@@ -1,0 +1,111 @@
+"""Log-probabilities against a forward pass per request through the model's own logits."""
+
+import math
+
+import pytest
+import torch
+
+from franken.errors import CompatibilityError
+from franken.eval_suite import readout as readout_module
+from franken.eval_suite.readout import read_out
+from franken.eval_suite.scoring import Request, batches, log_probs, shared_rows
+
+
+def slow(model, request):
+    ids = torch.tensor([[*request.context, *request.continuation]])
+    with torch.no_grad():
+        table = model(ids).logits[0].double().log_softmax(dim=-1)
+    first = len(request.context) - 1
+    return [table[first + i, token].item() for i, token in enumerate(request.continuation)]
+
+
+@pytest.fixture
+def requests():
+    return [
+        Request((2, 10, 11, 12), (20,)),
+        Request((2, 10, 11, 12), (21, 22, 23)),
+        Request((2, 10, 11, 12), (21, 30)),
+        Request((2,), tuple(range(40, 90))),
+        Request((2, 10), (11, 12, 20)),
+        Request((2, 10, 11, 12), (20,)),
+    ]
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 60, 10_000])
+def test_scores_equal_one_forward_pass_per_request(case, requests, batch_tokens):
+    with torch.no_grad():
+        fast = log_probs(read_out(case.model), requests, batch_tokens=batch_tokens)
+    for request, values in zip(requests, fast, strict=True):
+        assert values.tolist() == pytest.approx(slow(case.model, request), abs=2e-5)
+
+
+def test_order_of_requests_does_not_matter(case, requests):
+    readout = read_out(case.model)
+    with torch.no_grad():
+        forward = log_probs(readout, requests, batch_tokens=64)
+        backward = log_probs(readout, requests[::-1], batch_tokens=64)[::-1]
+    for one, other in zip(forward, backward, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_logits_in_small_chunks_give_the_same(case, requests, monkeypatch):
+    with torch.no_grad():
+        whole = log_probs(read_out(case.model), requests, batch_tokens=256)
+        monkeypatch.setattr(readout_module, "LOGIT_BUDGET", 3 * case.model.config.vocab_size)
+        readout = read_out(case.model)
+        assert readout.rows_per_chunk() == 3
+        chunked = log_probs(readout, requests, batch_tokens=256)
+    for one, other in zip(whole, chunked, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_unknown_family_falls_back_to_the_models_own_logits(case, requests, monkeypatch):
+    from franken.parts import anatomy
+
+    with torch.no_grad():
+        known = log_probs(read_out(case.model), requests, batch_tokens=256)
+
+        def unknown(config):
+            raise CompatibilityError("unknown model family")
+
+        monkeypatch.setattr(anatomy, "anatomy_of", unknown)
+        readout = read_out(case.model)
+        assert readout.whole_logits
+        fallen_back = log_probs(readout, requests, batch_tokens=256)
+    for one, other in zip(known, fallen_back, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-4)
+
+
+def test_requests_that_share_a_prefix_share_a_row(requests):
+    rows = shared_rows(requests)
+    # (2 10 11 12), twice with 20 predicted, lies within (2 10 11 12 21 22); (2 10 11 12 21) too
+    assert sorted(len(row.tokens) for row in rows) == [6, 50]
+    assert sorted(index for row in rows for index in row.requests) == list(range(len(requests)))
+
+
+def test_batches_stay_within_the_token_limit_but_hold_at_least_one_row(requests):
+    for limit in (1, 55, 200):
+        for batch in batches(shared_rows(requests), limit):
+            width = max(len(row.tokens) for row in batch)
+            assert len(batch) == 1 or len(batch) * width <= limit
+
+
+def test_progress_counts_every_request_once(case, requests):
+    seen: list[int] = []
+    with torch.no_grad():
+        log_probs(read_out(case.model), requests, batch_tokens=60, advance=seen.append)
+    assert sum(seen) == len(requests)
+
+
+@pytest.mark.parametrize(("context", "continuation"), [((), (1,)), ((1,), ())])
+def test_an_empty_side_is_refused(context, continuation):
+    with pytest.raises(ValueError, match="at least one token"):
+        Request(context, continuation)
+
+
+def test_a_uniform_model_gives_log_one_over_vocabulary(case, requests):
+    torch.nn.init.zeros_(case.model.get_output_embeddings().weight)
+    with torch.no_grad():
+        values = log_probs(read_out(case.model), requests, batch_tokens=60)
+    rows = case.model.config.vocab_size
+    assert torch.cat(values).tolist() == pytest.approx([-math.log(rows)] * sum(map(len, values)))

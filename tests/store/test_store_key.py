@@ -1,0 +1,104 @@
+"""Keys: stable, order-free, and strict about what they are made of."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import pytest
+
+from franken.errors import ConfigError
+from franken.store import StepKey
+
+
+class Scope(StrEnum):
+    body = "body"
+
+
+@dataclass
+class Slice:
+    lr: float = 0.5
+    scope: Scope = Scope.body
+    betas: tuple[float, float] = (0.9, 0.95)
+
+
+def test_key_is_the_sha256_of_the_canonical_spec_and_never_changes():
+    import hashlib
+
+    text = '{"config":{"lr":0.5},"inputs":{},"kind":"train","seed":0,"version":1}'
+    key = StepKey.of("train", 1, config={"lr": 0.5}, seed=0)
+
+    assert key.key == hashlib.sha256(text.encode()).hexdigest()[:32]
+    assert key.key == "GOLDEN"
+
+
+def test_order_of_keys_does_not_matter():
+    one = StepKey.of("train", 1, config={"a": 1, "b": {"c": 2, "d": 3}}, x=1, y=2)
+    two = StepKey.of("train", 1, y=2, x=1, config={"b": {"d": 3, "c": 2}, "a": 1})
+
+    assert one == two
+    assert hash(one) == hash(two)
+
+
+def test_dataclasses_enums_tuples_and_whole_floats_have_one_form():
+    plain = {"lr": 0.5, "scope": "body", "betas": [0.9, 0.95]}
+
+    assert StepKey.of("train", 1, config=Slice()) == StepKey.of("train", 1, config=plain)
+    assert StepKey.of("t", 1, config={"x": 1.0}) == StepKey.of("t", 1, config={"x": 1})
+    assert StepKey.of("t", 1, config={"x": -0.0}) == StepKey.of("t", 1, config={"x": 0})
+    assert StepKey.of("t", 1, config={"b", "a"}) == StepKey.of("t", 1, config={"a", "b"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": "swap"},
+        {"version": 2},
+        {"config": {"lr": 0.25}},
+        {"config": {"lr": 0.5, "more": None}},
+        {"inputs": {"model": "0" * 32}},
+        {"seed": 1},
+        {"seed": None},
+        {"precision": "bf16"},
+    ],
+    ids=str,
+)
+def test_every_part_changes_the_key(change):
+    parts = {"kind": "train", "version": 1, "config": {"lr": 0.5}, "seed": 0}
+    base = StepKey.of(**parts)
+
+    assert StepKey.of(**(parts | change)).key != base.key
+
+
+def test_true_and_one_and_the_string_one_are_three_things():
+    assert len({StepKey.of("t", 1, config={"x": x}).key for x in (True, 1, "1")}) == 3
+
+
+def test_inputs_may_be_keys_steps_or_artefacts():
+    base = StepKey.of("load", 1)
+
+    assert StepKey.of("t", 1, inputs={"a": base}) == StepKey.of("t", 1, inputs={"a": base.key})
+    assert StepKey.of("t", 1, inputs={"a": base}).inputs == {"a": base.key}
+    with pytest.raises(ConfigError, match=r"input 'a' of step 't' is 'base'; expected a StepKey"):
+        StepKey.of("t", 1, inputs={"a": "base"})
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"optimizer": {"lr": float("nan")}}, r"config\.optimizer\.lr is nan"),
+        ({"steps": [1, object()]}, r"config\.steps\[1\] holds a object"),
+        ({"path": Path("a/b")}, r"config\.path is a path .*hash of its content"),
+        ({1: "x"}, r"config has the key 1 of type int"),
+        ({"lang": "\ud800"}, r"config\.lang .* not valid Unicode"),
+    ],
+    ids=["nan", "object", "path", "integer key", "surrogate"],
+)
+def test_content_that_json_cannot_hold_is_named_by_its_place(value, message):
+    with pytest.raises(ConfigError, match=message):
+        StepKey.of("train", 1, config=value)
+
+
+@pytest.mark.parametrize("kind", ["", "Train", "a/b", "..", "scratch", "locks", "damaged", ".tmp"])
+def test_kinds_that_could_not_be_directories_are_refused(kind):
+    with pytest.raises(ConfigError, match="step kind"):
+        StepKey.of(kind, 1)

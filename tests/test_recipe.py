@@ -1,0 +1,107 @@
+"""The graph of a recipe is checked whole before any work."""
+
+from typing import Any
+
+import pytest
+
+from franken.config.base_model import PretrainedModel
+from franken.config.composition import SpecialRows, SwapComposition
+from franken.config.data import MicroworldData, Mixture
+from franken.config.root import Config
+from franken.config.runtime import RecipeConfig
+from franken.errors import ConfigError
+from franken.recipe import build_graph, graph_faults
+
+MIXTURES = {"pretraining": Mixture(), "adaptation": Mixture()}
+
+
+def config_of(steps: dict[str, Any], evaluate: list[str], **more: Any) -> Config:
+    recipe = RecipeConfig(name="test", steps=steps, evaluate=evaluate, export=more.pop("export", []))
+    return Config(recipe=recipe, **more)
+
+
+def base() -> dict[str, Any]:
+    return {"step": "pretrain", "model": PretrainedModel(), "data": MicroworldData(mixtures=MIXTURES)}
+
+
+def tune(model: str, **more: Any) -> dict[str, Any]:
+    return {"step": "train", "model": model, "data": MicroworldData(mixtures=MIXTURES), **more}
+
+
+def messages(config: Config) -> str:
+    return "\n".join(map(str, graph_faults(config)))
+
+
+def test_steps_run_in_the_order_of_their_references() -> None:
+    graph = build_graph(config_of({"b": tune("a"), "a": base(), "c": tune("b")}, ["c"]))
+    assert [name for name in graph.needed() if ":" not in name] == ["a", "b", "c"]
+
+
+def test_steps_that_nothing_asks_for_are_not_needed() -> None:
+    graph = build_graph(config_of({"a": base(), "b": tune("a"), "idle": tune("b")}, ["b"]))
+    assert "idle" not in graph.needed()
+
+
+def test_all_faults_are_named_together() -> None:
+    steps = {
+        "a": base(),
+        "b": {**tune("a"), "trainable": "embedings"},
+        "c": {"step": "trian", "model": "a"},
+        "d": {**tune("a"), "modle": "a"},
+        "e": tune("a", split="adaption"),
+        "f": {"step": "train"},
+    }
+    text = messages(config_of(steps, ["a"]))
+    assert "recipe.steps.b.trainable" in text
+    assert "Did you mean 'embeddings'" in text
+    assert "Did you mean 'train'" in text
+    assert "recipe.steps.d.modle" in text
+    assert "Did you mean 'adaptation'" in text
+    assert "recipe.steps.f.model" in text
+
+
+def test_an_unknown_reference_names_the_nearest_step() -> None:
+    text = messages(config_of({"first": base(), "b": tune("frist")}, ["b"]))
+    assert "recipe.steps.b.model" in text
+    assert "Did you mean 'first'" in text
+
+
+def test_a_circle_is_shown() -> None:
+    assert "a -> b -> a" in messages(config_of({"a": tune("b"), "b": tune("a")}, ["a"]))
+
+
+def test_a_part_of_the_wrong_type_is_refused() -> None:
+    steps = {"a": base(), "v": {"step": "build_vocab", "base": "a"}, "t": tune("v")}
+    assert "gives a vocabulary, but a model is needed" in messages(config_of(steps, ["t"]))
+
+
+def test_a_swap_between_strangers_is_refused() -> None:
+    steps = {"a": base(), "b": base(), "s": {"step": "swap", "body": "a", "table": "b"}}
+    text = messages(config_of(steps, ["s"]))
+    assert "descends from 'a'" in text
+    assert "relative_of" in text
+
+
+def test_rows_from_the_base_need_a_base() -> None:
+    composition = SwapComposition(special_rows=SpecialRows.from_base)
+    swap = {"step": "swap", "body": "a", "table": "a", "composition": composition}
+    assert "recipe.steps.s.base" in messages(config_of({"a": base(), "s": swap}, ["s"]))
+
+
+def test_evaluating_what_is_no_model_is_refused() -> None:
+    steps = {"a": base(), "v": {"step": "build_vocab", "base": "a"}}
+    assert "recipe.evaluate" in messages(config_of(steps, ["v", "nothing"]))
+
+
+def test_a_run_without_targets_is_refused() -> None:
+    assert "nothing would be run" in messages(config_of({"a": base()}, []))
+
+
+def test_building_a_faulty_graph_raises() -> None:
+    with pytest.raises(ConfigError, match="no step kind"):
+        build_graph(config_of({"a": {"step": "x"}}, ["a"]))
+
+
+def test_an_export_shows_the_scores_of_its_own_model() -> None:
+    graph = build_graph(config_of({"a": base()}, ["a"], export=["a"]))
+    assert graph.steps["export:a"].references() == {"model": "a", "scores": "evaluate:a"}
