@@ -30,8 +30,9 @@ class Unit(StrEnum):
 class Mixture:
     """What one training split is made of."""
 
-    shares: dict[str, float] = field(default_factory=lambda: {"monolingual": 1.0})
-    """Role -> weight; normalised. Roles: monolingual, documents, parallel, instructions."""
+    shares: dict[str, float] = field(default_factory=dict)
+    """Role -> weight; normalised. Roles: monolingual, documents, parallel, instructions. No default,
+    as a composed config would add its own roles to it."""
     languages: list[str] | None = None
     """``null``: the source language and every target language."""
     source_share: float | None = None

@@ -211,7 +211,11 @@ class FileSource:
 
     def _languages(self, source: Source) -> list[str]:
         named = source.languages
-        return list(named) if named else [self.config.source_language, *self.config.languages]
+        return (
+            list(named)
+            if named is not None
+            else [self.config.source_language, *self.config.languages]
+        )
 
     def _role_languages(self, role: str, source: Source) -> list[str]:
         if role == "instructions":

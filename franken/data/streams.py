@@ -92,7 +92,7 @@ class StreamBuilder:
         if role == "instructions":
             return [self.source_language]
         named = self.mixture.languages
-        languages = list(named) if named else [self.source_language, *self.languages]
+        languages = list(named) if named is not None else [self.source_language, *self.languages]
         if role == "parallel":
             languages = [language for language in languages if language != self.source_language]
         return languages

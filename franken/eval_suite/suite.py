@@ -21,8 +21,8 @@ class Score:
     """One number of one task in one language.
 
     ``acc*`` metrics are fractions in 0..1. ``stderr`` is ``None`` where no spread is defined (one
-    unit, or a quantity that is no mean). ``extra`` holds what helps to read the number: ``chance``,
-    sacrebleu's ``signature``, ``truncated`` prompts.
+    unit, or a quantity that is no mean). ``extra`` helps to read the number: ``lang_role`` (``source``,
+    ``target``, ``other``), ``chance``, sacrebleu's ``signature``, ``truncated`` prompts.
     """
 
     task: str
@@ -101,6 +101,8 @@ class TaskRun:
         self, lang: str, metric: str, value: float, n: int, stderr: float | None, **extra: Any
     ) -> None:
         """Note a score."""
+        role = "target" if lang in self.data.config.languages else "other"
+        extra["lang_role"] = "source" if lang == self.source_language else role
         self.result.scores.append(Score(self.name, lang, metric, value, n, stderr, extra))
 
     def keep(self, items: list[Item]) -> None:

@@ -75,7 +75,7 @@ class Checkpoint:
         if pickled:
             raise ArtifactError(
                 f"{self.directory} holds pickled weights ({pickled[0]}); only safetensors are "
-                "read. Convert once with AutoModelForCausalLM.from_pretrained(...).save_pretrained(...)"
+                "read. Convert once: AutoModelForCausalLM.from_pretrained(...).save_pretrained(...)"
             )
         raise ArtifactError(
             f"{self.directory} holds neither {SINGLE_FILE} nor {INDEX_FILE}; expected a "

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from franken.parts.config_edits import unique_configs
@@ -71,8 +71,9 @@ def carry_over(
     for config in configs:
         for role in ROLES:
             _carry_role(config, role, translate)
-        for name in _OTHER_FIELDS:
-            _carry_field(config, name, translate)
+        if isinstance(config, GenerationConfig):  # models without an encoder ignore their own
+            for name in _OTHER_FIELDS:
+                _carry_field(config, name, translate)
 
 
 class _Translation:

@@ -4,6 +4,7 @@ A delta directory holds ``delta.json`` with its ``kind``; other kinds join by an
 ``apply_delta``.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from franken.parts import safetensors_file
 
 DESCRIPTION_FILE = "delta.json"
 SCHEMA = 1
+_PREFIX = "base_model.model."  # PEFT's files name tensors from its wrapper; models lack it
 
 
 def save_lora(
@@ -49,7 +51,10 @@ def save_lora(
     weights = get_peft_model_state_dict(model, adapter_name=adapter, save_embedding_layers=False)
     safetensors_file.write_file(
         directory / SAFETENSORS_WEIGHTS_NAME,
-        [safetensors_file.tensor_entry(name, tensor) for name, tensor in weights.items()],
+        [
+            safetensors_file.tensor_entry(_PREFIX + name.removeprefix(_PREFIX), tensor)
+            for name, tensor in weights.items()
+        ],
         {"format": "pt"},
     )
     config.save_pretrained(str(directory))
@@ -78,8 +83,13 @@ def load_lora(
     config = LoraConfig.from_pretrained(str(directory))
     _refuse_other_than_plain_lora(config)
     config.inference_mode = not trainable
-    inject_adapter_in_model(config, model, adapter_name=adapter)
-    result: Any = set_peft_model_state_dict(model, load_file(weights_path), adapter_name=adapter)
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # intended
+        inject_adapter_in_model(config, model, adapter_name=adapter)
+    weights = {
+        name.removeprefix(_PREFIX): tensor for name, tensor in load_file(weights_path).items()
+    }
+    result: Any = set_peft_model_state_dict(model, weights, adapter_name=adapter)
     missing = [name for name in result.missing_keys if ".lora_" in name and adapter in name]
     if missing or result.unexpected_keys:
         raise CompatibilityError(

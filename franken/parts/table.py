@@ -76,12 +76,15 @@ def check_table(table: Table) -> None:
     Raises:
         CompatibilityError: names the tensor, the row or the token at fault.
     """
+    if table.input.ndim != 2:
+        raise CompatibilityError(
+            f"table.input has shape {tuple(table.input.shape)}; expected (T, D)"
+        )
     for name, tensor in table.matrices().items():
         expected = (table.rows,) if name == "output_bias" else (table.rows, table.hidden_size)
-        if table.input.ndim != 2 or tuple(tensor.shape) != expected:
+        if tuple(tensor.shape) != expected:
             raise CompatibilityError(
-                f"table.{name} has shape {tuple(tensor.shape)}; expected "
-                f"{expected if table.input.ndim == 2 else '(T, D)'}"
+                f"table.{name} has shape {tuple(tensor.shape)}; expected {expected}"
             )
         if not tensor.is_floating_point():
             raise CompatibilityError(f"table.{name} is {tensor.dtype}; expected a float type")

@@ -20,6 +20,7 @@ from franken.vocab.sampling import Lines, lines_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from tokenizers.normalizers import Normalizer
 
 CHARACTER_COVERAGE = 0.9998
 """Share of each language's characters that get pieces of their own; the rest is left to bytes."""
@@ -58,12 +59,14 @@ def learn_pieces(frame: Frame, streams: Mapping[str, Lines], count: int) -> Lear
         Equal results for equal text, in any process and with any number of threads.
     """
     backend = training_backend(frame)
+    # Not the one of `backend`: the trainer locks it while it reads the lines that need this one.
+    normalizer = training_backend(frame).normalizer
     if frame.kind is TokenizerKind.byte_level_bpe:
         alphabet: list[str] = []
         lines: Iterable[str] = (line for texts in streams.values() for line in lines_of(texts()))
     else:
-        alphabet = find_alphabet(backend, streams, limit=count // 2)
-        lines = _without_rare(backend, streams, set(alphabet))
+        alphabet = find_alphabet(normalizer, streams, limit=count // 2)
+        lines = _without_rare(normalizer, streams, set(alphabet))
     if frame.kind is TokenizerKind.sentencepiece_unigram:
         return _learn_unigram(backend, lines, alphabet, count)
     return _learn_merges(frame.kind, backend, lines, alphabet, count)
@@ -101,12 +104,14 @@ def has_multi_digit_pieces(frame: Frame) -> bool:
     return any(digits.fullmatch(piece) for piece in frame.normal())
 
 
-def find_alphabet(backend: "Tokenizer", streams: Mapping[str, Lines], *, limit: int) -> list[str]:
+def find_alphabet(
+    normalizer: "Normalizer | None", streams: Mapping[str, Lines], *, limit: int
+) -> list[str]:
     """The characters that cover each language, most frequent first, at most ``limit``."""
     total: Counter[str] = Counter()
     covered: set[str] = set()
     for texts in streams.values():
-        counts = _count_characters(backend, texts)
+        counts = _count_characters(normalizer, texts)
         missing = (1.0 - CHARACTER_COVERAGE) * counts.total()
         ranked = sorted(counts.items(), key=lambda item: (item[1], item[0]))
         rare: set[str] = set()
@@ -121,9 +126,8 @@ def find_alphabet(backend: "Tokenizer", streams: Mapping[str, Lines], *, limit: 
     return ranked[:limit]
 
 
-def _count_characters(backend: "Tokenizer", texts: Lines) -> Counter[str]:
+def _count_characters(normalizer: "Normalizer | None", texts: Lines) -> Counter[str]:
     counts: Counter[str] = Counter()
-    normalizer = backend.normalizer
     for line in lines_of(texts()):
         counts.update(line if normalizer is None else normalizer.normalize_str(line))
     if " " in counts:  # a Metaspace pre-tokeniser writes the marker after normalisation
@@ -132,9 +136,8 @@ def _count_characters(backend: "Tokenizer", texts: Lines) -> Counter[str]:
 
 
 def _without_rare(
-    backend: "Tokenizer", streams: Mapping[str, Lines], alphabet: set[str]
+    normalizer: "Normalizer | None", streams: Mapping[str, Lines], alphabet: set[str]
 ) -> Iterator[str]:
-    normalizer = backend.normalizer
     replaced: dict[int, str] = {}
     kept = set(map(ord, alphabet)) | {ord(" "), ord(SPACE)}
     for texts in streams.values():

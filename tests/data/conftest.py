@@ -84,7 +84,7 @@ def source() -> ListSource:
     config = DataConfig(
         name="lists",
         languages=["sw", "ru"],
-        mixtures={"adaptation": Mixture()},
+        mixtures={"adaptation": Mixture(shares={"monolingual": 1.0})},
         language_names={"en": "English"},
     )
     content: dict[tuple[str, str, str], list[Any]] = {}

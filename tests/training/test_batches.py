@@ -47,7 +47,7 @@ def test_the_weights_of_a_step_add_up_to_one_position_each():
 def test_a_feed_resumes_with_exactly_the_next_batch(cut):
     whole = [b["input_ids"] for b in feed(9)]  # 18 batches over rounds of 7
     first = feed(9)
-    taken = [batch["input_ids"] for batch, _ in zip(first, range(2 * cut), strict=False)]
+    taken = [b["input_ids"] for _, b in zip(range(2 * cut), first, strict=False)]
     rest = [b["input_ids"] for b in feed(9 - cut, first.state_dict())]
     assert len(taken) + len(rest) == len(whole)
     assert all(torch.equal(a, b) for a, b in zip(taken + rest, whole, strict=True))

@@ -1,0 +1,80 @@
+"""How each metric is read: its unit, its format, and which direction is better."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Presentation of one metric.
+
+    Attributes:
+        name: as in the records.
+        label: for headings and axes, with the unit.
+        factor: what a stored value is multiplied by for display (100 for fractions).
+        digits: decimals shown.
+        better: ``1`` higher, ``-1`` lower, ``0`` neither.
+    """
+
+    name: str
+    label: str
+    factor: float = 1.0
+    digits: int = 2
+    better: int = 0
+
+    def shown(self, value: float) -> str:
+        """The value in display units."""
+        return f"{value * self.factor:.{self.digits}f}"
+
+    def signed(self, value: float) -> str:
+        """A difference in display units, with its sign."""
+        text = f"{value * self.factor:+.{self.digits}f}"
+        return text.replace("-", "\u2212")
+
+
+_KNOWN = {
+    metric.name: metric
+    for metric in (
+        Metric("acc", "accuracy (%)", 100, 1, 1),
+        Metric("acc_norm", "accuracy by log-likelihood per byte (%)", 100, 1, 1),
+        Metric("acc_exact", "exact match (%)", 100, 1, 1),
+        Metric("chrf++", "chrF++ (0-100)", 1, 1, 1),
+        Metric("bleu", "BLEU (0-100)", 1, 1, 1),
+        Metric("bits_per_byte", "bits per byte", 1, 3, -1),
+        Metric("tokens_per_byte", "tokens per byte", 1, 3, -1),
+        Metric("tokens_per_word", "tokens per word", 1, 2, -1),
+        Metric("parity", "tokens per source-language token (parallel text)", 1, 2, -1),
+        Metric("byte_piece_share", "tokens that are byte pieces (%)", 100, 1, -1),
+        Metric("unknown_share", "unknown tokens (%)", 100, 1, -1),
+        Metric("round_trip_failures", "lines not restored by decoding (%)", 100, 1, -1),
+        Metric("vocabulary_utilisation", "vocabulary in use (%)", 100, 1, 0),
+    )
+}
+PRIMARY = ("acc", "acc_exact", "chrf++", "bits_per_byte", "tokens_per_byte")
+"""Metrics that stand for their task in the overview, in order of preference."""
+
+
+def metric_of(name: str) -> Metric:
+    """Presentation of a metric; unknown ones are shown as they are."""
+    if name in _KNOWN:
+        return _KNOWN[name]
+    if name.startswith("acc"):
+        return Metric(name, f"{name} (%)", 100, 1, 1)
+    return Metric(name, name, 1, 3, 0)
+
+
+def is_accuracy(name: str) -> bool:
+    """Whether values are fractions of right answers."""
+    return name.startswith("acc")
+
+
+def shows_gain(name: str) -> bool:
+    """Whether a difference to the baseline model is worth a column."""
+    return is_accuracy(name) or name in ("chrf++", "bleu")
+
+
+def primary_metric(names: list[str]) -> str:
+    """The metric that stands for a task."""
+    for name in PRIMARY:
+        if name in names:
+            return name
+    return names[0]

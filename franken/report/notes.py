@@ -1,0 +1,97 @@
+"""What a reader should be warned of, computed from the numbers."""
+
+from franken.report.metrics import is_accuracy, metric_of
+from franken.report.results import Results
+
+NAMED = 6
+"""Systems named in one note; more are counted."""
+
+
+def computed_notes(results: Results) -> list[str]:
+    """Sentences on seeds, chance, missing numbers, truncation and clashing runs."""
+    return [
+        *_seed_notes(results),
+        *_chance_notes(results),
+        *_gap_notes(results),
+        *_truncation_notes(results),
+        *_conflict_notes(results),
+    ]
+
+
+def _listed(names: list[str]) -> str:
+    if len(names) <= NAMED:
+        return ", ".join(names)
+    return f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
+
+
+def _seed_notes(results: Results) -> list[str]:
+    seeds = {row: {r.seed for r in results.records_of(row)} for row in results.rows}
+    counts = sorted({len(own) for own in seeds.values()})
+    if counts == [1]:
+        return ["One seed: differences between trainings are not measured, only those over items."]
+    if len(counts) > 1:
+        few = [row.label for row, own in seeds.items() if len(own) < counts[-1]]
+        return [f"Fewer than {counts[-1]} seeds: {_listed(few)}."]
+    return []
+
+
+def _chance_notes(results: Results) -> list[str]:
+    notes = []
+    for task in results.tasks:
+        name = results.primary(task)
+        if not is_accuracy(name):
+            continue
+        cells = {row: results.mean(row, task, name) for row in results.rows}
+        known = {row: cell for row, cell in cells.items() if cell is not None}
+        low = [row.label for row, cell in known.items() if cell.at_chance]
+        if not low:
+            continue
+        chance = next(cell.chance for cell in known.values() if cell.chance is not None)
+        shown = metric_of(name).shown(chance or 0.0)
+        if len(low) == len(known):
+            notes.append(f"{task}: every model is at chance ({shown} %) on the target languages.")
+        else:
+            verb = "is" if len(low) == 1 else "are"
+            notes.append(
+                f"{task}: {_listed(low)} {verb} at chance ({shown} %) on the target languages."
+            )
+    return notes
+
+
+def _gap_notes(results: Results) -> list[str]:
+    notes = []
+    for task in results.tasks:
+        name = results.primary(task)
+        languages = results.languages(task, name)
+        lacking = [
+            row.label
+            for row in results.rows
+            if any(results.cell(row, task, name, lang) is None for lang in languages)
+        ]
+        if lacking:
+            notes.append(
+                f"{task}: not all of {', '.join(languages)} scored for {_listed(lacking)}."
+            )
+    return notes
+
+
+def _truncation_notes(results: Results) -> list[str]:
+    counts: dict[str, int] = {}
+    for record in results.records:
+        if record.metric == results.primary(record.task):
+            cut = int(record.extra.get("truncated", 0) or 0)
+            counts[record.task] = counts.get(record.task, 0) + cut
+    return [
+        f"{task}: {count} prompts were longer than the model can read and lost their beginning."
+        for task, count in counts.items()
+        if count
+    ]
+
+
+def _conflict_notes(results: Results) -> list[str]:
+    if not results.conflicts:
+        return []
+    return [
+        f"Runs of equal name but different configuration are told apart in brackets: "
+        f"{_listed(results.conflicts)}."
+    ]

@@ -1,0 +1,101 @@
+import pytest
+from conftest import word_tokenizer
+from tokenizers import Tokenizer, models, normalizers
+from transformers import PreTrainedTokenizerFast
+
+from franken.data.encoding import RecordEncoder, pair_text
+from franken.data.source import Instruction, Pair
+
+
+def decoded(encoder: RecordEncoder, ids: list[int]) -> str:
+    return "".join(encoder.tokenizer.convert_ids_to_tokens(ids))
+
+
+def test_texts_stand_between_bos_and_eos(tokenizer: PreTrainedTokenizerFast) -> None:
+    encoder = RecordEncoder(tokenizer)
+    (item,) = encoder.encode(["hi"])
+    assert item is not None
+    assert decoded(encoder, item.ids.tolist()) == "<bos>hi<eos>"
+    assert (item.silent, item.characters, item.truncated) == (0, 2, False)
+
+
+def test_a_tokenizer_without_bos_gets_none() -> None:
+    encoder = RecordEncoder(word_tokenizer(bos=False))
+    (item,) = encoder.encode(["hi"])
+    assert item is not None
+    assert decoded(encoder, item.ids.tolist()) == "hi<eos>"
+
+
+def test_only_the_response_has_a_loss(tokenizer: PreTrainedTokenizerFast) -> None:
+    encoder = RecordEncoder(tokenizer)
+    (item,) = encoder.encode([Instruction("2+2 =", "4")])
+    assert item is not None
+    assert decoded(encoder, item.ids[: item.silent].tolist()) == "<bos>2+2 ="
+    assert decoded(encoder, item.ids[item.silent :].tolist()) == " 4<eos>"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "joined"),
+    [("a", "b", " b"), ("a ", "b", "b"), ("a\n", "b", "b"), ("a", " b", " b"), ("", "b", "b")],
+)
+def test_the_border_has_white_space(
+    tokenizer: PreTrainedTokenizerFast, prompt: str, response: str, joined: str
+) -> None:
+    encoder = RecordEncoder(tokenizer)
+    (item,) = encoder.encode([Instruction(prompt, response)])
+    assert item is not None
+    assert decoded(encoder, item.ids[item.silent :].tolist()) == joined + "<eos>"
+
+
+def test_long_prompts_lose_their_beginning(tokenizer: PreTrainedTokenizerFast) -> None:
+    encoder = RecordEncoder(tokenizer)
+    (item,) = encoder.encode([Instruction("abcdefgh ", "yz")], max_length=8)
+    assert item is not None
+    assert item.truncated
+    assert decoded(encoder, item.ids.tolist()) == "<bos>fgh yz<eos>"
+    assert item.silent == 5
+
+
+def test_long_responses_are_cut_after_the_prompt_gave_way(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    encoder = RecordEncoder(tokenizer)
+    (item,) = encoder.encode([Instruction("abc ", "vwxyz")], max_length=5)
+    assert item is not None
+    assert len(item.ids) == 5
+    assert decoded(encoder, item.ids.tolist()) == "<bos> vwx"
+
+
+def spanning_tokenizer() -> PreTrainedTokenizerFast:
+    """BPE with a merge over the border and an automatic word start, as in Llama."""
+    vocab = {name: n for n, name in enumerate(["<eos>", "▁", "a", "b", "ab", "▁a", "\n", "<unk>"])}
+    merges = [("a", "b"), ("▁", "a")]
+    backend = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>"))
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]
+    )
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<eos>")
+
+
+def test_no_token_spans_the_border() -> None:
+    encoder = RecordEncoder(spanning_tokenizer())
+    assert encoder.ids(["a b"])[0] == [5, 1, 3]
+    (item,) = encoder.encode([Instruction("\na", "\nb")])
+    assert item is not None
+    assert item.ids.tolist() == [1, 6, 2, 6, 3, 0]
+    # "ab" is one token when the text is tokenised at once: the response must still begin cleanly,
+    # and without the word start that the tokenizer puts before a text of its own.
+    assert encoder.continuation("b") == [3]
+    assert encoder.continuation(" a") == [5]
+
+
+def test_pairs_in_both_directions_keep_braces() -> None:
+    template = "{from_name}: {from_text} = {to_name}: {to_text}"
+    pair = Pair("use {to_text}", "b")
+    forward = pair_text(pair, template, "E", "S", reverse=False)
+    assert forward == "E: use {to_text} = S: b"
+    assert pair_text(pair, template, "E", "S", reverse=True) == "S: b = E: use {to_text}"
+
+
+def test_empty_texts_are_skipped(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert RecordEncoder(tokenizer).encode(["", "a"])[0] is None

@@ -1,0 +1,285 @@
+import gzip
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from franken.config.data import EvaluationSource, FileData, FileFormat, Source
+from franken.data import open_data
+from franken.data.files import FileSource
+from franken.data.source import DataSource, Instruction, Pair
+from franken.errors import DataError
+
+
+def write_jsonl(path: Path, rows: list[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> FileData:
+    """All roles, two target languages."""
+    for lang in ("en", "sw", "ta"):
+        write_jsonl(
+            tmp_path / "mono" / f"{lang}.jsonl", [{"text": f"{lang} {n}"} for n in range(10)]
+        )
+    write_jsonl(tmp_path / "mono" / "sw.valid.jsonl", [{"text": "held out"}])
+    for lang, word in (("sw", "moja"), ("ta", "ஒன்று")):
+        write_jsonl(
+            tmp_path / f"en-{lang}.jsonl", [{"translation": {"en": "one", lang: word}}, {
+                "translation": {"en": "", lang: "blank"}}],
+        )  # fmt: skip
+    (tmp_path / "swahili.txt").write_text("one\tmoja\none\tmosi\none\tmoja\nnull\ttupu\n")
+    write_jsonl(
+        tmp_path / "ask.jsonl",
+        [
+            {"instruction": "Add", "input": "1 1", "output": "2"},
+            {"instruction": "Say hi", "input": "", "output": "hi"},
+            {"instruction": "Nothing", "input": "", "output": ""},
+        ],
+    )
+    pair_fields = {"source": "translation.{source}", "target": "translation.{lang}"}
+    return FileData(
+        languages=["sw", "ta"],
+        root=str(tmp_path),
+        holdout_every=5,
+        monolingual={
+            "train": Source("{root}/mono/{lang}.jsonl"),
+            "valid": Source("{root}/mono/{lang}.valid.jsonl", languages=["sw"]),
+        },
+        parallel={"train": Source("{root}/{source}-{lang}.jsonl", fields=pair_fields)},
+        lexicon=Source(
+            "{root}/{lang}.txt", codes={"sw": "swahili"}, languages=["sw"],
+            format=FileFormat.tsv, columns=["source", "target"],
+        ),
+        instructions={
+            "train": Source("{root}/ask.jsonl", fields={"prompt": "instruction",
+                                                       "response": "output"})
+        },
+    )  # fmt: skip
+
+
+def test_roles(config: FileData) -> None:
+    source = open_data(config)
+    assert isinstance(source, DataSource)
+    config.holdout_every = 0
+    assert list(source.texts("monolingual", "sw"))[:2] == ["sw 0", "sw 1"]
+    assert list(source.pairs("ta")) == [Pair("one", "ஒன்று")]
+    assert source.lexicon("sw") == [("one", "moja"), ("one", "mosi"), ("null", "tupu")]
+    assert list(source.instructions()) == [
+        Instruction("Add\n1 1\n", "2"),
+        Instruction("Say hi\n", "hi"),
+    ]
+    source.validate()
+
+
+def test_has_goes_by_role_and_language(config: FileData) -> None:
+    source = open_data(config)
+    assert source.has("monolingual", "en")
+    assert source.has("lexicon", "sw")
+    assert not source.has("lexicon", "ta")
+    assert not source.has("parallel", "en")
+    assert source.has("instructions", "en")
+    assert not source.has("documents")
+    assert not source.has("nonsense", "sw")
+
+
+def test_held_out_records_are_in_no_training_split(config: FileData) -> None:
+    source = open_data(config)
+    train, valid = (list(source.texts("monolingual", "en", split)) for split in ("train", "valid"))
+    assert valid == ["en 4", "en 9"]
+    assert sorted(train + valid) == [f"en {n}" for n in range(10)]
+    # Swahili has a validation file of its own, so nothing is held out.
+    assert len(list(source.texts("monolingual", "sw"))) == 10
+    assert list(source.texts("monolingual", "sw", "valid")) == ["held out"]
+
+
+def test_packed_files_are_found_by_their_plain_name(config: FileData) -> None:
+    plain = Path(config.root) / "mono" / "ta.jsonl"
+    plain.with_name("ta.jsonl.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
+    assert len(list(open_data(config).texts("monolingual", "ta", "valid"))) == 2
+
+
+def test_shards_by_wildcard_limit_and_lines(config: FileData, tmp_path: Path) -> None:
+    for shard in ("b", "a"):
+        write_jsonl(tmp_path / "shards" / f"{shard}.jsonl", [{"text": f"{shard}1\n\n{shard}2"}] * 2)
+    config.holdout_every = 0
+    config.documents = {
+        "train": Source("{root}/shards/*.jsonl", languages=["sw"], lines=True, limit=3)
+    }
+    texts = list(open_data(config).texts("documents", "sw"))
+    assert texts == ["a1", "a2", "a1", "a2", "b1", "b2"]
+
+
+def test_aligned_text_files(config: FileData, tmp_path: Path) -> None:
+    (tmp_path / "x.en").write_text("one\ntwo\n")
+    (tmp_path / "x.sw").write_text("moja\nmbili\n")
+    config.parallel = {
+        "train": Source(
+            "{root}/x.{source}", target_path="{root}/x.{lang}", format=FileFormat.text,
+            languages=["sw"],
+        )
+    }  # fmt: skip
+    source = open_data(config)
+    source.validate()
+    assert list(source.pairs("sw")) == [Pair("one", "moja"), Pair("two", "mbili")]
+    (tmp_path / "x.sw").write_text("moja\n")
+    with pytest.raises(DataError, match=r"x.en has 2 lines and .*x.sw has 1"):
+        source.validate()
+    with pytest.raises(DataError, match=r"x.sw ends after 1 lines, but .*x.en goes on"):
+        list(source.pairs("sw"))
+
+
+def test_fingerprint_follows_the_content(config: FileData, tmp_path: Path) -> None:
+    before = open_data(config).fingerprint()
+    assert open_data(config).fingerprint() == before
+    path = tmp_path / "mono" / "ta.jsonl"
+    path.write_text(path.read_text().replace("ta 3", "ta 8"))
+    assert open_data(config).fingerprint() != before
+
+
+def test_unpinned_hub_data_are_warned_about(
+    config: FileData, caplog: pytest.LogCaptureFixture
+) -> None:
+    config.documents = {"train": Source("owner/set", format=FileFormat.hub, config="{lang}")}
+    with caplog.at_level(logging.WARNING):
+        unpinned = open_data(config).fingerprint()
+    assert "no `revision`" in caplog.text
+    config.documents["train"].revision = "abc"
+    assert open_data(config).fingerprint() != unpinned
+
+
+def fault(config: FileData) -> str:
+    with pytest.raises(DataError) as caught:
+        FileSource(config).validate()
+    return str(caught.value)
+
+
+def test_validate_reports_all_faults_at_once(config: FileData, tmp_path: Path) -> None:
+    (tmp_path / "mono" / "en.jsonl").write_bytes(b'{"text": "caf\xe9"}\n')
+    (tmp_path / "mono" / "ta.jsonl").write_bytes(b"")
+    (tmp_path / "en-sw.jsonl").unlink()
+    (tmp_path / "swahili.txt").write_text("one\tmoja\nbroken line\n")
+    write_jsonl(tmp_path / "ask.jsonl", [{"question": "?", "meta": {"a": 1}}])
+    message = fault(config)
+    assert "en.jsonl:1: byte 14" in message
+    assert "ta.jsonl is empty" in message
+    assert "there is no file" in message
+    assert "en-sw.jsonl" in message
+    assert "swahili.txt:2: has 1 columns where 2 are expected (source, target)" in message
+    assert "ask.jsonl:1: has no field 'instruction'; found: question, meta.a" in message
+
+
+def test_records_of_another_type_are_named(config: FileData, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "mono" / "en.jsonl", [{"text": "a"}] * 5 + [{"text": 5}])
+    assert "en.jsonl:6: the field 'text' holds int 5, where a string" in fault(config)
+
+
+def test_blank_files_are_named(config: FileData, tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "mono" / "ta.jsonl", [{"text": " "}])
+    assert "data.monolingual.train: holds no record with content for language 'ta'" in fault(config)
+
+
+def test_one_file_for_two_languages_is_refused(config: FileData, tmp_path: Path) -> None:
+    config.documents = {"train": Source("{root}/mono/en.jsonl")}
+    assert "'en' and 'sw' would read the same records" in fault(config)
+
+
+def test_late_faults_are_raised_while_reading(config: FileData, tmp_path: Path) -> None:
+    rows = ['{"text": "a"}\n'] * 1500 + ['{"txt": "b"}\n']
+    (tmp_path / "mono" / "sw.jsonl").write_text("".join(rows))
+    source = open_data(config)
+    source.validate()
+    with pytest.raises(DataError, match=r"sw.jsonl:1501: has no field 'text'; found: txt"):
+        list(source.texts("monolingual", "sw"))
+
+
+def topics(config: FileData, **options: Any) -> None:
+    source = EvaluationSource("{root}/eval/{lang}/{split}.jsonl", schema="sib200", **options)
+    config.evaluation = {"topics": source}
+    for lang in ("en", "sw", "ta"):
+        for split in ("test", "dev"):
+            row = {"index_id": 1, "category": "travel", "text": f"{lang} {split}"}
+            write_jsonl(Path(config.root) / "eval" / lang / f"{split}.jsonl", [row])
+
+
+def test_evaluation_sets_by_part(config: FileData) -> None:
+    topics(config, splits={"valid": "dev"})
+    source = open_data(config)
+    source.validate()
+    assert source.tasks() == ["topics"]
+    assert source.task_languages("topics") == ["en", "sw", "ta"]
+    assert source.task_rows("topics", "sw")[0]["text"] == "sw test"
+    assert source.task_rows("topics", "sw", "valid")[0]["text"] == "sw dev"
+    with pytest.raises(DataError, match="has no part 'train'"):
+        source.task_rows("topics", "sw", "train")
+    with pytest.raises(DataError, match="has no language 'xx'; it has en, sw, ta"):
+        source.task_rows("topics", "xx")
+    with pytest.raises(DataError, match="has no 'topcis'; it has topics"):
+        source.task_rows("topcis", "sw")
+
+
+def test_evaluation_faults(config: FileData, tmp_path: Path) -> None:
+    topics(config)
+    write_jsonl(
+        tmp_path / "eval" / "sw" / "test.jsonl",
+        [{"category": label, "text": "a"} for label in ("travel", "sprots")],
+    )
+    assert "row 2 of the 'sw' evaluation set is no sib200 row: category is 'sprots'" in fault(
+        config
+    )
+    config.evaluation["topics"].schema = "sib2000"
+    assert "data.evaluation.topics.schema: 'sib2000' is no schema; known: belebele" in fault(config)
+
+
+def flores(config: FileData, tmp_path: Path) -> FileSource:
+    config.languages = ["sw"]
+    config.evaluation = {
+        "translation": EvaluationSource(
+            "{root}/flores/{lang}.devtest", schema="flores", format=FileFormat.text,
+            codes={"en": "eng_Latn", "sw": "swh_Latn"},
+        )
+    }  # fmt: skip
+    (tmp_path / "flores").mkdir()
+    (tmp_path / "flores" / "eng_Latn.devtest").write_text("one\ntwo\n")
+    (tmp_path / "flores" / "swh_Latn.devtest").write_text("moja\nmbili\n")
+    return FileSource(config)
+
+
+def test_flores_lines_are_joined_by_position(config: FileData, tmp_path: Path) -> None:
+    source = flores(config, tmp_path)
+    assert source.task_languages("translation") == ["sw"]
+    assert source.task_rows("translation", "sw") == [
+        {"id": "0", "sentence_en": "one", "sentence_sw": "moja"},
+        {"id": "1", "sentence_en": "two", "sentence_sw": "mbili"},
+    ]
+    (tmp_path / "flores" / "swh_Latn.devtest").write_text("moja\n")
+    with pytest.raises(DataError, match=r"eng_Latn.devtest \(2 sentences\) .* do not match"):
+        source.task_rows("translation", "sw")
+
+
+def test_flores_rows_are_joined_by_id(config: FileData, tmp_path: Path) -> None:
+    source = flores(config, tmp_path)
+    config.evaluation["translation"].format = FileFormat.jsonl
+    english = [{"id": 7, "text": "seven"}, {"id": 8, "text": "eight"}]
+    swahili = [{"id": 8, "text": "nane"}, {"id": 7, "text": "saba"}]
+    write_jsonl(tmp_path / "flores" / "eng_Latn.devtest", english)
+    write_jsonl(tmp_path / "flores" / "swh_Latn.devtest", swahili)
+    rows = source.task_rows("translation", "sw")
+    assert [(row["sentence_en"], row["sentence_sw"]) for row in rows] == [
+        ("seven", "saba"),
+        ("eight", "nane"),
+    ]
+
+
+def test_flores_pair_rows_are_renamed(config: FileData, tmp_path: Path) -> None:
+    source = flores(config, tmp_path)
+    config.evaluation["translation"].format = FileFormat.jsonl
+    pair = {"id": 3, "sentence_eng_Latn": "one", "sentence_swh_Latn": "moja"}
+    write_jsonl(tmp_path / "flores" / "swh_Latn.devtest", [pair])
+    assert source.task_rows("translation", "sw") == [
+        {"id": "3", "sentence_en": "one", "sentence_sw": "moja"}
+    ]

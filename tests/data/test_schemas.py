@@ -1,0 +1,125 @@
+from typing import Any
+
+import pytest
+
+from franken.data.items import ChoiceItem, MathItem, TranslationItem
+from franken.data.schemas import (
+    SIB200_LABELS,
+    flatten_squad,
+    plain_number,
+    read_items,
+    schema_names,
+)
+from franken.errors import DataError
+
+ROWS: dict[str, dict[str, Any]] = {
+    "sib200": {"index_id": 7, "category": "sports", "text": "A match."},
+    "belebele": {
+        "link": "https://en.wikibooks.org/wiki/x", "question_number": 2, "flores_passage": "P",
+        "question": "Q?", "mc_answer1": "a", "mc_answer2": "b", "mc_answer3": "c",
+        "mc_answer4": "d", "correct_answer_num": "3", "dialect": "swh_Latn",
+    },
+    "xcopa": {
+        "premise": "It rained.", "choice1": "Wet.", "choice2": "Dry.", "question": "effect",
+        "label": 1, "idx": 4, "changed": False,
+    },
+    "global_mmlu": {
+        "sample_id": "s/1", "question": "Q?", "option_a": "a", "option_b": "b", "option_c": "c",
+        "option_d": "d", "answer": "D",
+    },
+    "flores": {"id": 5, "sentence_en": "one", "sentence_sw": "moja"},
+    "mgsm": {"question": "How many?", "answer": None, "answer_number": "1,234"},
+    "gsm8k": {"question": "How many?", "answer": "2+2=4\n#### 1,004.0"},
+}  # fmt: skip
+
+ITEMS = {
+    "sib200": ChoiceItem("7", {"text": "A match."}, SIB200_LABELS, 3),
+    "belebele": ChoiceItem(
+        "https://en.wikibooks.org/wiki/x#2", {"passage": "P", "question": "Q?"},
+        ("a", "b", "c", "d"), 2,
+    ),
+    "xcopa": ChoiceItem(
+        "4", {"premise": "It rained.", "question": "effect", "connector": "so"}, ("Wet.", "Dry."), 1
+    ),
+    "global_mmlu": ChoiceItem("s/1", {"question": "Q?"}, ("a", "b", "c", "d"), 3),
+    "flores": TranslationItem("5", "one", "moja"),
+    "mgsm": MathItem("1", "How many?", "1234"),
+    "gsm8k": MathItem("1", "How many?", "1004"),
+}  # fmt: skip
+
+
+def read(schema: str, *rows: dict[str, Any]) -> list[Any]:
+    return list(read_items(schema, rows, lang="sw", source_lang="en"))
+
+
+@pytest.mark.parametrize("schema", schema_names())
+def test_published_rows_become_items(schema: str) -> None:
+    assert read(schema, ROWS[schema]) == [ITEMS[schema]]
+
+
+@pytest.mark.parametrize(
+    ("schema", "change", "message"),
+    [
+        ("sib200", {"category": "sprots"}, "category is 'sprots'; valid: science/technology"),
+        ("sib200", {"text": ""}, "'text' holds ''"),
+        ("belebele", {"correct_answer_num": "5"}, "correct_answer_num is '5'; valid: 1, 2, 3, 4"),
+        ("belebele", {"mc_answer4": None}, "'mc_answer4' holds None"),
+        ("xcopa", {"question": "because"}, "question is 'because'; valid: cause, effect"),
+        ("xcopa", {"label": 2}, "label is '2'; valid: 0, 1"),
+        ("global_mmlu", {"answer": "E"}, "answer is 'E'"),
+        ("mgsm", {"answer_number": "many"}, "'many' is no number"),
+        ("gsm8k", {"answer": "4"}, "no '#### number'"),
+    ],
+)
+def test_misfits_name_the_row(schema: str, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match="row 2 of the 'sw' evaluation set") as caught:
+        read(schema, ROWS[schema], {**ROWS[schema], **change})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("schema", schema_names())
+def test_every_needed_column_is_missed(schema: str) -> None:
+    optional = {"index_id", "link", "question_number", "idx", "sample_id", "id", "dialect",
+                "changed"}  # fmt: skip
+    for column in set(ROWS[schema]) - optional - ({"answer"} if schema == "mgsm" else set()):
+        row = {name: value for name, value in ROWS[schema].items() if name != column}
+        with pytest.raises(DataError, match=f"column '{column}' is missing; found: "):
+            read(schema, row)
+
+
+def test_a_label_set_of_its_own() -> None:
+    rows = [{"category": name, "text": "x"} for name in ("food", "animals", "sports", "food")]
+    items = read("sib200", *rows)
+    assert items[0].options == ("animals", "food", "sports")
+    assert [item.answer for item in items] == [1, 0, 2, 1]
+
+
+def test_unknown_and_empty_sets() -> None:
+    with pytest.raises(DataError, match="'sib' is no schema; known: belebele"):
+        read("sib")
+    with pytest.raises(DataError, match="is empty"):
+        read("xcopa")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("1,234", "1234"), (18, "18"), (3.0, "3"), ("2.50", "2.50"), ("-7", "-7"), ("$1,000", "1000"),
+     (" 5 ", "5"), ("1 234 567", "1234567"), ("100%", "100")],
+)  # fmt: skip
+def test_plain_numbers(value: Any, expected: str) -> None:
+    assert plain_number(value) == expected
+
+
+@pytest.mark.parametrize("value", ["", "12 apples", "1,2", None, True, "one"])
+def test_no_numbers(value: Any) -> None:
+    with pytest.raises(ValueError, match="no number"):
+        plain_number(value)
+
+
+def test_squad_nesting_is_flattened() -> None:
+    question = {"id": "q", "question": "?", "answers": [{"text": "a", "answer_start": 3}]}
+    document = {"data": [{"paragraphs": [{"context": "C", "qas": [question]}]}]}
+    row = {"id": "q", "context": "C", "question": "?",
+           "answers": {"text": ["a"], "answer_start": [3]}}  # fmt: skip
+    assert list(flatten_squad(document)) == [row]
+    assert list(flatten_squad(document["data"][0])) == [row]

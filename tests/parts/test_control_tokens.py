@@ -1,0 +1,94 @@
+"""Special-token ids follow their meaning, not their number."""
+
+import logging
+
+import pytest
+from transformers import GenerationConfig
+
+from franken.parts.control_tokens import ControlTokens, carry_over, control_tokens_of
+from tests.parts.tiny import SPECIALS, tiny_config, tiny_tokenizer
+
+
+@pytest.fixture
+def old():
+    return tiny_tokenizer()
+
+
+@pytest.fixture
+def new():
+    """Other spellings, another order; eos has id 0."""
+    renamed = {
+        "eos_token": "</s>",
+        "bos_token": "<s>",
+        "pad_token": "<pad>",
+        "unk_token": "<unk>",
+    }
+    return tiny_tokenizer(specials=renamed)
+
+
+def test_roles_go_by_role_even_to_id_zero(old, new):
+    config = tiny_config("llama", tied=True, rows=96)
+    carry_over([config], new, control_tokens_of([config], old))
+    assert (config.eos_token_id, config.bos_token_id, config.pad_token_id) == (0, 1, 2)
+
+
+def test_every_end_token_of_a_list_is_carried_over(old, new):
+    generation = GenerationConfig(eos_token_id=[1, 5], pad_token_id=0, bos_token_id=2)
+    assert old.convert_ids_to_tokens(5) == "<end_of_turn>"
+    carry_over([generation], new, control_tokens_of([generation], old))
+    assert generation.eos_token_id == [0, new.convert_tokens_to_ids("<end_of_turn>")]
+
+
+def test_the_same_tokenizer_changes_nothing(old):
+    config = tiny_config("llama", tied=True, rows=96, eos_token_id=[5, 1], pad_token_id=None)
+    generation = GenerationConfig(eos_token_id=7, forced_eos_token_id=5)
+    before = config.to_dict(), generation.to_dict()
+    carry_over([config, generation], old, control_tokens_of([config, generation], old))
+    assert (config.to_dict(), generation.to_dict()) == before
+
+
+def test_a_token_without_counterpart_is_dropped_with_a_warning(old, new, caplog):
+    old.add_tokens(["<stop>"])
+    ordinary = old.convert_tokens_to_ids("<stop>")
+    generation = GenerationConfig(eos_token_id=[1, ordinary])
+    with caplog.at_level(logging.WARNING):
+        carry_over([generation], new, control_tokens_of([generation], old))
+    assert generation.eos_token_id == [0]
+    assert f"holds {ordinary}, which has no counterpart" in caplog.text
+
+
+def test_a_role_that_is_new_is_set_and_one_that_vanished_is_unset(new):
+    old = tiny_tokenizer()
+    old.pad_token = None
+    config = tiny_config("llama", tied=True, rows=96, pad_token_id=None)
+    previous = control_tokens_of([config], old)
+    carry_over([config], new, previous)
+    assert config.pad_token_id == 2
+    new.pad_token = None
+    carry_over([config], new, ControlTokens(roles={"pad": "<gone>"}, names={2: "<gone>"}))
+    assert config.pad_token_id is None
+
+
+def test_without_the_old_meaning_roles_come_from_the_tokenizer(new, caplog):
+    generation = GenerationConfig(eos_token_id=[1, 107])
+    with caplog.at_level(logging.WARNING):
+        carry_over([generation], new, None)
+    assert generation.eos_token_id == [0]
+    assert generation.pad_token_id == 2
+    assert "[1, 107]" in caplog.text
+
+
+def test_one_string_with_two_roles_follows_the_fields_own(new):
+    old = tiny_tokenizer()
+    old.pad_token = "<eos>"
+    config = tiny_config("llama", tied=True, rows=96, pad_token_id=1)
+    carry_over([config], new, control_tokens_of([config], old))
+    assert (config.pad_token_id, config.eos_token_id) == (2, 0)
+
+
+def test_control_tokens_survive_json(old):
+    config = tiny_config("llama", tied=True, rows=96)
+    tokens = control_tokens_of([config], old)
+    assert tokens.names == {0: "<pad>", 1: "<eos>", 2: "<bos>"}
+    assert tokens.roles == {name.removesuffix("_token"): token for name, token in SPECIALS.items()}
+    assert ControlTokens.from_json(tokens.to_json()) == tokens

@@ -1,0 +1,119 @@
+import copy
+import json
+
+import pytest
+from transformers import AutoTokenizer, GemmaTokenizer
+
+from franken.errors import ArtifactError, CompatibilityError
+from franken.parts import tokenizer_files
+from franken.parts.tokenizer_files import (
+    load_tokenizer,
+    save_exported_tokenizer,
+    save_tokenizer,
+    token_count,
+    tokenizer_identity,
+)
+from tests.parts.tiny import LINES, TEXT_FAMILIES, tiny_config, tiny_tokenizer
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "byte_level"])
+def test_identity_survives_saving_and_sees_every_change(kind, tmp_path):
+    tokenizer = tiny_tokenizer(kind, size=300)
+    save_tokenizer(tokenizer, tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    identity = tokenizer_identity(tokenizer)
+    assert tokenizer_identity(loaded) == identity
+    assert [loaded(line).input_ids for line in LINES] == [
+        tokenizer(line).input_ids for line in LINES
+    ]
+
+    padded = copy.deepcopy(tokenizer)
+    padded(LINES, padding=True, truncation=True, max_length=4)
+    assert tokenizer_identity(padded) == identity
+    other_role = copy.deepcopy(tokenizer)
+    other_role.eos_token = "<end_of_turn>"
+    assert tokenizer_identity(other_role) != identity
+    assert tokenizer_identity(tiny_tokenizer(kind, size=len(tokenizer) - 1)) != identity
+    without_bos = copy.deepcopy(tokenizer)
+    data = json.loads(without_bos.backend_tokenizer.to_str())
+    data["post_processor"] = None
+    without_bos._tokenizer = type(without_bos.backend_tokenizer).from_str(json.dumps(data))
+    assert tokenizer_identity(without_bos) != identity
+
+
+def test_padding_side_survives(tmp_path):
+    tokenizer = tiny_tokenizer()
+    tokenizer.padding_side = "left"
+    save_tokenizer(tokenizer, tmp_path)
+    assert load_tokenizer(tmp_path).padding_side == "left"
+
+
+def test_token_count_is_the_highest_id_plus_one():
+    tokenizer = tiny_tokenizer(size=90)
+    tokenizer.add_tokens(["ሰላም"])
+    assert token_count(tokenizer) == 91
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "byte_level"])
+@pytest.mark.parametrize("family", [*TEXT_FAMILIES, "gemma3"])
+def test_auto_tokenizer_returns_the_exported_tokenizer_in_every_family(family, kind, tmp_path):
+    if family == "gemma3":
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": "gemma3"}))
+    else:
+        tiny_config(family, tied=True, rows=300).save_pretrained(tmp_path)
+    tokenizer = tiny_tokenizer(kind, size=300)
+    save_exported_tokenizer(tokenizer, tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert tokenizer_identity(loaded) == tokenizer_identity(tokenizer)
+    for line in [*LINES, "a 12  b\n\nc", "ሰላም", "<start_of_turn>x<end_of_turn>"]:
+        assert loaded(line).input_ids == tokenizer(line).input_ids
+        assert loaded.decode(loaded(line).input_ids) == tokenizer.decode(tokenizer(line).input_ids)
+
+
+def test_a_tokenizer_of_a_known_class_keeps_its_class(tmp_path):
+    vocabulary = tiny_tokenizer(size=90).get_vocab() | {"<mask>": 90}
+    tokenizer = GemmaTokenizer(vocab=vocabulary, merges=[])
+    tiny_config("gemma2", tied=True, rows=96).save_pretrained(tmp_path)
+    assert save_exported_tokenizer(tokenizer, tmp_path) == "GemmaTokenizer"
+
+
+def test_a_tokenizer_that_its_class_would_rebuild_otherwise_loses_the_class(tmp_path):
+    vocabulary = tiny_tokenizer(size=90).get_vocab() | {"<mask>": 90}
+    tokenizer = GemmaTokenizer(vocab=vocabulary, merges=[])
+    tokenizer.backend_tokenizer.normalizer = None
+    tiny_config("gemma2", tied=True, rows=96).save_pretrained(tmp_path)
+    assert save_exported_tokenizer(tokenizer, tmp_path) == "PreTrainedTokenizerFast"
+    assert AutoTokenizer.from_pretrained(tmp_path).backend_tokenizer.normalizer is None
+
+
+def test_old_tokenizer_files_do_not_linger(tmp_path):
+    for name in ("tokenizer.model", "vocab.json", "merges.txt"):
+        (tmp_path / name).write_text("{}")
+    tiny_config("llama", tied=True, rows=96).save_pretrained(tmp_path)
+    save_exported_tokenizer(tiny_tokenizer(), tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert not names & {"tokenizer.model", "vocab.json", "merges.txt"}
+
+
+def test_no_path_of_this_machine_is_written(tmp_path):
+    save_tokenizer(tiny_tokenizer(), tmp_path / "one")
+    save_tokenizer(load_tokenizer(tmp_path / "one"), tmp_path / "two")
+    for path in (tmp_path / "two").iterdir():
+        assert str(tmp_path) not in path.read_text()
+
+
+def test_a_tokenizer_that_cannot_come_back_is_refused(tmp_path, monkeypatch):
+    tiny_config("llama", tied=True, rows=96).save_pretrained(tmp_path)
+    wrong = tiny_tokenizer(size=80)
+    monkeypatch.setattr(tokenizer_files.AutoTokenizer, "from_pretrained", lambda *_, **__: wrong)
+    with pytest.raises(CompatibilityError, match="encodes otherwise"):
+        save_exported_tokenizer(tiny_tokenizer(), tmp_path)
+
+
+def test_damaged_or_absent_files_are_named(tmp_path):
+    with pytest.raises(ArtifactError, match=r"no tokenizer\.json"):
+        load_tokenizer(tmp_path)
+    save_tokenizer(tiny_tokenizer(), tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        load_tokenizer(tmp_path)

@@ -1,0 +1,98 @@
+"""Loggers by name; nothing secret on the disk."""
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+
+from franken.config.runtime import LoggerConfig, WandbLogger
+from franken.config.training import Trainable, TrainingConfig
+from franken.errors import ConfigError
+from franken.training.loggers import close_loggers, is_online, is_secret, log_tables, make_loggers
+from franken.training.runner import train_model
+from tests.training.tiny import CPU, TinyData, tiny_model
+
+FAKE = {
+    "WANDB_API_KEY": "0123456789abcdef" * 2 + "fakekeyx",
+    "HF_TOKEN": "hf_fakefakefakefakefakefakefakefake12",
+    "GITHUB_TOKEN": "ghp_fakefakefakefakefakefakefakefake3456",
+    "AWS_SECRET_ACCESS_KEY": "fakefakefake/fakefakefake+fakefake7890",
+    "OPENAI_API_KEY": "sk-fakefakefakefakefakefake",
+    "MY_PASSWORD": "correct-horse-battery-staple",
+}
+SETTINGS = TrainingConfig(steps=6, batch_size=4, sequence_length=16, validate_every=3)
+
+
+def train(loggers: list, work_dir: Path) -> None:
+    train_model(
+        tiny_model(), None, TinyData(SETTINGS), SETTINGS, Trainable.embeddings, CPU,
+        work_dir=work_dir, seed=0, loggers=loggers,
+    )  # fmt: skip
+
+
+def test_none_is_no_logger(tmp_path):
+    assert make_loggers(LoggerConfig("none"), tmp_path / "run") == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_logger_names_the_known_ones(tmp_path):
+    with pytest.raises(ConfigError, match="none, csv or wandb"):
+        make_loggers(LoggerConfig("tensorboard"), tmp_path)
+
+
+def test_csv_holds_the_curves_by_optimiser_step(tmp_path):
+    train(make_loggers(LoggerConfig("csv"), tmp_path / "run", config={"lr": 1}), tmp_path / "work")
+    with open(tmp_path / "run" / "metrics.csv") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["step"] for row in rows if row["train/loss"]] == ["1", "2", "3", "4", "5", "6"]
+    assert [row["step"] for row in rows if row["valid/loss"]] == ["0", "3", "6"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "environ", "online"),
+    [
+        ("auto", {}, False),
+        ("auto", {"WANDB_API_KEY": "x"}, True),
+        ("auto", {"WANDB_API_KEY": "x", "WANDB_MODE": "offline"}, False),
+        ("offline", {"WANDB_API_KEY": "x"}, False),
+        ("online", {}, True),
+    ],
+)
+def test_wandb_is_offline_unless_logged_in(mode, environ, online, tmp_path):
+    assert is_online(mode, {"NETRC": str(tmp_path / "netrc"), **environ}) is online
+
+
+def test_a_netrc_entry_is_a_login(tmp_path):
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine api.wandb.ai login user password x\n")
+    assert is_online("auto", {"NETRC": str(netrc)})
+    assert not is_online("auto", {"NETRC": str(netrc), "WANDB_BASE_URL": "https://other.example"})
+
+
+def test_names_of_secrets_are_told_from_names_of_settings():
+    assert all(is_secret(name) for name in FAKE)
+    assert not any(is_secret(n) for n in ("tokenizer", "loss_chunk_tokens", "keys", "PATH"))
+
+
+def test_wandb_offline_writes_curves_and_tables_and_no_secret(tmp_path, monkeypatch):
+    for name, value in FAKE.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    config = {"training": {"lr": 0.1}, "hub": {"api_key": FAKE["OPENAI_API_KEY"]}}
+    choice = WandbLogger(mode="offline", tags=["test"])
+    loggers = make_loggers(
+        choice, tmp_path / "run", group="main", job_type="adapt", run_id="a" * 64, config=config
+    )
+    log_tables(loggers, [{"task": "topics", "value": 0.5}, {"task": "maths", "n": 3}])
+    train(loggers, tmp_path / "work")
+    assert dict(os.environ) == before
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    written = b"".join(path.read_bytes() for path in files)
+    assert b"train/loss" in written
+    assert b"adapt" in written
+    assert b"topics" in written
+    assert not [name for name, value in FAKE.items() if value.encode() in written]
+    second = make_loggers(choice, tmp_path / "second", job_type="repair", run_id="b" * 64)
+    assert second[0].experiment.id == "b" * 64  # type: ignore[attr-defined]
+    close_loggers(second)
