@@ -88,7 +88,7 @@ class _Checker:
 
     def _is_group(self, override: Override) -> bool:
         key = override.key_or_group
-        return self.loader.group_exists(key) and not key.startswith("schema")
+        return not key.startswith("schema") and bool(self._options(key))
 
     def _group_fault(self, override: Override) -> Fault | None:
         group = override.key_or_group
@@ -155,8 +155,7 @@ def config_faults(config: Config) -> list[Fault]:
 
 def to_config(composed: DictConfig) -> Config:
     """The dataclasses behind a composed config, interpolations resolved."""
-    plain = OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"])
-    config = OmegaConf.to_object(plain)
+    config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
     return config
 

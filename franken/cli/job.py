@@ -66,10 +66,7 @@ def _run(
 
     _quiet_libraries()
     runner = Runner(config, run_dir, on_step=lambda line: print(line, flush=True))
-    plain = OmegaConf.to_container(
-        OmegaConf.masked_copy(composed, [key for key in composed if key != "hydra"]), resolve=True,
-        enum_to_str=True,
-    )  # fmt: skip
+    plain = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
     summary: dict[str, Any] = {
         "overrides": overrides, "config": plain, "command": shown_command(overrides),
         "versions": _versions(),
@@ -114,11 +111,16 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def _log_tables(config: Config, records: list[dict[str, Any]], run_dir: Path) -> None:
+    """The results as a W&B table; the other loggers have ``results.jsonl``."""
     if config.logger.name != "wandb":
         return
-    from franken.training.loggers import log_tables
+    from franken.training.loggers import close_loggers, log_tables, make_loggers
 
-    log_tables(config.logger, records, run_dir=run_dir, group=config.experiment)
+    loggers = make_loggers(
+        config.logger, run_dir / "curves" / "results", group=config.experiment, job_type="results"
+    )
+    log_tables(loggers, records)
+    close_loggers(loggers)
 
 
 def _versions() -> dict[str, str]:

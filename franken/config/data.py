@@ -46,12 +46,16 @@ class Mixture:
     unit: Unit = Unit.tokens
     """What ``shares`` and ``source_share`` count. Franken-Adapter's repair data (2.7) hold equal
     numbers of instances."""
+    read_ahead: float = 8.0
+    """Of a stream larger than training can use, every n-th record of a stretch up to this many times
+    as long is taken, as many corpora list one origin after the other; 1 takes the head."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from language_faults("languages", self.languages or [])
         yield from in_range("source_share", self.source_share, 0.0, 1.0)
         yield from at_least("unimax_epochs", self.unimax_epochs, 1e-6)
         yield from at_least("temperature", self.temperature, 1e-3)
+        yield from at_least("read_ahead", self.read_ahead, 1.0)
         for role, share in self.shares.items():
             if role not in TEXT_ROLES:
                 yield f"shares.{role}", f"is no role; valid: {', '.join(TEXT_ROLES)}"

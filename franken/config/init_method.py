@@ -38,6 +38,11 @@ class CopyOnlyInit(InitMethodConfig):
 
     name: str = "copy_only"
 
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        if not self.copy_overlap:
+            yield "copy_overlap", "false leaves nothing to copy; that is init_method=mean"
+
 
 @dataclass
 class RandomNormalInit(InitMethodConfig):
@@ -89,8 +94,21 @@ class LexiconInit(InitMethodConfig):
     """Rule for pieces that the lexicon does not know."""
     prefix_min_chars: int = 0
     """When > 0, a word-initial piece of at least so many characters that no entry equals takes the
-    mean of the entries it begins (stems of inflected words); 0 means exact entries only."""
+    mean of the entries it begins (stems of inflected words), each weighted by the share of its
+    letters that the piece has; 0 means exact entries only."""
+    stem_min_chars: int = 0
+    """When > 0, a word-initial piece that no entry equals takes the longest entry of at least so
+    many characters that begins it (inflected forms of listed words); tried before
+    prefix_min_chars."""
+    internal_min_chars: int = 3
+    """Pieces without a leading space count as words from this length on: shorter ones are mostly
+    parts of words. 1 suits scripts that write no spaces."""
+    lexicon_first: bool = False
+    """Whether shared pieces that are words of the lexicon take their translation instead of their
+    copy. Indonesian "air" (water) gains, and English "air" loses its row."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()
         yield from at_least("prefix_min_chars", self.prefix_min_chars, 0)
+        yield from at_least("stem_min_chars", self.stem_min_chars, 0)
+        yield from at_least("internal_min_chars", self.internal_min_chars, 1)

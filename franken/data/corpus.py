@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
+from rich.progress import Progress
 
 from franken.data.encoding import Encoded, RecordEncoder
 from franken.data.mixing import StreamSize
@@ -43,13 +45,15 @@ class TokenCorpus:
     silent: npt.NDArray[np.int32]
     """``(R,)`` leading tokens without loss, memory-mapped."""
     meta: dict[str, Any]
-    """Counts: records, tokens, characters, truncated, skipped, capped."""
+    """Counts: records, tokens, characters, stream_characters, truncated, skipped; capped."""
 
     @property
     def size(self) -> StreamSize:
-        """Records, tokens and characters."""
+        """Records, tokens and characters, and characters of the stream."""
         meta = self.meta
-        return StreamSize(meta["records"], meta["tokens"], meta["characters"])
+        return StreamSize(
+            meta["records"], meta["tokens"], meta["characters"], meta["stream_characters"]
+        )
 
 
 def write_corpus(
@@ -59,6 +63,7 @@ def write_corpus(
     *,
     max_tokens: int,
     max_length: int | None = None,
+    stream_characters: int | None = None,
 ) -> TokenCorpus:
     """Tokenise a stream into ``directory``, which appears whole or not at all.
 
@@ -66,8 +71,9 @@ def write_corpus(
         records: Texts or instructions; read no further than ``max_tokens`` needs.
         encoder: Turns records into token ids.
         directory: Where the corpus will lie; what is there already is replaced.
-        max_tokens: Reading stops at this many tokens.
+        max_tokens: Reading stops at this many tokens; what is kept is the head of the stream.
         max_length: Records are cut to this length; ``None`` leaves them whole.
+        stream_characters: Size of the stream that ``records`` are a part of; ``None``: all of it.
 
     Returns:
         The corpus, opened.
@@ -75,7 +81,9 @@ def write_corpus(
     scratch = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}.tmp")
     scratch.mkdir(parents=True)
     try:
-        meta = _write_files(records, encoder, scratch, max_tokens, max_length)
+        meta = _write_files(records, encoder, scratch, max_tokens, max_length, directory.name)
+        whole = meta["characters"] if stream_characters is None else stream_characters
+        meta["stream_characters"] = max(whole, meta["characters"])
         write_json(scratch / "corpus.json", meta)
         _publish(scratch, directory)
     except BaseException:
@@ -123,17 +131,21 @@ def _write_files(
     directory: Path,
     max_tokens: int,
     max_length: int | None,
+    label: str,
 ) -> dict[str, Any]:
     dtype = np.dtype("<u2" if encoder.id_count <= 1 << 16 else "<u4")
     count = token_count = characters = truncated = skipped = 0
     capped = False
     stream = iter(records)
+    console = Console(stderr=True)
     with (
+        Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
         open(directory / "tokens.bin", "wb") as tokens,
         open(directory / "offsets.bin", "wb") as offsets,
         open(directory / "silent.bin", "wb") as silent,
     ):
         np.zeros(1, dtype="<i8").tofile(offsets)
+        bar = progress.add_task(f"tokenising {label}", total=max_tokens)
         while not capped and (chunk := _next_chunk(stream)):
             encoded = [item for item in encoder.encode(chunk, max_length) if item is not None]
             skipped += len(chunk) - len(encoded)
@@ -147,6 +159,7 @@ def _write_files(
             count += len(kept)
             characters += sum(item.characters for item in kept)
             truncated += sum(item.truncated for item in kept)
+            progress.update(bar, completed=token_count)
     return {
         "records": count,
         "tokens": token_count,

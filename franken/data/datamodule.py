@@ -8,7 +8,7 @@ from typing import Any
 from pytorch_lightning import LightningDataModule
 from transformers import PreTrainedTokenizerBase
 
-from franken.config.data import Mixture, Unit
+from franken.config.data import Mixture, Sampling, Unit
 from franken.config.training import TrainingConfig
 from franken.data.corpus import TokenCorpus
 from franken.data.encoding import RecordEncoder
@@ -180,6 +180,19 @@ class TextDataModule(LightningDataModule):
             sizes, self.mixture, self._budget(), self.builder.source_language
         )
         self._corpora, self._valid = corpora, valid
+        self._warn_of_repetition()
+
+    def _warn_of_repetition(self) -> None:
+        """UniMax caps parts, not totals: where all data together are too few, N is exceeded."""
+        if self.mixture.sampling is not Sampling.unimax:
+            return
+        for key, corpus in sorted(self._corpora.items()):
+            epochs = self._probabilities[key] * self._budget() / corpus.size.tokens
+            if epochs > 1.01 * self.mixture.unimax_epochs:
+                logger.warning(
+                    "training repeats %s %.1f times, more than unimax_epochs=%g: the data are few "
+                    "for %d steps", key, epochs, self.mixture.unimax_epochs, self.training.steps,
+                )  # fmt: skip
 
     def _cap(self, key: StreamKey) -> int:
         """Tokens beyond which a stream is not read: what it could provide at the very most."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from franken.data.source import Instruction, Pair
@@ -38,6 +39,11 @@ class RecordEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Args: ``tokenizer`` gives the ids; its bos and eos roles are used where it has them."""
         self.tokenizer = tokenizer
+        # A copy: truncation and padding of the tokenizer given stay as they are. Its batches are
+        # three to five times as fast as those of the wrapper, which keeps offsets.
+        self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._backend.no_truncation()
+        self._backend.no_padding()
         self.bos: list[int] = _role(tokenizer.bos_token_id)
         self.eos: list[int] = _role(tokenizer.eos_token_id)
         self.id_count = max(len(tokenizer), max(tokenizer.get_vocab().values(), default=0) + 1)
@@ -68,25 +74,23 @@ class RecordEncoder:
 
     def fingerprint(self) -> str:
         """Hash of everything that decides which ids a text gets."""
-        backend = self.tokenizer.backend_tokenizer.to_str()
-        return hash_json([backend, self.bos, self.eos])
+        return hash_json([self._backend.to_str(), self.bos, self.eos])
 
-    def ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, without special tokens."""
-        if not texts:
-            return []
-        rows: list[list[int]] = self.tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )["input_ids"]
-        return rows
+    def ids(self, texts: Sequence[str], *, control: bool = True) -> list[list[int]]:
+        """Token ids of each text, without bos and eos.
+
+        Args:
+            texts: A chunk.
+            control: Whether the names of control tokens inside a text stand for these tokens, as in
+                the prompts of a chat model; otherwise they are text like any other.
+        """
+        self._backend.encode_special_tokens = not control
+        batch = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in batch]
 
     def _encode_texts(self, texts: list[str], max_length: int | None) -> list[Encoded | None]:
         encoded: list[Encoded | None] = []
-        for text, ids in zip(texts, self.ids(texts), strict=True):
+        for text, ids in zip(texts, self.ids(texts, control=False), strict=True):
             whole = [*self.bos, *ids, *self.eos]
             cut = max_length is not None and len(whole) > max_length
             array = np.array(whole[:max_length] if cut else whole, dtype=np.int64)

@@ -59,7 +59,7 @@ def pick_text(row: Row, name: str, fields: Mapping[str, str]) -> str:
             f"{row.where}: the field {fields.get(name, name)!r} holds {_shown(value)}, "
             "where a string is expected"
         )
-    return value.strip()
+    return _sound(value.strip(), row, fields.get(name, name))
 
 
 def pick_texts(row: Row, name: str, fields: Mapping[str, str]) -> list[str]:
@@ -72,12 +72,24 @@ def pick_texts(row: Row, name: str, fields: Mapping[str, str]) -> list[str]:
             f"{row.where}: the field {fields.get(name, name)!r} holds {_shown(value)}, "
             "where a list of strings is expected"
         )
-    return [item.strip() for item in value]
+    return [_sound(item.strip(), row, fields.get(name, name)) for item in value]
 
 
 def renamed(row: Row, fields: Mapping[str, str]) -> dict[str, Any]:
     """The record with our fields added under our names; the others stay."""
     return dict(row.record) | {name: pick(row, name, fields) for name in fields}
+
+
+def _sound(text: str, row: Row, key: str) -> str:
+    """The text, unless it holds half a surrogate pair, as JSON can write one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{row.where}: character {error.start + 1} of the field {key!r} is half a surrogate "
+            "pair, which no encoding can write; clean the file"
+        ) from error
+    return text
 
 
 def _keys(record: Mapping[str, Any]) -> list[str]:

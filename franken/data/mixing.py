@@ -26,6 +26,9 @@ class StreamSize:
     records: int
     tokens: int
     characters: int
+    """Of the tokens."""
+    stream_characters: int
+    """Of the whole stream, as far as it was looked at; what samplers go by."""
 
     @property
     def record_tokens(self) -> float:
@@ -59,11 +62,12 @@ def stream_probabilities(
     for role in sorted(shares):
         share = shares[role] / total if total > 0 else 0.0
         members = {key.language: sizes[key] for key in sorted(sizes) if key.role == role}
-        characters = {language: float(size.characters) for language, size in members.items()}
+        whole = {language: float(size.stream_characters) for language, size in members.items()}
         tokens = sum(size.tokens for size in members.values())
-        per_token = sum(characters.values()) / tokens if tokens else 1.0
+        characters = sum(size.characters for size in members.values())
+        per_token = characters / tokens if tokens else 1.0
         spread = language_probabilities(
-            characters,
+            whole,
             mixture,
             token_budget * share * per_token,
             source_language if role in TEXT_STREAMS else "",
@@ -72,5 +76,5 @@ def stream_probabilities(
             key = StreamKey(role, language)
             record = sizes[key].record_tokens if mixture.unit is Unit.instances else 1.0
             weights[key] = share * probability * record
-    whole = sum(weights.values())
-    return {key: weight / whole for key, weight in sorted(weights.items())}
+    sum_of_weights = sum(weights.values())
+    return {key: weight / sum_of_weights for key, weight in sorted(weights.items())}

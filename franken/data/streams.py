@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from franken.config.data import Mixture
 from franken.data.corpus import TokenCorpus, open_corpus, write_corpus
 from franken.data.encoding import RecordEncoder, pair_text
 from franken.data.mixing import StreamKey
-from franken.data.source import TEXT_STREAMS, DataSource, Instruction
+from franken.data.source import TEXT_STREAMS, DataSource, Instruction, Pair
+from franken.data.thinning import Record, Thinning, measure, record_characters, thin
 from franken.errors import ArtifactError, DataError
 from franken.files import hash_json
 
@@ -18,6 +20,10 @@ logger = logging.getLogger(__name__)
 WHOLE_ROLES = ("parallel", "instructions")
 """Roles whose records are never split over two sequences."""
 FORMAT_VERSION = 1
+HEAD = 256
+"""Records that tell how many characters make a token."""
+HEADROOM = 1.2
+"""More characters are taken than that figure says, as the head may differ from the rest."""
 
 
 @dataclass(frozen=True)
@@ -64,29 +70,50 @@ class StreamBuilder:
                 return open_corpus(directory)
             except ArtifactError as error:
                 logger.warning("%s", error)
-        whole = key.role in WHOLE_ROLES
+        head = list(islice(self.records(key, split), HEAD))
+        characters = sum(map(record_characters, head))
+        tokens = sum(len(item.ids) for item in self.encoder.encode(head) if item is not None)
+        need = HEADROOM * max_tokens * characters / max(tokens, 1)
+        thinning = measure(self._raw(key, split), need, self.mixture.read_ahead)
         return write_corpus(
-            self.records(key, split),
+            self.records(key, split, thinning),
             self.encoder,
             directory,
             max_tokens=max_tokens,
-            max_length=self.length if whole else None,
+            max_length=self.length if key.role in WHOLE_ROLES else None,
+            stream_characters=thinning.characters,
         )
 
-    def records(self, key: StreamKey, split: str) -> Iterator[str | Instruction]:
-        """The records of a stream as they are tokenised."""
+    def records(
+        self, key: StreamKey, split: str, thinning: Thinning | None = None
+    ) -> Iterator[str | Instruction]:
+        """The records of a stream as they are tokenised.
+
+        Args:
+            key: The stream.
+            split: train or valid.
+            thinning: Which part to take; ``None`` takes all.
+        """
+        raw = self._raw(key, split)
+        kept = raw if thinning is None else thin(raw, thinning)
+        config = self.source.config
+        names = [
+            config.language_names.get(language, language)
+            for language in (self.source_language, key.language)
+        ]
+        for number, record in enumerate(kept):
+            if isinstance(record, Pair):
+                reverse = number % 2 == 1
+                yield pair_text(record, config.parallel_template, *names, reverse=reverse)
+            else:
+                yield record
+
+    def _raw(self, key: StreamKey, split: str) -> Iterator[Record]:
         if key.role in TEXT_STREAMS:
-            yield from self.source.texts(key.role, key.language, split)
-        elif key.role == "instructions":
-            yield from self.source.instructions(split)
-        else:
-            config = self.source.config
-            names = [
-                config.language_names.get(language, language)
-                for language in (self.source_language, key.language)
-            ]
-            for number, pair in enumerate(self.source.pairs(key.language, split)):
-                yield pair_text(pair, config.parallel_template, *names, reverse=number % 2 == 1)
+            return self.source.texts(key.role, key.language, split)
+        if key.role == "instructions":
+            return self.source.instructions(split)
+        return self.source.pairs(key.language, split)
 
     def _languages(self, role: str) -> list[str]:
         if role == "instructions":
@@ -106,5 +133,6 @@ class StreamBuilder:
             "tokenizer": self.encoder.fingerprint(),
             "length": self.length,
             "max_tokens": max_tokens,
+            "read_ahead": self.mixture.read_ahead,
         }
         return f"{split}-{key.role}-{key.language}-{hash_json(content)[:16]}"

@@ -105,7 +105,7 @@ def _line_count(path: Any) -> int:
 
 def _check_head(source: FileSource, role: str, split: str, origin: Origin) -> None:
     records = _records(source, role, split, origin.lang)
-    if not any(True for _ in islice(records, _head(origin.source))):
+    if not sum(1 for _ in islice(records, _head(origin.source))):
         raise DataError(
             f"{origin.key}: holds no record with content for language {origin.lang!r} in "
             f"{origin.path}"

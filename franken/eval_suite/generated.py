@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from franken.eval_suite.generation import Limits, generate
-from franken.eval_suite.prompts import draw_shots, fill, language_fields
+from franken.eval_suite.prompts import draw_shots, fill
 from franken.eval_suite.suite import Item, TaskRun
 
 
@@ -33,7 +33,7 @@ def continue_items(
     Returns:
         Per item: ``lang, id, prompt, generation, tokens, ended, truncated``.
     """
-    shared = language_fields(lang, task.source_language)
+    shared = task.language_fields(lang)
 
     def prompt(item: Any) -> str:
         return fill(task.config.prompt, {**shared, **fields(item)}, task=task.name)

@@ -12,7 +12,6 @@ from franken.eval_suite.prompts import (
     continuations,
     draw_shots,
     fill,
-    language_fields,
     list_options,
 )
 from franken.eval_suite.scoring import Request, log_probs
@@ -63,7 +62,7 @@ def prepare(task: TaskRun, lang: str) -> list[Question]:
 def _question(task: TaskRun, lang: str, item: object) -> Question:
     options = [task.config.labels.get(option, option) for option in item.options]  # type: ignore[attr-defined]
     fields = {
-        **language_fields(lang, task.source_language),
+        **task.language_fields(lang),
         **item.fields,  # type: ignore[attr-defined]
         "options": list_options(options),
     }

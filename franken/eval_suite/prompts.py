@@ -7,7 +7,6 @@ from difflib import get_close_matches
 
 from franken.config.eval_suite import TaskConfig
 from franken.errors import ConfigError
-from franken.eval_suite.languages import language_name
 from franken.seeds import derive_seed
 
 DEFAULT_OPTION = " {option}"
@@ -35,16 +34,6 @@ def fill(template: str, fields: Mapping[str, str], *, task: str, key: str = "pro
             f"eval_suite.tasks.{task}.{key}: {template!r} is no template ({error}); write "
             "{field} for a field and {{ or }} for a brace."
         ) from None
-
-
-def language_fields(lang: str, source_language: str) -> dict[str, str]:
-    """Fields that every template may use: names and codes of the item's and source language."""
-    return {
-        "lang": lang,
-        "language": language_name(lang),
-        "source_lang": source_language,
-        "source_language": language_name(source_language),
-    }
 
 
 def letter(index: int) -> str:

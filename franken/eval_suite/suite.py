@@ -9,6 +9,7 @@ from franken.config.eval_suite import TaskConfig
 from franken.data.source import DataSource
 from franken.errors import DataError
 from franken.eval_suite.encoding import Encoder
+from franken.eval_suite.languages import language_name
 from franken.eval_suite.readout import Readout
 
 log = logging.getLogger(__name__)
@@ -21,8 +22,8 @@ class Score:
     """One number of one task in one language.
 
     ``acc*`` metrics are fractions in 0..1. ``stderr`` is ``None`` where no spread is defined (one
-    unit, or a quantity that is no mean). ``extra`` helps to read the number: ``lang_role`` (``source``,
-    ``target``, ``other``), ``chance``, sacrebleu's ``signature``, ``truncated`` prompts.
+    unit, or a quantity that is no mean). ``extra`` helps to read the number: ``lang_role`` (one of
+    ``source``, ``target``, ``other``), ``chance``, sacrebleu's ``signature``, ``truncated``.
     """
 
     task: str
@@ -73,6 +74,19 @@ class TaskRun:
     def source_language(self) -> str:
         """The language that the base model knows."""
         return self.data.config.source_language
+
+    def name_of(self, lang: str) -> str:
+        """A language's name in prompts: as the data option says, else in English."""
+        return self.data.config.language_names.get(lang) or language_name(lang)
+
+    def language_fields(self, lang: str) -> dict[str, str]:
+        """Fields that every template may use: names and codes of both languages."""
+        return {
+            "lang": lang,
+            "language": self.name_of(lang),
+            "source_lang": self.source_language,
+            "source_language": self.name_of(self.source_language),
+        }
 
     def languages(
         self, available: Callable[[str], bool], *, targets_only: bool = False
@@ -145,7 +159,7 @@ class TaskRun:
     def examples(self, lang: str) -> list[Any]:
         """Items of the train part, else of the dev part, for worked examples."""
         problems = []
-        for split in ("train", "dev", "validation", "valid"):
+        for split in ("train", "valid"):
             try:
                 return self.read(lang, split)
             except DataError as error:
@@ -153,5 +167,5 @@ class TaskRun:
         raise DataError(
             f"task {self.name!r} wants {self.config.shots} worked examples, but {lang!r} has "
             f"neither a train nor a dev part; set eval_suite.tasks.{self.name}.shots=0. "
-            f"Tried: {problems[0]}"
+            f"Tried: {problems[-1]}"
         )

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from franken.eval_suite.generated import continue_items, truncation
-from franken.eval_suite.languages import language_name
 from franken.eval_suite.suite import TaskRun
 from franken.seeds import derive_seed
 
@@ -47,7 +46,7 @@ def _sides(task: TaskRun, item: Any) -> tuple[str, str]:
 
 def _fields(task: TaskRun, lang: str, item: Any) -> dict[str, str]:
     """``{source}`` is the text to translate in both directions."""
-    languages = [language_name(task.source_language), language_name(lang)]
+    languages = [task.name_of(task.source_language), task.name_of(lang)]
     if task.config.reverse:
         languages.reverse()
     return {

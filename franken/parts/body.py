@@ -58,6 +58,7 @@ def save_body(
     kept = {name: tensor for name, tensor in model.state_dict().items() if name not in names}
     with quiet_transformers():
         model.save_pretrained(str(directory), state_dict=kept, max_shard_size=MAX_SHARD_SIZE)
+    _record_dtype(directory, kept)
     fingerprint = body_fingerprint(directory, checkpoint_anatomy)
     tokens = control_tokens_of(configs_of(model), tokenizer) if tokenizer is not None else None
     write_json(
@@ -72,6 +73,16 @@ def save_body(
         },
     )
     return fingerprint
+
+
+def _record_dtype(directory: Path, tensors: dict[str, Tensor]) -> None:
+    """Write the body's number format into ``config.json``, where that of a wider table may be."""
+    dtype = next((t.dtype for t in tensors.values() if t.is_floating_point()), None)
+    config = read_json(directory / "config.json")
+    for part in (config, config.get("text_config")):
+        if part is not None and dtype is not None and "dtype" in part:
+            part["dtype"] = str(dtype).removeprefix("torch.")
+    write_json(directory / "config.json", config)
 
 
 def control_tokens_of_body(directory: Path) -> ControlTokens | None:
@@ -153,6 +164,7 @@ def load_body(
                 dtype=dtype,
                 attn_implementation=attn_implementation or attention_implementation(original),
                 generation_config=generation or GenerationConfig.from_model_config(original),
+                ignore_mismatched_sizes=True,  # refused below, together with other faults
                 output_loading_info=True,
             )
     model, report = loaded

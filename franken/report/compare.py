@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from franken.report.metrics import metric_of
 from franken.report.results import Cell, Results, Row
 from franken.report.runs import Run
-from franken.report.tables import Group, Table, View
+from franken.report.tables import Group, Table, View, heading
 
 CLEAR = 2.0
 """Differences beyond so many standard errors are marked."""
@@ -90,12 +90,12 @@ def _compare(first: Results, second: Results, name: str, other: str) -> Table:
                 names.append(place)
                 columns.append(views)
         if names:
-            table.groups.append(Group(f"{task}: {metric.label}", tuple(names)))
+            table.groups.append(Group(heading(task, metric), tuple(names)))
     if columns:
         table.views = [list(views) for views in zip(*columns, strict=True)]
     else:
         table.labels = []
-    table.notes = [
+    table.legend = [
         "±: combined standard error (over seeds where there are several, else over items).",
         f"Bold and {CLEAR_MARK}: beyond two standard errors.",
     ]

@@ -19,9 +19,8 @@ def accuracy_finding(results: Results, task: str, *, baseline: str = "instruct")
         return f"{task}: no model is above chance ({shown} %) on the target languages"
     reference = results.baseline(best, baseline)
     if reference is None or reference not in cells or reference == best:
-        return (
-            f"{task}: {best.label} is best on the target languages with {metric.shown(cell.value)} %"
-        )
+        shown = metric.shown(cell.value)
+        return f"{task}: {best.label} is best on the target languages with {shown} %"
     gain = cell.value - cells[reference].value
     error = math.hypot(cell.stderr or 0.0, cells[reference].stderr or 0.0)
     if gain <= 2 * error:

@@ -28,7 +28,7 @@ class Metric:
     def signed(self, value: float) -> str:
         """A difference in display units, with its sign."""
         text = f"{value * self.factor:+.{self.digits}f}"
-        return text.replace("-", "\u2212")
+        return text.replace("-", "\u2212") if float(text) else text[1:]
 
 
 _KNOWN = {

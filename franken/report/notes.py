@@ -1,7 +1,9 @@
 """What a reader should be warned of, computed from the numbers."""
 
+from collections.abc import Iterable
+
 from franken.report.metrics import is_accuracy, metric_of
-from franken.report.results import Results
+from franken.report.results import Results, Row
 
 NAMED = 6
 """Systems named in one note; more are counted."""
@@ -18,6 +20,17 @@ def computed_notes(results: Results) -> list[str]:
     ]
 
 
+def _systems(results: Results, rows: Iterable[Row]) -> str:
+    """Labels of rows; a model with all its variants goes by its name alone."""
+    chosen = list(rows)
+    names: list[str] = []
+    for row in chosen:
+        kin = [r for r in results.rows if (r.experiment, r.model) == (row.experiment, row.model)]
+        whole = len(kin) > 1 and all(other in chosen for other in kin)
+        names.append(f"{row.model} (all variants)" if whole else row.label)
+    return _listed(list(dict.fromkeys(names)))
+
+
 def _listed(names: list[str]) -> str:
     if len(names) <= NAMED:
         return ", ".join(names)
@@ -30,8 +43,8 @@ def _seed_notes(results: Results) -> list[str]:
     if counts == [1]:
         return ["One seed: differences between trainings are not measured, only those over items."]
     if len(counts) > 1:
-        few = [row.label for row, own in seeds.items() if len(own) < counts[-1]]
-        return [f"Fewer than {counts[-1]} seeds: {_listed(few)}."]
+        few = [row for row, own in seeds.items() if len(own) < counts[-1]]
+        return [f"Fewer than {counts[-1]} seeds: {_systems(results, few)}."]
     return []
 
 
@@ -43,7 +56,7 @@ def _chance_notes(results: Results) -> list[str]:
             continue
         cells = {row: results.mean(row, task, name) for row in results.rows}
         known = {row: cell for row, cell in cells.items() if cell is not None}
-        low = [row.label for row, cell in known.items() if cell.at_chance]
+        low = [row for row, cell in known.items() if cell.at_chance]
         if not low:
             continue
         chance = next(cell.chance for cell in known.values() if cell.chance is not None)
@@ -51,10 +64,8 @@ def _chance_notes(results: Results) -> list[str]:
         if len(low) == len(known):
             notes.append(f"{task}: every model is at chance ({shown} %) on the target languages.")
         else:
-            verb = "is" if len(low) == 1 else "are"
-            notes.append(
-                f"{task}: {_listed(low)} {verb} at chance ({shown} %) on the target languages."
-            )
+            systems = _systems(results, low)
+            notes.append(f"{task}: at chance ({shown} %) on the target languages: {systems}.")
     return notes
 
 
@@ -64,14 +75,13 @@ def _gap_notes(results: Results) -> list[str]:
         name = results.primary(task)
         languages = results.languages(task, name)
         lacking = [
-            row.label
+            row
             for row in results.rows
             if any(results.cell(row, task, name, lang) is None for lang in languages)
         ]
         if lacking:
-            notes.append(
-                f"{task}: not all of {', '.join(languages)} scored for {_listed(lacking)}."
-            )
+            systems = _systems(results, lacking)
+            notes.append(f"{task}: not all of {', '.join(languages)} scored for {systems}.")
     return notes
 
 

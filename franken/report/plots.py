@@ -21,7 +21,7 @@ from franken.report.findings import (
 )
 from franken.report.metrics import is_accuracy, metric_of
 from franken.report.results import Cell, Results, Row
-from franken.report.runs import Run
+from franken.report.runs import Point, Run
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito (2008): told apart with all common kinds of colour blindness."""
@@ -32,6 +32,8 @@ MAX_BARS = 30
 MAX_SERIES = len(PALETTE)
 MAX_CURVES = 12
 DPI = 130
+TITLE_LETTERS = 11
+"""Letters of a title per inch of width."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +44,16 @@ class Plot:
     title: str
 
 
-def draw_plots(results: Results, runs: Sequence[Run], directory: Path) -> list[Plot]:
+def draw_plots(
+    results: Results, runs: Sequence[Run], directory: Path, *, baseline: str = "instruct"
+) -> list[Plot]:
     """Draw every plot that the records allow.
 
     Args:
         results: the scores.
         runs: whose training curves are drawn.
         directory: where ``*.png`` go.
+        baseline: the model that titles compare with.
 
     Returns:
         The plots in reading order.
@@ -57,12 +62,12 @@ def draw_plots(results: Results, runs: Sequence[Run], directory: Path) -> list[P
     for task in results.tasks:
         metric = results.primary(task)
         if is_accuracy(metric):
-            plots.append(_accuracy(results, task, metric, directory))
+            plots.append(_accuracy(results, task, metric, directory, baseline))
         elif metric == "bits_per_byte":
             plots.append(_bits(results, task, directory))
         elif metric == "tokens_per_byte":
             plots.append(_tokens(results, task, directory))
-    plots.append(_curves(runs, directory))
+    plots.append(_curves(results, runs, directory))
     return [plot for plot in plots if plot is not None]
 
 
@@ -79,7 +84,7 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
 
 
 def _save(figure: Any, axes: Any, path: Path, title: str) -> Plot:
-    width = int(figure.get_figwidth() * 10.5)
+    width = int(figure.get_figwidth() * TITLE_LETTERS)
     text = "\n".join(textwrap.wrap(title, width))
     figure.suptitle(text, fontsize=11, x=0.01, ha="left", color="black")
     buffer = BytesIO()
@@ -94,7 +99,9 @@ def _wrapped(row: Row, results: Results) -> str:
     return "\n".join(textwrap.wrap(text, 34, break_long_words=True))
 
 
-def _accuracy(results: Results, task: str, name: str, directory: Path) -> Plot | None:
+def _accuracy(
+    results: Results, task: str, name: str, directory: Path, baseline: str
+) -> Plot | None:
     """Horizontal bars: target mean with its spread; the source language as a diamond."""
     metric = metric_of(name)
     drawn = [(row, results.mean(row, task, name)) for row in results.rows]
@@ -137,7 +144,7 @@ def _accuracy(results: Results, task: str, name: str, directory: Path) -> Plot |
     figure.legend(
         *_without_bar_colour(axes), loc="outside lower left", ncols=3, frameon=False, fontsize=9
     )
-    title = accuracy_finding(results, task)
+    title = accuracy_finding(results, task, baseline=baseline)
     if left_out > 0:
         title += f" (best {MAX_BARS} of {left_out + MAX_BARS} systems)"
     return _save(figure, axes, directory / f"accuracy_{_slug(task)}.png", title)
@@ -176,11 +183,11 @@ def _bits(results: Results, task: str, directory: Path) -> Plot | None:
     if not rows:
         return None
     languages = [*results.targets(task, name), *results.sources(task, name)]
-    figure, axes = _figure(8.0, 1.9 + 0.42 * len(languages))
+    figure, axes = _figure(8.0, 1.9 + (0.25 + 0.1 * len(rows)) * len(languages))
     for number, row in enumerate(rows):
         cells = [results.cell(row, task, name, lang) for lang in languages]
         found = [(at, cell) for at, cell in enumerate(cells) if cell is not None]
-        offset = 0.0 if len(rows) == 1 else 0.5 * (number / (len(rows) - 1) - 0.5)
+        offset = 0.0 if len(rows) == 1 else 0.64 * (number / (len(rows) - 1) - 0.5)
         axes.errorbar(
             [cell.value for _, cell in found],
             [at + offset for at, _ in found],
@@ -214,9 +221,7 @@ def _tokens(results: Results, task: str, directory: Path) -> Plot | None:
         axes.barh(
             [at + (number - (len(series) - 1) / 2) * thickness for at, _ in found],
             [cell.value for _, cell in found],
-            xerr=[cell.spread or 0.0 for _, cell in found],
             height=thickness * 0.92, color=PALETTE[number],
-            error_kw={"ecolor": INK, "elinewidth": 1, "capsize": 2},
             label="\n".join(textwrap.wrap(label, 60)),
         )  # fmt: skip
     _language_axis(axes, languages, results.sources(task, name))
@@ -234,13 +239,15 @@ def _language_axis(axes: Any, languages: Sequence[str], sources: Sequence[str]) 
     axes.invert_yaxis()
 
 
-def _curves(runs: Sequence[Run], directory: Path) -> Plot | None:
-    """Training loss against steps, one line per trained step (the first run that has it)."""
-    curves = {}
+def _curves(results: Results, runs: Sequence[Run], directory: Path) -> Plot | None:
+    """Training loss against steps, one line per trained step and variant, first seed only."""
+    shared = {row.model for row in results.rows if not row.variant}
+    curves: dict[str, list[Point]] = {}
     for run in runs:
         for name, points in run.curves.items():
+            variant = "" if name in shared else str(run.info.get("variant") or "")
             if len(points) > 1:
-                curves.setdefault(name, points)
+                curves.setdefault(f"{name} ({variant})" if variant else name, points)
     if not curves:
         return None
     shown = dict(list(curves.items())[:MAX_CURVES])

@@ -41,7 +41,9 @@ class Table:
     views: list[list[View]] = field(default_factory=list)
     """Per row one view per value column, groups in order."""
     notes: list[str] = field(default_factory=list)
-    """What the reader must know, one sentence each."""
+    """What holds for this table alone, one sentence each."""
+    legend: list[str] = field(default_factory=list)
+    """What its marks mean, one sentence each; the same in all tables of a report."""
 
 
 def overview(results: Results, *, baseline: str = "instruct") -> Table:
@@ -50,13 +52,12 @@ def overview(results: Results, *, baseline: str = "instruct") -> Table:
     columns: list[list[View]] = []
     for task in results.tasks:
         metric = metric_of(results.primary(task))
-        names, own = _summary_columns(results, task, metric, results.rows, baseline)
+        names, own = _summary_columns(results, task, metric, results.rows, baseline, brief=True)
         if names:
-            table.groups.append(Group(f"{task}: {metric.label}", tuple(names)))
+            table.groups.append(Group(heading(task, metric), tuple(names)))
             columns += own
     table.views = [list(views) for views in zip(*columns, strict=True)]
-    table.notes = ["targets: mean over the target languages."]
-    table.notes += _legend(results, results.rows, table, baseline)
+    table.legend = _legend(results, table, baseline)
     return table
 
 
@@ -66,18 +67,23 @@ def task_table(
     """All languages of one task and metric."""
     metric = metric_of(metric_name)
     rows = [row for row in results.rows if _has_any(results, row, task, metric_name)]
-    table = _started(results, rows, f"{task}-{metric_name}", f"{task}: {metric.label}")
+    table = _started(results, rows, f"{task}-{metric_name}", heading(task, metric))
     names, columns = _summary_columns(results, task, metric, rows, baseline)
     if names:
-        table.groups.append(Group("mean and source", tuple(names)))
+        table.groups.append(Group("", tuple(names)))
     for lang in results.targets(task, metric_name):
         cells = [results.cell(row, task, metric_name, lang) for row in rows]
         table.groups.append(Group("", (lang,)))
         columns.append(_views(cells, metric))
     table.views = [list(views) for views in zip(*columns, strict=True)]
     table.notes = [_item_counts(results, rows, task, metric_name)]
-    table.notes += _legend(results, rows, table, baseline)
+    table.legend = _legend(results, table, baseline)
     return table
+
+
+def heading(task: str, metric: Metric) -> str:
+    """``task: metric``, once where both say the same."""
+    return task if task.replace("_", " ") == metric.label else f"{task}: {metric.label}"
 
 
 def all_tables(results: Results, *, baseline: str = "instruct") -> list[Table]:
@@ -122,9 +128,18 @@ def _has_any(results: Results, row: Row, task: str, metric: str) -> bool:
 
 
 def _summary_columns(
-    results: Results, task: str, metric: Metric, rows: Sequence[Row], baseline: str
+    results: Results,
+    task: str,
+    metric: Metric,
+    rows: Sequence[Row],
+    baseline: str,
+    *,
+    brief: bool = False,
 ) -> tuple[list[str], list[list[View]]]:
-    """Target mean, gain over the baseline, and the source language, as far as there are any."""
+    """Target mean, gain over the baseline, and the source language, as far as there are any.
+
+    ``brief`` leaves out the spread of the source language.
+    """
     names: list[str] = []
     columns: list[list[View]] = []
     targets = results.targets(task, metric.name)
@@ -141,11 +156,13 @@ def _summary_columns(
     for lang in results.sources(task, metric.name):
         names.append(lang)
         cells = [results.cell(row, task, metric.name, lang) for row in rows]
-        columns.append(_views(cells, metric))
+        columns.append(_views(cells, metric, spread=not brief))
     return names, columns
 
 
-def _views(cells: Sequence[Cell | None], metric: Metric, *, languages: int = 1) -> list[View]:
+def _views(
+    cells: Sequence[Cell | None], metric: Metric, *, languages: int = 1, spread: bool = True
+) -> list[View]:
     """Cells as texts; the best shown value is bold, ties included."""
     shown = [None if cell is None else metric.shown(cell.value) for cell in cells]
     complete = [
@@ -156,17 +173,20 @@ def _views(cells: Sequence[Cell | None], metric: Metric, *, languages: int = 1) 
     best: float | None = None
     if len(set(complete)) > 1 and metric.better:
         best = max(complete) if metric.better > 0 else min(complete)
+    spreads = [None if c is None or c.spread is None else metric.shown(c.spread) for c in cells]
+    if not spread or not any(float(error or 0) for error in spreads):
+        spreads = [None] * len(cells)
     views = []
-    for cell, text in zip(cells, shown, strict=True):
+    for cell, text, error in zip(cells, shown, spreads, strict=True):
         if cell is None or text is None:
             views.append(View())
             continue
         marks = CHANCE_MARK if cell.at_chance else ""
+        tail = "" if error is None else f" ±{error}"
         partial = cell.languages < languages
         marks += PARTIAL_MARK if partial else ""
-        spread = "" if cell.spread is None else f" ±{metric.shown(cell.spread)}"
         is_best = best is not None and float(text) == best and not partial
-        views.append(View(text + marks + spread, cell.value * metric.factor, is_best))
+        views.append(View(text + marks + tail, cell.value * metric.factor, is_best))
     return views
 
 
@@ -181,13 +201,15 @@ def _item_counts(results: Results, rows: Sequence[Row], task: str, metric: str) 
     return f"n = {low} per language." if low == high else f"n = {low} to {high} per language."
 
 
-def _legend(results: Results, rows: Sequence[Row], table: Table, baseline: str) -> list[str]:
+def _legend(results: Results, table: Table, baseline: str) -> list[str]:
     """Sentences for the marks that the table in fact shows."""
     texts = [view.text for views in table.views for view in views]
     columns = {name for group in table.groups for name in group.columns}
     notes = []
+    if "targets" in columns:
+        notes.append("targets: mean over the target languages.")
     if any("±" in text for text in texts):
-        counts = {_seeds(results, row) for row in rows}
+        counts = {_seeds(results, row) for row in results.rows}
         seeds, items = "standard deviation over seeds", "standard error over items"
         if counts == {1}:
             notes.append(f"±: {items} (one seed).")

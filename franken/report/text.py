@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 
@@ -15,6 +16,8 @@ from franken.report.results import Results
 from franken.report.tables import Group, Table, View
 
 GAP = 2
+FILE_WIDTH = 170
+"""Letters per line where the output is no terminal."""
 MAX_LABEL = 36
 """Longest key text on the console; longer ones are shortened in the middle."""
 
@@ -25,11 +28,17 @@ def print_table(table: Table, console: Console) -> None:
     console.print(Text(table.title, style="bold"), soft_wrap=True)
     labels = [[_shortened(text) for text in row] for row in table.labels]
     key_widths = _widths([list(table.keys), *labels])
-    room = max(console.width - sum(width + GAP for width in key_widths), 1)
+    room = max(_width(console) - sum(width + GAP for width in key_widths), 1)
     for panel in _panels(table, room):
         console.print(_panel(table, labels, key_widths, panel), soft_wrap=True, highlight=False)
     for note in table.notes:
         console.print(Text(f"  {note}", style="dim"), soft_wrap=True)
+
+
+def _width(console: Console) -> int:
+    """Room for a table; a file or pipe of unstated width takes wide lines."""
+    stated = console.is_terminal or "COLUMNS" in os.environ or console.width != 80
+    return console.width if stated else FILE_WIDTH
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
@@ -64,7 +73,7 @@ def _column_widths(table: Table, group: Group, positions: Sequence[int]) -> list
 def _heading_lines(title: str) -> list[str]:
     """``task: metric`` on two lines."""
     head, _, tail = title.partition(": ")
-    return [head, tail] if tail else ["", title]
+    return [head, tail]
 
 
 Panel = list[tuple[Group, list[int], list[int]]]
@@ -133,7 +142,7 @@ def markdown(table: Table) -> str:
     """The table as GitHub Markdown with its title and notes."""
     names = list(table.keys)
     for group in table.groups:
-        prefix = "" if group.title in ("", "mean and source") else f"{group.title}, "
+        prefix = f"{group.title}, " if group.title else ""
         names += [f"{prefix}{column}" for column in group.columns]
     lines = [
         f"## {_escaped(table.title)}",
@@ -143,7 +152,7 @@ def markdown(table: Table) -> str:
     ]
     for labels, views in zip(table.labels, table.views, strict=True):
         lines.append(_markdown_row([*labels, *map(_markdown_view, views)]))
-    lines += ["", *(f"{_escaped(note)}  " for note in table.notes), ""]
+    lines += ["", _escaped(" ".join([*table.notes, *table.legend])), ""]
     return "\n".join(lines)
 
 

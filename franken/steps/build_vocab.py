@@ -6,7 +6,7 @@ from typing import Any
 from franken.config.steps import BuildVocabStep
 from franken.data import DataSource, open_data
 from franken.files import write_json
-from franken.parts.table import load_tokenizer
+from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer
 from franken.steps.context import StepContext
 from franken.steps.models import open_model
 from franken.vocab import VocabTexts, build_vocabulary
@@ -21,7 +21,7 @@ def run(step: BuildVocabStep, context: StepContext) -> dict[str, Any]:
         targets={language: lines_of(source, language) for language in step.data.languages},
     )
     result = build_vocabulary(base, step.vocab, texts, context.seed)
-    result.tokenizer.save_pretrained(context.directory / "tokenizer")
+    save_tokenizer(result.tokenizer, context.directory / "tokenizer")
     write_json(context.directory / "report.json", result.report)
     return {"size": len(result.tokenizer)}
 

@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from franken.config.steps import InitialiseStep
 from franken.data import DataSource, open_data
 from franken.files import write_json
 from franken.init_method import InitResources, initialise
 from franken.parts.table import load_table, save_table
+from franken.parts.tokenizer_files import load_tokenizer
 from franken.seeds import derive_seed
 from franken.steps.context import StepContext
 from franken.steps.models import HERE, open_model, read_places, write_model
@@ -18,7 +17,7 @@ def run(step: InitialiseStep, context: StepContext) -> dict[str, Any]:
     """Writes the table, and beside it the token map that says where each row came from."""
     base = context.inputs["base"]
     source = load_table(open_model(base, context.store).table)
-    tokenizer = AutoTokenizer.from_pretrained(context.inputs["tokenizer"].path / "tokenizer")
+    tokenizer = load_tokenizer(context.inputs["tokenizer"].path / "tokenizer")
     resources = _resources(open_data(step.data), step.data.languages)
     seed = derive_seed(context.seed, "init_method", step.method.name)
     table, token_map = initialise(source, tokenizer, step.method, resources, seed)

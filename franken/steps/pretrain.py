@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase,
+    AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase,
 )  # fmt: skip
 
 from franken.config.base_model import PretrainedModel
@@ -15,9 +15,9 @@ from franken.data import DataSource, open_data
 from franken.errors import ConfigError
 from franken.parts.anatomy import anatomy_of
 from franken.parts.body import save_body
-from franken.parts.fingerprint import body_fingerprint
 from franken.parts.surgery import take_table
 from franken.parts.table import save_table
+from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer
 from franken.seeds import derive_seed
 from franken.steps.context import StepContext
 from franken.steps.models import HERE, write_model
@@ -38,9 +38,7 @@ def run(step: PretrainStep, context: StepContext) -> dict[str, Any]:
         model, tokenizer, context, data=step.data, split=step.split, training=step.training,
         trainable=Trainable.full,
     )  # fmt: skip
-    body = context.directory / "body"
-    save_body(model, body)
-    fingerprint = body_fingerprint(body, anatomy_of(model.config))
+    fingerprint = save_body(model, context.directory / "body", tokenizer=tokenizer)
     table = take_table(model, tokenizer, lineage=fingerprint)
     save_table(table, context.directory / "table")
     write_model(
@@ -59,8 +57,8 @@ def _tokenizer(
         trained = train_tokenizer(
             model.tokenizer.kind, _lines(source, languages, limit), model.tokenizer.size
         )
-        trained.save_pretrained(kept)
-    return AutoTokenizer.from_pretrained(kept)
+        save_tokenizer(trained, kept)
+    return load_tokenizer(kept)
 
 
 def _lines(source: DataSource, languages: list[str], limit: int) -> Iterator[str]:

@@ -5,7 +5,7 @@ from typing import Any
 from franken.config.composition import SpecialRows, SwapComposition
 from franken.config.steps import SwapStep
 from franken.errors import CompatibilityError
-from franken.parts.surgery import with_special_rows
+from franken.parts.special_rows import with_special_rows
 from franken.parts.table import load_table, save_table
 from franken.steps.context import StepContext
 from franken.steps.models import HERE, open_model, read_places, write_model

@@ -1,6 +1,5 @@
 """Tune part of a model on one split of the data."""
 
-from dataclasses import asdict
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -12,10 +11,8 @@ from franken.data import open_data
 from franken.data.datamodule import TextDataModule
 from franken.errors import CompatibilityError
 from franken.files import write_json
-from franken.parts.anatomy import anatomy_of
 from franken.parts.body import save_body
 from franken.parts.delta import save_lora
-from franken.parts.fingerprint import body_fingerprint
 from franken.parts.model import assemble
 from franken.parts.surgery import take_table
 from franken.parts.table import save_table
@@ -48,12 +45,12 @@ def run(step: TrainStep, context: StepContext) -> dict[str, Any]:
     body, table, deltas = places["body"], places["table"], list(places["deltas"])
     fingerprint = places["fingerprint"]
     if step.trainable is Trainable.lora:
-        save_lora(model, context.directory / "delta")
+        save_lora(model, context.directory / "delta", body=fingerprint)
         deltas.append([HERE, "", "delta"])
     if step.trainable in _CHANGES_BODY:
-        save_body(model, context.directory / "body")
+        folder = context.directory / "body"
+        fingerprint = save_body(model, folder, tokenizer=tokenizer, lineage=places["lineage"])
         body = [HERE, "", "body"]
-        fingerprint = body_fingerprint(context.directory / "body", anatomy_of(model.config))
     if step.trainable in _CHANGES_TABLE:
         tuned = take_table(model, tokenizer, lineage=places["lineage"])
         save_table(tuned, context.directory / "table")
@@ -75,7 +72,7 @@ def fit(
         source=open_data(data),
         mixture=mixture,
         tokenizer=tokenizer,
-        config=training,
+        training=training,
         seed=context.seed,
         work_dir=context.scratch / "corpus",
         source_language=data.source_language,
@@ -89,7 +86,7 @@ def fit(
         model, tokenizer, datamodule, training, trainable, context.trainer,
         work_dir=context.scratch, seed=context.seed, loggers=loggers,
     )  # fmt: skip
-    content = asdict(report)
+    content = report.to_json()
     content["mixture"] = datamodule.mixture_report()
     write_json(context.directory / "training.json", content)
     return {k: v for k, v in content.items() if isinstance(v, int | float | str)}

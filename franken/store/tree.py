@@ -121,6 +121,6 @@ def sync_below(directory: Path) -> None:
     for folder, _, names in os.walk(directory, topdown=False):
         for name in names:
             path = Path(folder, name)
-            if not path.is_symlink():
+            if stat.S_ISREG(os.lstat(path).st_mode):  # opening a FIFO would wait for ever
                 sync(path)
         sync(Path(folder))

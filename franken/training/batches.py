@@ -32,8 +32,11 @@ def count_targets(batch: Batch, *, across_documents: bool) -> int:
 
 
 def rows_of_rank(batch: Batch, rank: int, world_size: int) -> Batch:
-    """Every ``world_size``-th sequence: processes read the same batches and share their rows, so
-    that neither the data order nor the position depends on their number."""
+    """Every ``world_size``-th sequence, from ``rank``.
+
+    Processes read the same batches and share their rows, so that neither the order of the data nor
+    the position depends on their number.
+    """
     if world_size == 1:
         return batch
     rows = batch["input_ids"].shape[0]

@@ -22,7 +22,7 @@ from franken.training.sharding import (
     full_weights,
     load_full_optimizer_state,
 )
-from franken.training.state import CURVE_POINTS, RunState
+from franken.training.state import RunState, is_curve_point
 
 log = logging.getLogger(__name__)
 
@@ -83,14 +83,11 @@ class FollowRun(Callback):
         self._tokens += int(batch["real_tokens"])
         if (batch_idx + 1) % config.accumulate:
             return
-        state.step += 1
-        module.steps_done = state.step
-        state.tokens += self._tokens
+        state.add_step(module.last_loss, self._tokens)
         self._tokens = 0
-        state.window_loss += module.last_loss
-        state.window_steps += 1
+        module.steps_done = state.step
         last = state.step == config.steps
-        if last or state.step % max(1, config.steps // CURVE_POINTS) == 0:
+        if is_curve_point(state.step, config.steps):
             self._log(trainer, module)
         every = config.validate_every
         validate = last or (every > 0 and state.step % every == 0)

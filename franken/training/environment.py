@@ -2,12 +2,14 @@
 
 import functools
 import logging
+import os
 import random
 import signal
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,12 +32,14 @@ _KNOWN_WARNINGS = (
 
 @contextmanager
 def isolated(threads: int | None) -> Iterator[None]:
-    """Generators, thread count, determinism flags and log levels are afterwards as they were."""
+    """Generators, threads, flags, variables and log levels are afterwards as they were."""
+    variables = set(os.environ)
     python, numpy = random.getstate(), np.random.get_state()
     count = torch.get_num_threads()
+    flags: Any = torch.utils.deterministic
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
+    fill = flags.fill_uninitialized_memory
     benchmark = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
     levels = {name: logging.getLogger(name).level for name in _CHATTY}
     with torch.random.fork_rng(), warnings.catch_warnings():
@@ -46,13 +50,16 @@ def isolated(threads: int | None) -> Iterator[None]:
         try:
             if threads is not None:
                 torch.set_num_threads(threads)
-            torch.utils.deterministic.fill_uninitialized_memory = False  # costs time, tells nothing
+            flags.fill_uninitialized_memory = False  # costs time, tells nothing
             yield
         finally:
             torch.set_num_threads(count)
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-            torch.utils.deterministic.fill_uninitialized_memory = fill
+            flags.fill_uninitialized_memory = fill
             torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = benchmark
+            for name in set(os.environ) - variables:  # left behind by Lightning
+                if not name.startswith("WANDB"):
+                    del os.environ[name]
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)
             random.setstate(python)

@@ -72,7 +72,7 @@ def close_loggers(loggers: Sequence[Logger]) -> None:
     for logger in loggers:
         logger.save()
         if isinstance(logger, LightningWandb):
-            logger.experiment.finish(quiet=True)
+            logger.experiment.finish()
 
 
 def log_tables(
@@ -83,7 +83,8 @@ def log_tables(
     rows = [[record.get(column) for column in columns] for record in records]
     for logger in loggers:
         if rows and isinstance(logger, LightningWandb):
-            logger.log_table(name, columns=columns, data=rows)
+            with _variable("WANDB_DATA_DIR", str(logger.save_dir)):  # not the home directory
+                logger.log_table(name, columns=columns, data=rows)
 
 
 def scrub(value: Any) -> Any:
@@ -141,22 +142,23 @@ def _wandb(
         x_disable_stats=True,
         x_save_requirements=False,
     )
-    with _clean_environment(offline):
-        logger = LightningWandb(
+    with _clean_environment(offline):  # the run's helper process inherits it
+        run = wandb.init(
+            mode="offline" if offline else "online",
             project=choice.project,
             entity=choice.entity,
             group=group,
             job_type=job_type,
             name=job_type,
             id=run_id,
+            resume="allow" if run_id and not offline else None,
             tags=list(choice.tags),
-            save_dir=str(run_dir),
-            offline=offline,
-            log_model=False,
+            dir=str(run_dir),
             settings=settings,
         )
-        _ = logger.experiment  # starts the run, and its helper process, in the clean environment
-    return logger
+    run.define_metric("trainer/global_step")
+    run.define_metric("*", step_metric="trainer/global_step", step_sync=True)
+    return LightningWandb(experiment=run, save_dir=str(run_dir), log_model=False)
 
 
 @contextmanager
@@ -169,7 +171,18 @@ def _clean_environment(offline: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        for name in set(os.environ) - set(before):
-            if name == "WANDB_MODE":  # set by Lightning for good
-                del os.environ[name]
         os.environ.update(before)
+
+
+@contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """An environment variable for a while."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

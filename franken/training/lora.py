@@ -34,13 +34,13 @@ def add_lora(model: PreTrainedModel, anatomy: Anatomy, config: LoraConfig, *, se
         The ``PeftModel`` around ``model``.
     """
     targets = lora_targets(anatomy, config.targets)
-    layers = model.get_submodule(anatomy.layers)
-    transposed = any(isinstance(layers[0].get_submodule(t), Conv1D) for t in targets)
+    layer = model.get_submodule(f"{anatomy.layers}.0")
+    transposed = any(isinstance(layer.get_submodule(t), Conv1D) for t in targets)
     alpha = config.alpha if config.alpha is not None else config.rank
     peft_config = PeftLoraConfig(
         task_type="CAUSAL_LM",
         r=config.rank,
-        lora_alpha=alpha,
+        lora_alpha=alpha,  # type: ignore[arg-type]  # peft divides: any number will do
         lora_dropout=config.dropout,
         target_modules=targets,
         fan_in_fan_out=transposed,

@@ -105,7 +105,7 @@ class CausalModule(LightningModule):
         """One forward pass; Lightning divides by ``accumulate`` and averages over processes."""
         part = batch_idx % self.config.accumulate
         self._seed_dropout(derive_seed(self.seed, "step", self.steps_done, part, self.global_rank))
-        loss = self.summed_loss(batch) * batch["loss_weight"]
+        loss: Tensor = self.summed_loss(batch) * batch["loss_weight"]
         done = loss.detach()
         self._step_loss = done if self._step_loss is None else self._step_loss + done
         return loss * (self.config.accumulate * self.trainer.world_size)
@@ -172,15 +172,17 @@ class CausalModule(LightningModule):
         """The trainable parameters by name, detached, not copied."""
         return {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad}
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Only what trains: frozen weights are in the base model already."""
         return {f"model.{name}": value for name, value in self.trained_weights().items()}
 
     # --- inner ---------------------------------------------------------------------------------
 
     def _seed_dropout(self, seed: int) -> None:
-        """As ``torch.manual_seed``, which takes 3 ms on machines without a GPU: it keeps a stack
-        trace per call for devices that might appear later."""
+        """As ``torch.manual_seed``, without the devices that are not there.
+
+        For those it keeps a stack trace per call, which takes 3 ms.
+        """
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)

@@ -146,7 +146,7 @@ def is_tied(model: PreTrainedModel) -> bool:
 
 def edge_layers(model: PreTrainedModel, anatomy: Anatomy, count: int) -> list[nn.Module]:
     """The first and last ``count`` layers, without repetition."""
-    layers = list(model.get_submodule(anatomy.layers))
+    layers = list(model.get_submodule(anatomy.layers).children())
     if 2 * count >= len(layers):
         raise ConfigError(
             f"edge_layers={count} at both ends covers all {len(layers)} layers of the model; "
@@ -213,5 +213,5 @@ def _rows_to_keep(
     written = {model.config.bos_token_id, *(end if isinstance(end, list) else [end])}
     if model.config.pad_token_id is not None and model.config.pad_token_id not in written:
         rows.add(model.config.pad_token_id)
-    count = model.get_input_embeddings().weight.shape[0]
+    count = len(head_of(model)[0])
     return sorted(row for row in rows if 0 <= row < count)

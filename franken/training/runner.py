@@ -2,9 +2,7 @@
 
 import copy
 import logging
-import math
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,21 +11,22 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
+from torch import nn
 from transformers import PreTrainedModel
 
 from franken.config.runtime import Precision, TrainerConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
-from franken.files import hash_json
 from franken.parts.anatomy import anatomy_of
 from franken.seeds import derive_seed
 from franken.training.batches import Batch, StepFeed
 from franken.training.callbacks import FollowRun, OnLog
 from franken.training.checkpoints import CheckpointFolder
 from franken.training.environment import checkpointed_layers, isolated, uninterrupted
+from franken.training.identity import run_identity
 from franken.training.loggers import close_loggers
 from franken.training.module import CausalModule
-from franken.training.policy import PolicyReport, apply_policy, frozen_dtype
+from franken.training.policy import apply_policy, frozen_dtype
 from franken.training.progress import StepProgress
 from franken.training.sharding import strategy_of
 from franken.training.state import RunState, TrainingReport, make_report
@@ -40,8 +39,6 @@ _LIGHTNING_PRECISION = {
     Precision.fp16_mixed: "16-mixed",
 }
 _MIXED = {Precision.bf16_mixed: torch.bfloat16, Precision.fp16_mixed: torch.float16}
-_NEUTRAL = ("checkpoint_every", "activation_checkpointing")
-"""Settings that may change between a killed run and its continuation."""
 
 
 def train_model(
@@ -165,7 +162,7 @@ class _Run:
             first_step=self.state.step,
             mixed=self.mixed,
         )
-        layers = model.get_submodule(anatomy_of(model.config).layers)
+        layers = list(model.get_submodule(anatomy_of(model.config).layers).children())
         callbacks: list[pl.Callback] = [follow]
         console = Console(stderr=True)
         if self.trainer.progress and console.is_terminal:
@@ -224,7 +221,7 @@ class _Run:
         self,
         callbacks: list[pl.Callback],
         loggers: list[Logger],
-        layers: Any,
+        layers: list[nn.Module],
         *,
         max_steps: int,
     ) -> pl.Trainer:
@@ -245,6 +242,7 @@ class _Run:
             num_sanity_val_steps=0,
             callbacks=callbacks,
             logger=loggers or False,
+            log_every_n_steps=min(50, max_steps),  # only decides when loggers write to the disk
             default_root_dir=self.folder.directory,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -268,33 +266,6 @@ def put_weights(model: PreTrainedModel, weights: dict[str, torch.Tensor]) -> Non
     with torch.no_grad():
         for name, value in weights.items():
             parameters[name].copy_(value)
-
-
-def run_identity(
-    model: PreTrainedModel,
-    policy: PolicyReport,
-    config: TrainingConfig,
-    precision: Precision,
-    seed: int,
-    samples: int = 1024,
-) -> str:
-    """Hash of what decides the result: settings, seed, and a sample of the initial weights."""
-    settings = {k: v for k, v in asdict(config).items() if k not in _NEUTRAL}
-    weights = {}
-    for name, parameter in model.named_parameters():
-        flat = parameter.detach().flatten()
-        stride = max(1, math.ceil(flat.numel() / samples))
-        weights[name] = [list(parameter.shape), flat[::stride].double().sum().item()]
-    return hash_json(
-        {
-            "settings": settings,
-            "policy": policy.to_json(),
-            "names": policy.names,
-            "precision": precision.value,
-            "seed": seed,
-            "weights": weights,
-        }
-    )
 
 
 def check_shape(config: TrainingConfig, trainer: TrainerConfig) -> None:

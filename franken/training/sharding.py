@@ -5,6 +5,7 @@ a shard; checkpoints are whole all the same, so that the number of processes may
 them.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from franken.training.module import CausalModule
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
-def strategy_of(config: TrainerConfig, layers: nn.ModuleList) -> str | Strategy:
+def strategy_of(config: TrainerConfig, layers: Sequence[nn.Module]) -> str | Strategy:
     """The Lightning strategy of ``trainer.strategy``.
 
     ``ddp`` on one machine starts its processes around the training loop only and joins them after
@@ -55,7 +56,8 @@ def full_weights(trainer: Trainer, module: CausalModule) -> dict[str, Tensor]:
     from torch.distributed.fsdp import FullyShardedDataParallel as Sharded
 
     names = set(module.policy.names)
-    with Sharded.summon_full_params(trainer.strategy.model, writeback=False, offload_to_cpu=True):
+    root: Any = trainer.strategy.model
+    with Sharded.summon_full_params(root, writeback=False, offload_to_cpu=True):
         return {
             name: parameter.detach().clone()
             for name, parameter in whole_names(module.model)

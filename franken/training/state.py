@@ -5,7 +5,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 CURVE_POINTS = 500
-"""Training curves are thinned to about this many points."""
+"""Training curves are thinned to at most this many points."""
+
+
+def is_curve_point(step: int, steps: int) -> bool:
+    """Whether the curve of a run of ``steps`` steps has a point after ``step`` (1-based)."""
+    stride = max(1, math.ceil(steps / CURVE_POINTS))
+    return (steps - step) % stride == 0
 
 
 @dataclass
@@ -25,6 +31,13 @@ class RunState:
     """``step, loss`` (nats per token)``, bits`` (per token)."""
     best_step: int | None = None
     best_loss: float | None = None
+
+    def add_step(self, loss: float, tokens: int) -> None:
+        """Count one optimiser step."""
+        self.step += 1
+        self.tokens += tokens
+        self.window_loss += loss
+        self.window_steps += 1
 
     def close_window(self, lr: float, grad_norm: float) -> dict[str, float]:
         """Turn the steps since the last point into a point of the curve."""

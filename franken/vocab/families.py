@@ -22,6 +22,10 @@ WORD_PATTERN = (
 sign) and single digits."""
 
 
+ALWAYS_KNOWN = "\n0123456789"
+"""Characters that get pieces of their own even where the text lacks them."""
+
+
 @dataclass(frozen=True)
 class SpecialTokens:
     """Control tokens of a trained tokenizer; their ids follow this order."""
@@ -87,8 +91,10 @@ def train_tokenizer(
             "byte tokens; raise the size"
         )
     learned = learn_pieces(frame, _streams(texts), room)
-    if not learned.pieces and not learned.alphabet:
-        raise DataError("no text to train a tokenizer on: every line is blank")
+    if kind is not TokenizerKind.byte_level_bpe:
+        learned = learned.with_characters(ALWAYS_KNOWN)
+    if not learned.pieces:
+        raise DataError("no text to train a tokenizer on: it has no two characters that occur together twice")
     if kind is TokenizerKind.byte_level_bpe:
         pieces = learned.pieces[:room]
         ids = byte_to_char().values()

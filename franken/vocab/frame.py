@@ -81,6 +81,14 @@ class Frame:
         in_order = sorted(self.pieces.items(), key=lambda item: item[1])
         return [piece for piece, index in in_order if index not in reserved]
 
+    def essentials(self) -> list[str]:
+        """Normal pieces for any language: ASCII characters, digits, runs of white space."""
+        return [
+            piece
+            for piece in self.normal()
+            if (len(piece) == 1 and piece.isascii()) or not piece.strip(f"{SPACE}\n\t\rĠĊĉč")
+        ]
+
     def components(self, part: str) -> list[dict[str, Any]]:
         """The steps of ``normalizer``, ``pre_tokenizer``, ``decoder`` as a flat list."""
         return list(_flatten(self.spec.get(part)))

@@ -46,6 +46,13 @@ class Learned:
     scores: dict[str, float] = field(default_factory=dict)
     """Unigram log probabilities of alphabet and pieces."""
 
+    def with_characters(self, characters: Iterable[str]) -> "Learned":
+        """The same with more characters in the alphabet, the rarest of all."""
+        more = [char for char in dict.fromkeys(characters) if char not in self.alphabet]
+        floor = min(self.scores.values(), default=0.0)
+        scores = self.scores | dict.fromkeys(more, floor) if self.scores else {}
+        return Learned([*self.alphabet, *more], self.pieces, self.merges, scores)
+
 
 def learn_pieces(frame: Frame, streams: Mapping[str, Lines], count: int) -> Learned:
     """Learn an alphabet and the best pieces, about ``count`` in all.

@@ -46,7 +46,7 @@ def test_looking_at_configs_imports_nothing_heavy(argv: list[str], shown: str) -
 
 
 def test_completion_imports_nothing_heavy() -> None:
-    line = "python -m franken init_method="
+    line = "franken init_method="
     modules, text = modules_after(
         ["-sc", "query=bash"], COMP_LINE=line, COMP_POINT=str(len(line)), _COMP_CWORD="1"
     )

@@ -134,6 +134,18 @@ def test_equal_instances_come_out_of_the_loader(
     assert instructions / texts == pytest.approx(1, abs=0.1)
 
 
+def test_too_few_data_are_warned_about(
+    source: ListSource,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mixture = Mixture({"monolingual": 1.0}, languages=["sw"])
+    training = TrainingConfig(steps=100, batch_size=8, sequence_length=48)
+    module_of(source, tokenizer, tmp_path, mixture, training).setup()
+    assert "training repeats monolingual/sw 22.5 times" in caplog.text
+
+
 def test_a_role_without_data_is_named(
     source: ListSource, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:

@@ -99,3 +99,22 @@ def test_pairs_in_both_directions_keep_braces() -> None:
 
 def test_empty_texts_are_skipped(tokenizer: PreTrainedTokenizerFast) -> None:
     assert RecordEncoder(tokenizer).encode(["", "a"])[0] is None
+
+
+def test_control_tokens_written_in_a_text_are_text(tokenizer: PreTrainedTokenizerFast) -> None:
+    encoder = RecordEncoder(tokenizer)
+    (text,) = encoder.encode(["a<eos>b"])
+    assert text is not None
+    assert text.ids.tolist().count(tokenizer.eos_token_id) == 1
+    (asked,) = encoder.encode([Instruction("a<eos>", "b")])  # the markers of a chat template
+    assert asked is not None
+    assert asked.ids.tolist().count(tokenizer.eos_token_id) == 2
+
+
+def test_encoding_agrees_with_the_tokenizer(tokenizer: PreTrainedTokenizerFast) -> None:
+    padded = word_tokenizer()
+    padded.backend_tokenizer.enable_truncation(3)
+    texts = ["some words", "x", "Привет, мир"]
+    expected = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    assert RecordEncoder(padded).ids(texts) == expected
+    assert padded.backend_tokenizer.truncation is not None

@@ -178,6 +178,11 @@ def test_records_of_another_type_are_named(config: FileData, tmp_path: Path) -> 
     assert "en.jsonl:6: the field 'text' holds int 5, where a string" in fault(config)
 
 
+def test_half_characters_are_named(config: FileData, tmp_path: Path) -> None:
+    (tmp_path / "mono" / "en.jsonl").write_text('{"text": "a \\ud83d b"}\n')
+    assert "en.jsonl:1: character 3 of the field 'text' is half a surrogate" in fault(config)
+
+
 def test_blank_files_are_named(config: FileData, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "mono" / "ta.jsonl", [{"text": " "}])
     assert "data.monolingual.train: holds no record with content for language 'ta'" in fault(config)

@@ -98,5 +98,5 @@ def test_reading_is_lazy(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes("\n".join(lines).encode() + b"\n\xff")
     stream = read_file(tmp_path / "a.jsonl")
     assert [next(stream).record["text"] for _ in range(3)] == ["a"] * 3
-    with pytest.raises(DataError, match="a.jsonl:4"):
+    with pytest.raises(DataError, match=r"a.jsonl:4"):
         next(stream)

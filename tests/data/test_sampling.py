@@ -52,7 +52,7 @@ def test_source_share_without_other_languages_has_no_effect() -> None:
 def sizes_of(**tokens: tuple[int, int]) -> dict[StreamKey, StreamSize]:
     """``role_language=(records, tokens)``."""
     return {
-        StreamKey(*name.split("_")): StreamSize(records, count, 4 * count)
+        StreamKey(*name.split("_")): StreamSize(records, count, 4 * count, 4 * count)
         for name, (records, count) in tokens.items()
     }
 
@@ -82,3 +82,14 @@ def test_equal_instances_of_instructions_and_adaptation_data() -> None:
     records = {key.role: share / sizes[key].record_tokens for key, share in found.items()}
     assert records["instructions"] == pytest.approx(records["monolingual"] + records["documents"])
     assert records["monolingual"] / records["documents"] == pytest.approx(0.65 / 0.35)
+
+
+def test_samplers_go_by_the_whole_stream() -> None:
+    # Of a stream larger than training needs only a part is tokenised; its size counts all the same.
+    sizes = {
+        StreamKey("monolingual", "sw"): StreamSize(10, 100, 400, 400),
+        StreamKey("monolingual", "ta"): StreamSize(10, 100, 400, 1200),
+    }
+    mixture = Mixture({"monolingual": 1.0}, sampling=Sampling.proportional)
+    found = stream_probabilities(sizes, mixture, 1000, "en")
+    assert found[StreamKey("monolingual", "ta")] == pytest.approx(0.75)

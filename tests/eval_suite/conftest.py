@@ -64,7 +64,7 @@ class TinyData:
         return ["en", "ru"]
 
     def task_rows(self, task: str, lang: str, split: str = "test") -> list[dict[str, Any]]:
-        if split not in ("train", "test"):
+        if split not in ("train", "valid", "test"):
             raise DataError(f"no split {split!r}")
         topics = ["science/technology", "travel", "politics", "sports", "health"]
         lines = self.lines[lang]

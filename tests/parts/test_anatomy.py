@@ -3,12 +3,18 @@
 import pytest
 import torch
 from torch.nn import functional
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from franken.errors import CompatibilityError
 from franken.parts import anatomy
 from franken.parts.checkpoint import Checkpoint
-from tests.parts.tiny import TEXT_FAMILIES, save_checkpoint, some_ids, tiny_config, tiny_model
+from tests.parts.tiny import (
+    TEXT_FAMILIES,
+    save_checkpoint,
+    some_ids,
+    tiny_config,
+    tiny_gemma3,
+    tiny_model,
+)
 
 TYING = pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 FAMILIES = pytest.mark.parametrize("family", TEXT_FAMILIES)
@@ -86,17 +92,8 @@ def test_the_special_scales_and_caps_are_not_all_trivial():
 
 
 def test_the_text_tower_of_a_multimodal_gemma3_is_found(tmp_path):
-    text = tiny_config("gemma3_text", tied=True, rows=50).to_dict()
-    vision = {
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "image_size": 28,
-        "patch_size": 14,
-    }
-    config = AutoConfig.for_model("gemma3", text_config=text, vision_config=vision)
-    model = AutoModelForCausalLM.from_config(config)
+    model = tiny_gemma3(rows=50)
+    config = model.config
     checkpoint = Checkpoint(save_checkpoint(model, None, tmp_path))
     ours = anatomy.anatomy_of(config)
     assert checkpoint.shape(checkpoint.stored_name(ours.input_embedding)) == (50, 16)

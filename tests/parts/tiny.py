@@ -54,7 +54,13 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "gemma2": {**_COMMON, "query_pre_attn_scalar": 4, "final_logit_softcapping": 0.5},
     "gpt2": _GPT,
     "gptj": {**_GPT, "rotary_dim": 4},
-    "xglm": {"d_model": 16, "ffn_dim": 32, "num_layers": 2, "attention_heads": 4},
+    "xglm": {
+        "d_model": 16,
+        "ffn_dim": 32,
+        "num_layers": 2,
+        "attention_heads": 4,
+        "max_position_embeddings": 64,
+    },
 }
 
 
@@ -83,6 +89,22 @@ def tiny_model(
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
     return model.to(dtype).eval()
+
+
+def tiny_gemma3(*, rows: int) -> PreTrainedModel:
+    """The multimodal wrapper around a text tower."""
+    text = tiny_config("gemma3_text", tied=True, rows=rows).to_dict()
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    config = AutoConfig.for_model("gemma3", text_config=text, vision_config=vision, **_IDS)
+    with torch.random.fork_rng(devices=[]):
+        return AutoModelForCausalLM.from_config(config).eval()
 
 
 def tiny_tokenizer(

@@ -15,17 +15,17 @@ from franken.store import Artifact, StepKey, Store
 DEADLINE_SECONDS = 30
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-@pytest.fixture()
+@pytest.fixture
 def step() -> StepKey:
     return StepKey.of("train", 1, config={"lr": 0.5}, seed=0)
 
 
-@pytest.fixture()
+@pytest.fixture
 def publish(store: Store) -> Callable[..., Artifact]:
     """Publish an artefact whose files are given as name -> text."""
 
@@ -86,7 +86,7 @@ class Builder:
         self.process.wait()
 
 
-@pytest.fixture()
+@pytest.fixture
 def builder() -> Iterator[Callable[..., Builder]]:
     started: list[Builder] = []
 

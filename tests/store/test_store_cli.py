@@ -1,6 +1,7 @@
 """python -m franken.store"""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from franken.store import StepKey
 from franken.store.__main__ import main
 
 
-@pytest.fixture()
+@pytest.fixture
 def steps(publish):
     base = StepKey.of("load", 1, config={"path": "tiny"})
     slow = StepKey.of("train", 1, config={"lr": 0.1, "langs": ["sw"]}, inputs={"model": base})
@@ -25,7 +26,7 @@ def steps(publish):
     return found
 
 
-@pytest.fixture()
+@pytest.fixture
 def command(store, capsys):
     def run(*arguments):
         code = main(["--root", str(store.root), *map(str, arguments)])
@@ -45,7 +46,6 @@ def test_list_shows_every_artefact(steps, command):
         assert step.kind in line
         assert "10 B" in line
     assert "5 artefacts, 50 B" in out
-    assert "3 artefacts" not in out
     assert "2 artefacts" in command("list", "--kind", "swap")[1]
 
 
@@ -68,8 +68,6 @@ def test_explain_prints_the_tree_of_inputs(steps, command):
 
 
 def test_explain_says_which_inputs_were_pruned(steps, command, store):
-    import shutil
-
     shutil.rmtree(store.path_of(steps["slow [x]"]))
 
     out = command("explain", steps["a"].key)[1]

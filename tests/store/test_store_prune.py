@@ -11,9 +11,9 @@ from franken.store.lock import KeyLock
 from franken.store.prune import Policy, apply_prune, plan_prune
 
 
-@pytest.fixture()
+@pytest.fixture
 def chain(publish):
-    """base -> adapted -> swapped (which links into ``linked``), and ``other`` for itself."""
+    """base -> adapted -> swapped, and ``other`` for itself."""
     base = StepKey.of("load", 1)
     adapted = StepKey.of("train", 1, inputs={"model": base})
     other = StepKey.of("train", 2)

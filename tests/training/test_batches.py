@@ -25,7 +25,7 @@ def test_processes_share_the_rows_of_a_batch():
     batch = {"input_ids": torch.arange(8).reshape(4, 2), "loss_weight": 0.5}
     shares = [rows_of_rank(batch, rank, 2)["input_ids"][:, 0].tolist() for rank in (0, 1)]
     assert shares == [[0, 4], [2, 6]]
-    with pytest.raises(ConfigError, match="raise training.batch_size"):
+    with pytest.raises(ConfigError, match=r"raise training\.batch_size"):
         rows_of_rank(batch, 0, 5)
 
 

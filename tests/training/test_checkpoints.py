@@ -1,5 +1,6 @@
 """The checkpoint folder."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,8 @@ def test_objects_are_refused_when_written_not_when_read(tmp_path):
 def test_a_full_disk_is_a_clear_error_and_costs_no_older_checkpoint(tmp_path, monkeypatch):
     folder = CheckpointFolder(tmp_path, "run")
     folder.save("step", 1, content(1))
-
-    monkeypatch.setattr(checkpoints, "open", lambda *_: open("/dev/full", "wb"), raising=False)
+    handle = os.open("/dev/full", os.O_WRONLY)
+    monkeypatch.setattr(checkpoints, "open", lambda *_: os.fdopen(handle, "wb"), raising=False)
     with pytest.raises(ArtifactError, match=r"No space left on device. Free space"):
         folder.save("step", 2, content(2))
     monkeypatch.undo()

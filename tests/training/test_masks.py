@@ -44,7 +44,9 @@ def test_packed_logits_equal_those_of_each_document_alone(family, changes):
         packed = model(
             input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False
         ).logits[0]
-        alone = [model(input_ids=torch.tensor([doc]), use_cache=False).logits[0] for doc in DOCUMENTS]
+        alone = [
+            model(input_ids=torch.tensor([doc]), use_cache=False).logits[0] for doc in DOCUMENTS
+        ]
     assert packed.isfinite().all()
     torch.testing.assert_close(packed[:17], torch.cat(alone), rtol=1e-4, atol=2e-5)
 

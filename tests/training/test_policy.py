@@ -133,7 +133,9 @@ def test_dropout_is_active_only_where_something_trains():
     assert on == ["transformer.wte", "lm_head"]
     model = tiny_model("gpt2")
     apply_policy(model, Trainable.lora, TrainingConfig(lora=LoraConfig(rank=2, dropout=0.5)))
-    dropouts = [(n, m.training) for n, m in model.named_modules() if isinstance(m, torch.nn.Dropout)]
+    dropouts = [
+        (n, m.training) for n, m in model.named_modules() if isinstance(m, torch.nn.Dropout)
+    ]
     assert dropouts
     assert all(training == ("lora" in name) for name, training in dropouts)
     model = tiny_model("gpt2")

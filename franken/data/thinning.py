@@ -1,0 +1,60 @@
+"""Taking a part of a stream that is larger than training needs, without reading all of it."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from franken.data.source import Instruction, Pair
+
+Record = str | Pair | Instruction
+RecordT = TypeVar("RecordT", str, Pair, Instruction, Record)
+
+
+@dataclass(frozen=True)
+class Thinning:
+    """Which records of a stream are used."""
+
+    keep: float
+    """Share of the records, evenly spaced."""
+    records: int
+    """Records looked at; those behind them are not read."""
+    characters: int
+    """Characters looked at: the size of the stream, or as much of it as was looked at."""
+
+
+def record_characters(record: Record) -> int:
+    """Length of a record's text."""
+    if isinstance(record, str):
+        return len(record)
+    return len(record[0]) + len(record[1])
+
+
+def measure(records: Iterable[Record], need: float, read_ahead: float) -> Thinning:
+    """Count a stream up to ``read_ahead`` times what is needed.
+
+    A corpus often lists one origin after the other, so that its head is no fair sample of it; every
+    n-th record of a longer stretch is.
+
+    Args:
+        records: The stream, from its beginning.
+        need: Characters that will be used.
+        read_ahead: How much more is looked at; 1 uses the head.
+    """
+    count = characters = 0
+    for record in records:
+        count += 1
+        characters += record_characters(record)
+        if characters >= need * read_ahead:
+            break
+    keep = min(1.0, need / characters) if characters else 1.0
+    return Thinning(keep, count, characters)
+
+
+def thin(records: Iterable[RecordT], thinning: Thinning) -> Iterator[RecordT]:
+    """The evenly spaced part of a stream that a measurement chose."""
+    keep = thinning.keep
+    for number, record in enumerate(islice(records, thinning.records)):
+        if math.floor((number + 1) * keep) > math.floor(number * keep) or keep >= 1:
+            yield record

@@ -1,0 +1,144 @@
+"""``python -m franken.explain MAP_DIR [PIECE ...]``: where the rows of a new table came from."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from franken.errors import ArtifactError, FrankenError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from franken.init_method.token_map import TokenMap
+
+_COLOURS = {
+    "special": "magenta",
+    "copied": "green",
+    "computed": "cyan",
+    "fallback": "yellow",
+    "padding": "dim",
+}
+_BAR = 24
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry of the command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        from franken.init_method.token_map import TokenMap
+
+        token_map = TokenMap.load(find_map(options.map))
+        answer = _answer(token_map, options.piece, options.worst)
+    except FrankenError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(answer, ensure_ascii=False, indent=2))
+        return 0
+    from rich.console import Console
+
+    _show(answer, Console(highlight=False))
+    return 0
+
+
+def find_map(place: Path) -> Path:
+    """The directory itself, or the one map below it (a step's artefact holds ``token_map/``)."""
+    if (place / "token_map.json").is_file():
+        return place
+    found = sorted(path.parent for path in place.glob("*/token_map.json"))
+    if len(found) == 1:
+        return found[0]
+    listed = f" (several: {', '.join(map(str, found))})" if found else ""
+    raise ArtifactError(
+        f"{place} holds no token_map.json{listed}; name the token_map directory of an initialise "
+        "step, see python -m franken.store list"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m franken.explain", description=__doc__)
+    parser.add_argument("map", type=Path, help="directory of a token map, or of its step")
+    parser.add_argument("piece", nargs="*", help='pieces of the new vocabulary, e.g. "nyumba"')
+    parser.add_argument("--worst", type=int, metavar="N", help="the N least supported rows")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    return parser
+
+
+def _answer(token_map: "TokenMap", pieces: list[str], worst: int | None) -> dict[str, Any]:
+    from franken.init_method.explain import explain, explain_row, worst_rows
+
+    answer: dict[str, Any] = {
+        "method": token_map.notes.get("method", ""),
+        "rows": token_map.rows,
+        "source_rows": token_map.source_rows,
+        "counts": token_map.counts(),
+    }
+    if pieces:
+        answer["pieces"] = [found for piece in pieces for found in explain(token_map, piece)]
+    if worst is not None:
+        answer["worst"] = [explain_row(token_map, row) for row in worst_rows(token_map, worst)]
+    return answer
+
+
+def _show(answer: dict[str, Any], console: "Console") -> None:
+    from rich.text import Text
+
+    if "pieces" not in answer and "worst" not in answer:
+        _show_counts(answer, console)
+    for found in answer.get("pieces", []):
+        _show_piece(found, console)
+    if answer.get("worst"):
+        console.print(Text("least supported rows", style="bold"))
+        for found in answer["worst"]:
+            console.print(_line(found))
+
+
+def _show_counts(answer: dict[str, Any], console: "Console") -> None:
+    from rich.text import Text
+
+    head = Text(answer["method"], style="bold")
+    head.append(f"  {answer['rows']:,} rows from {answer['source_rows']:,}", style="not bold dim")
+    console.print(head)
+    for kind, count in answer["counts"].items():
+        share = count / max(answer["rows"], 1)
+        bar = "█" * round(share * _BAR)
+        console.print(Text(f"  {kind:<9}{count:>9,}  {share:>6.1%}  {bar}", style=_COLOURS[kind]))
+
+
+def _show_piece(found: dict[str, Any], console: "Console") -> None:
+    from rich.text import Text
+
+    head = Text(found["piece"], style="bold")
+    head.append(f"  id {found['id']}  ", style="not bold dim")
+    head.append(found["provenance"], style=f"not bold {_COLOURS[found['provenance']]}")
+    console.print(head)
+    console.print(Text(f"  {found['how']}", style="dim"))
+    heaviest = max((abs(item["weight"]) for item in found["sources"]), default=1.0)
+    for item in found["sources"]:
+        bar = "█" * max(1, round(abs(item["weight"]) / heaviest * _BAR))
+        line = Text(f"  {item['weight']:>7.3f}  ")
+        line.append(f"{bar:<{_BAR}}", style=_COLOURS[found["provenance"]])
+        line.append(f"  {item['piece']}")
+        console.print(line)
+    rest = found["source_count"] - len(found["sources"])
+    if rest:
+        console.print(Text(f"  and {rest} more", style="dim"))
+
+
+def _line(found: dict[str, Any]) -> "Any":
+    from rich.text import Text
+
+    line = Text(f"  {found['id']:>7}  ")
+    line.append(f"{found['piece']:<20}", style="bold")
+    line.append(f" {found['provenance']:<9}", style=_COLOURS[found["provenance"]])
+    shares = ", ".join(f"{item['weight']:.2f} {item['piece']}" for item in found["sources"][:4])
+    rest = found["source_count"] - min(4, len(found["sources"]))
+    line.append(f" <- {shares}" + (f" and {rest} more" if rest else "") if shares else found["how"])
+    return line
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""What all fits share: both vocabularies as bytes, special rows, overlap, and the CSR matrix."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from franken.config.init_method import Fallback, InitMethodConfig
+from franken.init_method.token_map import FallbackRule, MapLabels, Provenance, Reduce, TokenMap
+from franken.parts.table import Table
+from franken.parts.tokenizer_files import tokenizer_identity
+from franken.vocab.pieces import canonical_bytes, encode_pieces, vocabulary_overlap
+
+_DECIDED_LATER = 255
+
+
+class MapBuilder:
+    """Collects rows of W. On creation the special and the padding rows are decided.
+
+    A special token takes the row of the source's token of the same role or string. Without such a
+    partner it falls under the fallback rule like any piece that the method cannot compute.
+    """
+
+    def __init__(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        config: InitMethodConfig,
+        seed: int,
+    ) -> None:
+        """Compare the vocabularies.
+
+        Args:
+            source: the old table; its rows are not read.
+            target: tokenizer of the new table.
+            config: options of the method.
+            seed: seed of all draws.
+        """
+        self.source, self.target = source, target
+        self.config, self.seed = config, seed
+        self.source_bytes = (canonical_bytes(source.tokenizer) + [None] * source.rows)[
+            : source.rows
+        ]
+        self.target_bytes = canonical_bytes(target)
+        self.overlap = {
+            row: partner
+            for row, partner in vocabulary_overlap(source.tokenizer, target).items()
+            if partner < source.rows
+        }
+        self.notes: dict[str, Any] = {}
+        self._names = {index: token for token, index in target.get_vocab().items()}
+        self._provenance = np.full(len(self.target_bytes), _DECIDED_LATER, dtype=np.uint8)
+        self._entries: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._decide_special_and_padding()
+
+    def undecided(self) -> list[int]:
+        """Ids of text pieces that nothing was said about yet, ascending."""
+        return [int(row) for row in np.flatnonzero(self._provenance == _DECIDED_LATER)]
+
+    def copy_overlap(self) -> None:
+        """Copy undecided pieces whose bytes the source has, unless the config says not to."""
+        if self.config.copy_overlap:
+            self._copy([row for row in self.undecided() if row in self.overlap], Provenance.copied)
+
+    def put(
+        self,
+        row: int,
+        indices: Sequence[int],
+        weights: Sequence[float],
+        provenance: Provenance = Provenance.computed,
+    ) -> None:
+        """Decide one row; weights of the same source row add up."""
+        self._provenance[row] = int(provenance)
+        rows = np.full(len(indices), row, dtype=np.int64)
+        self._entries.append((rows, np.asarray(indices, np.int64), np.asarray(weights, np.float64)))
+
+    def encode(self, texts: Iterable[bytes]) -> list[list[int]]:
+        """Source rows of each text; the unknown token and ids without a row are left out."""
+        known = self.source_bytes
+        return [
+            [index for index in ids if index < len(known) and known[index] is not None]
+            for ids in encode_pieces(self.source.tokenizer, list(texts))
+        ]
+
+    def pool_subtokens(self, provenance: Provenance = Provenance.computed) -> None:
+        """Give every undecided piece equal weights on the source tokens of its own bytes.
+
+        Gee et al. 2022 (arXiv 2402.09977). A piece without any source token stays undecided.
+        """
+        rows = self.undecided()
+        texts = [self.target_bytes[row] or b"" for row in rows]
+        for row, ids in zip(rows, self.encode(texts), strict=True):
+            if ids:
+                self.put(row, ids, [1 / len(ids)] * len(ids), provenance)
+
+    def build(
+        self,
+        fallback: Fallback = Fallback.mean,
+        *,
+        scale: float = 1.0,
+        reduce: Reduce = Reduce.sum,
+    ) -> TokenMap:
+        """Finish: whatever is undecided falls under the fallback rule."""
+        self._provenance[self._provenance == _DECIDED_LATER] = int(Provenance.fallback)
+        indptr, indices, weights = _compressed(self._entries, len(self.target_bytes))
+        options = {
+            key: str(v) if isinstance(v, str) else v for key, v in asdict(self.config).items()
+        }
+        return TokenMap(
+            indptr=torch.from_numpy(indptr),
+            indices=torch.from_numpy(indices),
+            weights=torch.from_numpy(weights),
+            provenance=torch.from_numpy(self._provenance),
+            exemplars=torch.tensor([data is not None for data in self.source_bytes]),
+            keys=self._keys(),
+            fallback=FallbackRule(fallback, scale, self.seed),
+            reduce=reduce,
+            noise_std=self.config.noise_std,
+            norm_match=self.config.norm_match,
+            labels=self._labels(),
+            notes={"method": self.config.name, "options": options, **self.notes},
+        )
+
+    def _decide_special_and_padding(self) -> None:
+        special = []
+        for row, data in enumerate(self.target_bytes):
+            if row not in self._names:
+                self._provenance[row] = int(Provenance.padding)
+            elif data is None and row in self.overlap:
+                special.append(row)
+            elif data is None:
+                self._provenance[row] = int(Provenance.fallback)
+        self._copy(special, Provenance.special)
+
+    def _copy(self, rows: list[int], provenance: Provenance) -> None:
+        for row in rows:
+            self.put(row, [self.overlap[row]], [1.0], provenance)
+
+    def _keys(self) -> list[bytes]:
+        """Draw keys: the bytes; where two tokens share them (``A``, ``<0x41>``), the name too."""
+        keys = []
+        for row, data in enumerate(self.target_bytes):
+            if data is not None:
+                keys.append(b"text\x1f" + data)
+            elif row in self._names:
+                keys.append(b"special\x1f" + self._names[row].encode())
+            else:
+                keys.append(b"padding\x1f%d" % row)
+        shared = {key for key, count in Counter(keys).items() if count > 1}
+        return [
+            key + b"\x1f" + self._names[row].encode() if key in shared else key
+            for row, key in enumerate(keys)
+        ]
+
+    def _labels(self) -> MapLabels:
+        source_names = {index: name for name, index in self.source.tokenizer.get_vocab().items()}
+        return MapLabels(
+            [label_of(data, source_names.get(i, "")) for i, data in enumerate(self.source_bytes)],
+            [label_of(data, self._names.get(i, "")) for i, data in enumerate(self.target_bytes)],
+            tokenizer_identity(self.source.tokenizer),
+            tokenizer_identity(self.target),
+        )
+
+
+def label_of(data: bytes | None, name: str) -> str:
+    """A piece for people: ``▁house``, ``<0xE3>``, ``<bos>``; ``""`` where there is no token."""
+    if data is None:
+        return name
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return "".join(f"<0x{byte:02X}>" for byte in data)
+    return f"▁{text[1:]}" if text.startswith(" ") else text
+
+
+def _compressed(
+    entries: list[tuple[np.ndarray, np.ndarray, np.ndarray]], rows: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """CSR with ascending, distinct columns: ``indptr`` int64, ``indices`` int32, float32."""
+    indptr = np.zeros(rows + 1, dtype=np.int64)
+    if not entries:
+        return indptr, np.empty(0, np.int32), np.empty(0, np.float32)
+    row, column, weight = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+    order = np.lexsort((column, row))
+    row, column, weight = row[order], column[order], weight[order]
+    first = np.r_[True, (row[1:] != row[:-1]) | (column[1:] != column[:-1])]
+    totals = np.add.reduceat(weight, np.flatnonzero(first))
+    np.cumsum(np.bincount(row[first], minlength=rows), out=indptr[1:])
+    return indptr, column[first].astype(np.int32), totals.astype(np.float32)

@@ -1,0 +1,199 @@
+"""The one function that turns a token map and old rows into new rows.
+
+Sums run in float32 (float64 for a float64 table), each row on its own in the order of its source
+ids, and are cast once; copied rows never leave their dtype. So the result is bit for bit the same
+for any chunk size, for rows in memory or on disk, and for any order of the target vocabulary.
+Memory: the result, one chunk, and the source rows that the chunk needs. Never ``T x S``.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from franken.config.init_method import Fallback
+from franken.errors import CompatibilityError
+from franken.init_method.draws import standard_normal
+from franken.init_method.rows import MemoryRows, RowSource, gather
+from franken.init_method.statistics import SourceStatistics
+from franken.init_method.token_map import Provenance, Reduce, TokenMap
+
+_CHUNK_BYTES = 8 << 20
+_GEMM_ROWS = 256  # BLAS rounds a row differently in a product of another height, so it is fixed
+
+
+class AppliedMap:
+    """``W @ E`` row by row: any range of new rows, computed when asked for."""
+
+    def __init__(
+        self, token_map: TokenMap, source: Tensor | RowSource, part: str = "input"
+    ) -> None:
+        """Bring map and rows together; nothing is computed yet.
+
+        Args:
+            token_map: the fitted map.
+            source: ``(S, D)`` old rows, in memory or lazily read.
+            part: ``input`` or ``output``; draws for the two are independent.
+
+        Raises:
+            CompatibilityError: where the map was fitted on another number of source rows.
+        """
+        self._map = token_map
+        self._source: RowSource = MemoryRows(source) if isinstance(source, Tensor) else source
+        if self._source.shape[0] != token_map.source_rows:
+            raise CompatibilityError(
+                f"the token map was fitted on {token_map.source_rows} source rows, the {part} "
+                f"table has {self._source.shape[0]}; fit it on this table"
+            )
+        self._part = part
+        self.statistics = SourceStatistics(self._source, token_map.exemplars)
+        self._copies, self._sizes = token_map.copies(), token_map.sizes()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(T, D)``."""
+        return (self._map.rows, self._source.shape[1])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The source's number format."""
+        return self._source.dtype
+
+    def rows(self, start: int, stop: int, *, out: Tensor | None = None) -> Tensor:
+        """New rows ``start`` to ``stop``, ``(stop - start, D)`` in the source's dtype."""
+        if out is None:
+            out = torch.empty(stop - start, self.shape[1], dtype=self.dtype)
+        copies = self._copies[start:stop]
+        copied = copies.nonzero().flatten()
+        if len(copied):
+            self._copy(out, start, copied)
+        made = (~copies).nonzero().flatten()
+        if len(made):
+            out[made] = self._make(made + start).to(self.dtype)
+        return out
+
+    def _copy(self, out: Tensor, start: int, local: Tensor) -> None:
+        wanted = self._map.indices[self._map.indptr[local + start]].long()
+        order = wanted.argsort()
+        out[local[order]] = gather(self._source, wanted[order])
+
+    def _make(self, ids: Tensor) -> Tensor:
+        """Rows that are not copies, in the dtype of the sums."""
+        exact = torch.float64 if self.dtype == torch.float64 else torch.float32
+        made = torch.empty(len(ids), self.shape[1], dtype=exact)
+        weighted = self._sizes[ids] > 0
+        if bool(weighted.any()):
+            made[weighted] = self._combine(ids[weighted], exact)
+        padding = self._map.provenance[ids] == int(Provenance.padding)
+        if bool(padding.any()):
+            made[padding] = self.statistics.mean.to(exact)
+        empty = ~weighted & ~padding
+        if bool(empty.any()):
+            made[empty] = self._fall_back(ids[empty]).to(exact)
+        if self._map.noise_std > 0 and bool((~padding).any()):
+            noise = self._normal(ids[~padding], "noise")
+            made[~padding] += noise.mul_(self._map.noise_std * self.statistics.mean_std)
+        return made
+
+    def _combine(self, ids: Tensor, exact: torch.dtype) -> Tensor:
+        """``W[ids] @ E``, or the elementwise maximum."""
+        sizes = self._sizes[ids]
+        offsets = torch.zeros(len(ids) + 1, dtype=torch.int64)
+        torch.cumsum(sizes, 0, out=offsets[1:])
+        starts = torch.repeat_interleave(self._map.indptr[ids] - offsets[:-1], sizes)
+        entries = torch.arange(int(offsets[-1])) + starts
+        indices = self._map.indices[entries].long()
+        if isinstance(self._source, MemoryRows) and self.dtype == exact:
+            matrix = self._source.matrix
+        else:
+            needed, indices = torch.unique(indices, return_inverse=True)
+            matrix = gather(self._source, needed).to(exact)
+        if self._map.reduce is Reduce.max:
+            made = embedding_bag(indices, matrix, offsets, mode="max", include_last_offset=True)
+        else:
+            made = embedding_bag(
+                indices,
+                matrix,
+                offsets,
+                mode="sum",
+                per_sample_weights=self._map.weights[entries].to(exact),
+                include_last_offset=True,
+            )
+        return self._rescaled(made) if self._map.norm_match else made
+
+    def _rescaled(self, made: Tensor) -> Tensor:
+        # einsum sums each row alone; torch's reductions may split by the number of rows.
+        squares: np.ndarray = np.einsum("ij,ij->i", made.numpy(), made.numpy())
+        norms = torch.from_numpy(np.sqrt(squares))
+        factors = torch.where(norms > 0, self.statistics.mean_norm / norms, 1.0)
+        return made * factors[:, None]
+
+    def _fall_back(self, ids: Tensor) -> Tensor:
+        """``(len(ids), D)`` float32 rows by the fallback rule."""
+        rule, mean = self._map.fallback, self.statistics.mean.float()
+        if rule.kind is Fallback.normal:
+            return self._normal(ids, "fallback").mul_(self.statistics.std.float()).add_(mean)
+        if rule.kind is Fallback.multivariate:
+            root = self.statistics.covariance_root.T * rule.scale**0.5
+            return _fixed_height_product(self._normal(ids, "fallback"), root).add_(mean)
+        return mean.expand(len(ids), -1)
+
+    def _normal(self, ids: Tensor, purpose: str) -> Tensor:
+        keys = [self._map.keys[index] for index in ids.tolist()]
+        purpose = f"{purpose}/{self._part}"
+        return standard_normal(keys, self.shape[1], seed=self._map.fallback.seed, purpose=purpose)
+
+
+def apply_map(
+    token_map: TokenMap,
+    source: Tensor | RowSource,
+    *,
+    part: str = "input",
+    chunk_rows: int | None = None,
+) -> Tensor:
+    """Make a whole new table.
+
+    Args:
+        token_map: ``(T, S)``.
+        source: ``(S, D)`` old rows, in memory or lazily read.
+        part: ``input`` or ``output``.
+        chunk_rows: new rows per chunk; by default about 8 MiB of them. Does not change the result.
+
+    Returns:
+        ``(T, D)`` in the dtype of ``source``.
+    """
+    applied = AppliedMap(token_map, source, part)
+    table = torch.empty(applied.shape, dtype=applied.dtype)
+    step = chunk_rows or max(1, _CHUNK_BYTES // (4 * max(applied.shape[1], 1)))
+    for start in range(0, token_map.rows, step):
+        stop = min(start + step, token_map.rows)
+        applied.rows(start, stop, out=table[start:stop])
+    return table
+
+
+def apply_to_bias(token_map: TokenMap, bias: Tensor) -> Tensor:
+    """A head's bias ``(S,)`` to ``(T,)``: the same weights; the mean where a row has none.
+
+    No noise, draws or rescaling: a bias is no direction.
+    """
+    plain = TokenMap(
+        token_map.indptr,
+        token_map.indices,
+        token_map.weights,
+        token_map.provenance,
+        token_map.exemplars,
+        token_map.keys,
+        reduce=token_map.reduce,
+    )
+    return apply_map(plain, bias[:, None], part="bias")[:, 0].contiguous()
+
+
+def _fixed_height_product(left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right`` in blocks of one height, so that no row depends on how many there are."""
+    result = torch.empty(len(left), right.shape[1])
+    block = torch.zeros(_GEMM_ROWS, left.shape[1])
+    for start in range(0, len(left), _GEMM_ROWS):
+        height = min(_GEMM_ROWS, len(left) - start)
+        block[:height] = left[start : start + height]
+        result[start : start + height] = (block @ right)[:height]
+    return result

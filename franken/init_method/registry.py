@@ -1,0 +1,53 @@
+"""Methods by name: a file of this package, or an entry point of ``franken.init_method``."""
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from franken.errors import ConfigError
+from franken.init_method.token_map import TokenMap
+
+FitFunction = Callable[..., TokenMap]
+"""``fit(source, target, config, resources, seed) -> TokenMap``."""
+
+_SHARED = {
+    "builder", "columns", "dictionary", "draws", "engine", "explain", "fallback", "registry",
+    "report", "resources", "rows", "statistics", "storage", "token_map",
+}  # fmt: skip
+"""Modules of this package that are no methods."""
+
+
+def method_names() -> list[str]:
+    """Names of all methods: those of this package, then those of others."""
+    own = {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])} - _SHARED
+    return [*sorted(own), *sorted(set(_points()) - own)]
+
+
+def load_method(name: str) -> FitFunction:
+    """The function that fits a method's maps; imported now and not before.
+
+    Raises:
+        ConfigError: for an unknown name; lists the known ones and the nearest.
+    """
+    known = method_names()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"init_method.name: unknown {name!r}.{hint} Known: {', '.join(known)}")
+    points = _points()
+    if name in points:
+        loaded: FitFunction = points[name].load()
+        return loaded
+    module: Any = importlib.import_module(f"franken.init_method.{name}")
+    fit: FitFunction = module.fit
+    return fit
+
+
+def _points() -> dict[str, EntryPoint]:
+    own = {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])}
+    points = entry_points(group="franken.init_method")
+    return {point.name: point for point in points if point.name not in own}

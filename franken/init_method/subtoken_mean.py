@@ -1,0 +1,27 @@
+"""Mean of the source rows of the piece's own subtokens (Gee et al. 2022, arXiv 2402.09977).
+
+The choice of Franken-Adapter (section 2.2 of its paper). The source tokenizer encodes the piece's
+bytes without bos and without its automatic leading space; a leading space of the piece is kept.
+"""
+
+from transformers import PreTrainedTokenizerBase
+
+from franken.config.init_method import Fallback, SubtokenMeanInit
+from franken.init_method.builder import MapBuilder
+from franken.init_method.resources import InitResources
+from franken.init_method.token_map import TokenMap
+from franken.parts.table import Table
+
+
+def fit(
+    source: Table,
+    target: PreTrainedTokenizerBase,
+    config: SubtokenMeanInit,
+    resources: InitResources,
+    seed: int,
+) -> TokenMap:
+    """Fit the map; ``resources`` are not used."""
+    builder = MapBuilder(source, target, config, seed)
+    builder.copy_overlap()
+    builder.pool_subtokens()
+    return builder.build(Fallback.mean)

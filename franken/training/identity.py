@@ -1,0 +1,41 @@
+"""What makes two calls the same training run, so that one may continue the other."""
+
+import math
+from dataclasses import asdict
+
+from transformers import PreTrainedModel
+
+from franken.config.runtime import Precision
+from franken.config.training import TrainingConfig
+from franken.files import hash_json
+from franken.training.policy import PolicyReport
+
+_NEUTRAL = ("checkpoint_every", "activation_checkpointing")
+"""Settings that may change between a killed run and its continuation."""
+
+
+def run_identity(
+    model: PreTrainedModel,
+    policy: PolicyReport,
+    config: TrainingConfig,
+    precision: Precision,
+    seed: int,
+    samples: int = 1024,
+) -> str:
+    """Hash of what decides the result: settings, seed, and a sample of the initial weights."""
+    settings = {k: v for k, v in asdict(config).items() if k not in _NEUTRAL}
+    weights = {}
+    for name, parameter in model.named_parameters():
+        flat = parameter.detach().flatten()
+        stride = max(1, math.ceil(flat.numel() / samples))
+        weights[name] = [list(parameter.shape), flat[::stride].double().sum().item()]
+    return hash_json(
+        {
+            "settings": settings,
+            "policy": policy.to_json(),
+            "names": policy.names,
+            "precision": precision.value,
+            "seed": seed,
+            "weights": weights,
+        }
+    )

@@ -1,0 +1,86 @@
+"""``vocab=extension``: the base vocabulary with new pieces appended.
+
+No base id changes. For BPE the new pieces are learned *on top of* the base segmentation: training
+starts from the base tokens of each word instead of from characters, so every new piece is reachable
+and all base merges keep their precedence.
+"""
+
+from typing import TYPE_CHECKING
+
+from franken.config.base_model import TokenizerKind
+from franken.config.vocab import ExtensionVocab
+from franken.errors import ConfigError
+from franken.vocab.compose import Merge, compose
+from franken.vocab.continued import continue_merges
+from franken.vocab.frame import Frame, frame_of
+from franken.vocab.group import learn_group, training_streams
+from franken.vocab.learn import find_alphabet, training_backend
+from franken.vocab.prune_extend import NEW_SHARE
+from franken.vocab.types import VocabResult, VocabTexts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+DEFAULT_SHARE = 0.34
+"""New pieces per base piece (Franken-Adapter, ablation A10)."""
+
+
+def build(
+    base: "PreTrainedTokenizerBase", config: ExtensionVocab, texts: VocabTexts
+) -> VocabResult:
+    """Append ``config.added`` pieces of the target languages."""
+    frame = frame_of(base)
+    count = added_count(frame, config)
+    if frame.kind is TokenizerKind.sentencepiece_unigram:
+        learned = learn_group(frame, config, texts, count)
+        alphabet = [char for char in learned.alphabet if char not in frame.pieces]
+        pieces = [piece for piece in learned.pieces if piece not in frame.pieces]
+        pieces = pieces[: max(0, count - len(alphabet))]
+        scores = {piece: score + NEW_SHARE for piece, score in learned.scores.items()}
+        merges: list[Merge] = []
+    else:
+        alphabet, pieces, merges = _continue(frame, config, texts, count)
+        scores = {}
+    fixed = {index: piece for piece, index in frame.pieces.items()}
+    tokenizer = compose(
+        frame,
+        [*alphabet, *pieces],
+        [*frame.merges, *merges],
+        {piece: score for piece, score in scores.items() if piece not in frame.pieces},
+        reserved=fixed,
+    )
+    reserved = len(frame.reserved())
+    parts = {
+        "reserved": reserved,
+        "kept": len(fixed) - reserved,
+        "new": len(pieces),
+        "alphabet": len(alphabet),
+    }
+    return VocabResult(tokenizer, {"parts": parts})
+
+
+def added_count(frame: Frame, config: ExtensionVocab) -> int:
+    """How many pieces are appended: ``added``, or what ``size`` leaves, or the default share."""
+    if config.added is not None:
+        return config.added
+    if config.size is None:
+        return round(DEFAULT_SHARE * frame.size)
+    if config.size <= frame.size:
+        raise ConfigError(
+            f"vocab.size: an extension of {frame.size} base tokens must be larger than that, got "
+            f"{config.size}; raise vocab.size or set vocab.added"
+        )
+    return config.size - frame.size
+
+
+def _continue(
+    frame: Frame, config: ExtensionVocab, texts: VocabTexts, count: int
+) -> tuple[list[str], list[str], list[Merge]]:
+    streams = training_streams(config, texts)
+    alphabet: list[str] = []
+    if frame.kind is not TokenizerKind.byte_level_bpe:
+        normalizer = training_backend(frame).normalizer
+        found = find_alphabet(normalizer, streams, limit=frame.size + count)
+        alphabet = [char for char in found if char not in frame.pieces][: count // 2]
+    pieces, merges = continue_merges(frame, alphabet, streams, count - len(alphabet))
+    return alphabet, pieces, merges

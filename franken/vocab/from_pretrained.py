@@ -1,0 +1,58 @@
+"""``vocab=from_pretrained``: take a finished tokenizer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from franken.config.vocab import FromPretrainedVocab
+from franken.errors import ConfigError
+from franken.vocab import frame as frames
+from franken.vocab.types import VocabResult, VocabTexts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def build(
+    base: "PreTrainedTokenizerBase", config: FromPretrainedVocab, texts: VocabTexts
+) -> VocabResult:
+    """Load the tokenizer at ``config.path``; code that comes with it is never run."""
+    frame = frames.frame_of(load_tokenizer(config.path, revision=config.revision))
+    reserved = len(frame.reserved())
+    parts = {"reserved": reserved, "new": len(frame.pieces) - reserved}
+    return VocabResult(frames.build(frame), {"parts": parts})
+
+
+def load_tokenizer(path: str, *, revision: str | None = None) -> "PreTrainedTokenizerBase":
+    """Load a tokenizer from a directory or the hub.
+
+    Raises:
+        ConfigError: If there is none, saying what was looked for.
+    """
+    from transformers import AutoTokenizer
+
+    directory = Path(path).expanduser()
+    is_local = directory.is_dir()
+    if is_local and not any((directory / name).is_file() for name in TOKENIZER_FILES):
+        raise ConfigError(
+            f"vocab.path: directory {path} holds no tokenizer; expected one of "
+            f"{', '.join(TOKENIZER_FILES)}"
+        )
+    try:
+        return AutoTokenizer.from_pretrained(  # type: ignore[no-any-return]
+            str(directory) if is_local else path, revision=revision, trust_remote_code=False
+        )
+    except (OSError, ValueError, ImportError) as error:
+        kind = "directory" if is_local else "hub id (there is no such directory)"
+        raise ConfigError(
+            f"vocab.path: no tokenizer could be loaded from {kind} {path!r}: {error}"
+        ) from error
+
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "vocab.json",
+    "tekken.json",
+)

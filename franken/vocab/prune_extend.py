@@ -1,0 +1,148 @@
+"""``vocab=prune_extend``: the source language's pieces, then new ones (Franken-Adapter 2.1).
+
+The vocabulary has the size of the base model's. Base pieces that the source language uses come
+first and keep their merges, so source text is segmented as before; the rest is filled with
+pieces trained on the target languages.
+"""
+
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from franken.config.vocab import PruneExtendVocab
+from franken.errors import ConfigError, DataError
+from franken.vocab.compose import compose, merge_ancestors
+from franken.vocab.frame import Frame, frame_of
+from franken.vocab.group import learn_group, merges_of_new
+from franken.vocab.learn import Learned
+from franken.vocab.pieces import piece_bytes
+from franken.vocab.reach import is_reachable
+from franken.vocab.sampling import usage_counts
+from franken.vocab.scripts import uses_only_scripts
+from franken.vocab.types import VocabResult, VocabTexts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+logger = logging.getLogger(__name__)
+
+REFILL_ROUNDS = 4
+NEW_SHARE = math.log(0.5)
+"""Unigram: the result is an even mixture of the base's and the group's distribution."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Base pieces that stay, in base order."""
+
+    used: list[str]
+    """Used by the probe and of an allowed script, or essential."""
+    closure: list[str]
+    """Only needed on the way to those."""
+
+
+def build(
+    base: "PreTrainedTokenizerBase", config: PruneExtendVocab, texts: VocabTexts
+) -> VocabResult:
+    """Prune by source usage and script, extend with pieces of the target languages."""
+    frame = frame_of(base)
+    size = config.size or frame.size
+    reserved = frame.reserved()
+    kept = keep_pieces(base, frame, config, texts)
+    chosen = set(kept.used) | set(kept.closure)
+    keep = [piece for piece in frame.normal() if piece in chosen]
+    room = size - len(reserved) - len(keep)
+    if room < 0:
+        raise ConfigError(
+            f"vocab.size: {size} tokens cannot hold {len(reserved)} reserved and {len(keep)} kept "
+            f"pieces; raise vocab.size, or raise vocab.min_count (now {config.min_count})"
+        )
+    learned = learn_group(frame, config, texts, size - len(reserved))
+    alphabet = [char for char in learned.alphabet if char not in chosen]
+    candidates = [piece for piece in learned.pieces if piece not in chosen]
+    if not config.force_alphabet:
+        candidates, alphabet = [*candidates, *alphabet], []
+    dropped_characters = alphabet[room:]
+    alphabet = alphabet[:room]
+    tokenizer, new, refilled = _fill(frame, keep, candidates, alphabet, learned, size)
+    parts: dict[str, Any] = {
+        "reserved": len(reserved),
+        "kept": len(keep),
+        "kept_for_merges": len(kept.closure),
+        "pruned": len(frame.normal()) - len(keep),
+        "new": len(new),
+        "alphabet": len(alphabet),
+        "unused": size - len(reserved) - len(keep) - len(new) - len(alphabet),
+        "refilled": refilled,
+    }
+    if dropped_characters:
+        parts["characters_left_to_bytes"] = dropped_characters
+        logger.warning("no room for %d characters of the targets", len(dropped_characters))
+    return VocabResult(tokenizer, {"parts": parts})
+
+
+def keep_pieces(
+    base: "PreTrainedTokenizerBase", frame: Frame, config: PruneExtendVocab, texts: VocabTexts
+) -> Kept:
+    """Which normal base pieces the source language needs."""
+    counts = usage_counts(
+        base.backend_tokenizer, texts.source(), frame.size, limit=config.probe_sentences
+    )
+    if not counts.any():
+        raise DataError(
+            "vocab=prune_extend keeps the pieces that source-language text uses, but there is no "
+            "source-language text; check data.source_lang and its files"
+        )
+    essentials = set(frame.essentials())
+    used = [
+        piece
+        for piece in frame.normal()
+        if piece in essentials
+        or (
+            counts[frame.pieces[piece]] >= config.min_count
+            and has_kept_script(frame, piece, config.keep_scripts)
+        )
+    ]
+    if not config.merge_closure or not frame.merges:
+        return Kept(used, [])
+    closure = merge_ancestors(used, frame.merges) - set(used)
+    return Kept(used, [piece for piece in frame.normal() if piece in closure])
+
+
+def has_kept_script(frame: Frame, piece: str, scripts: list[str]) -> bool:
+    """Whether a piece is written in ``scripts``; part of a character says nothing, so it passes."""
+    try:
+        text = piece_bytes(frame, piece).decode()
+    except UnicodeDecodeError:
+        return True
+    return uses_only_scripts(text, scripts)
+
+
+def _fill(
+    frame: Frame,
+    keep: list[str],
+    candidates: list[str],
+    alphabet: list[str],
+    learned: Learned,
+    size: int,
+) -> tuple["PreTrainedTokenizerFast", list[str], int]:
+    """Take the best candidates that text can reach; an unreachable piece makes room for the next."""
+    room = size - len(frame.reserved()) - len(keep) - len(alphabet)
+    scores = {piece: score + NEW_SHARE for piece, score in learned.scores.items()}
+    scores |= {piece: frame.scores[piece] for piece in keep if piece in frame.scores}
+    fixed = {*keep, *alphabet, *frame.reserved().values()}
+    refused: set[str] = set()
+    for last in [False] * REFILL_ROUNDS + [True]:
+        new = [piece for piece in candidates if piece not in refused][:room]
+        known = fixed | set(new)
+        merges = [merge for merge in frame.merges if "".join(merge) in known]
+        merges += merges_of_new(frame.kind, new, learned.merges, known)
+        pieces = [*keep, *new, *alphabet]
+        tokenizer = compose(frame, pieces, merges, scores, size=size)
+        model = tokenizer.backend_tokenizer.model
+        unreachable = {piece for piece in new if not is_reachable(model, piece)}
+        if last or not unreachable:
+            break
+        refused |= unreachable
+    return tokenizer, new, len(refused)

@@ -1,0 +1,66 @@
+"""Every shipped suite is typed, free of faults, and asks for fields that its items have."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from franken.config.checks import collect_faults
+from franken.config.eval_suite import EvalSuiteConfig, TaskKind
+from franken.data.schemas import read_items
+from franken.eval_suite import MODULES, SCHEMAS
+from franken.eval_suite.prompts import continuations, fill
+
+SUITES = sorted((Path(__file__).parents[2] / "conf" / "eval_suite").glob("*.yaml"))
+LANGUAGE_FIELDS = ("lang", "language", "source_lang", "source_language")
+ROWS = {
+    "topic_classification": ("sib200", {"index_id": 0, "category": "travel", "text": "t"}),
+    "reading_comprehension": (
+        "belebele",
+        {
+            "link": "l", "question_number": 1, "flores_passage": "p", "question": "q",
+            "mc_answer1": "a", "mc_answer2": "b", "mc_answer3": "c", "mc_answer4": "d",
+            "correct_answer_num": "1",
+        },
+    ),
+    "translation": ("flores", {"id": 1, "sentence_en": "s", "sentence_sw": "t"}),
+    "arithmetic": ("mgsm", {"question": "q", "answer_number": 3}),
+}  # fmt: skip
+
+
+def load(path):
+    content = OmegaConf.load(path)
+    content.pop("defaults")
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(EvalSuiteConfig), content))
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_a_suite_has_a_summary_its_own_name_and_no_faults(path):
+    assert path.read_text(encoding="utf-8").startswith("# ")
+    suite = load(path)
+    assert suite.name == path.stem
+    assert suite.tasks
+    assert collect_faults(suite) == []
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_prompts_fit_the_items_of_their_schema(path):
+    for name, task in load(path).tasks.items():
+        if task.kind in (TaskKind.bits_per_byte, TaskKind.tokenizer_intrinsics):
+            continue
+        schema, row = ROWS[task.source]
+        assert schema in SCHEMAS[task.kind]
+        (item,) = read_items(schema, [row], lang="sw", source_lang="en")
+        fields = dict.fromkeys(LANGUAGE_FIELDS, "x")
+        if task.kind == TaskKind.multiple_choice:
+            fields |= {**item.fields, "options": "(A) a"}
+            assert len(continuations(task, item.options, task=name)) == len(item.options)
+        elif task.kind == TaskKind.math:
+            fields["question"] = item.question
+        else:
+            fields |= {"source": item.source, "from_language": "x", "to_language": "y"}
+        assert fill(task.prompt, fields, task=name)
+
+
+def test_every_kind_of_task_has_a_module():
+    assert set(MODULES) == set(TaskKind)
