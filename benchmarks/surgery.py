@@ -6,8 +6,7 @@ writes a synthetic Llama-type checkpoint (random bfloat16, tied) and a new table
 directory, replaces the table in four ways, each in a process of its own, checks that all results
 hold the same tensors, prints peak memory and time, and appends one JSON record per way.
 
-Peak memory is ``ru_maxrss``: what the process had resident at most, mapped files included. The
-first row is what importing alone costs. The reference gets its best case: no mean resizing, the
+Peak memory is what the process had resident at most, mapped files included. The first row is what importing alone costs. The reference gets its best case: no mean resizing, the
 stored number format, the new rows copied in.
 """
 
@@ -144,8 +143,21 @@ def run_here(way: str, source: Path, table: Path, target: Path) -> None:
     start = time.perf_counter()
     WAYS[way](source, table, target)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # KiB on Linux
-    print(json.dumps({"seconds": seconds, "peak_bytes": peak}))
+    print(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes()}))
+
+
+def peak_bytes() -> int:
+    """Most memory that this process had resident since it was started.
+
+    From /proc where there is one: ``ru_maxrss`` survives ``exec``, so a child of a large process
+    would report its parent.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(lines["VmHWM"].split()[0]) * 1024
+    factor = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor
 
 
 def measure(way: str, source: Path, table: Path, target: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from franken.errors import ArtifactError, FrankenError
+from franken.errors import ArtifactError, DataError, FrankenError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,11 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if options.json:
         print(json.dumps(answer, ensure_ascii=False, indent=2))
-        return 0
-    from rich.console import Console
+    else:
+        from rich.console import Console
 
-    _show(answer, Console(highlight=False))
-    return 0
+        _show(answer, Console(highlight=False))
+    for problem in answer.get("unknown", []):
+        print(f"error: {problem}", file=sys.stderr)
+    return 2 if "unknown" in answer else 0
 
 
 def find_map(place: Path) -> Path:
@@ -76,8 +78,11 @@ def _answer(token_map: "TokenMap", pieces: list[str], worst: int | None) -> dict
         "source_rows": token_map.source_rows,
         "counts": token_map.counts(),
     }
-    if pieces:
-        answer["pieces"] = [found for piece in pieces for found in explain(token_map, piece)]
+    for piece in pieces:
+        try:
+            answer.setdefault("pieces", []).extend(explain(token_map, piece))
+        except DataError as error:
+            answer.setdefault("unknown", []).append(str(error))
     if worst is not None:
         answer["worst"] = [explain_row(token_map, row) for row in worst_rows(token_map, worst)]
     return answer

@@ -13,6 +13,7 @@ from franken.config.init_method import Fallback, InitMethodConfig
 from franken.init_method.token_map import FallbackRule, MapLabels, Provenance, Reduce, TokenMap
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import tokenizer_identity
+from franken.vocab.frame import BYTE_PIECE
 from franken.vocab.pieces import canonical_bytes, encode_pieces, vocabulary_overlap
 
 _DECIDED_LATER = 255
@@ -173,6 +174,8 @@ def label_of(data: bytes | None, name: str) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError:
+        text = ""
+    if BYTE_PIECE.fullmatch(name) or not text.isprintable() or not text:
         return "".join(f"<0x{byte:02X}>" for byte in data)
     return f"▁{text[1:]}" if text.startswith(" ") else text
 

@@ -38,10 +38,8 @@ class Dictionary:
         return list(self._exact.get(nfc(word), ()))
 
     def recased(self, word: str) -> list[str]:
-        """Translations of the word in any case, put into the case of ``word``."""
-        word = nfc(word)
-        found = self._folded.get(word.lower(), {})
-        return list(dict.fromkeys(_in_case_of(word, source) for source in found))
+        """Translations of the word in any case."""
+        return list(self._folded.get(nfc(word).lower(), ()))
 
     def stem(self, word: str, min_chars: int) -> list[str]:
         """Translations of the longest entry of at least ``min_chars`` that begins the word."""
@@ -77,7 +75,8 @@ def nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-def _in_case_of(pattern: str, word: str) -> str:
+def in_case_of(pattern: str, word: str) -> str:
+    """``word`` with the capitals of ``pattern``: all, the first letter's, or as it is."""
     if len(pattern) > 1 and pattern.isupper():
         return word.upper()
     if pattern[:1].isupper():

@@ -1,20 +1,22 @@
 """Mean of the source rows of a word's dictionary translations.
 
 A piece that is a whole word of the lexicon, with or without its leading space, takes the mean over
-the word's translations; each translation is the mean of the source rows of its own subtokens,
-encoded with the same leading space (or none). The simplest semantic initialiser: it needs a
-dictionary and nothing else.
+the word's translations; each translation is the mean of the source rows of its own subtokens. A
+translation is spelled like the piece (leading space or none, capital or not), unless the source
+breaks that spelling into more subtokens than the plain one: ``▁house`` means more than ``ho`` and
+``use``. The simplest semantic initialiser: it needs a dictionary and nothing else.
 """
 
 import logging
 from collections import Counter
+from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method import LexiconInit
 from franken.errors import DataError
 from franken.init_method.builder import MapBuilder
-from franken.init_method.dictionary import Dictionary
+from franken.init_method.dictionary import Dictionary, in_case_of
 from franken.init_method.fallback import build_with_fallback
 from franken.init_method.resources import InitResources
 from franken.init_method.token_map import TokenMap
@@ -24,6 +26,16 @@ logger = logging.getLogger(__name__)
 
 Meanings = list[tuple[str, float]]
 """Source words with positive weights."""
+
+
+class Hit(NamedTuple):
+    """What the dictionary says about one piece."""
+
+    rule: str
+    word: str
+    initial: bool
+    """Whether a space leads the piece."""
+    meanings: Meanings
 
 
 def fit(
@@ -66,10 +78,8 @@ def fit(
     return build_with_fallback(builder, config.fallback)
 
 
-def _look_up(
-    builder: MapBuilder, dictionary: Dictionary, row: int
-) -> tuple[str, bool, Meanings] | None:
-    """Which rule knows the piece, whether it begins a word, and what it means."""
+def _look_up(builder: MapBuilder, dictionary: Dictionary, row: int) -> Hit | None:
+    """Ask by one rule after the other."""
     parsed = _word_of(builder.target_bytes[row])
     if parsed is None:
         return None
@@ -79,37 +89,42 @@ def _look_up(
     if not initial and len(word) < config.internal_min_chars:
         return None
     if sources := dictionary.exact(word):
-        return "exact", initial, _equally(sources)
+        return Hit("exact", word, initial, _equally(sources))
     if sources := dictionary.recased(word):
-        return "recased", initial, _equally(sources)
+        return Hit("recased", word, initial, _equally(sources))
     if not initial:
         return None
     if config.stem_min_chars and (sources := dictionary.stem(word, config.stem_min_chars)):
-        return "stem", initial, _equally(sources)
+        return Hit("stem", word, initial, _equally(sources))
     if 0 < config.prefix_min_chars <= len(word) and (meanings := dictionary.beginnings(word)):
-        return "prefix", initial, meanings
+        return Hit("prefix", word, initial, meanings)
     return None
 
 
-def _put_translations(
-    builder: MapBuilder, found: dict[int, tuple[str, bool, Meanings]]
-) -> Counter[str]:
+def _put_translations(builder: MapBuilder, found: dict[int, Hit]) -> Counter[str]:
     """Weights of the rows that were found; returns how many by which rule."""
-    texts = {
-        _text(word, initial) for _, initial, meanings in found.values() for word, _ in meanings
-    }
-    ordered = sorted(texts)
-    encoded = dict(zip(ordered, builder.encode(ordered), strict=True))
+    texts = sorted(
+        {
+            text
+            for hit in found.values()
+            for word, _ in hit.meanings
+            for text in _spellings(hit, word)
+        }
+    )
+    encoded = dict(zip(texts, builder.encode(texts), strict=True))
     rules: Counter[str] = Counter()
-    for row, (rule, initial, meanings) in found.items():
-        parts = [(encoded[_text(word, initial)], share) for word, share in meanings]
-        parts = [(ids, share) for ids, share in parts if ids]
+    for row, hit in found.items():
+        parts = []
+        for word, share in hit.meanings:
+            options = [ids for text in _spellings(hit, word) if (ids := encoded[text])]
+            if options:
+                parts.append((min(options, key=len), share))
         total = sum(share for _, share in parts)
         if total:
             indices = [index for ids, _ in parts for index in ids]
             weights = [share / total / len(ids) for ids, share in parts for _ in ids]
             builder.put(row, indices, weights)
-            rules[rule] += 1
+            rules[hit.rule] += 1
     return rules
 
 
@@ -130,8 +145,11 @@ def _word_of(data: bytes | None) -> tuple[str, bool] | None:
     return (word, initial) if word and word == word.strip() else None
 
 
-def _text(word: str, initial: bool) -> bytes:
-    return f" {word}".encode() if initial else word.encode()
+def _spellings(hit: Hit, word: str) -> list[bytes]:
+    """How a source word may be written for this piece, the closest first."""
+    forms = dict.fromkeys((in_case_of(hit.word, word), word))
+    spaces = (" ",) if hit.initial else ("", " ")
+    return [f"{space}{form}".encode() for space in spaces for form in forms]
 
 
 def _equally(sources: list[str]) -> Meanings:

@@ -57,7 +57,11 @@ def save_body(
     names = set(checkpoint_anatomy.table_tensors)
     kept = {name: tensor for name, tensor in model.state_dict().items() if name not in names}
     with quiet_transformers():
-        model.save_pretrained(str(directory), state_dict=kept, max_shard_size=MAX_SHARD_SIZE)
+        model.save_pretrained(
+            str(directory),
+            state_dict=dict(kept),  # emptied while it is written
+            max_shard_size=MAX_SHARD_SIZE,
+        )
     _record_dtype(directory, kept)
     fingerprint = body_fingerprint(directory, checkpoint_anatomy)
     tokens = control_tokens_of(configs_of(model), tokenizer) if tokenizer is not None else None

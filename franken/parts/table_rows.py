@@ -4,13 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from franken.errors import ArtifactError
 from franken.parts.safetensors_file import TensorRange, read_rows
-from franken.parts.table import Table, check_table, check_token_rows, open_table
+from franken.parts.table import Table, all_finite, check_table, check_token_rows, open_table
 
 Reader = Callable[[int, int], Tensor]
 
@@ -45,7 +44,7 @@ class TableRows:
 
         def rows(start: int, stop: int) -> Tensor:
             chunk = self.readers[part](start, stop)
-            if not bool(torch.isfinite(chunk).all()):
+            if not all_finite(chunk):
                 raise ArtifactError(
                     f"table.{part} holds NaN or infinity in rows {start} to {stop}; make it again"
                 )

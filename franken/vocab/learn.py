@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import regex
 
 from franken.config.base_model import TokenizerKind
-from franken.vocab.frame import SPACE, Frame
+from franken.vocab.frame import SPACE, Frame, byte_to_char
 from franken.vocab.sampling import Lines, lines_of
+from franken.vocab.unigram import SEEDS_PER_PIECE, train_unigram
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -69,14 +70,20 @@ def learn_pieces(frame: Frame, streams: Mapping[str, Lines], count: int) -> Lear
     # Not the one of `backend`: the trainer locks it while it reads the lines that need this one.
     normalizer = training_backend(frame).normalizer
     if frame.kind is TokenizerKind.byte_level_bpe:
-        alphabet: list[str] = []
-        lines: Iterable[str] = (line for texts in streams.values() for line in lines_of(texts()))
-    else:
-        alphabet = find_alphabet(normalizer, streams, limit=count // 2)
-        lines = _without_rare(normalizer, streams, set(alphabet))
-    if frame.kind is TokenizerKind.sentencepiece_unigram:
-        return _learn_unigram(backend, lines, alphabet, count)
-    return _learn_merges(frame.kind, backend, lines, alphabet, count)
+        lines = (line for texts in streams.values() for line in lines_of(texts()))
+        merges = _learn_merges(backend, lines, byte_to_char().values(), count)
+        return Learned([], _results(merges), merges)
+    alphabet = find_alphabet(normalizer, streams, limit=count // 2)
+    lines, room = _without_rare(normalizer, streams, set(alphabet)), count - len(alphabet)
+    if frame.kind is TokenizerKind.sentencepiece_bpe:
+        merges = _learn_merges(backend, lines, alphabet, room)
+        return Learned(alphabet, _results(merges), merges)
+    seeds = _results(_learn_merges(backend, lines, alphabet, SEEDS_PER_PIECE * room))
+    words = _count_words(backend, _without_rare(normalizer, streams, set(alphabet)))
+    scores = train_unigram(words, alphabet, seeds, room)
+    letters = set(alphabet)
+    pieces = sorted(scores.keys() - letters, key=lambda piece: (-scores[piece], piece))
+    return Learned(alphabet, pieces, scores=scores)
 
 
 def training_backend(frame: Frame) -> "Tokenizer":
@@ -161,54 +168,37 @@ def _without_rare(
 
 
 def _learn_merges(
-    kind: TokenizerKind,
-    backend: "Tokenizer",
-    lines: Iterable[str],
-    alphabet: list[str],
-    count: int,
-) -> Learned:
-    from tokenizers import models, pre_tokenizers, trainers
+    backend: "Tokenizer", lines: Iterable[str], letters: Iterable[str], count: int
+) -> list[tuple[str, str]]:
+    from tokenizers import models, trainers
 
+    letters = sorted(letters)
+    byte_level = "Ġ" in letters
     backend.model = models.BPE()
-    byte_level = kind is TokenizerKind.byte_level_bpe
-    letters = pre_tokenizers.ByteLevel.alphabet() if byte_level else alphabet
     trainer = trainers.BpeTrainer(
-        vocab_size=len(letters) + count - len(alphabet),
+        vocab_size=len(letters) + count,
         min_frequency=2,
-        initial_alphabet=sorted(letters),
+        initial_alphabet=letters,
         special_tokens=[],
         max_token_length=None if byte_level else LONGEST_PIECE,
         show_progress=False,
     )
     backend.train_from_iterator(lines, trainer=trainer)
-    merges = [tuple(merge) for merge in json.loads(backend.to_str())["model"]["merges"]]
-    pieces = list(dict.fromkeys(left + right for left, right in merges))
-    return Learned(alphabet, pieces, merges)
+    return [(left, right) for left, right in json.loads(backend.to_str())["model"]["merges"]]
 
 
-def _learn_unigram(
-    backend: "Tokenizer", lines: Iterable[str], alphabet: list[str], count: int
-) -> Learned:
-    from tokenizers import models, trainers
+def _results(merges: Iterable[tuple[str, str]]) -> list[str]:
+    """What the merges make, in their order, each once."""
+    return list(dict.fromkeys(left + right for left, right in merges))
 
-    unk = "<unk>"
-    backend.model = models.Unigram()
-    trainer = trainers.UnigramTrainer(
-        vocab_size=count + 1,
-        initial_alphabet=sorted(alphabet),
-        special_tokens=[unk],
-        unk_token=unk,
-        max_piece_length=16,
-        show_progress=False,
-    )
-    backend.train_from_iterator(lines, trainer=trainer)
-    found = {piece: float(score) for piece, score in json.loads(backend.to_str())["model"]["vocab"]}
-    del found[unk]
-    floor = min(found.values(), default=-10.0)
-    scores = {char: found.get(char, floor) for char in alphabet}
-    scores |= {piece: score for piece, score in found.items() if len(piece) > 1}
-    pieces = sorted((p for p in scores if len(p) > 1), key=lambda piece: (-scores[piece], piece))
-    return Learned(alphabet, pieces[: count - len(alphabet)], scores=scores)
+
+def _count_words(backend: "Tokenizer", lines: Iterable[str]) -> Counter[str]:
+    words: Counter[str] = Counter()
+    normalizer, splitter = backend.normalizer, backend.pre_tokenizer
+    for line in lines:
+        text = line if normalizer is None else normalizer.normalize_str(line)
+        words.update(word for word, _ in splitter.pre_tokenize_str(text))
+    return words
 
 
 def _split(pattern: dict[str, str], behavior: str) -> dict[str, Any]:

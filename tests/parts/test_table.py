@@ -6,7 +6,14 @@ import torch
 from franken.errors import ArtifactError, CompatibilityError
 from franken.parts.anatomy import anatomy_of
 from franken.parts.fingerprint import body_fingerprint
-from franken.parts.table import Table, check_table, load_table, save_table, table_of_checkpoint
+from franken.parts.table import (
+    Table,
+    all_finite,
+    check_table,
+    load_table,
+    save_table,
+    table_of_checkpoint,
+)
 from franken.parts.tokenizer_files import save_tokenizer
 from tests.parts.tiny import save_checkpoint, tiny_model, tiny_tokenizer
 
@@ -109,6 +116,24 @@ def test_a_row_that_is_not_finite_is_named_with_its_token(tmp_path):
     table.output[5, 3] = float("nan")
     with pytest.raises(CompatibilityError, match=r"table.output .* row 5 \(token '<end_of_turn>'"):
         save_table(table, tmp_path)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("values", "finite"),
+    [
+        ([1.0, -2.0], True),
+        ([6e4, 6e4], True),
+        ([torch.finfo(torch.bfloat16).max] * 2, True),
+        ([torch.inf, -torch.inf], False),
+        ([torch.nan, 0.0], False),
+    ],
+)
+def test_finite_rows_are_told_from_others_even_where_their_sum_overflows(values, finite, dtype):
+    tensor = torch.tensor(values).to(dtype)
+    if dtype == torch.float16 and values[0] > 1e5:
+        finite = False  # already infinite in this format
+    assert all_finite(tensor) == finite
 
 
 def test_a_token_without_a_row_is_named():
