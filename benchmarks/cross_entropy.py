@@ -1,6 +1,6 @@
 """Chunked against plain cross-entropy at a large vocabulary: peak memory and time.
 
-    python benchmarks/cross_entropy.py [--vocabulary 256000] [--hidden 256] [--tokens 512]
+    python benchmarks/cross_entropy.py [--vocabulary 256000] [--hidden 256] [--tokens 1024]
 
 Every measurement is a process of its own (its peak resident memory is that of one method alone);
 methods alternate A/B/A/B, the quickest run of each counts. Both take the gradients of hidden
@@ -51,8 +51,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vocabulary", type=int, default=256_000)
     parser.add_argument("--hidden", type=int, default=256)
-    parser.add_argument("--tokens", type=int, default=512)
-    parser.add_argument("--chunk", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=1024)
+    parser.add_argument("--chunk", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--method", choices=["plain", "chunked"], help=argparse.SUPPRESS)

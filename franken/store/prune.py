@@ -159,7 +159,7 @@ def apply_prune(store: Store, plan: Plan) -> list[Removal]:
     """
     require_store(store.root)
     done = []
-    busy = _busy_keys(store.root)
+    busy = Graph(store).reachable(_busy_keys(store.root))
     for removal in plan.removals:
         lock = KeyLock(store.root / "locks" / f"{removal.key}.lock", {"label": "prune"})
         if removal.key in busy or not lock.acquire(wait=False):

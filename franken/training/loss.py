@@ -75,19 +75,32 @@ class _Head:
     sum_dtype: torch.dtype
 
     def logits(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """``(N, V)`` logits in ``sum_dtype``."""
-        raw = (hidden.to(self.compute_dtype) @ weight.to(self.compute_dtype).T).to(self.sum_dtype)
+        """``(N, V)`` logits in ``sum_dtype``, for autograd."""
+        raw = self._product(hidden, weight)
         if bias is not None:
             raw = raw + bias.to(self.sum_dtype)
         if self.scale != 1.0:
             raw = raw * self.scale
         return raw if self.softcap is None else self.softcap * torch.tanh(raw / self.softcap)
 
-    def back_through_cap(self, grad: Tensor, logits: Tensor) -> Tensor:
-        """Gradient at ``hidden @ weight.T + bias``; overwrites ``grad`` and ``logits``."""
-        if self.softcap is not None:  # 1 - tanh^2
-            grad.mul_(logits.div_(self.softcap).square_().neg_().add_(1.0))
+    def logits_in_place(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The same in one buffer, outside autograd."""
+        raw = self._product(hidden, weight)
+        if bias is not None:
+            raw.add_(bias.to(self.sum_dtype))
+        if self.scale != 1.0:
+            raw.mul_(self.scale)
+        return raw if self.softcap is None else raw.div_(self.softcap).tanh_().mul_(self.softcap)
+
+    def back_to_product(self, grad: Tensor, logits: Tensor) -> Tensor:
+        """Gradient at ``hidden @ weight.T``; overwrites ``grad`` and ``logits``."""
+        if self.softcap is not None:  # d/dx c tanh(x / c) = 1 - (logit / c)^2
+            grad.addcmul_(grad, logits.square_(), value=-1.0 / self.softcap**2)
         return grad.mul_(self.scale) if self.scale != 1.0 else grad
+
+    def _product(self, hidden: Tensor, weight: Tensor) -> Tensor:
+        product = hidden.to(self.compute_dtype) @ weight.to(self.compute_dtype).T
+        return product.to(self.sum_dtype)
 
 
 class _Gradients(NamedTuple):
@@ -147,14 +160,16 @@ def _sum_by_chunks(
     for start in range(0, labels.numel(), chunk_tokens):
         part = slice(start, start + chunk_tokens)
         states, targets = hidden[part].to(head.compute_dtype), labels[part, None]
-        logits = head.logits(states, rows, bias)
-        norm = logits.logsumexp(dim=1, keepdim=True)
-        total += (norm - logits.gather(1, targets)).sum()
+        logits = head.logits_in_place(states, rows, bias)
+        highest = logits.amax(dim=1, keepdim=True)
+        grad = (logits - highest).exp_()
+        mass = grad.sum(dim=1, keepdim=True)
+        total += (mass.log() + highest - logits.gather(1, targets)).sum()
         if not any(needed):
             continue
-        grad = (logits - norm).exp_()  # softmax
+        grad.div_(mass)  # softmax
         grad.scatter_add_(1, targets, grad.new_full(targets.shape, -1.0))
-        grad = head.back_through_cap(grad, logits)
+        grad = head.back_to_product(grad, logits)
         del logits
         if grad_bias is not None:
             grad_bias += grad.sum(dim=0)

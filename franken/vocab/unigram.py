@@ -37,8 +37,10 @@ def train_unigram(
     """
     spelled, weights = list(words), np.array(list(words.values()), dtype=np.float64)
     ranked = [*dict.fromkeys(seeds)]
-    scores = {piece: -math.log(rank + 2.0) for rank, piece in enumerate(ranked)}
-    scores |= dict.fromkeys(alphabet, -math.log(len(ranked) + 2.0) - 1.0)
+    # Zipf's law for a start. Without the normalisation every split would beat its whole.
+    mass = math.log(sum(1.0 / (rank + 2.0) for rank in range(len(ranked) + len(alphabet))))
+    scores = {piece: -math.log(rank + 2.0) - mass for rank, piece in enumerate(ranked)}
+    scores |= dict.fromkeys(alphabet, -math.log(len(ranked) + 2.0) - mass)
     fixed = set(alphabet)
     while True:
         for _ in range(EM_STEPS):

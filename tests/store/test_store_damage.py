@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from franken.files import hash_json, read_json, write_json
 from franken.store import StepKey, Store
 from franken.store import digest as digest_module
 from franken.store.verify import inspect
@@ -80,6 +81,17 @@ def test_an_artefact_under_a_foreign_key_is_damage(store, step, publish, caplog)
 
     assert store.find(other) is None
     assert f"expected the artefact train/{other.key}, found train/{step.key}" in caplog.text
+
+
+def test_a_spec_that_does_not_hash_to_the_key_is_damage(store, step, publish, caplog):
+    place = publish(step).path / "manifest.json"
+    manifest = read_json(place)
+    manifest["spec"]["config"]["lr"] = 0.9
+    del manifest["manifest_sha256"]
+    write_json(place, manifest | {"manifest_sha256": hash_json(manifest)})
+
+    assert store.find(step) is None
+    assert f"a spec of key {step.key}" in caplog.text
 
 
 def test_without_verification_sizes_still_count(store, step, publish):

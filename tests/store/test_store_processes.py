@@ -192,6 +192,25 @@ def test_a_lock_file_that_was_unlinked_protects_nothing_and_is_opened_anew(tmp_p
     third.release()
 
 
+def test_a_lock_file_unlinked_between_opening_and_locking_is_not_taken_for_the_lock(tmp_path):
+    path = tmp_path / "key.lock"
+    path.touch()
+    rival = KeyLock(path, {})
+
+    class Overtaken(KeyLock):
+        def _take(self, handle):
+            if not overtaken:
+                overtaken.append(True)
+                path.unlink()
+                rival.acquire()
+            return super()._take(handle)
+
+    overtaken = []
+
+    assert not Overtaken(path, {}).acquire(wait=False)
+    rival.release()
+
+
 def test_damage_under_a_busy_builder_is_left_to_the_builder(store, step, publish):
     artifact = publish(step)
     (artifact.path / "weights").unlink()

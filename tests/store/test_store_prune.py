@@ -112,6 +112,15 @@ def test_what_became_busy_after_the_plan_is_spared(store, chain, caplog):
     assert "is in use" in caplog.text
 
 
+def test_what_a_builder_began_to_read_after_the_plan_is_spared(store, chain):
+    plan = plan_prune(store, Policy(older_than_days=0))
+    note = {"label": "evaluate", "inputs": [chain["adapted"].key]}
+    with KeyLock(store.root / "locks" / f"{'0' * 32}.lock", note):
+        apply_prune(store, plan)
+
+    assert left_in(store) >= {"adapted", "base"}
+
+
 def test_scratch_damaged_and_leftovers_go_when_asked(store, chain, publish):
     lost = StepKey.of("train", 7)
     (store.scratch(lost) / "checkpoint").write_text("x" * 5)

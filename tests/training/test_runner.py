@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import signal
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 
 from franken.config.training import BodyType, LoraConfig, Trainable, TrainingConfig
-from franken.errors import ConfigError, DataError, FrankenError
+from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
 from franken.training.runner import train_model
 from tests.training.tiny import CPU, TinyData, packed_batch, tiny_model
 
@@ -317,3 +318,19 @@ def test_a_batch_that_processes_cannot_share_is_refused(tmp_path):
             tiny_model(), None, TinyData(settings), settings, Trainable.full,
             replace(CPU, devices=2, strategy="ddp"), work_dir=tmp_path, seed=0,
         )  # fmt: skip
+
+
+def test_ctrl_c_stays_an_interrupt_and_leaves_its_handler(tmp_path):
+    def interrupt(point: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny_model(), config(), Trainable.embeddings, tmp_path, on_log=interrupt)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_a_work_directory_of_another_run_is_refused(tmp_path):
+    train(tiny_model(), config(), Trainable.embeddings, tmp_path)
+    with pytest.raises(ArtifactError, match="another training run"):
+        train(tiny_model(), config(lr=0.5), Trainable.embeddings, tmp_path)

@@ -1,0 +1,121 @@
+"""What every initialiser owes, over kinds of tokenizers, tied and untied tables, and dtypes."""
+
+import pytest
+import torch
+
+from franken.config.base_model import TokenizerKind
+from franken.init_method import Provenance, initialise, method_names
+from franken.parts.table import check_table
+from franken.vocab.pieces import canonical_bytes, special_roles, vocabulary_overlap
+from tests.init_method.tiny import (
+    CONFIGS,
+    RESOURCES,
+    reference_rows,
+    source_table,
+    target_tokenizer,
+)
+
+DTYPES = [torch.float32, torch.bfloat16]
+TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 2**-8}
+"""Relative error that one rounding of the dtype (and float32 sums) explains."""
+
+
+def test_every_method_of_the_package_is_under_contract():
+    assert method_names() == sorted(CONFIGS)
+
+
+@pytest.fixture(params=list(TokenizerKind), ids=[kind.value for kind in TokenizerKind])
+def kind(request):
+    return request.param
+
+
+@pytest.mark.parametrize("method", sorted(CONFIGS))
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=["fp32", "bf16"])
+def test_a_method_keeps_the_contract(kind, method, tied, dtype):
+    source = source_table(kind, tied=tied, dtype=dtype)
+    target = target_tokenizer(kind)
+    table, token_map = initialise(source, target, CONFIGS[method], RESOURCES, 3)
+
+    # 1. one provenance per row, rows by id, none left over
+    assert sum(token_map.counts().values()) == table.rows == len(target)
+    # 2. copies bit for bit, in every part of the table
+    overlap = vocabulary_overlap(source.tokenizer, target)
+    parts = [(source.input, table.input)]
+    if not tied:
+        parts += [(source.output, table.output), (source.output_bias, table.output_bias)]
+    for row, partner in overlap.items():
+        assert token_map.row(row) == [(partner, 1.0)]
+        for old, new in parts:
+            assert torch.equal(new[row], old[partner])
+    # 3. specials by role
+    source_roles, target_roles = special_roles(source.tokenizer), special_roles(target)
+    for role, index in target_roles.items():
+        assert token_map.provenance[index] == Provenance.special
+        assert token_map.row(index)[0][0] == source_roles[role]
+    # 4. convex: weights are positive and sum to 1
+    sizes = token_map.sizes()
+    sums = torch.zeros(table.rows).index_add_(
+        0, torch.repeat_interleave(torch.arange(table.rows), sizes), token_map.weights
+    )
+    assert bool((token_map.weights > 0).all())
+    assert torch.allclose(sums[sizes > 0], torch.ones(()), atol=1e-6)
+    # 5. the very rows of the definition
+    for old, new in parts:
+        for row, expected in reference_rows(token_map, old).items():
+            error = (new[row].double() - expected).abs().max() / expected.abs().max()
+            assert error <= TOLERANCE[dtype], (row, error)
+    # 6. dtype, finiteness, tying, no row of zeros, and nothing of the padded source rows
+    check_table(table)
+    assert table.tied == tied
+    for old, new in parts:
+        assert new.dtype == old.dtype == dtype
+        assert bool((new.abs() < 1e3).all())
+    assert bool((table.input != 0).any(dim=1).all())
+
+
+@pytest.mark.parametrize("method", sorted(CONFIGS))
+def test_equal_seeds_give_equal_bytes_whatever_the_global_generator_did(kind, method):
+    source, target = source_table(kind, tied=False), target_tokenizer(kind)
+    state = torch.get_rng_state()
+    first, _ = initialise(source, target, CONFIGS[method], RESOURCES, 3)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(100)
+    second, _ = initialise(source, target, CONFIGS[method], RESOURCES, 3)
+    assert torch.equal(first.input, second.input)
+    assert torch.equal(first.output, second.output)
+
+
+@pytest.mark.parametrize("method", ["random_normal", "multivariate"])
+def test_drawn_rows_follow_the_seed_and_differ_between_input_and_output(method):
+    kind = TokenizerKind.sentencepiece_bpe
+    source, target = source_table(kind, tied=False), target_tokenizer(kind)
+    source.output = source.input.clone()
+    first, token_map = initialise(source, target, CONFIGS[method], RESOURCES, 3)
+    second, _ = initialise(source, target, CONFIGS[method], RESOURCES, 4)
+    drawn = token_map.provenance == Provenance.fallback
+    assert bool((first.input[drawn] != second.input[drawn]).any(dim=1).all())
+    assert bool((first.input[drawn] != first.output[drawn]).any(dim=1).all())
+    assert len(torch.unique(first.input[drawn], dim=0)) == int(drawn.sum())
+
+
+@pytest.mark.parametrize("method", sorted(CONFIGS))
+def test_the_source_vocabulary_itself_gives_the_source_rows(kind, method):
+    source = source_table(kind, tied=False)
+    table, token_map = initialise(source, source.tokenizer, CONFIGS[method], RESOURCES, 0)
+    count = len(source.tokenizer)
+    assert token_map.counts()["special"] + token_map.counts()["copied"] == count
+    assert torch.equal(table.input, source.input[:count])
+    assert torch.equal(table.output, source.output[:count])
+    assert torch.equal(table.output_bias, source.output_bias[:count])
+
+
+@pytest.mark.parametrize("method", ["copy_only", "subtoken_mean", "subtoken_max", "lexicon"])
+def test_token_zero_is_a_token_like_any_other(kind, method):
+    """Id 0 is false in Python; three released tools lose it."""
+    source, target = source_table(kind), target_tokenizer(kind)
+    _, token_map = initialise(source, target, CONFIGS[method], RESOURCES, 0)
+    assert token_map.provenance[0] <= Provenance.copied
+    byte_level = kind is TokenizerKind.byte_level_bpe
+    assert (canonical_bytes(source.tokenizer)[0] == b"\x00") is byte_level
+    assert token_map.row(0) == [(0, 1.0)]

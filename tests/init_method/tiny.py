@@ -1,0 +1,147 @@
+"""Small vocabularies and tables of all three kinds, and a slow obvious engine to compare with."""
+
+import json
+from functools import cache
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from franken.config.base_model import TokenizerKind
+from franken.config.init_method import (
+    CopyOnlyInit,
+    Fallback,
+    InitMethodConfig,
+    LexiconInit,
+    MeanInit,
+    MultivariateInit,
+    RandomNormalInit,
+    SubtokenMaxInit,
+    SubtokenMeanInit,
+)
+from franken.init_method import InitResources, Provenance, Reduce, TokenMap
+from franken.parts.table import Table
+from franken.vocab.families import train_tokenizer
+
+ENGLISH = [
+    "the house is near the water and the air is cold",
+    "my home is a house and the book is red",
+    "we eat bread and drink water",
+    "the children read the book in the house",
+    "House Water Book Home",
+] * 4
+SWAHILI = [
+    "nyumba iko karibu na maji baridi",
+    "kitabu cha nyumbani ni chekundu",
+    "watoto wanasoma kitabu katika nyumba",
+    "tunakula mkate na kunywa maji",
+    "Nyumba kubwa, kitabu kipya, maji",
+    "ቤት ውሃ መጽሐፍ",
+] * 4
+LEXICON = {
+    "sw": [("house", "nyumba"), ("home", "nyumba"), ("water", "maji"), ("book", "kitabu")],
+    "am": [("house", "ቤት"), ("water", "ውሃ")],
+}
+RESOURCES = InitResources(lexicons=LEXICON)
+PADDED = 5
+"""Rows of the source table past its tokenizer."""
+CONFIGS: dict[str, InitMethodConfig] = {
+    config.name: config
+    for config in (
+        CopyOnlyInit(),
+        LexiconInit(),
+        MeanInit(),
+        MultivariateInit(),
+        RandomNormalInit(),
+        SubtokenMaxInit(),
+        SubtokenMeanInit(),
+    )
+}
+
+
+@cache
+def source_tokenizer(kind: TokenizerKind) -> PreTrainedTokenizerFast:
+    return train_tokenizer(kind, ENGLISH, 420)
+
+
+@cache
+def target_tokenizer(kind: TokenizerKind) -> PreTrainedTokenizerFast:
+    return train_tokenizer(kind, [*ENGLISH, *SWAHILI], 480)
+
+
+def source_table(
+    kind: TokenizerKind,
+    *,
+    tied: bool = True,
+    dtype: torch.dtype = torch.float32,
+    size: int = 12,
+    tokenizer: PreTrainedTokenizerFast | None = None,
+) -> Table:
+    """Random rows around a common offset; rows past the tokenizer hold values nothing may use."""
+    tokenizer = tokenizer or source_tokenizer(kind)
+    rows = len(tokenizer) + PADDED
+    generator = torch.Generator().manual_seed(7)
+
+    def matrix(*shape: int) -> Tensor:
+        values = torch.randn(*shape, generator=generator) + 0.5
+        values[-PADDED:] = 1e4
+        return values.to(dtype)
+
+    return Table(
+        tokenizer,
+        matrix(rows, size),
+        None if tied else matrix(rows, size),
+        None if tied else matrix(rows),
+        lineage="body",
+    )
+
+
+def edited(tokenizer: PreTrainedTokenizerFast, ids: dict[int, int]) -> PreTrainedTokenizerFast:
+    """The same tokenizer with pieces moved to other ids (BPE kinds)."""
+    spec = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary = spec["model"]["vocab"]
+    spec["model"]["vocab"] = {piece: ids.get(index, index) for piece, index in vocabulary.items()}
+    from tokenizers import Tokenizer
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(spec)), **tokenizer.special_tokens_map
+    )
+
+
+def text_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    special = set(tokenizer.added_tokens_decoder)
+    return sorted(index for index in tokenizer.get_vocab().values() if index not in special)
+
+
+def hand_made_map(rows: list[dict[int, float]], provenance: list[int], **options) -> TokenMap:
+    """A map from rows written out as {source row: weight}."""
+    sizes = [len(row) for row in rows]
+    source_rows = options.pop("source_rows")
+    return TokenMap(
+        indptr=torch.tensor([0, *torch.tensor(sizes).cumsum(0).tolist()]),
+        indices=torch.tensor([i for row in rows for i in sorted(row)], dtype=torch.int32),
+        weights=torch.tensor([row[i] for row in rows for i in sorted(row)], dtype=torch.float32),
+        provenance=torch.tensor(provenance, dtype=torch.uint8),
+        exemplars=options.pop("exemplars", torch.ones(source_rows, dtype=torch.bool)),
+        keys=options.pop("keys", [b"key%d" % index for index in range(len(rows))]),
+        **options,
+    )
+
+
+def reference_rows(token_map: TokenMap, source: Tensor) -> dict[int, Tensor]:
+    """Row after row in float64 by the definition; rows that are drawn are left out."""
+    wide = source.double()
+    mean = wide[token_map.exemplars].mean(dim=0)
+    made = {}
+    for row in range(token_map.rows):
+        parts = token_map.row(row)
+        if parts and token_map.reduce is Reduce.max:
+            made[row] = torch.stack([wide[index] for index, _ in parts]).amax(dim=0)
+        elif parts:
+            made[row] = sum(wide[index] * weight for index, weight in parts)
+        elif token_map.provenance[row] == Provenance.padding or token_map.fallback.kind in (
+            Fallback.mean,
+            Fallback.subtoken_mean,
+        ):
+            made[row] = mean
+    return made
