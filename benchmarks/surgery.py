@@ -6,8 +6,10 @@ writes a synthetic Llama-type checkpoint (random bfloat16, tied) and a new table
 directory, replaces the table in four ways, each in a process of its own, checks that all results
 hold the same tensors, prints peak memory and time, and appends one JSON record per way.
 
-Peak memory is what the process had resident at most, mapped files included. The first row is what importing alone costs. The reference gets its best case: no mean resizing, the
-stored number format, the new rows copied in.
+Peak memory is what a process had resident at most, mapped files included. The first row is what
+importing alone costs. The reference gets its best case: no mean resizing, the stored number
+format, the new rows copied in. Franken's ways include checking the table's checksum, all its rows
+and the tokenizer's round trip, which the reference does not do.
 """
 
 import argparse
@@ -140,10 +142,14 @@ def write_new_table(directory: Path, source: Path) -> None:
 
 def run_here(way: str, source: Path, table: Path, target: Path) -> None:
     """The measured process: do it once, print seconds and peak bytes as JSON."""
-    start = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     WAYS[way](source, table, target)
-    seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "peak_bytes": peak_bytes()}))
+    result = {
+        "seconds": time.perf_counter() - wall,
+        "cpu_seconds": time.process_time() - cpu,
+        "peak_bytes": peak_bytes(),
+    }
+    print(json.dumps(result))
 
 
 def peak_bytes() -> int:
@@ -183,6 +189,7 @@ def check_result(target: Path, source: Path, table_dir: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gigabytes", type=float, default=3.0, help="size of the checkpoint")
+    parser.add_argument("--repeats", type=int, default=1, help="the least of so many runs counts")
     parser.add_argument("--scratch", type=Path, default=None, help="default: the system's")
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks/surgery.jsonl"))
     parser.add_argument("--run", nargs=4, metavar=("WAY", "SOURCE", "TABLE", "TARGET"))
@@ -193,27 +200,32 @@ def main() -> None:
         return
     scratch = Path(tempfile.mkdtemp(prefix="surgery-", dir=arguments.scratch))
     try:
-        compare(scratch, arguments.gigabytes, arguments.output)
+        compare(scratch, arguments.gigabytes, arguments.repeats, arguments.output)
     finally:
         shutil.rmtree(scratch)
 
 
-def compare(scratch: Path, gigabytes: float, output: Path) -> None:
+def compare(scratch: Path, gigabytes: float, repeats: int, output: Path) -> None:
     source, table, target = scratch / "source", scratch / "table", scratch / "target"
     write_checkpoint(source, gigabytes)
     write_new_table(table, source)
     size = sum(path.stat().st_size for path in source.glob("*.safetensors"))
-    results = {}
-    for way in WAYS:
-        results[way] = measure(way, source, table, target)
-        if target.exists():
-            check_result(target, source, table)
-            shutil.rmtree(target)
+    results: dict[str, dict[str, Any]] = {}
+    for repeat in range(repeats):
+        for way in WAYS:
+            measured = measure(way, source, table, target)
+            best = results.setdefault(way, measured)
+            results[way] = {key: min(best[key], measured[key]) for key in best}
+            if target.exists():
+                if repeat == 0:
+                    check_result(target, source, table)
+                shutil.rmtree(target)
     report(results, size)
     output.parent.mkdir(parents=True, exist_ok=True)
     with open(output, "a") as handle:
         for way, result in results.items():
             record = {"benchmark": "surgery", "way": way, "checkpoint_bytes": size, **result}
+            record["repeats"] = repeats
             record |= {"torch": torch.__version__, "machine": platform.machine()}
             handle.write(json.dumps(record, sort_keys=True) + "\n")
 
@@ -225,20 +237,24 @@ def report(results: dict[str, dict[str, Any]], size: int) -> None:
         title=f"Replace the table of a {size / 1e9:.2f} GB checkpoint "
         f"({OLD_ROWS} -> {NEW_ROWS} rows of {HIDDEN})"
     )
-    for column in ("way", "seconds", "peak GB", "above imports", "time ratio", "memory ratio"):
+    for column in ("way", "seconds", "CPU s", "peak GB", "above imports", "time", "CPU", "memory"):
         table.add_column(column, justify="left" if column == "way" else "right")
     for way, result in results.items():
-        seconds, peak = result["seconds"], result["peak_bytes"]
-        ratios = ["", ""]
+        peak = result["peak_bytes"]
+        ratios = [""] * 3
         if way != "imports only":
-            ratios = [
-                f"{reference['seconds'] / seconds:.1f}x",
-                f"{reference['peak_bytes'] / peak:.1f}x",
-            ]
+            keys = ("seconds", "cpu_seconds", "peak_bytes")
+            ratios = [f"{reference[key] / result[key]:.1f}x" for key in keys]
         table.add_row(
-            way, f"{seconds:.1f}", f"{peak / 1e9:.2f}", f"{(peak - floor) / 1e9:.2f}", *ratios
+            way,
+            f"{result['seconds']:.1f}",
+            f"{result['cpu_seconds']:.1f}",
+            f"{peak / 1e9:.2f}",
+            f"{(peak - floor) / 1e9:.2f}",
+            *ratios,
         )
-    Console(width=110).print(table)
+    Console(width=120).print(table)
+    print("The last three columns: the reference's figure divided by this way's; more is better.")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def write_corpus(
     Args:
         records: Texts or instructions; read no further than ``max_tokens`` needs.
         encoder: Turns records into token ids.
-        directory: Where the corpus will lie; what is there already is replaced.
+        directory: Where the corpus will lie; what is there already stays if it is sound.
         max_tokens: Reading stops at this many tokens; what is kept is the head of the stream.
         max_length: Records are cut to this length; ``None`` leaves them whole.
         stream_characters: Size of the stream that ``records`` are a part of; ``None``: all of it.
@@ -115,14 +115,19 @@ def open_corpus(directory: Path) -> TokenCorpus:
 
 
 def _publish(scratch: Path, directory: Path) -> None:
-    """Rename into place; if another process was first, its equal corpus stays."""
-    shutil.rmtree(directory, ignore_errors=True)
+    """Rename into place; a sound corpus that another process put there first stays."""
     try:
         os.replace(scratch, directory)
     except OSError:
-        if not (directory / "corpus.json").exists():
+        if not directory.exists():
             raise
-        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            open_corpus(directory)
+        except ArtifactError:
+            shutil.rmtree(directory)
+            os.replace(scratch, directory)
+        else:
+            shutil.rmtree(scratch)
 
 
 def _write_files(

@@ -1,9 +1,9 @@
 """The streams that a mixture draws on, tokenised once and kept in a work directory."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from franken.config.data import Mixture
@@ -11,7 +11,7 @@ from franken.data.corpus import TokenCorpus, open_corpus, write_corpus
 from franken.data.encoding import RecordEncoder, pair_text
 from franken.data.mixing import StreamKey
 from franken.data.source import TEXT_STREAMS, DataSource, Instruction, Pair
-from franken.data.thinning import Record, Thinning, measure, record_characters, thin
+from franken.data.thinning import Record, measure, record_characters, thin
 from franken.errors import ArtifactError, DataError
 from franken.files import hash_json
 
@@ -70,13 +70,13 @@ class StreamBuilder:
                 return open_corpus(directory)
             except ArtifactError as error:
                 logger.warning("%s", error)
-        head = list(islice(self.records(key, split), HEAD))
-        characters = sum(map(record_characters, head))
-        tokens = sum(len(item.ids) for item in self.encoder.encode(head) if item is not None)
-        need = HEADROOM * max_tokens * characters / max(tokens, 1)
-        thinning = measure(self._raw(key, split), need, self.mixture.read_ahead)
+        raw = self._raw(key, split)
+        head = list(islice(raw, HEAD))
+        need = HEADROOM * max_tokens * self._characters_per_token(key, head)
+        thinning, held = measure(chain(head, raw), need, self.mixture.read_ahead)
+        stream = self._raw(key, split) if held is None else iter(held)
         return write_corpus(
-            self.records(key, split, thinning),
+            self.as_trained(key, thin(stream, thinning)),
             self.encoder,
             directory,
             max_tokens=max_tokens,
@@ -84,29 +84,24 @@ class StreamBuilder:
             stream_characters=thinning.characters,
         )
 
-    def records(
-        self, key: StreamKey, split: str, thinning: Thinning | None = None
-    ) -> Iterator[str | Instruction]:
-        """The records of a stream as they are tokenised.
-
-        Args:
-            key: The stream.
-            split: train or valid.
-            thinning: Which part to take; ``None`` takes all.
-        """
-        raw = self._raw(key, split)
-        kept = raw if thinning is None else thin(raw, thinning)
+    def as_trained(self, key: StreamKey, records: Iterable[Record]) -> Iterator[str | Instruction]:
+        """Records as they are tokenised: pairs become texts, every other one turned around."""
         config = self.source.config
         names = [
             config.language_names.get(language, language)
             for language in (self.source_language, key.language)
         ]
-        for number, record in enumerate(kept):
+        for number, record in enumerate(records):
             if isinstance(record, Pair):
                 reverse = number % 2 == 1
                 yield pair_text(record, config.parallel_template, *names, reverse=reverse)
             else:
                 yield record
+
+    def _characters_per_token(self, key: StreamKey, head: list[Record]) -> float:
+        encoded = self.encoder.encode(list(self.as_trained(key, head)))
+        tokens = sum(len(item.ids) for item in encoded if item is not None)
+        return sum(map(record_characters, head)) / max(tokens, 1)
 
     def _raw(self, key: StreamKey, split: str) -> Iterator[Record]:
         if key.role in TEXT_STREAMS:
@@ -122,7 +117,7 @@ class StreamBuilder:
         languages = list(named) if named is not None else [self.source_language, *self.languages]
         if role == "parallel":
             languages = [language for language in languages if language != self.source_language]
-        return languages
+        return list(dict.fromkeys(languages))
 
     def _name(self, key: StreamKey, split: str, max_tokens: int) -> str:
         config = self.source.config

@@ -8,6 +8,9 @@ from typing import TypeVar
 
 from franken.data.source import Instruction, Pair
 
+HELD_CHARACTERS = 1 << 24
+"""Streams up to this size are read once; longer ones are not held in memory."""
+
 Record = str | Pair | Instruction
 RecordT = TypeVar("RecordT", str, Pair, Instruction, Record)
 
@@ -31,7 +34,9 @@ def record_characters(record: Record) -> int:
     return len(record[0]) + len(record[1])
 
 
-def measure(records: Iterable[Record], need: float, read_ahead: float) -> Thinning:
+def measure(
+    records: Iterable[Record], need: float, read_ahead: float
+) -> tuple[Thinning, list[Record] | None]:
     """Count a stream up to ``read_ahead`` times what is needed.
 
     A corpus often lists one origin after the other, so that its head is no fair sample of it; every
@@ -41,15 +46,24 @@ def measure(records: Iterable[Record], need: float, read_ahead: float) -> Thinni
         records: The stream, from its beginning.
         need: Characters that will be used.
         read_ahead: How much more is looked at; 1 uses the head.
+
+    Returns:
+        What was found, and the records looked at if they are few enough to be held; otherwise the
+        stream is to be opened once more.
     """
     count = characters = 0
+    held: list[Record] | None = []
     for record in records:
         count += 1
         characters += record_characters(record)
+        if held is not None:
+            held.append(record)
+            if characters > HELD_CHARACTERS:
+                held = None
         if characters >= need * read_ahead:
             break
     keep = min(1.0, need / characters) if characters else 1.0
-    return Thinning(keep, count, characters)
+    return Thinning(keep, count, characters), held
 
 
 def thin(records: Iterable[RecordT], thinning: Thinning) -> Iterator[RecordT]:

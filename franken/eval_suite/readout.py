@@ -10,8 +10,11 @@ from transformers import PreTrainedModel
 
 from franken.errors import CompatibilityError
 
-LOGIT_BUDGET = 2**24
-"""Largest number of float32 logits held at once (64 MiB)."""
+LOGIT_BUDGET = 2**20
+"""Float32 logits formed at once on a CPU: 4 MiB stay in its cache, which measured three times
+as fast as 64 MiB. Accelerators form 64 times as many."""
+MIN_ROWS = 64
+"""States per product at least: fewer would mean to read a large head for each few of them."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,13 @@ class Readout:
     def tokens_per_forward(self, batch_tokens: int) -> int:
         """``batch_tokens``, or less where the forward pass itself forms all logits."""
         if self.whole_logits:
-            return max(1, min(batch_tokens, 4 * LOGIT_BUDGET // self.vocabulary))
+            return max(1, min(batch_tokens, 64 * LOGIT_BUDGET // self.vocabulary))
         return batch_tokens
 
     def rows_per_chunk(self) -> int:
         """States turned into logits at once."""
-        return max(1, LOGIT_BUDGET // self.vocabulary)
+        budget = LOGIT_BUDGET * (1 if self.device.type == "cpu" else 64)
+        return max(MIN_ROWS, budget // self.vocabulary)
 
 
 def read_out(model: Any) -> Readout:

@@ -1,7 +1,9 @@
 """Log-probabilities of continuations: length-sorted batches, shared prefixes, chunked logits."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,10 +37,23 @@ class Request:
 
 @dataclass
 class Row:
-    """One sequence of a batch and the requests answered from it."""
+    """One sequence that the model reads, and the requests answered from it."""
 
     tokens: Tokens
     requests: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Stem:
+    """A context, and the rows that continue it. A single row is its own stem."""
+
+    context: Tokens
+    rows: list[Row]
+
+    @property
+    def width(self) -> int:
+        """Length of the longest row."""
+        return max(len(row.tokens) for row in self.rows)
 
 
 def log_probs(
@@ -50,9 +65,10 @@ def log_probs(
 ) -> list[Tensor]:
     """Score every request.
 
-    Requests whose input is a prefix of another's are answered from that one's forward pass: in a
-    causal model they see the same states. One-token options thus cost one pass per prompt.
-    Padding stands on the right, where a causal model never looks, so it needs no mask.
+    What requests share is computed once: a request whose input is a prefix of another's is
+    answered from that one's states (in a causal model they are the same), and rows that continue
+    one context read it from a key-value cache. The options of a question thus cost little more
+    than its prompt.
 
     Args:
         readout: the model.
@@ -64,19 +80,37 @@ def log_probs(
         Per request a float32 CPU tensor with one log-probability per continuation token.
     """
     results: list[Tensor | None] = [None] * len(requests)
-    for batch in batches(shared_rows(requests), readout.tokens_per_forward(batch_tokens)):
-        for index, values in _score_batch(readout, batch, requests):
+    for batch in batches(stems(requests), readout.tokens_per_forward(batch_tokens)):
+        score = _score_rows if len(batch[0].rows) == 1 else _score_stems
+        for index, values in score(readout, batch, requests):
             results[index] = values
         if advance is not None:
-            advance(sum(len(row.requests) for row in batch))
+            advance(sum(len(row.requests) for stem in batch for row in stem.rows))
     return [values for values in results if values is not None]
 
 
+def stems(requests: Sequence[Request]) -> list[Stem]:
+    """Rows grouped by the context they continue: single rows first, each kind longest first."""
+    shared: dict[Tokens, list[Row]] = defaultdict(list)
+    for row in shared_rows(requests):
+        contexts = {requests[index].context for index in row.requests}
+        shared[min(contexts, key=len)].append(row)
+    found = [
+        Stem(context, own) if len({requests[i].context for r in own for i in r.requests}) == 1
+        else Stem(context, [own[0]])
+        for context, own in shared.items()
+    ]  # fmt: skip
+    kept = {id(row) for stem in found for row in stem.rows}
+    rest = [row for own in shared.values() for row in own if id(row) not in kept]
+    found += [Stem(row.tokens, [row]) for row in rest]
+    return sorted(found, key=lambda s: (len(s.rows) > 1, -s.width, s.context, s.rows[0].tokens))
+
+
 def shared_rows(requests: Sequence[Request]) -> list[Row]:
-    """Distinct inputs that are no prefix of another, longest first.
+    """Distinct inputs that are no prefix of another.
 
     In lexicographic order everything between a sequence and one that extends it also extends it,
-    so comparing with the next kept row is enough.
+    so comparing with the last kept row is enough.
     """
     order = sorted(range(len(requests)), key=lambda index: requests[index].inputs, reverse=True)
     rows: list[Row] = []
@@ -85,46 +119,114 @@ def shared_rows(requests: Sequence[Request]) -> list[Row]:
         if not rows or rows[-1].tokens[: len(inputs)] != inputs:
             rows.append(Row(inputs))
         rows[-1].requests.append(index)
-    rows.sort(key=lambda row: (-len(row.tokens), row.tokens))
     return rows
 
 
-def batches(rows: Sequence[Row], batch_tokens: int) -> list[list[Row]]:
-    """Cut rows (longest first) so that rows x longest stays within ``batch_tokens``."""
-    cut: list[list[Row]] = []
-    for row in rows:
-        if not cut or (len(cut[-1]) + 1) * len(cut[-1][0].tokens) > batch_tokens:
+def batches(found: Iterable[Stem], batch_tokens: int) -> list[list[Stem]]:
+    """Cut stems so that rows x longest stays within ``batch_tokens``; single rows go apart."""
+    cut: list[list[Stem]] = []
+    rows = width = 0
+    for stem in found:
+        same_kind = bool(cut) and (len(cut[-1][0].rows) > 1) == (len(stem.rows) > 1)
+        width = max(width, stem.width)
+        if not same_kind or (rows + len(stem.rows)) * width > batch_tokens:
             cut.append([])
-        cut[-1].append(row)
+            rows, width = 0, stem.width
+        cut[-1].append(stem)
+        rows += len(stem.rows)
     return cut
 
 
-def _score_batch(
-    readout: Readout, batch: Sequence[Row], requests: Sequence[Request]
+class _Picks:
+    """Which states predict which tokens, gathered over a batch."""
+
+    def __init__(self) -> None:
+        self.positions: list[int] = []
+        self.targets: list[int] = []
+        self.spans: list[tuple[int, int, int]] = []
+
+    def add(self, index: int, request: Request, positions: Iterable[int]) -> None:
+        """Note a request and the flat positions of its states, one per continuation token."""
+        self.spans.append((index, len(self.targets), len(request.continuation)))
+        self.positions += positions
+        self.targets += request.continuation
+
+    def read(self, readout: Readout, states: Tensor) -> list[tuple[int, Tensor]]:
+        """Log-probabilities by request, from ``(N, X)`` states; logits are formed in chunks."""
+        where = torch.tensor(self.positions, device=readout.device)
+        wanted = torch.tensor(self.targets, device=readout.device)
+        chosen = torch.empty(len(self.targets), device=readout.device, dtype=torch.float32)
+        step = readout.rows_per_chunk()
+        for start in range(0, len(self.targets), step):
+            part = slice(start, start + step)
+            logits = readout.logits(states[where[part]])
+            chosen[part] = logits.gather(1, wanted[part, None]).squeeze(1) - logits.logsumexp(1)
+        values = chosen.cpu()
+        return [(index, values[start : start + length]) for index, start, length in self.spans]
+
+
+def _score_rows(
+    readout: Readout, batch: Sequence[Stem], requests: Sequence[Request]
 ) -> list[tuple[int, Tensor]]:
-    """Run one padded batch and pick the log-probabilities that its requests ask for."""
-    width = len(batch[0].tokens)
-    inputs = torch.zeros(len(batch), width, dtype=torch.long)
-    picks: list[tuple[int, int, int]] = []  # request, flat position of its first state, length
-    targets: list[int] = []
-    positions: list[int] = []
-    for line, row in enumerate(batch):
+    """Run whole rows, padded on the right, where a causal model never looks: no mask is needed."""
+    rows = [stem.rows[0] for stem in batch]
+    width = max(len(row.tokens) for row in rows)
+    inputs = torch.zeros(len(rows), width, dtype=torch.long)
+    picks = _Picks()
+    for line, row in enumerate(rows):
         inputs[line, : len(row.tokens)] = torch.tensor(row.tokens)
         for index in row.requests:
             request = requests[index]
             first = line * width + len(request.context) - 1
-            picks.append((index, len(targets), len(request.continuation)))
-            positions.extend(range(first, first + len(request.continuation)))
-            targets.extend(request.continuation)
+            picks.add(index, request, range(first, first + len(request.continuation)))
     output = readout.run(input_ids=inputs.to(readout.device), use_cache=False)
-    states = readout.states(output).flatten(0, 1)
-    where = torch.tensor(positions, device=readout.device)
-    wanted = torch.tensor(targets, device=readout.device)
-    chosen = torch.empty(len(targets), device=readout.device, dtype=torch.float32)
-    step = readout.rows_per_chunk()
-    for start in range(0, len(targets), step):
-        part = slice(start, start + step)
-        logits = readout.logits(states[where[part]])
-        chosen[part] = logits.gather(1, wanted[part, None]).squeeze(1) - logits.logsumexp(dim=1)
-    values = chosen.cpu()
-    return [(index, values[start : start + length]) for index, start, length in picks]
+    return picks.read(readout, readout.states(output).flatten(0, 1))
+
+
+def _score_stems(
+    readout: Readout, batch: Sequence[Stem], requests: Sequence[Request]
+) -> list[tuple[int, Tensor]]:
+    """Run contexts once, padded on the left, then their continuations on the cached keys.
+
+    Left padding keeps neighbours adjacent in the cache, which sliding windows count by.
+    """
+    device = readout.device
+    width = max(len(stem.context) for stem in batch)
+    inputs = torch.zeros(len(batch), width, dtype=torch.long)
+    mask = torch.zeros_like(inputs)
+    for line, stem in enumerate(batch):
+        inputs[line, width - len(stem.context) :] = torch.tensor(stem.context)
+        mask[line, width - len(stem.context) :] = 1
+    mask = mask.to(device)
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    output = readout.run(
+        input_ids=inputs.to(device), attention_mask=mask, position_ids=positions, use_cache=True
+    )
+    ends = readout.states(output)[:, -1]
+    cache: Any = output.past_key_values
+
+    owners = [line for line, stem in enumerate(batch) for _ in stem.rows]
+    tails = [row.tokens[len(stem.context) :] for stem in batch for row in stem.rows]
+    length = max(map(len, tails))
+    inputs = torch.zeros(len(tails), length, dtype=torch.long)
+    for line, tail in enumerate(tails):
+        inputs[line, : len(tail)] = torch.tensor(tail)
+    chosen = torch.tensor(owners, device=device)
+    cache.batch_select_indices(chosen)
+    steps = torch.arange(1, length + 1, device=device)
+    output = readout.run(
+        input_ids=inputs.to(device),
+        attention_mask=torch.cat([mask[chosen], mask.new_ones(len(tails), length)], dim=1),
+        position_ids=positions[chosen, -1:] + steps,
+        past_key_values=cache,
+        use_cache=True,
+    )
+    states = torch.cat([ends, readout.states(output).flatten(0, 1)])
+    picks = _Picks()
+    rows = [row for stem in batch for row in stem.rows]
+    for line, (owner, row) in enumerate(zip(owners, rows, strict=True)):
+        first = len(batch) + line * length
+        for index in row.requests:
+            rest = range(first, first + len(requests[index].continuation) - 1)
+            picks.add(index, requests[index], (owner, *rest))
+    return picks.read(readout, states)

@@ -90,6 +90,8 @@ def _look_up(builder: MapBuilder, dictionary: Dictionary, row: int) -> Hit | Non
         return None
     if sources := dictionary.exact(word):
         return Hit("exact", word, initial, _equally(sources))
+    if config.copy_overlap and row in builder.overlap:
+        return None  # lexicon_first: guesses below an exact entry do not outdo a copy
     if sources := dictionary.recased(word):
         return Hit("recased", word, initial, _equally(sources))
     if not initial:
@@ -123,6 +125,8 @@ def _put_translations(builder: MapBuilder, found: dict[int, Hit]) -> Counter[str
         if total:
             indices = [index for ids, _ in parts for index in ids]
             weights = [share / total / len(ids) for ids, share in parts for _ in ids]
+            if set(indices) == {builder.overlap.get(row)}:
+                continue  # a word that is its own translation stays a copy
             builder.put(row, indices, weights)
             rules[hit.rule] += 1
     return rules

@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import (
+    LoraConfig,
+    PeftModel,
+    get_peft_model_state_dict,
+    inject_adapter_in_model,
+    set_peft_model_state_dict,
+)
 from peft.tuners.lora import LoraLayer
 from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors.torch import load_file
@@ -76,8 +82,6 @@ def load_lora(
     Returns:
         The same model.
     """
-    from peft import inject_adapter_in_model
-
     weights_path = directory / SAFETENSORS_WEIGHTS_NAME
     safetensors_file.read_header(weights_path)  # a clear error where the file is damaged
     config = LoraConfig.from_pretrained(str(directory))
@@ -90,7 +94,7 @@ def load_lora(
         name.removeprefix(_PREFIX): tensor for name, tensor in load_file(weights_path).items()
     }
     result: Any = set_peft_model_state_dict(model, weights, adapter_name=adapter)
-    missing = [name for name in result.missing_keys if ".lora_" in name and adapter in name]
+    missing = [name for name in result.missing_keys if ".lora_" in name and f".{adapter}." in name]
     if missing or result.unexpected_keys:
         raise CompatibilityError(
             f"the adapter in {directory} does not fit the model: "
@@ -110,11 +114,16 @@ def activate_adapters(model: PreTrainedModel, adapters: list[str]) -> None:
             layer.set_adapter(present, inference_mode=True)
 
 
-def merge_lora(model: PreTrainedModel) -> PreTrainedModel:
+def merge_lora(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
     """Add all active adapters to the weights and remove them, in place.
 
     ``W + sum_i (alpha_i / r_i) B_i A_i`` is summed in float32 and cast once to the dtype of W.
+
+    Returns:
+        The plain model, taken out of PEFT's wrapper if it was in one.
     """
+    if isinstance(model, PeftModel):
+        model = model.get_base_model()
     for name, layer in [
         (name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)
     ]:

@@ -69,7 +69,7 @@ def replace_tables_on_disk(
             )
         _copy_other_files(source_dir, scratch)
         _write_configs(checkpoint, rows, scratch)
-        save_exported_tokenizer(rows.tokenizer, scratch)
+        save_exported_tokenizer(rows.tokenizer, scratch, identity=rows.tokenizer_sha256)
 
 
 @contextlib.contextmanager

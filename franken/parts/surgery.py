@@ -47,7 +47,8 @@ def put_table(
         CompatibilityError: where the table does not fit, before anything is changed.
     """
     if pad_to_multiple is not None:
-        table, copy = pad_table(table, pad_to_multiple), False
+        wider = pad_table(table, pad_to_multiple)
+        table, copy = wider, copy and wider.input is table.input
     check_table(table)
     _check_fit(model, table)
     embedding, head = _modules(model)

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from franken.errors import ArtifactError
 from franken.parts.safetensors_file import TensorRange, read_rows
 from franken.parts.table import Table, all_finite, check_table, check_token_rows, open_table
+from franken.parts.tokenizer_files import tokenizer_identity
 
 Reader = Callable[[int, int], Tensor]
 
@@ -23,6 +24,7 @@ class TableRows:
     shapes: dict[str, tuple[int, ...]]
     """Part (input, output, output_bias) -> shape; parts that are not there are absent."""
     readers: dict[str, Reader]
+    tokenizer_sha256: str
 
     @property
     def count(self) -> int:
@@ -63,6 +65,7 @@ def open_rows(source: Table | Path) -> TableRows:
             source.lineage,
             {name: tuple(matrix.shape) for name, matrix in matrices.items()},
             {name: _slicer(matrix) for name, matrix in matrices.items()},
+            tokenizer_identity(source.tokenizer),
         )
     return _open_directory(Path(source))
 
@@ -79,6 +82,7 @@ def _open_directory(directory: Path) -> TableRows:
         stored.description["lineage"],
         {name: item.shape for name, item in stored.ranges.items()},
         {name: on_disk(item) for name, item in stored.ranges.items()},
+        stored.description["tokenizer_sha256"],
     )
 
 

@@ -99,12 +99,19 @@ def load_checkpoint_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def save_exported_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: Path) -> str:
+def save_exported_tokenizer(
+    tokenizer: PreTrainedTokenizerBase, directory: Path, *, identity: str | None = None
+) -> str:
     """Write a tokenizer beside ``config.json`` so that ``AutoTokenizer`` returns an equal one.
 
     Tries the tokenizer's own class, then the generic class, then the generic class under an empty
     ``auto_map``: for some families (Qwen2, Phi-3) transformers 5.23 overrides a generic class
     unless the file claims custom code, which it then does not load.
+
+    Args:
+        tokenizer: any fast tokenizer.
+        directory: holds the model's ``config.json``.
+        identity: its ``tokenizer_identity``, where it is known already.
 
     Returns:
         The class name that was written.
@@ -112,7 +119,7 @@ def save_exported_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: Path)
     Raises:
         CompatibilityError: where every way comes back as another tokenizer.
     """
-    wanted = tokenizer_identity(tokenizer)
+    wanted = identity or tokenizer_identity(tokenizer)
     own = type(tokenizer).__name__
     ways: list[dict[str, Any]] = [
         {} if own != "TokenizersBackend" else {"tokenizer_class": _GENERIC_CLASS},

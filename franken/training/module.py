@@ -130,7 +130,8 @@ class CausalModule(LightningModule):
             raise self._lost("loss", self.last_loss)
         if self.policy.frozen_rows:
             for parameter in embedding_parameters(self.model):
-                if parameter.grad is not None:
+                # a shard of a gradient is flat: the runner puts the rows back at the end instead
+                if parameter.grad is not None and len(parameter.grad) == len(parameter):
                     parameter.grad[self.policy.frozen_rows] = 0.0
 
     def configure_gradient_clipping(

@@ -26,7 +26,7 @@ from franken.training.environment import checkpointed_layers, isolated, uninterr
 from franken.training.identity import run_identity
 from franken.training.loggers import close_loggers
 from franken.training.module import CausalModule
-from franken.training.policy import apply_policy, frozen_dtype
+from franken.training.policy import apply_policy, embedding_parameters, frozen_dtype
 from franken.training.progress import StepProgress
 from franken.training.sharding import strategy_of
 from franken.training.state import RunState, TrainingReport, make_report
@@ -118,6 +118,7 @@ class _Run:
             special_rows=control_rows(tokenizer),
             seed=derive_seed(self.seed, "lora"),
         )
+        self.kept_rows = copy_rows(model, self.policy.frozen_rows)
         identity = run_identity(model, self.policy, config, trainer.precision, seed)
         self.folder = CheckpointFolder(Path(work_dir) / "checkpoints", identity)
         self.saved = self.folder.newest()
@@ -191,6 +192,8 @@ class _Run:
                     "or damaged; remove that directory and run again"
                 )
             put_weights(self.model, chosen["weights"])
+        if self.sharded:
+            put_rows(self.model, self.policy.frozen_rows, self.kept_rows)
         return make_report(self.state, self.policy.to_json(), self.resumed_at)
 
     def _restore(self) -> None:
@@ -266,6 +269,18 @@ def put_weights(model: PreTrainedModel, weights: dict[str, torch.Tensor]) -> Non
     with torch.no_grad():
         for name, value in weights.items():
             parameters[name].copy_(value)
+
+
+def copy_rows(model: PreTrainedModel, rows: list[int]) -> list[torch.Tensor]:
+    """Copies of these rows of every table."""
+    return [p.detach()[rows].clone() for p in embedding_parameters(model)]
+
+
+def put_rows(model: PreTrainedModel, rows: list[int], values: list[torch.Tensor]) -> None:
+    """Undo what happened to these rows of every table."""
+    with torch.no_grad():
+        for parameter, value in zip(embedding_parameters(model), values, strict=True):
+            parameter[rows] = value
 
 
 def check_shape(config: TrainingConfig, trainer: TrainerConfig) -> None:

@@ -58,6 +58,4 @@ def build_vocabulary(
     texts = replace(texts, seed=derive_seed(seed, "vocab"))
     result: VocabResult = option.build(base, config, texts)
     report = {"option": config.name, **result.report}
-    return VocabResult(
-        result.tokenizer, report | vocabulary_report(base, result.tokenizer, texts)
-    )
+    return VocabResult(result.tokenizer, report | vocabulary_report(base, result.tokenizer, texts))

@@ -143,9 +143,7 @@ def replay(piece: str, ranks: Mapping[Merge, int]) -> tuple[list[str], set[str]]
     return symbols, seen
 
 
-def _scores(
-    frame: Frame, ids: Mapping[str, int], scores: Mapping[str, float]
-) -> dict[str, float]:
+def _scores(frame: Frame, ids: Mapping[str, int], scores: Mapping[str, float]) -> dict[str, float]:
     if frame.kind is not TokenizerKind.sentencepiece_unigram:
         return {}
     floor = min([*scores.values(), *frame.scores.values()], default=0.0)

@@ -70,8 +70,8 @@ def train_tokenizer(
     Args:
         kind: Gemma-style SentencePiece BPE, XLM-R-style Unigram with byte fallback, or byte-level
             BPE with Llama 3's split.
-        texts: Texts of one or more lines each: an iterable (kept in memory, since they are read twice), a
-            function that opens them anew, or one such function per language.
+        texts: Texts of one or more lines each: an iterable (kept in memory, since they are
+            read twice), a function that opens them anew, or one such function per language.
         size: Most tokens that the vocabulary may have, special and byte tokens included. Fewer
             come out where the text is short.
         specials: Control tokens; Gemma's names by default.
@@ -94,7 +94,9 @@ def train_tokenizer(
     if kind is not TokenizerKind.byte_level_bpe:
         learned = learned.with_characters(ALWAYS_KNOWN)
     if not learned.pieces:
-        raise DataError("no text to train a tokenizer on: it has no two characters that occur together twice")
+        raise DataError(
+            "no text to train a tokenizer on: it has no two characters that occur together twice"
+        )
     if kind is TokenizerKind.byte_level_bpe:
         pieces = learned.pieces[:room]
         ids = byte_to_char().values()

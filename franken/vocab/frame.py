@@ -192,7 +192,7 @@ def spec_of(frame: Frame) -> dict[str, Any]:
 
 @cache
 def byte_to_char() -> dict[int, str]:
-    """The printable letter that byte-level BPE writes for each byte (GPT-2, ``bytes_to_unicode``)."""
+    """The printable letter that byte-level BPE writes for each byte (as GPT-2)."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     letters = {byte: chr(byte) for byte in printable}

@@ -1,7 +1,7 @@
 """Learn new pieces from text under the rules of an existing frame.
 
-The normaliser and the pre-tokeniser are those of the frame. SentencePiece-style frames often have no
-pre-tokeniser at all (Gemma) because their pieces never cross words; for them the rules that
+The normaliser and the pre-tokeniser are those of the frame. SentencePiece-style frames often have
+no pre-tokeniser at all (Gemma) because their pieces never cross words; for them the rules that
 SentencePiece applies in training are added while learning: a word with its marker, a digit, a
 run of symbols.
 """
@@ -113,7 +113,7 @@ def training_backend(frame: Frame) -> "Tokenizer":
 
 
 def has_multi_digit_pieces(frame: Frame) -> bool:
-    """Whether the vocabulary joins digits; SentencePiece's ``split_digits`` leaves no other trace."""
+    """Whether any piece joins digits, the only trace of SentencePiece's ``split_digits``."""
     digits = regex.compile(rf"{SPACE}?\p{{N}}{{2,}}|{SPACE}\p{{N}}")
     return any(digits.fullmatch(piece) for piece in frame.normal())
 

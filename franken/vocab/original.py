@@ -10,9 +10,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def build(
-    base: "PreTrainedTokenizerBase", config: OriginalVocab, texts: VocabTexts
-) -> VocabResult:
+def build(base: "PreTrainedTokenizerBase", config: OriginalVocab, texts: VocabTexts) -> VocabResult:
     """The base tokenizer in the plain class that loads the same everywhere."""
     frame = frames.frame_of(base)
     reserved = len(frame.reserved())

@@ -126,9 +126,7 @@ def encode_piece(tokenizer: "PreTrainedTokenizerBase", data: bytes) -> list[int]
     return encode_pieces(tokenizer, [data])[0]
 
 
-def encode_pieces(
-    tokenizer: "PreTrainedTokenizerBase", batch: Sequence[bytes]
-) -> list[list[int]]:
+def encode_pieces(tokenizer: "PreTrainedTokenizerBase", batch: Sequence[bytes]) -> list[list[int]]:
     """:func:`encode_piece` for many pieces at once, in parallel where the backend can."""
     known = _ENCODERS.get(tokenizer)
     if known is None or known[0] != len(tokenizer):

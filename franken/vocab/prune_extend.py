@@ -127,7 +127,7 @@ def _fill(
     learned: Learned,
     size: int,
 ) -> tuple["PreTrainedTokenizerFast", list[str], int]:
-    """Take the best candidates that text can reach; an unreachable piece makes room for the next."""
+    """Take the best candidates that text can reach."""
     room = size - len(frame.reserved()) - len(keep) - len(alphabet)
     scores = {piece: score + NEW_SHARE for piece, score in learned.scores.items()}
     scores |= {piece: frame.scores[piece] for piece in keep if piece in frame.scores}

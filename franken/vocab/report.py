@@ -15,11 +15,10 @@ from franken.vocab.sampling import encode_in_chunks, lines_of
 from franken.vocab.types import VocabTexts
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerBase
 
 EXAMPLES = 10
-MEASURED_LINES = 20_000
+MEASURED_LINES = 5_000
 """Lines per language that the figures rest on."""
 
 
@@ -33,14 +32,13 @@ def vocabulary_report(
     """Compare two tokenizers on the vocabulary itself and on text; the result is plain JSON."""
     base_frame, frame = frame_of(base), frame_of(new)
     overlap = vocabulary_overlap(base, new)
-    used = np.zeros(frame.size, dtype=np.int64)
+    comparison = _Comparison(base, new, base_frame, frame)
     languages, same = {}, 0.0
     for name, lines in [("source", texts.source), *sorted(texts.targets.items())]:
-        measured = _compare(base, new, islice(lines_of(lines()), max_lines), used)
+        measured = comparison.measure(islice(lines_of(lines()), max_lines))
         if measured.lines:
             languages[name] = measured.figures()
             same = measured.same / measured.lines if name == "source" else same
-    normal = frame.normal()
     return {
         "size": {"base": base_frame.size, "new": frame.size},
         "kind": frame.kind.value,
@@ -48,17 +46,15 @@ def vocabulary_report(
         "source_lines_identical": same,
         "languages": languages,
         "utilisation": {
-            "used": int(np.count_nonzero(used)),
-            "share": float(np.count_nonzero(used)) / max(1, frame.size),
+            "used": int(comparison.used.sum()),
+            "share": float(comparison.used.mean()) if frame.size else 0.0,
         },
-        "unreachable": _examples(unreachable_pieces(new, frame, normal)),
+        "unreachable": _examples(unreachable_pieces(new, frame.normal())),
         "byte_only": _examples(_byte_only(new, frame)),
     }
 
 
-def unreachable_pieces(
-    tokenizer: "PreTrainedTokenizerBase", frame: Frame, pieces: Iterable[str]
-) -> list[str]:
+def unreachable_pieces(tokenizer: "PreTrainedTokenizerBase", pieces: Iterable[str]) -> list[str]:
     """Pieces that no text can produce."""
     model = tokenizer.backend_tokenizer.model
     return [piece for piece in pieces if not is_reachable(model, piece)]
@@ -94,44 +90,48 @@ class _Measured:
         return ratios
 
 
-def _compare(
-    base: "PreTrainedTokenizerBase",
-    new: "PreTrainedTokenizerBase",
-    lines: Iterable[str],
-    used: np.ndarray,
-) -> _Measured:
-    measured = _Measured()
-    frame = frame_of(new)
-    byte_ids = (
-        set()
-        if frame.kind is TokenizerKind.byte_level_bpe
-        else {frame.pieces[piece] for piece in frame.byte_pieces()}
-    )
-    for chunk, encodings in encode_in_chunks(new.backend_tokenizer, lines):
-        before = base.backend_tokenizer.encode_batch_fast(chunk, add_special_tokens=False)
-        decoded = new.backend_tokenizer.decode_batch(
-            [encoding.ids for encoding in encodings], skip_special_tokens=False
-        )
-        for line, old, encoding, text in zip(chunk, before, encodings, decoded, strict=True):
-            _add(measured, line, old, encoding, byte_ids)
-            if text != line:
-                measured.failures += 1
-                if len(measured.failed) < EXAMPLES:
-                    measured.failed.append(line)
-        np.add.at(used, [index for encoding in encodings for index in encoding.ids], 1)
-    return measured
+class _Comparison:
+    """Encodes lines with both tokenizers and adds up the differences."""
 
+    def __init__(
+        self,
+        base: "PreTrainedTokenizerBase",
+        new: "PreTrainedTokenizerBase",
+        base_frame: Frame,
+        frame: Frame,
+    ) -> None:
+        self._base, self._new = base.backend_tokenizer, new.backend_tokenizer
+        self._same_piece = np.full(base_frame.size, -1, dtype=np.int64)
+        for piece, index in base_frame.pieces.items():
+            self._same_piece[index] = frame.pieces.get(piece, -1)
+        self._is_byte = np.zeros(frame.size, dtype=bool)
+        if frame.kind is not TokenizerKind.byte_level_bpe:
+            self._is_byte[[frame.pieces[piece] for piece in frame.byte_pieces()]] = True
+        self.used = np.zeros(frame.size, dtype=bool)
 
-def _add(
-    measured: _Measured, line: str, old: "Encoding", encoding: "Encoding", byte_ids: set[int]
-) -> None:
-    measured.lines += 1
-    measured.bytes += len(line.encode())
-    measured.words += len(line.split())
-    measured.base_tokens += len(old.ids)
-    measured.new_tokens += len(encoding.ids)
-    measured.byte_tokens += sum(index in byte_ids for index in encoding.ids)
-    measured.same += old.tokens == encoding.tokens
+    def measure(self, lines: Iterable[str]) -> _Measured:
+        measured = _Measured()
+        for chunk, encodings in encode_in_chunks(self._new, lines):
+            before = self._base.encode_batch_fast(chunk, add_special_tokens=False)
+            ids = [encoding.ids for encoding in encodings]
+            decoded = self._new.decode_batch(ids, skip_special_tokens=False)
+            for line, old, new, text in zip(chunk, before, ids, decoded, strict=True):
+                self._add(measured, line, np.asarray(old.ids, np.int64), np.asarray(new, np.int64))
+                if text != line:
+                    measured.failures += 1
+                    if len(measured.failed) < EXAMPLES:
+                        measured.failed.append(line)
+        return measured
+
+    def _add(self, measured: _Measured, line: str, old: np.ndarray, new: np.ndarray) -> None:
+        measured.lines += 1
+        measured.bytes += len(line.encode())
+        measured.words += len(line.split())
+        measured.base_tokens += len(old)
+        measured.new_tokens += len(new)
+        measured.byte_tokens += int(self._is_byte[new].sum())
+        measured.same += bool(np.array_equal(self._same_piece[old], new))
+        self.used[new] = True
 
 
 def _byte_only(tokenizer: "PreTrainedTokenizerBase", frame: Frame) -> list[str]:

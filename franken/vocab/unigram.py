@@ -1,9 +1,10 @@
 """Train a Unigram vocabulary so that equal text gives equal pieces.
 
-The trainer of ``tokenizers`` reads its words from a randomly ordered hash map and returns other pieces in
-every process. This one follows the same scheme (Kudo, 2018): many seed pieces, expectation
-maximisation, and pruning of the pieces whose loss hurts least. It differs in that the
-expectation is taken over the best segmentation (Viterbi) instead of over all, which lets the fast encoder do the work.
+The trainer of ``tokenizers`` reads its words from a randomly ordered hash map and returns other
+pieces in every process. This one follows the same scheme (Kudo, 2018): many seed pieces,
+expectation maximisation, and pruning of the pieces whose loss hurts least. It differs in that the
+expectation is taken over the best segmentation (Viterbi) instead of over all, so that the fast
+encoder does the work.
 """
 
 import json

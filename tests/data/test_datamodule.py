@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,10 +70,19 @@ def test_streams_are_tokenised_once(
     read = source.read
     module_of(source, tokenizer, tmp_path).setup()
     assert source.read == read > 0
-    damaged = next((tmp_path / "tokens").iterdir()) / "tokens.bin"
+    damaged = next((tmp_path / "tokens").glob("train-*")) / "tokens.bin"
     damaged.write_bytes(damaged.read_bytes()[:-2])
     module_of(source, tokenizer, tmp_path).setup()
     assert source.read > read
+
+
+def test_a_language_named_twice_is_one_stream(
+    source: ListSource, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    module = module_of(source, tokenizer, tmp_path)
+    module.builder = replace(module.builder, languages=("en", "sw", "ru"))
+    keys = module.builder.stream_keys()
+    assert len(keys) == len(set(keys)) == 3 + 3 + 2 + 1
 
 
 def test_resume_through_the_datamodule(
@@ -111,7 +121,7 @@ def test_pairs_alternate_their_direction(
     mixture = Mixture({"parallel": 1.0}, languages=["en", "sw"])
     module = module_of(source, tokenizer, tmp_path, mixture)
     (key,) = module.builder.stream_keys()
-    texts = list(module.builder.records(key, "train"))
+    texts = list(module.builder.as_trained(key, source.pairs("sw")))
     assert texts[:2] == ["English : one 0\nsw : moja 0", "sw : moja 1\nEnglish : one 1"]
 
 
@@ -126,7 +136,7 @@ def test_equal_instances_come_out_of_the_loader(
     for batch in module.train_dataloader():
         ends = (batch["input_ids"] == eos) & (batch["segment_ids"] > 0)
         for row in range(len(ends)):
-            asked = bool((batch["input_ids"][row] == tokenizer.convert_tokens_to_ids("?")).any())
+            asked = tokenizer.convert_tokens_to_ids("?") in batch["input_ids"][row].tolist()
             if asked:
                 instructions += int(ends[row].sum())
             else:

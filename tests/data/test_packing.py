@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +40,13 @@ def test_reading_stops_where_training_needs_no_more(
 ) -> None:
     read = 0
 
-    def endless() -> "object":
+    def endless() -> Iterator[str]:
         nonlocal read
         while True:
             read += 1
             yield "abcdefgh"
 
-    corpus = write_corpus(endless(), RecordEncoder(tokenizer), tmp_path / "c", max_tokens=25)  # type: ignore[arg-type]
+    corpus = write_corpus(endless(), RecordEncoder(tokenizer), tmp_path / "c", max_tokens=25)
     assert corpus.meta["capped"]
     assert corpus.size.records == 3
     assert read <= 1024
@@ -68,6 +69,32 @@ def test_a_cut_file_is_noticed(
         path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(ArtifactError, match="delete it"):
         open_corpus(tmp_path / "corpus")
+
+
+def test_the_first_of_two_processes_wins(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    first = corpus_of([5, 5], tmp_path, tokenizer)
+    inode = (tmp_path / "corpus" / "tokens.bin").stat().st_ino
+    second = corpus_of([5, 5], tmp_path, tokenizer)
+    expected = second.tokens.tolist()
+    assert (tmp_path / "corpus" / "tokens.bin").stat().st_ino == inode
+    assert first.tokens.tolist() == expected
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus"]
+    (tmp_path / "corpus" / "tokens.bin").unlink()
+    assert corpus_of([5, 5], tmp_path, tokenizer).tokens.tolist() == expected
+
+
+def test_a_failed_writing_leaves_nothing(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    def broken() -> Iterator[str]:
+        yield "a"
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_corpus(broken(), RecordEncoder(tokenizer), tmp_path / "c", max_tokens=10)
+    assert list(tmp_path.iterdir()) == []
 
 
 def sequences(packer: Packer, count: int) -> list[list[Piece]]:

@@ -7,6 +7,7 @@ from conftest import ListSource
 from transformers import PreTrainedTokenizerFast
 
 from franken.config.data import Mixture
+from franken.data import thinning
 from franken.data.encoding import RecordEncoder
 from franken.data.mixing import StreamKey
 from franken.data.source import Pair
@@ -16,11 +17,13 @@ from franken.data.thinning import Thinning, measure, thin
 
 def test_small_streams_are_taken_whole() -> None:
     found = measure(["ab"] * 10, need=100, read_ahead=8)
-    assert found == Thinning(1.0, 10, 20)
-    assert list(thin(["ab"] * 10, found)) == ["ab"] * 10
+    assert found == (Thinning(1.0, 10, 20), ["ab"] * 10)
+    assert list(thin(["ab"] * 10, found[0])) == ["ab"] * 10
 
 
-def test_large_streams_are_looked_at_for_a_stretch_only() -> None:
+def test_large_streams_are_looked_at_for_a_stretch_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     read = 0
 
     def endless() -> Iterator[str]:
@@ -29,8 +32,10 @@ def test_large_streams_are_looked_at_for_a_stretch_only() -> None:
             read += 1
             yield f"{read % 10}" * 10
 
-    found = measure(endless(), need=1000, read_ahead=4)
+    monkeypatch.setattr(thinning, "HELD_CHARACTERS", 3000)
+    found, held = measure(endless(), need=1000, read_ahead=4)
     assert found == Thinning(0.25, 400, 4000)
+    assert held is None
     assert read == 400
     read = 0
     kept = list(thin(endless(), found))
@@ -48,7 +53,7 @@ def test_the_kept_records_are_evenly_spaced() -> None:
 
 
 def test_pairs_count_both_sides() -> None:
-    assert measure([Pair("abc", "de")] * 3, 100, 2).characters == 15
+    assert measure([Pair("abc", "de")] * 3, 100, 2)[0].characters == 15
 
 
 @pytest.mark.parametrize("read_ahead", [1.0, 8.0])
@@ -61,7 +66,7 @@ def test_a_corpus_sorted_by_origin_is_sampled_fairly(
         source, mixture, RecordEncoder(tokenizer), tmp_path, "en", ("sw",), length=32
     )
     corpus = builder.corpus(StreamKey("monolingual", "sw"), "train", max_tokens=4000)
-    text = tokenizer.decode(corpus.tokens.tolist()).replace(" ", "")
+    text = "".join(tokenizer.convert_ids_to_tokens(corpus.tokens.tolist()))
     news, tales = text.count("news"), text.count("tale")
     assert corpus.size.tokens >= 4000
     if read_ahead == 1:
@@ -79,7 +84,9 @@ def test_thinned_pairs_keep_both_directions(
     builder = StreamBuilder(
         source, mixture, RecordEncoder(tokenizer), tmp_path, "en", ("sw",), length=32
     )
-    kept = list(builder.records(StreamKey("parallel", "sw"), "train", Thinning(0.5, 50, 0)))
+    key = StreamKey("parallel", "sw")
+    half = thin(source.pairs("sw"), Thinning(0.5, 50, 0))
+    kept = list(builder.as_trained(key, half))
     assert len(kept) == 25
     forward = [str(text).startswith("English") for text in kept]
     assert forward == [n % 2 == 0 for n in range(25)]

@@ -1,5 +1,6 @@
 """Log-probabilities against a forward pass per request through the model's own logits."""
 
+import dataclasses
 import math
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from franken.errors import CompatibilityError
 from franken.eval_suite import readout as readout_module
 from franken.eval_suite.readout import read_out
-from franken.eval_suite.scoring import Request, batches, log_probs, shared_rows
+from franken.eval_suite.scoring import Request, batches, log_probs, shared_rows, stems
 
 
 def slow(model, request):
@@ -52,6 +53,7 @@ def test_logits_in_small_chunks_give_the_same(case, requests, monkeypatch):
     with torch.no_grad():
         whole = log_probs(read_out(case.model), requests, batch_tokens=256)
         monkeypatch.setattr(readout_module, "LOGIT_BUDGET", 3 * case.model.config.vocab_size)
+        monkeypatch.setattr(readout_module, "MIN_ROWS", 1)
         readout = read_out(case.model)
         assert readout.rows_per_chunk() == 3
         chunked = log_probs(readout, requests, batch_tokens=256)
@@ -83,11 +85,51 @@ def test_requests_that_share_a_prefix_share_a_row(requests):
     assert sorted(index for row in rows for index in row.requests) == list(range(len(requests)))
 
 
-def test_batches_stay_within_the_token_limit_but_hold_at_least_one_row(requests):
-    for limit in (1, 55, 200):
-        for batch in batches(shared_rows(requests), limit):
-            width = max(len(row.tokens) for row in batch)
-            assert len(batch) == 1 or len(batch) * width <= limit
+def test_batches_stay_within_the_token_limit_but_hold_at_least_one_stem(options):
+    for limit in (1, 55, 200, 1000):
+        for batch in batches(stems(options), limit):
+            rows = sum(len(stem.rows) for stem in batch)
+            assert len(batch) == 1 or rows * max(stem.width for stem in batch) <= limit
+
+
+@pytest.fixture
+def options():
+    """Questions of different lengths, each with options of several tokens."""
+    found = []
+    for length in (3, 25, 40, 41):
+        context = (2, *range(50, 50 + length))
+        found += [Request(context, (20 + k, *range(30, 30 + k))) for k in range(1, 5)]
+        found.append(Request(context, (90,)))
+    return found
+
+
+def test_options_continue_a_context_that_is_read_once(options):
+    found = stems(options)
+    assert [(len(stem.context), len(stem.rows)) for stem in found] == [
+        (42, 4), (41, 4), (26, 4), (4, 4),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 300, 10_000])
+def test_cached_contexts_give_the_scores_of_whole_sequences(case, options, batch_tokens):
+    # the Gemma model's sliding window of 16 is shorter than most contexts
+    with torch.no_grad():
+        fast = log_probs(read_out(case.model), options, batch_tokens=batch_tokens)
+    for request, values in zip(options, fast, strict=True):
+        assert values.tolist() == pytest.approx(slow(case.model, request), abs=2e-5)
+
+
+def test_a_context_is_read_once_for_all_its_options(case, options):
+    readout = read_out(case.model)
+    seen = []
+
+    def run(**inputs):
+        seen.append(tuple(inputs["input_ids"].shape))
+        return readout.run(**inputs)
+
+    with torch.no_grad():
+        log_probs(dataclasses.replace(readout, run=run), options, batch_tokens=10_000)
+    assert seen == [(4, 42), (16, 4)]
 
 
 def test_progress_counts_every_request_once(case, requests):

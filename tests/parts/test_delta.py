@@ -94,6 +94,14 @@ def test_half_precision_weights_are_merged_in_float32(tmp_path):
     assert torch.equal(merged, exact.bfloat16())
 
 
+def test_merging_takes_the_model_out_of_its_wrapper():
+    wrapped = with_adapter()
+    expected = logits_of(wrapped, some_ids(96))
+    merged = merge_lora(wrapped)
+    assert type(merged) is type(tiny_model())
+    torch.testing.assert_close(logits_of(merged, some_ids(96)), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_assembling_applies_deltas_unmerged_or_merged(tmp_path):
     base = save_checkpoint(tiny_model("llama", rows=100), tiny_tokenizer(), tmp_path / "base")
     save_table(table_of_checkpoint(base), tmp_path / "table")

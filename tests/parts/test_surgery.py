@@ -71,6 +71,12 @@ def test_model_and_table_share_no_memory_unless_handed_over():
     assert model.get_input_embeddings().weight.data_ptr() == table.input.data_ptr()
 
 
+def test_padding_that_adds_nothing_still_copies():
+    model, table = tiny_model(), make_table(rows=128, tied=True)
+    put_table(model, table, pad_to_multiple=64)
+    assert model.get_input_embeddings().weight.data_ptr() != table.input.data_ptr()
+
+
 def test_an_untied_table_does_not_alias_its_two_halves():
     model = tiny_model(tied=True)
     table = table_for(model, tied=False)

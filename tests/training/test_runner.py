@@ -4,12 +4,14 @@ import json
 import logging
 import random
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from transformers import PreTrainedModel
 
+from franken.config.runtime import Precision
 from franken.config.training import BodyType, LoraConfig, Trainable, TrainingConfig
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
 from franken.training.runner import train_model
@@ -87,6 +89,20 @@ def test_every_policy_trains_over_a_bfloat16_body(family, trainable, tmp_path):
     settings = config(steps=25, lr=1e-2, body_dtype=BodyType.bfloat16)
     report = train(model, settings, trainable, tmp_path)
     assert report.final_loss < report.curve[0]["loss"] - 0.02
+
+
+@pytest.mark.parametrize("body", [BodyType.float32, BodyType.bfloat16])
+def test_mixed_precision_keeps_float32_masters(body, tmp_path):
+    model = tiny_model("llama").to(torch.bfloat16)
+    settings = config(steps=25, body_dtype=body, loss_chunk_tokens=5)
+    report = train_model(
+        model, None, TinyData(settings), settings, Trainable.embeddings,
+        replace(CPU, precision=Precision.bf16_mixed), work_dir=tmp_path, seed=0,
+    )  # fmt: skip
+    assert report.final_loss < report.curve[0]["loss"] - 0.1
+    assert model.lm_head.weight.dtype == torch.float32
+    expected = torch.bfloat16 if body is BodyType.bfloat16 else torch.float32
+    assert model.model.norm.weight.dtype == expected
 
 
 @pytest.mark.parametrize("family", ["gemma2", "llama", "cohere", "gpt2", "xglm"])
@@ -310,8 +326,6 @@ def test_the_report_is_plain_and_counts_real_tokens(tmp_path):
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(tmp_path):
-    from dataclasses import replace
-
     settings = config(batch_size=6, accumulate=2)
     with pytest.raises(ConfigError, match="2 processes cannot share"):
         train_model(

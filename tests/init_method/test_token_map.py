@@ -1,0 +1,133 @@
+"""The map as an object and as files: what is refused, and what comes back."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from franken.config.base_model import TokenizerKind
+from franken.config.init_method import Fallback, LexiconInit
+from franken.errors import ArtifactError, CompatibilityError
+from franken.init_method import FallbackRule, Provenance, TokenMap, apply_map, initialise
+from franken.parts.tokenizer_files import tokenizer_identity
+from tests.init_method.tiny import RESOURCES, hand_made_map, source_table, target_tokenizer
+
+KIND = TokenizerKind.sentencepiece_unigram
+
+
+def good() -> TokenMap:
+    return hand_made_map(
+        [{2: 1.0}, {0: 1.0}, {0: 0.75, 1: 0.25}, {}, {}], [0, 1, 2, 3, 4], source_rows=3
+    )
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    config = LexiconInit(fallback=Fallback.normal, noise_std=0.1, norm_match=True)
+    source = source_table(KIND)
+    _, token_map = initialise(source, target_tokenizer(KIND), config, RESOURCES, 9)
+    return source, token_map
+
+
+def test_a_good_map_has_no_faults_and_counts_every_row_once():
+    good().validate()
+    assert good().counts() == {
+        "special": 1, "copied": 1, "computed": 1, "fallback": 1, "padding": 1
+    }  # fmt: skip
+    assert good().row(2) == [(0, 0.75), (1, 0.25)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"indices": torch.tensor([2, 0, 0, 3], dtype=torch.int32)}, "source row 3 lies outside"),
+        ({"indices": torch.tensor([2, 0, 0, -1], dtype=torch.int32)}, "source row -1 lies outside"),
+        ({"weights": torch.tensor([1, 1, float("nan"), 0.2])}, "NaN"),
+        ({"weights": torch.tensor([1, 0.5, 0.5, 0.5])}, "other than 1"),
+        ({"weights": torch.ones(4, dtype=torch.float64)}, "weights is torch.float64"),
+        ({"provenance": torch.tensor([0, 1, 1, 3, 4], dtype=torch.uint8)}, "exactly one"),
+        ({"provenance": torch.tensor([0, 1, 2, 2, 4], dtype=torch.uint8)}, "computed row has no"),
+        ({"provenance": torch.tensor([0, 1, 4, 3, 4], dtype=torch.uint8)}, "padding row has"),
+        ({"provenance": torch.tensor([0, 1, 2, 3, 9], dtype=torch.uint8)}, "code 9"),
+        ({"indptr": torch.tensor([0, 1, 2, 4, 4, 5])}, "indptr runs from 0 to 5"),
+        ({"indptr": torch.tensor([0, 2, 1, 4, 4, 4])}, "not ascending"),
+        ({"exemplars": torch.zeros(3, dtype=torch.bool)}, "no mean row"),
+        ({"keys": [b"one"]}, "1 keys for 5 rows"),
+    ],
+)
+def test_a_map_that_would_make_a_wrong_table_is_refused(change, message):
+    with pytest.raises(CompatibilityError, match=message):
+        dataclasses.replace(good(), **change).validate()
+
+
+def test_a_map_comes_back_as_it_was_saved_and_makes_the_same_rows(fitted, tmp_path):
+    source, token_map = fitted
+    token_map.save(tmp_path / "map")
+    loaded = TokenMap.load(tmp_path / "map")
+    for field in dataclasses.fields(TokenMap):
+        before, after = getattr(token_map, field.name), getattr(loaded, field.name)
+        same = torch.equal(before, after) if torch.is_tensor(before) else before == after
+        assert same, field.name
+    assert torch.equal(apply_map(loaded, source.input), apply_map(token_map, source.input))
+
+
+def test_saving_twice_writes_the_same_bytes(fitted, tmp_path):
+    for name in ("a", "b"):
+        fitted[1].save(tmp_path / name)
+    for name in ("token_map.json", "token_map.safetensors"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_labels_name_the_tokens_and_the_tokenizers(fitted):
+    _, token_map = fitted
+    labels = token_map.labels
+    assert labels.target_sha256 == tokenizer_identity(target_tokenizer(KIND))
+    assert len(labels.target) == token_map.rows
+    assert len(labels.source) == token_map.source_rows
+    assert {"▁nyumba", "<bos>", "<0x0A>"} <= set(labels.target)
+    assert labels.source[-1] == ""
+    assert all(label.isprintable() for label in labels.target)
+
+
+def test_no_two_tokens_share_a_draw(fitted):
+    keys = fitted[1].keys
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("name", ["token_map.safetensors", "token_map.json"])
+def test_a_damaged_file_is_named(fitted, tmp_path, name):
+    fitted[1].save(tmp_path)
+    path = tmp_path / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+    with pytest.raises(ArtifactError, match=name.replace(".", r"\.")):
+        TokenMap.load(tmp_path)
+
+
+def test_missing_and_foreign_directories_are_named(fitted, tmp_path):
+    with pytest.raises(ArtifactError, match=r"no token map: it has no token_map\.json"):
+        TokenMap.load(tmp_path)
+    fitted[1].save(tmp_path)
+    description = json.loads((tmp_path / "token_map.json").read_text())
+    for change, message in (
+        ({"kind": "table"}, "does not describe a token map"),
+        ({"schema": 99}, "schema 99"),
+        ({"fallback": {"kind": "median"}}, "does not describe a token map"),
+    ):
+        (tmp_path / "token_map.json").write_text(json.dumps(description | change))
+        with pytest.raises(ArtifactError, match=message):
+            TokenMap.load(tmp_path)
+    (tmp_path / "token_map.json").write_text(json.dumps(description))
+    (tmp_path / "token_map.safetensors").unlink()
+    with pytest.raises(ArtifactError, match="is missing"):
+        TokenMap.load(tmp_path)
+
+
+def test_provenance_codes_are_fixed_for_ever():
+    """They are in files."""
+    assert [(kind.name, int(kind)) for kind in Provenance] == [
+        ("special", 0), ("copied", 1), ("computed", 2), ("fallback", 3), ("padding", 4)
+    ]  # fmt: skip
+    assert FallbackRule() == FallbackRule(Fallback.mean, 1.0, 0)

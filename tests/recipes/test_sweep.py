@@ -1,0 +1,36 @@
+"""Grids: a failing job does not stop the others, and a second run computes only what is missing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from franken.files import read_json
+
+GRID = ["-m", "init_method=subtoken_mean,mean", "recipe.evaluate=[initial]", "eval_suite=smoke",
+        "data.languages=[ka]", "hydra.sweep.dir=grid", "store.path=store"]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_grid_goes_on_after_a_failure_and_says_so(tmp_path: Path, franken: Callable) -> None:
+    grid = [GRID[0], "base_model.architecture=nonsense,gemma2", *GRID[2:]]
+    done = franken(*grid)
+    assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-3000:]
+    statuses = [read_json(tmp_path / "grid" / str(n) / "status.json")["status"] for n in (0, 1)]
+    assert statuses == ["failed", "finished"]
+    assert "nonsense" in (tmp_path / "grid" / "0" / "traceback.txt").read_text()
+    assert not (tmp_path / "grid" / "1" / "traceback.txt").exists()
+    assert "2 jobs: 1 finished, 1 failed" in done.stdout
+    assert (tmp_path / "grid" / "results.jsonl").exists()
+    assert (tmp_path / "grid" / "report" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_a_finished_grid_is_free_the_second_time(tmp_path: Path, franken: Callable) -> None:
+    first = franken(*GRID, check=True)
+    assert "2 jobs: 2 finished" in first.stdout
+    second = franken(*(x.replace("=grid", "=grid2") for x in GRID), check=True)
+    assert "2 jobs: 2 already done" in second.stdout
+    assert (tmp_path / "grid" / "results.jsonl").read_text() == (
+        tmp_path / "grid2" / "results.jsonl"
+    ).read_text()
