@@ -18,7 +18,7 @@ from franken.errors import ConfigError
 
 @dataclass
 class Graph:
-    """Steps by name in an order in which they can run, and the ones that must be there at the end."""
+    """Steps by name in an order in which they can run, and the ones asked for."""
 
     steps: dict[str, StepConfig] = field(default_factory=dict)
     evaluations: dict[str, str] = field(default_factory=dict)
@@ -143,7 +143,9 @@ class _Builder:
         if split is None or not isinstance(data, DataConfig):
             return
         if split not in data.mixtures:
-            self._fault(f"{key}.split", f"{split!r} is no mixture of data.{_hint(split, data.mixtures)}")
+            self._fault(
+                f"{key}.split", f"{split!r} is no mixture of data.{_hint(split, data.mixtures)}"
+            )
 
     def _check_references(self, name: str, step: StepConfig) -> None:
         for place, reference in step.references().items():
@@ -164,7 +166,9 @@ class _Builder:
         for place in ("evaluate", "export"):
             for name in getattr(self.recipe, place):
                 if name not in models:
-                    self._fault(place, f"{name!r} is no step that gives a model.{_hint(name, models)}")
+                    self._fault(
+                        place, f"{name!r} is no step that gives a model.{_hint(name, models)}"
+                    )
 
     def _check_cycles(self) -> None:
         try:
@@ -197,7 +201,7 @@ class _Builder:
                 self._fault(
                     f"steps.{name}",
                     f"the body descends from {body!r}, the table from {table!r}; a table fits only "
-                    "bodies of its own base. If the body's checkpoint was fine-tuned from that base, "
+                    "bodies of its own base. If the body's checkpoint was tuned from that base, "
                     "say so with relative_of in its load step",
                 )
 

@@ -16,12 +16,18 @@ MIXTURES = {"pretraining": Mixture(), "adaptation": Mixture()}
 
 
 def config_of(steps: dict[str, Any], evaluate: list[str], **more: Any) -> Config:
-    recipe = RecipeConfig(name="test", steps=steps, evaluate=evaluate, export=more.pop("export", []))
+    recipe = RecipeConfig(
+        name="test", steps=steps, evaluate=evaluate, export=more.pop("export", [])
+    )
     return Config(recipe=recipe, **more)
 
 
 def base() -> dict[str, Any]:
-    return {"step": "pretrain", "model": PretrainedModel(), "data": MicroworldData(mixtures=MIXTURES)}
+    return {
+        "step": "pretrain",
+        "model": PretrainedModel(),
+        "data": MicroworldData(mixtures=MIXTURES),
+    }
 
 
 def tune(model: str, **more: Any) -> dict[str, Any]:

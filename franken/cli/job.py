@@ -51,7 +51,9 @@ def run_job(composed: DictConfig) -> str:
     except Exception as error:
         text = "".join(traceback.format_exception(error))
         write_atomically(run_dir / "traceback.txt", text.encode())
-        message = str(error) if isinstance(error, FrankenError) else f"{type(error).__name__}: {error}"
+        message = (
+            str(error) if isinstance(error, FrankenError) else f"{type(error).__name__}: {error}"
+        )
         status.update(status=FAILED, error=message)
         log.error("failed: %s (traceback in %s)", message, run_dir / "traceback.txt")
         print(f"\nfailed: {message}\n  traceback: {run_dir / 'traceback.txt'}", file=sys.stderr)

@@ -10,9 +10,7 @@ from franken.report import print_tables, read_records, write_report
 def show_report(run_dirs: list[Path], out_dir: Path, title: str, *, command: str) -> None:
     """Print the tables of these runs and write CSV, Markdown, plots and the HTML page."""
     console = Console()
-    records = [
-        record for run_dir in run_dirs for record in read_records(run_dir / "results.jsonl")
-    ]
+    records = [record for run_dir in run_dirs for record in read_records(run_dir / "results.jsonl")]
     if not records:
         return
     print_tables(records, console)

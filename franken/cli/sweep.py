@@ -1,4 +1,4 @@
-"""The end of a multirun: which jobs finished, failed or were already done, and the grid's report."""
+"""The end of a multirun: which jobs finished, failed or were done before; the grid's report."""
 
 import sys
 from pathlib import Path
@@ -33,7 +33,9 @@ class SweepSummary(Callback):
             from franken.cli.show import show_report
 
             write_atomically(sweep_dir / "results.jsonl", results)
-            done = [Path(j["run_dir"]) for j in jobs if (Path(j["run_dir"]) / "results.jsonl").exists()]
+            done = [
+                Path(j["run_dir"]) for j in jobs if (Path(j["run_dir"]) / "results.jsonl").exists()
+            ]
             show_report(done, sweep_dir, _title(done[0]), command=_command())
         _print_summary(console, jobs)
         Outcome.failed = any(job["status"] in (FAILED, LOST) for job in jobs)
@@ -83,4 +85,6 @@ def _print_summary(console: Any, jobs: list[dict[str, Any]]) -> None:
                           soft_wrap=True)  # fmt: skip
             console.print(f"       {job['run_dir']}", highlight=False, markup=False, soft_wrap=True)
     if counts[FAILED] or counts[LOST]:
-        console.print("run the same command again: only what is missing is computed", highlight=False)
+        console.print(
+            "run the same command again: only what is missing is computed", highlight=False
+        )

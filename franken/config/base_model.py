@@ -31,7 +31,7 @@ class BaseModelConfig:
 
     name: str = "tiny_gemma2"
     step: str = "pretrain"
-    """Step kind that yields the model: ``pretrain`` (made on the spot) or ``load`` (a checkpoint)."""
+    """Step that yields the model: ``pretrain`` (made on the spot) or ``load`` (a checkpoint)."""
 
 
 @dataclass
@@ -68,11 +68,11 @@ class TokenizerTraining:
 
 @dataclass
 class PretrainedModel(BaseModelConfig):
-    """A small model of a known family, pre-trained inside the run (``data`` split ``pretraining``)."""
+    """A small model of a known family, pre-trained inside the run."""
 
     step: str = "pretrain"
     architecture: str = "gemma2"
     """A transformers ``model_type``."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Fields of the architecture's transformers config: ``hidden_size``, ``num_hidden_layers``, ..."""
+    """Fields of the architecture's config: ``hidden_size``, ``num_hidden_layers``, ..."""
     tokenizer: TokenizerTraining = field(default_factory=TokenizerTraining)

@@ -29,7 +29,9 @@ def collect_faults(node: Any, prefix: str = "") -> list[Fault]:
         own = getattr(node, "faults", None)
         if own is not None:
             found += [Fault(join_key(prefix, key), message) for key, message in own()]
-        children: Iterator[tuple[str, Any]] = ((f.name, getattr(node, f.name)) for f in fields(node))
+        children: Iterator[tuple[str, Any]] = (
+            (f.name, getattr(node, f.name)) for f in fields(node)
+        )
     elif isinstance(node, dict):
         children = ((str(key), value) for key, value in node.items())
     elif isinstance(node, list):
@@ -52,9 +54,7 @@ def at_least(key: str, value: float | None, minimum: float) -> Iterator[tuple[st
         yield key, f"must be at least {minimum}, got {value}"
 
 
-def in_range(
-    key: str, value: float | None, low: float, high: float
-) -> Iterator[tuple[str, str]]:
+def in_range(key: str, value: float | None, low: float, high: float) -> Iterator[tuple[str, str]]:
     """A fault when ``value`` is given and lies outside ``[low, high]``."""
     if value is not None and not low <= value <= high:
         yield key, f"must lie between {low} and {high}, got {value}"

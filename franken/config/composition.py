@@ -17,6 +17,8 @@ class SpecialRows(StrEnum):
 
 @dataclass
 class CompositionConfig:
+    """What every composition has."""
+
     name: str = "swap"
 
 

@@ -31,12 +31,12 @@ class Mixture:
     """What one training split is made of."""
 
     shares: dict[str, float] = field(default_factory=dict)
-    """Role -> weight; normalised. Roles: monolingual, documents, parallel, instructions. No default,
+    """Role -> weight; normalised. Roles: monolingual, documents, parallel, instructions. No default
     as a composed config would add its own roles to it."""
     languages: list[str] | None = None
     """``null``: the source language and every target language."""
     source_share: float | None = None
-    """Share of the source language among monolingual and document records; ``null``: by the sampler.
+    """Share of the source language among monolingual and document records; ``null``: as sampled.
     The paper's adaptation data hold 30.8 % English."""
     sampling: Sampling = Sampling.unimax
     unimax_epochs: float = 5.0
@@ -47,7 +47,7 @@ class Mixture:
     """What ``shares`` and ``source_share`` count. Franken-Adapter's repair data (2.7) hold equal
     numbers of instances."""
     read_ahead: float = 8.0
-    """Of a stream larger than training can use, every n-th record of a stretch up to this many times
+    """Of a stream larger than training can use, every n-th record of a stretch of this many times
     as long is taken, as many corpora list one origin after the other; 1 takes the head."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -105,7 +105,7 @@ class MicroworldData(DataConfig):
     """Seed of the text (not of training): equal seeds, equal world."""
     sentences: int = 12_000
     """Monolingual sentences per language."""
-    documents: int = 2_000
+    documents: int = 10_000
     """Documents per language (several sentences about one topic)."""
     parallel: int = 4_000
     """Sentence pairs with the source language, per target language."""
@@ -140,10 +140,10 @@ class FileFormat(StrEnum):
 
 @dataclass
 class Source:
-    """Where records come from: files (a path with ``{lang}``) or a hub data set (``format: hub``)."""
+    """Where records come from: files (a path with ``{lang}``) or a hub data set."""
 
     path: str = ""
-    """File path, may hold ``{root}``, ``{lang}``, ``{source}`` (the source language) and wildcards; a
+    """File path, may hold ``{root}``, ``{lang}``, ``{source}`` (the source language), wildcards; a
     missing file is also looked for with ``.gz``. For ``format: hub`` the data set id, the
     address of its files (``hf://datasets/...``), or a local directory laid out like a data set."""
     paths: dict[str, str] = field(default_factory=dict)
@@ -217,7 +217,7 @@ class FileData(DataConfig):
     prompt_template: str = "{prompt}\n"
     """What the model sees before the response of an instruction."""
     holdout_every: int = 50
-    """Where a role names no ``valid`` source, every n-th record of ``train`` is kept out of training
+    """Where a role names no ``valid`` source, each n-th record of ``train`` is kept out of training
     and stands for it; 0 holds nothing out."""
     evaluation: dict[str, EvaluationSource] = field(default_factory=dict)
     """Task name -> source."""

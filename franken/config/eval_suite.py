@@ -8,6 +8,8 @@ from franken.config.checks import at_least
 
 
 class TaskKind(StrEnum):
+    """What a task measures."""
+
     bits_per_byte = "bits_per_byte"
     """Cross-entropy of held-out text in bits per UTF-8 byte."""
     tokenizer_intrinsics = "tokenizer_intrinsics"
@@ -34,7 +36,7 @@ class TaskConfig:
 
     kind: TaskKind = TaskKind.multiple_choice
     source: str = ""
-    """Entry of ``data.evaluation`` (choice, translation, math) or a text role (bits_per_byte, intrinsics)."""
+    """Entry of ``data.evaluation``, or a text role for bits_per_byte and tokenizer_intrinsics."""
     prompt: str = ""
     """Template over the item's fields, e.g. ``{text} topic :``; see franken/data/schemas.py."""
     option: str = " {option}"
@@ -69,9 +71,9 @@ class TaskConfig:
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.source:
             yield "source", "names neither an evaluation set nor a text role"
-        if self.kind not in (TaskKind.bits_per_byte, TaskKind.tokenizer_intrinsics):
-            if not self.prompt:
-                yield "prompt", f"a task of kind {self.kind} needs a prompt template"
+        prompted = self.kind not in (TaskKind.bits_per_byte, TaskKind.tokenizer_intrinsics)
+        if prompted and not self.prompt:
+            yield "prompt", f"a task of kind {self.kind} needs a prompt template"
         yield from at_least("limit", self.limit, 1)
         yield from at_least("shots", self.shots, 0)
         yield from at_least("max_new_tokens", self.max_new_tokens, 1)

@@ -10,8 +10,16 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from franken.config import base_model, composition, data, eval_suite, init_method, runtime
-from franken.config import training, vocab
+from franken.config import (
+    base_model,
+    composition,
+    data,
+    eval_suite,
+    init_method,
+    runtime,
+    training,
+    vocab,
+)
 from franken.config.root import Config
 
 SCHEMAS: dict[str, dict[str, type]] = {

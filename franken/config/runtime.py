@@ -1,5 +1,7 @@
-"""Options of the groups ``trainer`` and ``logger``, and where things are kept: none enters a key
-except the precision."""
+"""Options of the groups ``trainer`` and ``logger``, and where things are kept.
+
+None of them enters a key, except the precision.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -31,8 +31,10 @@ class Part(StrEnum):
 
 @dataclass
 class StepConfig:
-    """Common to every kind. ``inputs`` maps the fields that hold names of other steps to the part
-    that these must give."""
+    """Common to every kind.
+
+    ``inputs`` maps the fields that hold names of other steps to the part that these must give.
+    """
 
     step: str = ""
     kind: ClassVar[str] = ""
@@ -42,8 +44,10 @@ class StepConfig:
     inputs: ClassVar[dict[str, Part]] = {}
 
     def references(self) -> dict[str, str]:
-        """Field -> name of the step it refers to; optional references that are unset are left out."""
-        return {name: getattr(self, name) for name in self.inputs if getattr(self, name) is not None}
+        """Field -> name of the step it refers to; unset optional references are left out."""
+        return {
+            name: getattr(self, name) for name in self.inputs if getattr(self, name) is not None
+        }
 
 
 @dataclass
@@ -144,7 +148,7 @@ class EvaluateStep(StepConfig):
 
 @dataclass
 class ExportStep(StepConfig):
-    """Write a model as a plain transformers checkpoint. Made for every name under ``recipe.export``."""
+    """Write a model as a plain checkpoint. Made for every name under ``recipe.export``."""
 
     kind: ClassVar[str] = "export"
     output: ClassVar[Part] = Part.checkpoint

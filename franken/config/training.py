@@ -30,6 +30,8 @@ class EmbeddingSides(StrEnum):
 
 
 class Schedule(StrEnum):
+    """Course of the learning rate after warm-up."""
+
     constant = "constant"
     cosine = "cosine"
     linear = "linear"
@@ -118,7 +120,10 @@ class TrainingConfig:
         if len(self.betas) != 2:
             yield "betas", f"must hold two numbers, got {self.betas}"
         if self.accumulate >= 1 and self.batch_size % self.accumulate:
-            yield "batch_size", f"{self.batch_size} is not divisible by accumulate={self.accumulate}"
+            yield (
+                "batch_size",
+                f"{self.batch_size} is not divisible by accumulate={self.accumulate}",
+            )
 
 
 @dataclass

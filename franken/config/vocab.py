@@ -50,13 +50,13 @@ class TrainedVocab(VocabConfig):
     size: int | None = None
     """Total vocabulary size in tokens; ``null`` means that of the base model (`match_base`)."""
     sampling: LineSampling = LineSampling.cap
-    """``cap``: at most ``max_lines_per_language`` each (Franken-Adapter 2.2); ``temperature``: resample."""
+    """``cap``: at most ``max_lines_per_language`` each (the paper); ``temperature``: resample."""
     max_lines_per_language: int = 500_000
     """Lines per language that the trainer may read."""
     temperature: float = 1.0
     """Used by ``sampling=temperature``: lines in proportion to size ** (1 / temperature)."""
     include_source: bool = False
-    """Whether source-language lines enter the training of the new pieces (unstated in the paper)."""
+    """Whether source-language lines enter the training of new pieces (unstated in the paper)."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("size", self.size, 300)
@@ -78,7 +78,7 @@ class ExtensionVocab(TrainedVocab):
 
     name: str = "extension"
     added: int | None = None
-    """How many pieces are appended; ``null`` means 34 % of the base vocabulary (Franken-Adapter A10)."""
+    """How many pieces are appended; ``null``: 34 % of the base vocabulary (the paper's A10)."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()

@@ -14,7 +14,7 @@ from franken.steps.models import open_model
 
 
 def run(step: EvaluateStep, context: StepContext) -> dict[str, Any]:
-    """Writes ``scores.json`` (one entry per task, language and metric) and ``items/<task>.jsonl``."""
+    """Writes ``scores.json`` (an entry per task, language, metric) and ``items/<task>.jsonl``."""
     device = "cuda" if context.trainer.accelerator in ("gpu", "cuda") else "cpu"
     model, tokenizer = assemble(open_model(context.inputs["model"], context.store), device=device)
     model.eval()

@@ -11,7 +11,7 @@ from franken.steps.models import open_model
 
 
 def run(step: ExportStep, context: StepContext) -> dict[str, Any]:
-    """The directory ``model`` loads with AutoModelForCausalLM and AutoTokenizer, without franken."""
+    """The directory ``model`` loads with plain transformers, without franken."""
     artifact = context.inputs["model"]
     ref = open_model(artifact, context.store)
     scores = []

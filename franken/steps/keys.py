@@ -12,8 +12,15 @@ from franken.config.base_model import LoadedModel, PretrainedModel
 from franken.config.data import DataConfig
 from franken.config.root import Config
 from franken.config.steps import (
-    BuildVocabStep, EvaluateStep, ExportStep, InitialiseStep, LoadStep, PretrainStep, StepConfig,
-    SwapStep, TrainStep,
+    BuildVocabStep,
+    EvaluateStep,
+    ExportStep,
+    InitialiseStep,
+    LoadStep,
+    PretrainStep,
+    StepConfig,
+    SwapStep,
+    TrainStep,
 )  # fmt: skip
 from franken.config.training import TrainingConfig
 from franken.data import open_data

@@ -55,16 +55,18 @@ def _check_relative(config: Any, base: Any) -> None:
         ours, theirs = getattr(config, name, None), getattr(base, name, None)
         if ours != theirs:
             raise CompatibilityError(
-                f"relative_of: the checkpoint has {name}={ours}, its relative {theirs}; a model that "
-                "was fine-tuned from another has the same shape, so these are no relatives"
+                f"relative_of: the checkpoint has {name}={ours}, its relative {theirs}; a model "
+                "that was fine-tuned from another has the same shape, so these are no relatives"
             )
 
 
 def _link_checkpoint(checkpoint: Checkpoint, body: Path) -> None:
     body.mkdir(parents=True)
     shards = {checkpoint.shard_of(name) for name in checkpoint.names()}
-    extras = [checkpoint.directory / name for name in
-              ("config.json", "generation_config.json", "model.safetensors.index.json")]  # fmt: skip
+    extras = [
+        checkpoint.directory / name
+        for name in ("config.json", "generation_config.json", "model.safetensors.index.json")
+    ]
     for file in [*sorted(shards), *extras]:
         if not file.exists():
             continue

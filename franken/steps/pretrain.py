@@ -5,7 +5,10 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase,
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
 )  # fmt: skip
 
 from franken.config.base_model import PretrainedModel

@@ -21,8 +21,8 @@ def run(step: SwapStep, context: StepContext) -> dict[str, Any]:
     donor, adapted = (read_places(context.inputs[side]) for side in ("body", "table"))
     if donor["lineage"] != adapted["lineage"]:
         raise CompatibilityError(
-            f"step {context.name!r}: the table was made for base {adapted['lineage'][:12]}, the body "
-            f"descends from {donor['lineage'][:12]}; swap only among relatives"
+            f"step {context.name!r}: the table was made for base {adapted['lineage'][:12]}, the "
+            f"body descends from {donor['lineage'][:12]}; swap only among relatives"
         )
     rows = step.composition.special_rows
     table = adapted["table"]

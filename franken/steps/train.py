@@ -33,8 +33,8 @@ def run(step: TrainStep, context: StepContext) -> dict[str, Any]:
     places = read_places(context.inputs["model"])
     if places["deltas"] and step.trainable is not Trainable.embeddings:
         raise CompatibilityError(
-            f"step {context.name!r} would train the {step.trainable} of a model that carries a delta; "
-            "train before the delta is made, or only the embeddings after it"
+            f"step {context.name!r} would train the {step.trainable} of a model that carries a "
+            "delta; train before the delta is made, or only the embeddings after it"
         )
     ref = open_model(context.inputs["model"], context.store)
     model, tokenizer = assemble(ref)

@@ -48,7 +48,7 @@ def compose(
     reserved = pull_in(reserved, size)
     ids = {piece: index for index, piece in reserved.items()}
     free = (index for index in range(size) if index not in reserved)
-    ids |= {piece: index for piece, index in zip(pieces, free, strict=False)}
+    ids |= dict(zip(pieces, free, strict=False))
     fillers = dict(zip(unused_names(ids), free, strict=False))
     ids |= fillers
     return build(
@@ -68,7 +68,7 @@ def pull_in(reserved: Mapping[int, str], size: int) -> dict[int, str]:
     inside = {index: piece for index, piece in reserved.items() if index < size}
     beyond = [reserved[index] for index in sorted(reserved, reverse=True) if index >= size]
     free = (index for index in range(size - 1, -1, -1) if index not in inside)
-    return inside | {index: piece for index, piece in zip(free, beyond, strict=False)}
+    return inside | dict(zip(free, beyond, strict=False))
 
 
 def special_token(content: str) -> dict[str, Any]:

@@ -30,8 +30,14 @@ def test_every_fault_is_reported_in_one_go() -> None:
 
 
 def test_values_out_of_range_are_found_by_the_dataclasses() -> None:
-    found = faults_of("vocab.size=2", "training.repair.lora.rank=0", "data.mixtures.mix.temperature=0")
-    assert set(found) == {"vocab.size", "training.repair.lora.rank", "data.mixtures.mix.temperature"}
+    found = faults_of(
+        "vocab.size=2", "training.repair.lora.rank=0", "data.mixtures.mix.temperature=0"
+    )
+    assert set(found) == {
+        "vocab.size",
+        "training.repair.lora.rank",
+        "data.mixtures.mix.temperature",
+    }
 
 
 def test_an_invalid_choice_names_the_valid_ones() -> None:

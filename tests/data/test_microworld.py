@@ -1,4 +1,4 @@
-"""The embedded world: deterministic, balanced, correctly aligned, and held-out items stay held out."""
+"""The embedded world: deterministic, balanced, correctly aligned; held-out items stay out."""
 
 import subprocess
 import sys
@@ -11,8 +11,7 @@ import pytest
 from franken.cli.paths import config_dir
 from franken.config.data import MicroworldData
 from franken.data import open_data
-from franken.data.microworld import Microworld
-from franken.data.microworld import prompts
+from franken.data.microworld import Microworld, prompts
 from franken.data.microworld.frames import Frame
 from franken.data.microworld.grammar import LANGUAGES, grammar, links, sentence
 from franken.data.microworld.lexicon import SHARED, TOPICS, Concept, all_concepts, concepts
@@ -284,7 +283,7 @@ def test_lexicon_coverage_drops_that_share_of_the_concepts() -> None:
 
 
 def test_an_unknown_language_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(DataError, match="does not speak xx.*ka"):
+    with pytest.raises(DataError, match=r"does not speak xx.*ka"):
         Microworld(MicroworldData(languages=["xx"])).validate()
 
 

@@ -44,8 +44,12 @@ def test_every_score_is_a_complete_record(runner: Runner) -> None:
     assert all(set(record) >= FIELDS for record in records)
     assert {record["model"] for record in records} == set(MODELS)
     assert {record["task"] for record in records} >= {
-        "bits_per_byte", "topic_classification", "reading_comprehension", "arithmetic", "translation",
-    }  # fmt: skip
+        "bits_per_byte",
+        "topic_classification",
+        "reading_comprehension",
+        "arithmetic",
+        "translation",
+    }
     for record in records:
         if record["metric"].startswith("acc"):
             assert 0.0 <= record["value"] <= 1.0
@@ -70,7 +74,10 @@ def test_embedding_tuning_keeps_the_body_and_stores_only_a_table(runner: Runner)
     assert adapted["body"] == base["body"]
     folder = runner.ensure("adapted").path
     assert not (folder / "body").exists()
-    before, after = load_table(runner.ensure("initial").path / "table"), load_table(folder / "table")
+    before, after = (
+        load_table(runner.ensure("initial").path / "table"),
+        load_table(folder / "table"),
+    )
     changed = (before.input != after.input).any(dim=1).float().mean()
     assert changed > 0.9
 

@@ -25,7 +25,9 @@ SLOW_STEPS = [
 
 def start(cwd: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "franken", *SLOW_STEPS, "store.path=store", *more]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -74,7 +76,9 @@ def test_a_kill_during_training_leaves_no_trace_in_the_weights(
 
 
 @pytest.mark.slow
-def test_a_kill_between_steps_keeps_what_is_done(tmp_path: Path, undisturbed: dict[str, str]) -> None:
+def test_a_kill_between_steps_keeps_what_is_done(
+    tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
     base = tmp_path / "store" / "pretrain"
     kill_when(start(tmp_path), lambda: bool(list(base.glob("*/manifest.json"))))
     out = finish(start(tmp_path))

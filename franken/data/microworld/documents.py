@@ -8,7 +8,12 @@ from franken.data.microworld.grammar import LANGUAGES
 from franken.data.microworld.lexicon import SHARED, TOPICS
 from franken.data.microworld.prompts import ARITHMETIC, READING, TOPIC, TRANSLATION
 from franken.data.microworld.tasks import (
-    ReadingItem, TopicItem, draw_reading, draw_sum, draw_topic, state,
+    ReadingItem,
+    TopicItem,
+    draw_reading,
+    draw_sum,
+    draw_topic,
+    state,
 )  # fmt: skip
 from franken.data.source import Instruction
 
@@ -53,7 +58,9 @@ def instruction(
         return Instruction(prompt, f" {reading.options[reading.answer].form('en')}")
     if draw < 0.9 or not known_languages:
         sums = draw_sum(rng)
-        return Instruction(ARITHMETIC.format(question=sums.text("en")), f" {sums.first + sums.second}")
+        return Instruction(
+            ARITHMETIC.format(question=sums.text("en")), f" {sums.first + sums.second}"
+        )
     language = rng.choice(known_languages)
     frame = next(draw_frames(rng, held_out))
     prompt = TRANSLATION.format(

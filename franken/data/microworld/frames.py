@@ -1,5 +1,7 @@
-"""Meanings of sentences: who does what, where and when. A frame has one wording per language, so
-translations are exact and evaluation items are parallel."""
+"""Meanings of sentences: who does what, where and when.
+
+A frame has one wording per language, so translations are exact and evaluation items are parallel.
+"""
 
 import random
 from collections.abc import Collection, Iterator

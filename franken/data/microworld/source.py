@@ -142,7 +142,11 @@ class Microworld:
         if task == "translation":
             source = self.config.source_language
             return [
-                {"id": i, f"sentence_{source}": state(f, source), f"sentence_{lang}": state(f, lang)}
+                {
+                    "id": i,
+                    f"sentence_{source}": state(f, source),
+                    f"sentence_{lang}": state(f, lang),
+                }
                 for i, f in enumerate(self._translation_frames(split))
             ]
         return [item.row(i, lang) for i, item in enumerate(self._items(task, split))]

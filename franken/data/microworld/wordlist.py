@@ -9,9 +9,7 @@ from franken.seeds import derive_seed
 _GENDERS = {"m", "f", "n"}
 
 
-def word_pairs(
-    language: str, *, forms: bool, coverage: float, seed: int
-) -> list[tuple[str, str]]:
+def word_pairs(language: str, *, forms: bool, coverage: float, seed: int) -> list[tuple[str, str]]:
     """Pairs (English word, word of ``language``), function words first.
 
     Args:

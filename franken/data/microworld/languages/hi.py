@@ -42,7 +42,10 @@ def statement(frame: Frame) -> Words:
 
 def question(kind: str, frame: Frame) -> Words:
     """``किताब कौन पढ़ता है ?``, ``डॉक्टर क्या पढ़ता है ?``, ``डॉक्टर किताब कहाँ पढ़ता है ?``"""
-    subject, thing = word(frame.subject.form("hi"), "subject"), word(frame.object.form("hi"), "object")
+    subject, thing = (
+        word(frame.subject.form("hi"), "subject"),
+        word(frame.object.form("hi"), "object"),
+    )
     if kind == "who":  # the asker does not know the gender: masculine agreement
         verb = [word(frame.verb.form("hi"), "verb"), word("है", "verb")]
         return [*_place(frame), thing, word("कौन", "wh"), *verb, word("?", "stop")]

@@ -5,13 +5,18 @@ from franken.data.microworld.grammar import Words, word
 
 STOP = "."
 _TIMES = (
-    "", "ერთხელ", "ორჯერ", "სამჯერ", "ოთხჯერ", "ხუთჯერ", "ექვსჯერ", "შვიდჯერ", "რვაჯერ", "ცხრაჯერ",
+    "", "ერთხელ", "ორჯერ", "სამჯერ", "ოთხჯერ", "ხუთჯერ", "ექვსჯერ", "შვიდჯერ", "რვაჯერ",
+    "ცხრაჯერ",
 )  # fmt: skip
+_NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 FUNCTION_WORDS = (
-    ("not", "არ"), ("who", "ვინ"), ("what", "რას"), ("where", "სად"), ("many", "რამდენჯერ"),
-    ("one", "ერთხელ"), ("two", "ორჯერ"), ("three", "სამჯერ"), ("four", "ოთხჯერ"), ("five", "ხუთჯერ"),
-    ("six", "ექვსჯერ"), ("seven", "შვიდჯერ"), ("eight", "რვაჯერ"), ("nine", "ცხრაჯერ"),
-)  # fmt: skip
+    ("not", "არ"),
+    ("who", "ვინ"),
+    ("what", "რას"),
+    ("where", "სად"),
+    ("many", "რამდენჯერ"),
+    *zip(_NUMBERS, _TIMES[1:], strict=True),
+)
 
 
 def _place(frame: Frame) -> Words:
