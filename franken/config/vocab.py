@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from franken.config.checks import at_least
+from franken.config.checks import at_least, in_range
 
 
 class LineSampling(StrEnum):
@@ -94,6 +94,8 @@ class PruneExtendVocab(TrainedVocab):
     """Source-language sentences that decide which base pieces are kept."""
     min_count: int = 1
     """A base piece is kept when the probe uses it at least so often."""
+    kept_share: float | None = None
+    """Keep at most this share of the vocabulary, the most used pieces (the paper kept 0.6)."""
     keep_scripts: list[str] = field(default_factory=lambda: ["Latin", "Common", "Inherited"])
     """Unicode scripts that a kept piece may hold."""
     merge_closure: bool = True
@@ -105,3 +107,4 @@ class PruneExtendVocab(TrainedVocab):
         yield from super().faults()
         yield from at_least("probe_sentences", self.probe_sentences, 1)
         yield from at_least("min_count", self.min_count, 1)
+        yield from in_range("kept_share", self.kept_share, 0.01, 1.0)

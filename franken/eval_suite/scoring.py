@@ -90,19 +90,20 @@ def log_probs(
 
 
 def stems(requests: Sequence[Request]) -> list[Stem]:
-    """Rows grouped by the context they continue: single rows first, each kind longest first."""
+    """Rows grouped by the context they continue: single rows first, each kind longest first.
+
+    Only contexts longer than what follows are worth a pass of their own.
+    """
     shared: dict[Tokens, list[Row]] = defaultdict(list)
+    found: list[Stem] = []
     for row in shared_rows(requests):
         contexts = {requests[index].context for index in row.requests}
-        shared[min(contexts, key=len)].append(row)
-    found = [
-        Stem(context, own) if len({requests[i].context for r in own for i in r.requests}) == 1
-        else Stem(context, [own[0]])
-        for context, own in shared.items()
-    ]  # fmt: skip
-    kept = {id(row) for stem in found for row in stem.rows}
-    rest = [row for own in shared.values() for row in own if id(row) not in kept]
-    found += [Stem(row.tokens, [row]) for row in rest]
+        context = min(contexts, key=len)
+        if len(contexts) == 1 and 2 * len(context) > len(row.tokens):
+            shared[context].append(row)
+        else:
+            found.append(Stem(row.tokens, [row]))
+    found += [Stem(context, rows) for context, rows in shared.items()]
     return sorted(found, key=lambda s: (len(s.rows) > 1, -s.width, s.context, s.rows[0].tokens))
 
 

@@ -18,7 +18,7 @@ from franken.init_method.rows import MemoryRows, RowSource, gather
 from franken.init_method.statistics import SourceStatistics
 from franken.init_method.token_map import Provenance, Reduce, TokenMap
 
-_CHUNK_BYTES = 8 << 20
+_CHUNK_BYTES = 4 << 20  # best of 1 to 32 MiB at D = 2304: the float32 rows stay in the cache
 _GEMM_ROWS = 256  # BLAS rounds a row differently in a product of another height, so it is fixed
 
 
@@ -157,7 +157,8 @@ def apply_map(
         token_map: ``(T, S)``.
         source: ``(S, D)`` old rows, in memory or lazily read.
         part: ``input`` or ``output``.
-        chunk_rows: new rows per chunk; by default about 8 MiB of them. Does not change the result.
+        chunk_rows: new rows per chunk, by default about 4 MiB of them in float32; does not change
+            the result.
 
     Returns:
         ``(T, D)`` in the dtype of ``source``.

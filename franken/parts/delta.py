@@ -122,10 +122,9 @@ def merge_lora(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
     Returns:
         The plain model, taken out of PEFT's wrapper if it was in one.
     """
-    if isinstance(model, PeftModel):
-        model = model.get_base_model()
+    plain: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     for name, layer in [
-        (name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)
+        (name, module) for name, module in plain.named_modules() if isinstance(module, LoraLayer)
     ]:
         base: Any = layer.get_base_layer()
         merged = base.weight.detach().float()
@@ -136,12 +135,13 @@ def merge_lora(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
             merged.to(base.weight.dtype), requires_grad=base.weight.requires_grad
         )
         parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, base)
-    if hasattr(model, "peft_config"):
-        del model.peft_config
-    if hasattr(model, "_hf_peft_config_loaded"):
-        model._hf_peft_config_loaded = False
-    return model
+        setattr(plain.get_submodule(parent), leaf, base)
+    if hasattr(plain, "peft_config"):
+        del plain.peft_config
+    if hasattr(plain, "_hf_peft_config_loaded"):
+        plain._hf_peft_config_loaded = False
+    result: PreTrainedModel = plain
+    return result
 
 
 def _delta_weight(layer: Any, adapter: str) -> torch.Tensor:

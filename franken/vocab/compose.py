@@ -108,17 +108,14 @@ def all_splits(pieces: Iterable[str], known: Mapping[str, Any] | set[str]) -> li
     ]
 
 
-def merge_ancestors(pieces: Iterable[str], merges: Sequence[Merge]) -> set[str]:
-    """All symbols that arise when ``pieces`` are put together by ``merges`` (spec 9.1 a).
+def merge_ancestors(pieces: Iterable[str], merges: Sequence[Merge]) -> dict[str, set[str]]:
+    """The symbols that arise while each of ``pieces`` is put together by ``merges`` (spec 9.1 a).
 
     A token is built inside its own characters alone, so replaying each piece by itself finds
     exactly the symbols that also arise in running text.
     """
     ranks = {merge: rank for rank, merge in reversed(list(enumerate(merges)))}
-    found: set[str] = set()
-    for piece in pieces:
-        found.update(replay(piece, ranks)[1])
-    return found
+    return {piece: replay(piece, ranks)[1] for piece in pieces}
 
 
 def replay(piece: str, ranks: Mapping[Merge, int]) -> tuple[list[str], set[str]]:

@@ -32,8 +32,9 @@ def build(
     frame = frame_of(base)
     count = added_count(frame, config)
     if frame.kind is TokenizerKind.sentencepiece_unigram:
-        learned = learn_group(frame, config, texts, count)
-        alphabet = [char for char in learned.alphabet if char not in frame.pieces]
+        # Twice as many, since the base has part of them.
+        learned = learn_group(frame, config, texts, 2 * count)
+        alphabet = [char for char in learned.alphabet if char not in frame.pieces][: count // 2]
         pieces = [piece for piece in learned.pieces if piece not in frame.pieces]
         pieces = pieces[: max(0, count - len(alphabet))]
         scores = {piece: score + NEW_SHARE for piece, score in learned.scores.items()}

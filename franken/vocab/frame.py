@@ -49,9 +49,10 @@ class Frame:
     @property
     def unk(self) -> str | None:
         """The piece for what cannot be encoded."""
-        model = self.spec["model"]
+        model: dict[str, Any] = self.spec["model"]
         if self.kind is not TokenizerKind.sentencepiece_unigram:
-            return model.get("unk_token")
+            named: str | None = model.get("unk_token")
+            return named
         unk_id = model.get("unk_id")
         return next((p for p, i in self.pieces.items() if i == unk_id), None)
 

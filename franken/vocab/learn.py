@@ -70,8 +70,8 @@ def learn_pieces(frame: Frame, streams: Mapping[str, Lines], count: int) -> Lear
     # Not the one of `backend`: the trainer locks it while it reads the lines that need this one.
     normalizer = training_backend(frame).normalizer
     if frame.kind is TokenizerKind.byte_level_bpe:
-        lines = (line for texts in streams.values() for line in lines_of(texts()))
-        merges = _learn_merges(backend, lines, byte_to_char().values(), count)
+        every_line = (line for texts in streams.values() for line in lines_of(texts()))
+        merges = _learn_merges(backend, every_line, byte_to_char().values(), count)
         return Learned([], _results(merges), merges)
     alphabet = find_alphabet(normalizer, streams, limit=count // 2)
     lines, room = _without_rare(normalizer, streams, set(alphabet)), count - len(alphabet)
@@ -98,7 +98,7 @@ def training_backend(frame: Frame) -> "Tokenizer":
             _split({"String": GAP}, "Removed"),
             _split({"Regex": WORDS.replace("@DIGITS@", digits)}, "Isolated"),
         ]
-    spec = {
+    spec: dict[str, Any] = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
@@ -136,8 +136,7 @@ def find_alphabet(
             rare.add(char)
         covered |= counts.keys() - rare
         total.update(counts)
-    ranked = sorted(covered, key=lambda char: (-total[char], char))
-    return ranked[:limit]
+    return sorted(covered, key=lambda char: (-total[char], char))[:limit]
 
 
 def _count_characters(normalizer: "Normalizer | None", texts: Lines) -> Counter[str]:

@@ -40,6 +40,8 @@ class Kept:
     """Used by the probe and of an allowed script, or essential."""
     closure: list[str]
     """Only needed on the way to those."""
+    min_count: int
+    """Uses in the probe from which a piece was kept."""
 
 
 def build(
@@ -49,14 +51,14 @@ def build(
     frame = frame_of(base)
     size = config.size or frame.size
     reserved = frame.reserved()
-    kept = keep_pieces(base, frame, config, texts)
+    kept = keep_pieces(base, frame, config, texts, limit=_kept_limit(config, size))
     chosen = set(kept.used) | set(kept.closure)
     keep = [piece for piece in frame.normal() if piece in chosen]
     room = size - len(reserved) - len(keep)
     if room < 0:
         raise ConfigError(
             f"vocab.size: {size} tokens cannot hold {len(reserved)} reserved and {len(keep)} kept "
-            f"pieces; raise vocab.size, or raise vocab.min_count (now {config.min_count})"
+            "pieces; raise vocab.size, or keep fewer with vocab.kept_share or vocab.min_count"
         )
     learned = learn_group(frame, config, texts, size - len(reserved))
     alphabet = [char for char in learned.alphabet if char not in chosen]
@@ -70,6 +72,7 @@ def build(
         "reserved": len(reserved),
         "kept": len(keep),
         "kept_for_merges": len(kept.closure),
+        "kept_from_count": kept.min_count,
         "pruned": len(frame.normal()) - len(keep),
         "new": len(new),
         "alphabet": len(alphabet),
@@ -83,9 +86,14 @@ def build(
 
 
 def keep_pieces(
-    base: "PreTrainedTokenizerBase", frame: Frame, config: PruneExtendVocab, texts: VocabTexts
+    base: "PreTrainedTokenizerBase",
+    frame: Frame,
+    config: PruneExtendVocab,
+    texts: VocabTexts,
+    *,
+    limit: int | None = None,
 ) -> Kept:
-    """Which normal base pieces the source language needs."""
+    """Which normal base pieces the source language needs, the most used ``limit`` of them."""
     counts = usage_counts(
         base.backend_tokenizer, texts.source(), frame.size, limit=config.probe_sentences
     )
@@ -95,19 +103,37 @@ def keep_pieces(
             "source-language text; check data.source_lang and its files"
         )
     essentials = set(frame.essentials())
-    used = [
-        piece
+    uses = {
+        piece: int(counts[frame.pieces[piece]])
         for piece in frame.normal()
-        if piece in essentials
-        or (
-            counts[frame.pieces[piece]] >= config.min_count
-            and has_kept_script(frame, piece, config.keep_scripts)
-        )
-    ]
-    if not config.merge_closure or not frame.merges:
-        return Kept(used, [])
-    closure = merge_ancestors(used, frame.merges) - set(used)
-    return Kept(used, [piece for piece in frame.normal() if piece in closure])
+        if piece in essentials or has_kept_script(frame, piece, config.keep_scripts)
+    }
+
+    ways = merge_ancestors(uses, frame.merges) if config.merge_closure else {}
+
+    def keep(min_count: int) -> Kept:
+        used = [piece for piece, count in uses.items() if count >= min_count or piece in essentials]
+        closure = {part for piece in used for part in ways.get(piece, ())} - set(used)
+        in_order = [piece for piece in frame.normal() if piece in closure]
+        return Kept(used, in_order, min_count)
+
+    kept = keep(config.min_count)
+    if limit is None or len(kept.used) + len(kept.closure) <= limit:
+        return kept
+    thresholds = sorted({count + 1 for count in uses.values() if count >= config.min_count})
+    low, high = 0, len(thresholds) - 1
+    while low < high:
+        middle = (low + high) // 2
+        kept = keep(thresholds[middle])
+        if len(kept.used) + len(kept.closure) <= limit:
+            high = middle
+        else:
+            low = middle + 1
+    return keep(thresholds[low])
+
+
+def _kept_limit(config: PruneExtendVocab, size: int) -> int | None:
+    return None if config.kept_share is None else int(config.kept_share * size)
 
 
 def has_kept_script(frame: Frame, piece: str, scripts: list[str]) -> bool:

@@ -96,7 +96,7 @@ def test_batches_stay_within_the_token_limit_but_hold_at_least_one_stem(options)
 def options():
     """Questions of different lengths, each with options of several tokens."""
     found = []
-    for length in (3, 25, 40, 41):
+    for length in (4, 25, 40, 41):
         context = (2, *range(50, 50 + length))
         found += [Request(context, (20 + k, *range(30, 30 + k))) for k in range(1, 5)]
         found.append(Request(context, (90,)))
@@ -106,7 +106,7 @@ def options():
 def test_options_continue_a_context_that_is_read_once(options):
     found = stems(options)
     assert [(len(stem.context), len(stem.rows)) for stem in found] == [
-        (42, 4), (41, 4), (26, 4), (4, 4),
+        (42, 4), (41, 4), (26, 4), (5, 4),
     ]  # fmt: skip
 
 
@@ -130,6 +130,11 @@ def test_a_context_is_read_once_for_all_its_options(case, options):
     with torch.no_grad():
         log_probs(dataclasses.replace(readout, run=run), options, batch_tokens=10_000)
     assert seen == [(4, 42), (16, 4)]
+
+
+def test_documents_behind_bos_are_read_whole():
+    documents = [Request((2,), tuple(range(n, 2 * n))) for n in (5, 9, 30)]
+    assert [len(stem.rows) for stem in stems(documents)] == [1, 1, 1]
 
 
 def test_progress_counts_every_request_once(case, requests):

@@ -1,0 +1,283 @@
+"""``prune_extend``: size, reserved ids, English kept, alphabet, reachability, both back-ends."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from franken.config.base_model import TokenizerKind
+from franken.config.vocab import PruneExtendVocab
+from franken.errors import ConfigError, DataError
+from franken.vocab import VocabTexts, canonical_bytes, train_tokenizer, vocabulary_overlap
+from franken.vocab.compose import merge_ancestors
+from franken.vocab.frame import frame_of
+from franken.vocab.prune_extend import build
+from franken.vocab.reach import is_reachable
+from tests.vocab.toys import (
+    BPE_KINDS,
+    ENGLISH,
+    KINDS,
+    STRUCTURES,
+    TARGETS,
+    base_tokenizer,
+    gemma_like,
+    ids_of,
+    llama3_like,
+    spec_of,
+    vocab_texts,
+    wrap,
+)
+
+PLAIN = PruneExtendVocab(min_count=3)
+_BUILT = {}
+
+
+def built(name, config=PLAIN):
+    """Each vocabulary is built once for all tests."""
+    base = STRUCTURES[name]() if name in STRUCTURES else base_tokenizer(TokenizerKind(name))
+    key = name, json.dumps(vars(config), default=str)
+    if key not in _BUILT:
+        _BUILT[key] = build(base, config, vocab_texts())
+    return base, _BUILT[key]
+
+
+EVERY = [*STRUCTURES, *(kind.value for kind in KINDS)]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_vocabulary_has_exactly_the_size_of_the_base(name):
+    base, result = built(name)
+    vocab = result.tokenizer.get_vocab()
+    assert sorted(vocab.values()) == list(range(len(base)))
+    parts = result.report["parts"]
+    names = ("reserved", "kept", "new", "alphabet", "unused")
+    assert sum(parts[part] for part in names) == len(base)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_reserved_pieces_keep_their_ids(name):
+    base, result = built(name)
+    vocab = result.tokenizer.get_vocab()
+    frame = frame_of(base)
+    assert {index: piece for index, piece in frame.reserved().items() if vocab[piece] != index} == {}
+    assert len(frame.byte_pieces()) == (0 if name == "xlm_r" else 256)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_rules_of_the_base_are_kept(name):
+    base, result = built(name)
+    old, new = spec_of(base), spec_of(result.tokenizer)
+    for part in ("normalizer", "pre_tokenizer", "decoder", "post_processor"):
+        assert new[part] == old[part]
+    for flag in ("byte_fallback", "fuse_unk", "ignore_merges", "unk_token", "unk_id"):
+        assert new["model"].get(flag) == old["model"].get(flag)
+    assert new["added_tokens"][: len(old["added_tokens"])] == old["added_tokens"]
+    assert result.tokenizer.special_tokens_map == base.special_tokens_map
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_nine_of_ten_english_lines_are_segmented_as_before(name):
+    base, result = built(name)
+    same = sum(base.tokenize(line) == result.tokenizer.tokenize(line) for line in ENGLISH)
+    assert same >= 0.9 * len(ENGLISH)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_target_languages_need_far_fewer_tokens(kind):
+    base, result = built(kind.value)
+    for lines in TARGETS.values():
+        before = sum(len(ids_of(base, line)) for line in lines)
+        after = sum(len(ids_of(result.tokenizer, line)) for line in lines)
+        assert after < 0.75 * before
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "xlm_r"])
+def test_text_survives_encoding_and_decoding(name):
+    _, result = built(name)
+    for line in ENGLISH[:50] + [line for lines in TARGETS.values() for line in lines[:50]]:
+        assert result.tokenizer.decode(ids_of(result.tokenizer, line)) == line
+
+
+@pytest.mark.parametrize("name", ["gemma", "llama2", "sentencepiece_bpe", "sentencepiece_unigram"])
+def test_the_alphabet_of_the_targets_is_complete(name):
+    _, result = built(name)
+    pieces = result.tokenizer.get_vocab()
+    letters = {char for lines in TARGETS.values() for line in lines for char in line} - {" "}
+    assert letters <= pieces.keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_new_pieces_are_reachable(kind):
+    base, result = built(kind.value)
+    frame, old = frame_of(result.tokenizer), frame_of(base)
+    new = [piece for piece in frame.normal() if piece not in old.pieces]
+    model = result.tokenizer.backend_tokenizer.model
+    assert len(new) > 100
+    assert [piece for piece in new if not is_reachable(model, piece)] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kept_pieces_come_first_in_base_order(kind):
+    base, result = built(kind.value)
+    old, frame = frame_of(base), frame_of(result.tokenizer)
+    kept = frame.normal()[: result.report["parts"]["kept"]]
+    assert kept == [piece for piece in old.normal() if piece in set(kept)]
+
+
+@pytest.mark.parametrize("kind", BPE_KINDS)
+def test_merges_of_the_base_come_first_in_base_order(kind):
+    base, result = built(kind.value)
+    old, frame = frame_of(base), frame_of(result.tokenizer)
+    kept = [merge for merge in old.merges if "".join(merge) in frame.pieces]
+    kept = [merge for merge in kept if set(merge) <= frame.pieces.keys()]
+    assert frame.merges[: len(kept)] == kept
+
+
+def test_pieces_of_other_scripts_go_and_latin_pieces_without_use_go():
+    base, result = built("sentencepiece_bpe")
+    vocab = result.tokenizer.get_vocab()
+    assert "▁вода" in base.get_vocab()
+    assert "▁вода" not in vocab
+    assert "▁wasser" in base.get_vocab()
+    assert "▁wasser" not in vocab
+
+
+def test_allowed_scripts_are_configurable():
+    config = replace(PLAIN, keep_scripts=["Latin", "Common", "Inherited", "Cyrillic"])
+    texts = replace(vocab_texts(), source=lambda: [*ENGLISH, *["Вода, вода."] * 50])
+    result = build(base_tokenizer(TokenizerKind.sentencepiece_bpe), config, texts)
+    assert "▁вода" in result.tokenizer.get_vocab()
+
+
+def test_digits_and_newlines_stay_without_any_use():
+    vocab = built("sentencepiece_bpe")[1].tokenizer.get_vocab()
+    assert set("0123456789\n") <= vocab.keys()
+
+
+def test_merge_closure_keeps_what_leads_to_kept_pieces():
+    merges = [("a", "b"), ("c", "d"), ("ab", "cd"), ("b", "c")]
+    assert merge_ancestors(["abcd"], merges) == {"abcd": {"a", "b", "c", "d", "ab", "cd", "abcd"}}
+
+
+@pytest.mark.parametrize("kind", BPE_KINDS)
+def test_without_closure_more_lines_change(kind):
+    base, closed = built(kind.value)
+    open_result = build(base, replace(PLAIN, merge_closure=False), vocab_texts())
+    before = [base.tokenize(line) for line in ENGLISH]
+    changes = [
+        sum(
+            old != result.tokenizer.tokenize(line)
+            for old, line in zip(before, ENGLISH, strict=True)
+        )
+        for result in (closed, open_result)
+    ]
+    assert closed.report["parts"]["kept_for_merges"] > 0
+    assert changes[0] < changes[1]
+
+
+def test_without_forced_alphabet_letters_are_missing():
+    base = base_tokenizer(TokenizerKind.sentencepiece_bpe)
+    tight = replace(PLAIN, size=len(base) - 300, kept_share=0.6)
+    pieces = build(base, replace(tight, force_alphabet=False), vocab_texts()).tokenizer.get_vocab()
+    forced = build(base, tight, vocab_texts()).tokenizer.get_vocab()
+    letters = {char for line in TARGETS["am"] for char in line} - {" "}
+    assert not letters <= pieces.keys()
+    assert letters <= forced.keys()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kept_share_keeps_the_most_used_pieces(kind):
+    base = base_tokenizer(kind)
+    result = build(base, replace(PLAIN, kept_share=0.35), vocab_texts())
+    parts = result.report["parts"]
+    assert parts["kept_from_count"] > PLAIN.min_count
+    assert 0.25 * len(base) < parts["kept"] <= 0.35 * len(base)
+    assert len(result.tokenizer) == len(base)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_missing_pieces_are_filled_with_unused_control_tokens(kind):
+    base = base_tokenizer(kind)
+    texts = VocabTexts(source=lambda: ENGLISH, targets={"xx": lambda: ["ሀሁ ሀሁ"]})
+    result = build(base, PLAIN, texts)
+    assert len(result.tokenizer) == len(base)
+    assert result.report["parts"]["unused"] > 0
+    table = canonical_bytes(result.tokenizer)
+    fillers = [piece for piece in result.tokenizer.get_vocab() if piece.startswith("<unused")]
+    assert len(fillers) == 8 + result.report["parts"]["unused"]
+    assert {table[result.tokenizer.get_vocab()[piece]] for piece in fillers} == {None}
+
+
+@pytest.mark.parametrize("change", [-150, 0, 250])
+@pytest.mark.parametrize("name", ["gemma", "llama3"])
+def test_another_size_is_met_exactly_and_bos_is_still_written(name, change):
+    base = STRUCTURES[name]()
+    config = replace(PLAIN, size=len(base) + change, kept_share=0.4)
+    tokenizer = build(base, config, vocab_texts()).tokenizer
+    vocab = tokenizer.get_vocab()
+    assert sorted(vocab.values()) == list(range(len(base) + change))
+    ids = tokenizer("the house")["input_ids"]
+    assert ids[0] == tokenizer.bos_token_id == vocab[base.bos_token]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "the house"
+    if name == "gemma" or change >= 0:
+        assert tokenizer.bos_token_id == base.bos_token_id
+
+
+def test_a_size_too_small_for_the_kept_pieces_is_refused():
+    base = base_tokenizer(TokenizerKind.sentencepiece_bpe)
+    with pytest.raises(ConfigError, match=r"vocab\.size: 400 .*vocab\.kept_share"):
+        build(base, replace(PLAIN, size=400), vocab_texts())
+
+
+def test_source_text_is_needed():
+    with pytest.raises(DataError, match="source-language text"):
+        build(base_tokenizer(KINDS[0]), PLAIN, replace(vocab_texts(), source=lambda: []))
+
+
+def test_target_text_is_needed():
+    with pytest.raises(DataError, match=r"data\.languages"):
+        build(base_tokenizer(KINDS[0]), PLAIN, replace(vocab_texts(), targets={}))
+    with pytest.raises(DataError, match="xx"):
+        texts = replace(vocab_texts(), targets={"xx": lambda: ["", " "]})
+        build(base_tokenizer(KINDS[0]), PLAIN, texts)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_input_gives_equal_vocabularies(kind):
+    base, first = built(kind.value)
+    again = build(base, PLAIN, vocab_texts())
+    assert spec_of(again.tokenizer) == spec_of(first.tokenizer)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kept_and_reserved_rows_are_found_in_the_base(kind):
+    base, result = built(kind.value)
+    overlap = vocabulary_overlap(base, result.tokenizer)
+    frame = frame_of(result.tokenizer)
+    kept = frame.normal()[: result.report["parts"]["kept"]]
+    for piece in [*kept, *frame_of(base).reserved().values()]:
+        assert overlap[frame.pieces[piece]] == base.get_vocab()[piece]
+
+
+def test_pieces_that_are_part_of_a_character_stay_when_used():
+    texts = VocabTexts(lambda: ["naïve café – “quoted” text…"] * 400 + ENGLISH, vocab_texts().targets)
+    base = train_tokenizer(TokenizerKind.byte_level_bpe, texts.source(), 700)
+    result = build(base, PLAIN, texts)
+    line = "naïve “text”…"
+    assert result.tokenizer.tokenize(line) == base.tokenize(line)
+
+
+def test_the_report_counts_add_up_and_are_json():
+    _, result = built("gemma")
+    parts = json.loads(json.dumps(result.report))["parts"]
+    assert parts["kept"] + parts["pruned"] == len(frame_of(gemma_like()).normal())
+
+
+def test_reserved_ids_inside_a_larger_vocabulary_survive_saving(tmp_path):
+    base = llama3_like()
+    config = replace(PLAIN, size=len(base) + 100)
+    tokenizer = build(base, config, vocab_texts()).tokenizer
+    tokenizer.save_pretrained(tmp_path)
+    loaded = wrap(json.loads((tmp_path / "tokenizer.json").read_text()), bos_token=base.bos_token)
+    assert loaded.get_vocab() == tokenizer.get_vocab()
+    assert loaded.bos_token_id == base.bos_token_id
