@@ -75,24 +75,16 @@ class Runner:
         found = self.store.find(self.keys[name])
         if found is None:
             found = self._make(name)
-            cached = bool(found.manifest.get("meta", {}).get("made_elsewhere"))
         else:
-            cached = True
-        for _, key in found.manifest.get("meta", {}).get("references", []):
-            if key in self.by_key:
-                self.ensure(self.by_key[key])
+            self._note(name, cached=True, seconds=time.monotonic() - started)
         self.artifacts[name] = found
-        if name not in self.outcomes:
-            seconds = time.monotonic() - started
-            self._note(name, cached=cached, seconds=seconds)
+        self._ensure_references(name)
         return found
 
     def _make(self, name: str) -> Artifact:
         self._validate_data()
         step = self.graph.steps[name]
         inputs = {place: self.ensure(ref) for place, ref in step.references().items()}
-        for ref in step.references().values():
-            self._ensure_references(ref)
         key = self.keys[name]
         started = time.monotonic()
 
@@ -111,10 +103,11 @@ class Runner:
             return {**meta, "references": context.references, "name": name}
 
         artifact = self.store.produce(key, build, label=f"{name} ({step.kind})")
-        self._note(name, cached=False, seconds=time.monotonic() - started)
+        self._note(name, cached=not artifact.fresh, seconds=time.monotonic() - started)
         return artifact
 
     def _ensure_references(self, name: str) -> None:
+        """What an artefact points to is made again when it was pruned."""
         for _, key in self.artifacts[name].manifest.get("meta", {}).get("references", []):
             if key in self.by_key:
                 self.ensure(self.by_key[key])

@@ -55,7 +55,7 @@ def compose(
         replace(
             frame,
             pieces=dict(sorted(ids.items(), key=lambda item: item[1])),
-            merges=[m for m in merges if m[0] in ids and m[1] in ids and m[0] + m[1] in ids],
+            merges=_usable(merges, ids),
             scores=_scores(frame, ids, scores),
             added=[*frame.added, *(special_token(name) for name in fillers)],
             spec=_with_unk_id(frame, ids),
@@ -138,6 +138,12 @@ def replay(piece: str, ranks: Mapping[Merge, int]) -> tuple[list[str], set[str]]
         symbols[at : at + 2] = [symbols[at] + symbols[at + 1]]
         seen.add(symbols[at])
     return symbols, seen
+
+
+def _usable(merges: Iterable[Merge], ids: Mapping[str, int]) -> list[Merge]:
+    """Merges of known pieces to known pieces, each at its best rank (a repeat would lower it)."""
+    known = (m for m in merges if m[0] in ids and m[1] in ids and m[0] + m[1] in ids)
+    return list(dict.fromkeys(known))
 
 
 def _scores(frame: Frame, ids: Mapping[str, int], scores: Mapping[str, float]) -> dict[str, float]:

@@ -162,7 +162,8 @@ def _fill(
     for last in [False] * REFILL_ROUNDS + [True]:
         new = [piece for piece in candidates if piece not in refused][:room]
         known = fixed | set(new)
-        merges = [merge for merge in frame.merges if "".join(merge) in known]
+        # A pruned piece that comes back as a new one ranks as new: the source did without it.
+        merges = [merge for merge in frame.merges if "".join(merge) in fixed]
         merges += merges_of_new(frame.kind, new, learned.merges, known)
         pieces = [*keep, *new, *alphabet]
         tokenizer = compose(frame, pieces, merges, scores, size=size)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from franken.config.base_model import TokenizerKind
 from franken.config.vocab import (
@@ -127,9 +128,13 @@ def test_from_pretrained_names_what_is_missing(tmp_path):
 
 
 def test_from_pretrained_says_that_neither_directory_nor_hub_has_it(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    def offline(*_, **options):
+        assert options["trust_remote_code"] is False
+        raise OSError("not cached and no network")
+
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", offline)
     config = FromPretrainedVocab(path="no/such_tokenizer")
-    with pytest.raises(ConfigError, match="no such directory"):
+    with pytest.raises(ConfigError, match=r"no such directory.*no network"):
         build_vocabulary(base_tokenizer(KINDS[0]), config, vocab_texts(), 0)
 
 

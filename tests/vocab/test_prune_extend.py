@@ -71,7 +71,8 @@ def test_rules_of_the_base_are_kept(name):
         assert new[part] == old[part]
     for flag in ("byte_fallback", "fuse_unk", "ignore_merges", "unk_token", "unk_id"):
         assert new["model"].get(flag) == old["model"].get(flag)
-    assert new["added_tokens"][: len(old["added_tokens"])] == old["added_tokens"]
+    names = {token["content"] for token in old["added_tokens"]}
+    assert [t for t in new["added_tokens"] if t["content"] in names] == old["added_tokens"]
     assert result.tokenizer.special_tokens_map == base.special_tokens_map
 
 
@@ -128,9 +129,10 @@ def test_kept_pieces_come_first_in_base_order(kind):
 def test_merges_of_the_base_come_first_in_base_order(kind):
     base, result = built(kind.value)
     old, frame = frame_of(base), frame_of(result.tokenizer)
-    kept = [merge for merge in old.merges if "".join(merge) in frame.pieces]
-    kept = [merge for merge in kept if set(merge) <= frame.pieces.keys()]
+    pieces = {*frame.normal()[: result.report["parts"]["kept"]], *frame.reserved().values()}
+    kept = [merge for merge in old.merges if "".join(merge) in pieces]
     assert frame.merges[: len(kept)] == kept
+    assert {"".join(merge) for merge in frame.merges[len(kept) :]}.isdisjoint(pieces)
 
 
 def test_pieces_of_other_scripts_go_and_latin_pieces_without_use_go():
@@ -177,7 +179,7 @@ def test_without_closure_more_lines_change(kind):
 
 def test_without_forced_alphabet_letters_are_missing():
     base = base_tokenizer(TokenizerKind.sentencepiece_bpe)
-    tight = replace(PLAIN, size=len(base) - 300, kept_share=0.6)
+    tight = replace(PLAIN, size=650, kept_share=0.3)
     pieces = build(base, replace(tight, force_alphabet=False), vocab_texts()).tokenizer.get_vocab()
     forced = build(base, tight, vocab_texts()).tokenizer.get_vocab()
     letters = {char for line in TARGETS["am"] for char in line} - {" "}
@@ -188,10 +190,10 @@ def test_without_forced_alphabet_letters_are_missing():
 @pytest.mark.parametrize("kind", KINDS)
 def test_kept_share_keeps_the_most_used_pieces(kind):
     base = base_tokenizer(kind)
-    result = build(base, replace(PLAIN, kept_share=0.35), vocab_texts())
+    result = build(base, replace(PLAIN, kept_share=0.2), vocab_texts())
     parts = result.report["parts"]
     assert parts["kept_from_count"] > PLAIN.min_count
-    assert 0.25 * len(base) < parts["kept"] <= 0.35 * len(base)
+    assert 0.1 * len(base) < parts["kept"] <= 0.2 * len(base)
     assert len(result.tokenizer) == len(base)
 
 
