@@ -76,10 +76,10 @@ def read_out(model: Any) -> Readout:
     scale, cap = logit_scale(config), logit_softcap(config)
 
     def logits(states: Tensor) -> Tensor:
-        values = head(states.to(head.weight.dtype)).float()
+        values: Tensor = head(states.to(head.weight.dtype)).float()
         if scale != 1.0:
             values = values * scale
-        return cap * torch.tanh(values / cap) if cap else values
+        return values.div_(cap).tanh_().mul_(cap) if cap else values
 
     return Readout(
         backbone, lambda out: out.last_hidden_state, logits, vocabulary, False, positions, device

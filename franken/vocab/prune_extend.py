@@ -60,6 +60,12 @@ def build(
             f"vocab.size: {size} tokens cannot hold {len(reserved)} reserved and {len(keep)} kept "
             "pieces; raise vocab.size, or keep fewer with vocab.kept_share or vocab.min_count"
         )
+    if room == 0:
+        raise ConfigError(
+            f"vocab=prune_extend: the source language keeps all {size} tokens of the vocabulary, "
+            "so no new piece has room; raise vocab.size, or keep fewer pieces with vocab.kept_share "
+            f"(the paper's is 0.6) or a vocab.min_count above {kept.min_count}"
+        )
     learned = learn_group(frame, config, texts, size - len(reserved))
     alphabet = [char for char in learned.alphabet if char not in chosen]
     candidates = [piece for piece in learned.pieces if piece not in chosen]
@@ -81,7 +87,12 @@ def build(
     }
     if dropped_characters:
         parts["characters_left_to_bytes"] = dropped_characters
-        logger.warning("no room for %d characters of the targets", len(dropped_characters))
+        logger.warning(
+            "no room for any new word piece and for %d characters of the target languages, which "
+            "stay bytes; keep fewer source pieces (vocab.kept_share, vocab.min_count) or raise "
+            "vocab.size",
+            len(dropped_characters),
+        )
     return VocabResult(tokenizer, {"parts": parts})
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 EXAMPLES = 10
-MEASURED_LINES = 5_000
+MEASURED_LINES = 2_000
 """Lines per language that the figures rest on."""
 
 

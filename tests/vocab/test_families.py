@@ -38,7 +38,7 @@ def test_unknown_kinds_are_refused_with_the_known_ones():
     pieces = PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer(models.WordPiece({"[UNK]": 0}, unk_token="[UNK]"))
     )
-    with pytest.raises(CompatibilityError, match="WordPiece.*sentencepiece_bpe"):
+    with pytest.raises(CompatibilityError, match=r"WordPiece.*sentencepiece_bpe"):
         family_of(pieces)
 
 
@@ -164,7 +164,13 @@ def test_flags_of_added_tokens_survive_saving(name, tmp_path):
 def test_other_special_tokens_can_be_named():
     specials = SpecialTokens(pad="[PAD]", bos="<s>", eos="</s>", others=("<|user|>",), unused=0)
     tokenizer = train_tokenizer(KINDS[1], ENGLISH, 500, specials=specials)
-    assert tokenizer.convert_ids_to_tokens(range(5)) == ["[PAD]", "</s>", "<s>", "<unk>", "<|user|>"]
+    assert tokenizer.convert_ids_to_tokens(range(5)) == [
+        "[PAD]",
+        "</s>",
+        "<s>",
+        "<unk>",
+        "<|user|>",
+    ]
     assert tokenizer("the")["input_ids"][0] == tokenizer.bos_token_id == 2
 
 

@@ -6,7 +6,7 @@ from franken.config.base_model import TokenizerKind
 from franken.vocab import VocabTexts
 from franken.vocab.frame import build, frame_of
 from franken.vocab.report import vocabulary_report
-from tests.vocab.toys import ENGLISH, TARGETS, base_tokenizer, ids_of, wrap, spec_of, xlmr_like
+from tests.vocab.toys import ENGLISH, TARGETS, base_tokenizer, ids_of, spec_of, wrap, xlmr_like
 
 BASE = TokenizerKind.sentencepiece_bpe
 

@@ -17,33 +17,52 @@ from franken.vocab.frame import frame_of
 KINDS = list(TokenizerKind)
 BPE_KINDS = [TokenizerKind.byte_level_bpe, TokenizerKind.sentencepiece_bpe]
 
-ENGLISH_WORDS = """the a house home water bread book child children mother father school teacher market
-river mountain village morning evening night winter summer green yellow white black little great
-strong quick reads read reading writes write writing walks walk walking speaks speak speaking buys
-bought sells sold opens opened closes closed under over between near behind never always often today
-tomorrow yesterday because before after with without question answer friend friends letter letters
-window windows garden station number numbers country countries language languages""".split()
-GERMAN_WORDS = """das haus wasser brot buch kind kinder mutter vater schule lehrer markt fluss berg dorf
-morgen abend nacht winter sommer strasse gross schnell lesen schreiben gehen sprechen kaufen
-verkaufen immer niemals heute freund brief fenster garten bahnhof zahl land sprache""".split()
-RUSSIAN_WORDS = """дом вода хлеб книга ребенок мать отец школа учитель рынок река гора деревня утро вечер
-ночь зима лето большой быстро читать писать идти говорить всегда никогда сегодня друг""".split()
-SWAHILI_WORDS = """nyumba maji mkate kitabu watoto mama baba shule mwalimu soko mto mlima kijiji asubuhi
-jioni usiku kubwa haraka kusoma kuandika kutembea kuzungumza kununua kuuza kila leo rafiki barua
-dirisha bustani namba nchi lugha anasoma anaandika wanasoma wanaandika wanazungumza""".split()
-TAMIL_WORDS = """வீடு தண்ணீர் ரொட்டி புத்தகம் குழந்தை அம்மா அப்பா பள்ளி ஆசிரியர் சந்தை ஆறு மலை கிராமம் காலை
-மாலை இரவு பெரிய வேகமாக படிக்கிறார் எழுதுகிறார் நடக்கிறார் பேசுகிறார் வாங்குகிறார் இன்று நண்பர்""".split()
-AMHARIC_WORDS = """ቤት ውሃ ዳቦ መጽሐፍ ልጅ እናት አባት ትምህርት መምህር ገበያ ወንዝ ተራራ መንደር ጠዋት ማታ ሌሊት ትልቅ ፈጣን ያነባል
-ይጽፋል ይሄዳል ይናገራል ይገዛል ዛሬ ጓደኛ""".split()
+
+def words(text: str) -> list[str]:
+    return text.split()
 
 
-def sentences(words: Sequence[str], count: int, seed: int = 0) -> list[str]:
+ENGLISH_WORDS = words("""
+    the a house home water bread book child children mother father school teacher market river
+    mountain village morning evening night winter summer green yellow white black little great
+    strong quick reads read reading writes write writing walks walk walking speaks speak
+    speaking buys bought sells sold opens opened closes closed under over between near behind
+    never always often today tomorrow yesterday because before after with without question
+    answer friend friends letter letters window windows garden station number numbers country
+    countries language languages
+""")
+GERMAN_WORDS = words("""
+    das haus wasser brot buch kind kinder mutter vater schule lehrer markt fluss berg dorf
+    morgen abend nacht winter sommer strasse gross schnell lesen schreiben gehen sprechen kaufen
+    verkaufen immer niemals heute freund brief fenster garten bahnhof zahl land sprache
+""")
+RUSSIAN_WORDS = words("""
+    дом вода хлеб книга ребенок мать отец школа учитель рынок река гора деревня утро вечер ночь
+    зима лето большой быстро читать писать идти говорить всегда никогда сегодня друг
+""")
+SWAHILI_WORDS = words("""
+    nyumba maji mkate kitabu watoto mama baba shule mwalimu soko mto mlima kijiji asubuhi jioni
+    usiku kubwa haraka kusoma kuandika kutembea kuzungumza kununua kuuza kila leo rafiki barua
+    dirisha bustani namba nchi lugha anasoma anaandika wanasoma wanaandika wanazungumza
+""")
+TAMIL_WORDS = words("""
+    வீடு தண்ணீர் ரொட்டி புத்தகம் குழந்தை அம்மா அப்பா பள்ளி ஆசிரியர் சந்தை ஆறு மலை கிராமம் காலை
+    மாலை இரவு பெரிய வேகமாக படிக்கிறார் எழுதுகிறார் நடக்கிறார் பேசுகிறார் வாங்குகிறார் இன்று
+    நண்பர்
+""")
+AMHARIC_WORDS = words("""
+    ቤት ውሃ ዳቦ መጽሐፍ ልጅ እናት አባት ትምህርት መምህር ገበያ ወንዝ ተራራ መንደር ጠዋት ማታ ሌሊት ትልቅ ፈጣን ያነባል ይጽፋል ይሄዳል ይናገራል
+    ይገዛል ዛሬ ጓደኛ
+""")
+
+
+def sentences(vocabulary: Sequence[str], count: int, seed: int = 0) -> list[str]:
     """Sentences with commas, digits and capitals; frequent words come first in the list."""
     draw = random.Random(seed)
-    weights = [1.0 / (rank + 3) for rank in range(len(words))]
+    weights = [1.0 / (rank + 3) for rank in range(len(vocabulary))]
     lines = []
     for _ in range(count):
-        chosen = draw.choices(words, weights, k=draw.randint(4, 11))
+        chosen = draw.choices(vocabulary, weights, k=draw.randint(4, 11))
         if draw.random() < 0.3:
             chosen.insert(draw.randrange(len(chosen)), str(draw.randint(1, 999)))
         if draw.random() < 0.3:
@@ -128,9 +147,7 @@ def gemma_like() -> PreTrainedTokenizerFast:
         added(name, vocab[name], special=name in control) for name in [*specials, *turns, *runs]
     ]
     spec["post_processor"]["special_tokens"]["<bos>"]["ids"] = [vocab["<bos>"]]
-    return wrap(
-        spec, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>"
-    )
+    return wrap(spec, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>")
 
 
 @cache
@@ -180,7 +197,7 @@ def qwen_like() -> PreTrainedTokenizerFast:
 
 @cache
 def xlmr_like() -> PreTrainedTokenizerFast:
-    """XLM-R: Unigram without bytes, a prefix on every word, ``<mask>`` last and greedy for space."""
+    """XLM-R: Unigram without bytes, a prefix on every word, ``<mask>`` last."""
     frame = frame_of(base_tokenizer(TokenizerKind.sentencepiece_unigram))
     first = ["<s>", "<pad>", "</s>", "<unk>"]
     order = [*first, *frame.normal(), "<mask>"]
