@@ -63,8 +63,8 @@ def build(
     if room == 0:
         raise ConfigError(
             f"vocab=prune_extend: the source language keeps all {size} tokens of the vocabulary, "
-            "so no new piece has room; raise vocab.size, or keep fewer pieces with vocab.kept_share "
-            f"(the paper's is 0.6) or a vocab.min_count above {kept.min_count}"
+            "so no new piece has room; raise vocab.size, or keep fewer with vocab.kept_share (0.6 "
+            f"in the paper) or a vocab.min_count above {kept.min_count}"
         )
     learned = learn_group(frame, config, texts, size - len(reserved))
     alphabet = [char for char in learned.alphabet if char not in chosen]

@@ -31,7 +31,7 @@ def train_unigram(
         words: Pre-tokenised words with their frequencies, spelt in ``alphabet``.
         alphabet: Characters that stay whatever happens.
         seeds: Candidates of two or more characters, best first.
-        count: How many of them stay at most.
+        count: How many of them stay at most; those that no word needs go in any case.
 
     Returns:
         Natural log probability of each character and each chosen piece.
@@ -45,10 +45,10 @@ def train_unigram(
     fixed = set(alphabet)
     while True:
         for _ in range(EM_STEPS):
-            scores = _estimate(spelled, weights, scores)
+            scores, unseen = _estimate(spelled, weights, scores)
         pieces = [piece for piece in scores if piece not in fixed]
         if len(pieces) <= count:
-            return scores
+            return {p: score for p, score in scores.items() if p in fixed or p not in unseen}
         keep = max(count, int(KEEP_SHARE * len(pieces)))
         losses = {piece: _loss(piece, scores) for piece in pieces}
         best = set(sorted(pieces, key=lambda piece: (-losses[piece], piece))[:keep])
@@ -57,8 +57,8 @@ def train_unigram(
 
 def _estimate(
     spelled: list[str], weights: np.ndarray, scores: Mapping[str, float]
-) -> dict[str, float]:
-    """One step of Viterbi training."""
+) -> tuple[dict[str, float], set[str]]:
+    """One step of Viterbi training: new scores, and the pieces that no word uses."""
     from tokenizers import Tokenizer
 
     names = list(scores)
@@ -77,7 +77,8 @@ def _estimate(
         spread = np.repeat(weights[start : start + 4096], lengths)
         counts += np.bincount(ids, weights=spread, minlength=len(counts))
     seen = np.maximum(counts[1:], UNSEEN)
-    return dict(zip(names, np.log(seen / seen.sum()).tolist(), strict=True))
+    unseen = {name for name, used in zip(names, counts[1:].tolist(), strict=True) if not used}
+    return dict(zip(names, np.log(seen / seen.sum()).tolist(), strict=True)), unseen
 
 
 def _loss(piece: str, scores: Mapping[str, float]) -> float:

@@ -17,6 +17,12 @@ from franken.config.root import Config
 register_schemas()
 
 PHASES = ("pretraining", "instructions", "adaptation", "repair")
+TINY_MODEL = [
+    "base_model.settings.hidden_size=32",
+    "base_model.settings.intermediate_size=64",
+    "base_model.settings.num_hidden_layers=2",
+    "base_model.tokenizer.size=1200",
+]
 TINY = [
     "data.languages=[id,ka]",
     "data.sentences=300",
@@ -24,10 +30,6 @@ TINY = [
     "data.parallel=60",
     "data.instructions=100",
     "data.evaluation=8",
-    "base_model.settings.hidden_size=32",
-    "base_model.settings.intermediate_size=64",
-    "base_model.settings.num_hidden_layers=2",
-    "base_model.tokenizer.size=1200",
     "trainer.threads=1",
     "logger=none",
     *(
@@ -39,9 +41,11 @@ TINY = [
 ]  # fmt: skip
 
 
-def compose_config(*overrides: str) -> Config:
+def compose_config(*overrides: str, pretrained: bool = True) -> Config:
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return to_config(compose("config", overrides=[*TINY, *overrides]))
+        return to_config(
+            compose("config", overrides=[*(TINY_MODEL if pretrained else []), *TINY, *overrides])
+        )
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +61,7 @@ def franken(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def run(
         *argv: str, tiny: bool = True, check: bool = False, **env: str
     ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "franken", *argv, *(TINY if tiny else [])]
+        command = [sys.executable, "-m", "franken", *argv, *((*TINY_MODEL, *TINY) if tiny else ())]
         done = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, **env}
         )

@@ -11,9 +11,10 @@ import pytest
 
 from franken.files import sha256_file
 
-from .conftest import TINY
+from .conftest import TINY, TINY_MODEL
 
 SLOW_STEPS = [
+    *TINY_MODEL,
     *TINY,
     "recipe.evaluate=[adapted]",
     "eval_suite=smoke",

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
 TARGETS = ("sw", "ta", "am")
 
 
-def lines(language, split="train", limit=1500):
+def lines(language, split="train", limit=800):
     path = MONO / f"{language}.{split}.jsonl"
     packed = path.with_name(f"{path.name}.gz")
     with path.open() if path.exists() else gzip.open(packed, "rt", encoding="utf-8") as handle:
@@ -34,7 +34,9 @@ def lines(language, split="train", limit=1500):
 def built(request):
     english = lines("en", limit=4000)
     base = train_tokenizer(
-        TokenizerKind(request.param), [*english, *lines("de"), *lines("tt")], 6000
+        TokenizerKind(request.param),
+        [*english, *lines("de", limit=1500), *lines("tt", limit=1500)],
+        6000,
     )
     texts = VocabTexts(lambda: english, {name: (lambda n=name: lines(n)) for name in TARGETS})
     config = PruneExtendVocab(min_count=2, kept_share=0.7)
