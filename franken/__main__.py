@@ -3,6 +3,7 @@
 import os
 import sys
 import uuid
+from collections.abc import Sequence
 from typing import NoReturn
 
 from franken.cli.paths import config_dir
@@ -57,7 +58,7 @@ def _run(argv: list[str]) -> int:
     return int(Outcome.failed or FAILED in statuses)
 
 
-def _print_faults(faults: list[object]) -> None:
+def _print_faults(faults: Sequence[object]) -> None:
     count = f"{len(faults)} faults" if len(faults) > 1 else "1 fault"
     print(f"{count} in the configuration; nothing was started:", file=sys.stderr)
     for fault in faults:
