@@ -67,7 +67,7 @@ def test_vocabularies_of_different_kinds_meet_in_their_bytes(source_kind):
         if data in theirs and data is not None and len(data) > 1:
             assert torch.equal(table.input[row], source.input[theirs[data]])
             shared += 1
-    assert shared > 50
+    assert shared, "no common piece: nothing was compared"
     without_partner = (token_map.provenance == Provenance.fallback).nonzero().flatten().tolist()
     byte_level = source_kind is BYTE_LEVEL  # has no unknown token
     assert without_partner == ([target.unk_token_id] if byte_level else [])
