@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from franken.cli.check import config_faults, to_config
 from franken.config.root import Config
 from franken.errors import ConfigError, FrankenError
-from franken.files import write_atomically, write_json
+from franken.files import link_or_copy, write_atomically, write_json
 
 log = logging.getLogger(__name__)
 
@@ -99,17 +99,12 @@ def _place_exports(runner: Any, run_dir: Path) -> None:
     for model, name in runner.graph.exports.items():
         target = run_dir / "export" / model
         source = runner.artifacts[name].path / "model"
-        shutil.copytree(source, target, copy_function=_link_or_copy, dirs_exist_ok=False)
+        shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=False)
         print(f"exported {model}: {target}")
 
 
-def _link_or_copy(source: str, target: str) -> None:
-    import shutil
-
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+def _link(source: str, target: str) -> None:
+    link_or_copy(Path(source), Path(target))
 
 
 def _log_tables(config: Config, records: list[dict[str, Any]], run_dir: Path) -> None:

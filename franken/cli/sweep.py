@@ -7,7 +7,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from franken.cli.job import DONE, FAILED, FINISHED, STATUS_FILE
+from franken.cli.job import DONE, FAILED, FINISHED, STATUS_FILE, shown_command
 from franken.files import read_json, write_atomically, write_json
 
 LOST = "lost"
@@ -36,7 +36,7 @@ class SweepSummary(Callback):
             done = [
                 Path(j["run_dir"]) for j in jobs if (Path(j["run_dir"]) / "results.jsonl").exists()
             ]
-            show_report(done, sweep_dir, _title(done[0]), command=_command())
+            show_report(done, sweep_dir, _title(done[0]), command=shown_command(sys.argv[1:]))
         _print_summary(console, jobs)
         Outcome.failed = any(job["status"] in (FAILED, LOST) for job in jobs)
 
@@ -61,12 +61,6 @@ def job_statuses(sweep_dir: Path) -> list[dict[str, Any]]:
 
 def _title(run_dir: Path) -> str:
     return str(read_json(run_dir / "run.json")["experiment"])
-
-
-def _command() -> str:
-    import shlex
-
-    return " ".join(["python -m franken", *map(shlex.quote, sys.argv[1:])])
 
 
 def _print_summary(console: Any, jobs: list[dict[str, Any]]) -> None:

@@ -5,9 +5,9 @@ does is in ``franken/steps/<kind>.py``.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from franken.config.base_model import BaseModelConfig
 from franken.config.composition import CompositionConfig, SpecialRows
@@ -167,13 +167,3 @@ STEP_KINDS: dict[str, type[StepConfig]] = {
         ExportStep,
     )
 }  # fmt: skip
-
-
-def field_names(kind: str) -> list[str]:
-    """The fields that a step of this kind may have."""
-    return [f.name for f in fields(STEP_KINDS[kind])]
-
-
-def is_config(value: Any) -> bool:
-    """Whether a field's value is a config object rather than plain data."""
-    return hasattr(value, "__dataclass_fields__")

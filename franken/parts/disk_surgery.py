@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from franken.errors import ArtifactError, CompatibilityError
-from franken.files import read_json, write_json
+from franken.files import link_or_copy, read_json, write_json
 from franken.parts import body as bodies
 from franken.parts.anatomy import Anatomy, text_config
 from franken.parts.checkpoint import INDEX_FILE, SINGLE_FILE, Checkpoint
@@ -158,7 +158,7 @@ def _write_weights(
         if kept == names and not placed:
             alone = path.name == SINGLE_FILE
             file = _RENAMED_SINGLE if alone else path.name
-            _link_or_copy(path, target / file, link=link)
+            (link_or_copy if link else shutil.copyfile)(path, target / file)
         elif kept or placed:
             entries = [copied_entry(path, checkpoint.range(name)) for name in kept]
             entries += [new[name] for name in placed]
@@ -189,14 +189,6 @@ def _home_of_new_tensors(
     return {
         name: checkpoint.shard_of(name).name if name in checkpoint else fallback for name in names
     }
-
-
-def _link_or_copy(source: Path, target: Path, *, link: bool) -> None:
-    if link:
-        with contextlib.suppress(OSError):  # another device, or a file system without links
-            os.link(source.resolve(), target)
-            return
-    shutil.copyfile(source, target)
 
 
 def _copy_other_files(source: Path, target: Path) -> None:

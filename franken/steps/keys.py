@@ -62,11 +62,9 @@ def _config_slice(step: StepConfig, config: Config) -> dict[str, Any]:
             "data": _split(step.data, step.split),
         }  # fmt: skip
     if isinstance(step, BuildVocabStep):
-        texts = {"languages": step.data.languages, "text": open_data(step.data).fingerprint()}
-        return {"vocab": asdict(step.vocab), "data": texts}
+        return {"vocab": asdict(step.vocab), "data": _texts(step.data)}
     if isinstance(step, InitialiseStep):
-        texts = {"languages": step.data.languages, "text": open_data(step.data).fingerprint()}
-        return {"method": asdict(step.method), "data": texts}
+        return {"method": asdict(step.method), "data": _texts(step.data)}
     if isinstance(step, TrainStep):
         return {
             "trainable": str(step.trainable), "training": _training(step.training),
@@ -78,11 +76,14 @@ def _config_slice(step: StepConfig, config: Config) -> dict[str, Any]:
         suite = asdict(step.suite)
         suite.pop("name")
         suite.pop("batch_tokens")
-        data = {"languages": step.data.languages, "text": open_data(step.data).fingerprint()}
-        return {"suite": suite, "data": data, "precision": precision}
+        return {"suite": suite, "data": _texts(step.data), "precision": precision}
     if isinstance(step, ExportStep):
         return {"recipe": step.recipe}
     raise TypeError(f"no key is defined for step kind {step.kind!r}")
+
+
+def _texts(data: DataConfig) -> dict[str, Any]:
+    return {"languages": data.languages, "text": open_data(data).fingerprint()}
 
 
 def _training(training: TrainingConfig) -> dict[str, Any]:

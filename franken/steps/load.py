@@ -1,13 +1,12 @@
 """Read a checkpoint in transformers layout: link its shards, take its table out."""
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 from franken.config.base_model import LoadedModel, TensorType
 from franken.config.steps import LoadStep
 from franken.errors import CompatibilityError
+from franken.files import link_or_copy
 from franken.parts.anatomy import anatomy_of
 from franken.parts.body import save_body
 from franken.parts.checkpoint import Checkpoint
@@ -70,11 +69,7 @@ def _link_checkpoint(checkpoint: Checkpoint, body: Path) -> None:
     for file in [*sorted(shards), *extras]:
         if not file.exists():
             continue
-        target, real = body / file.name, file.resolve()
-        try:
-            os.link(real, target)
-        except OSError:  # another file system, or links are not allowed
-            shutil.copyfile(real, target)
+        link_or_copy(file, body / file.name)
 
 
 def _converted(source: Path, model: LoadedModel) -> Any:
