@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 GROUPS = (
-    "base_model", "vocab", "init_method", "data", "training", "composition", "eval_suite",
-    "recipe", "trainer", "logger",
+    "base_model", "vocab", "init_method", "alignment", "word_vectors", "helper_model", "data",
+    "training", "composition", "eval_suite", "recipe", "trainer", "logger",
 )  # fmt: skip
 
 USAGE = """\

@@ -11,14 +11,17 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from franken.config import (
+    alignment,
     base_model,
     composition,
     data,
     eval_suite,
+    helper_model,
     init_method,
     runtime,
     training,
     vocab,
+    word_vectors,
 )
 from franken.config.root import Config
 
@@ -31,17 +34,12 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "prune_extend": vocab.PruneExtendVocab,
         "from_pretrained": vocab.FromPretrainedVocab,
     },
-    "init_method": {
-        "copy_only": init_method.CopyOnlyInit,
-        "random_normal": init_method.RandomNormalInit,
-        "mean": init_method.MeanInit,
-        "multivariate": init_method.MultivariateInit,
-        "subtoken_mean": init_method.SubtokenMeanInit,
-        "subtoken_max": init_method.SubtokenMaxInit,
-        "lexicon": init_method.LexiconInit,
-    },
+    "init_method": dict(init_method.OPTIONS),
     "data": {"microworld": data.MicroworldData, "files": data.FileData},
     "training": {"set": training.TrainingSet},
+    "alignment": dict(alignment.OPTIONS),
+    "word_vectors": dict(word_vectors.OPTIONS),
+    "helper_model": dict(helper_model.OPTIONS),
     "composition": {"swap": composition.SwapComposition},
     "eval_suite": {"suite": eval_suite.EvalSuiteConfig},
     "recipe": {"recipe": runtime.RecipeConfig},

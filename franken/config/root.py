@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
+from franken.config.alignment import AlignmentConfig
 from franken.config.base_model import BaseModelConfig
 from franken.config.checks import at_least
 from franken.config.composition import CompositionConfig
 from franken.config.data import DataConfig
 from franken.config.eval_suite import EvalSuiteConfig
+from franken.config.helper_model import HelperModelConfig
 from franken.config.init_method import InitMethodConfig
 from franken.config.runtime import LoggerConfig, RecipeConfig, StoreConfig, TrainerConfig
 from franken.config.training import TrainingSet
 from franken.config.vocab import VocabConfig
+from franken.config.word_vectors import WordVectorsConfig
 
 
 @dataclass
@@ -22,6 +24,9 @@ class Config:
     base_model: BaseModelConfig = field(default_factory=BaseModelConfig)
     vocab: VocabConfig = field(default_factory=VocabConfig)
     init_method: InitMethodConfig = field(default_factory=InitMethodConfig)
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    word_vectors: WordVectorsConfig = field(default_factory=WordVectorsConfig)
+    helper_model: HelperModelConfig = field(default_factory=HelperModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingSet = field(default_factory=TrainingSet)
     composition: CompositionConfig = field(default_factory=CompositionConfig)
@@ -36,8 +41,6 @@ class Config:
     """What distinguishes this job in a grid, e.g. ``${init_method.name}``."""
     seed: int = 0
     """Seeds training, sampling and initialisation; enters every key that uses it."""
-    paths: dict[str, Any] = field(default_factory=dict)
-    """``run``: the run directory (set by the entry)."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("seed", self.seed, 0)

@@ -79,6 +79,30 @@ class MapBuilder:
         rows = np.full(len(indices), row, dtype=np.int64)
         self._entries.append((rows, np.asarray(indices, np.int64), np.asarray(weights, np.float64)))
 
+    def put_entries(
+        self,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        weights: np.ndarray,
+        provenance: Provenance = Provenance.computed,
+    ) -> None:
+        """Decide many rows at once from coordinates; weights of equal coordinates add up.
+
+        Args:
+            rows: ``(n,)`` target ids, repeated for each source row that takes part.
+            columns: ``(n,)`` source rows.
+            weights: ``(n,)``.
+            provenance: of all these rows.
+        """
+        self._provenance[rows] = int(provenance)
+        self._entries.append(
+            (
+                np.asarray(rows, np.int64),
+                np.asarray(columns, np.int64),
+                np.asarray(weights, np.float64),
+            )
+        )
+
     def encode(self, texts: Iterable[bytes]) -> list[list[int]]:
         """Source rows of each text; the unknown token and ids without a row are left out."""
         known = self.source_bytes

@@ -3,7 +3,7 @@
 from typing import Any
 
 from franken.config.steps import InitialiseStep
-from franken.data import DataSource, open_data
+from franken.data import open_data
 from franken.files import write_json
 from franken.init_method import InitResources, initialise
 from franken.parts.table import load_table, save_table
@@ -18,7 +18,7 @@ def run(step: InitialiseStep, context: StepContext) -> dict[str, Any]:
     base = context.inputs["base"]
     source = load_table(open_model(base, context.store).table)
     tokenizer = load_tokenizer(context.inputs["tokenizer"].path / "tokenizer")
-    resources = _resources(open_data(step.data), step.data.languages)
+    resources = _resources(step, context)
     seed = derive_seed(context.seed, "init_method", step.method.name)
     table, token_map = initialise(source, tokenizer, step.method, resources, seed)
     save_table(table, context.directory / "table")
@@ -32,6 +32,25 @@ def run(step: InitialiseStep, context: StepContext) -> dict[str, Any]:
     return {"method": step.method.name, "rows": token_map.counts()}
 
 
-def _resources(data: DataSource, languages: list[str]) -> InitResources:
+def _resources(step: InitialiseStep, context: StepContext) -> InitResources:
+    """What the method needs, from the data and from the steps that made it."""
+    data, languages = open_data(step.data), step.data.languages
     known = [language for language in languages if data.has("lexicon", language)]
-    return InitResources(lexicons={language: data.lexicon(language) for language in known})
+    resources = InitResources(
+        source_language=step.data.source_language,
+        languages=list(languages),
+        lexicons={language: data.lexicon(language) for language in known},
+    )
+    given = {name: artifact.path for name, artifact in context.inputs.items()}
+    if "alignment" in given:
+        from franken.alignment import load_tables
+
+        resources.alignments = load_tables(given["alignment"])
+    for name in ("word_vectors", "piece_vectors"):
+        if name in given:
+            from franken.word_vectors import load_spaces
+
+            setattr(resources, name, load_spaces(given[name]))
+    if "helper" in given:
+        resources.helper = load_table(given["helper"] / "table")
+    return resources

@@ -12,15 +12,18 @@ from franken.config.base_model import LoadedModel, PretrainedModel
 from franken.config.data import DataConfig
 from franken.config.root import Config
 from franken.config.steps import (
+    AlignStep,
     BuildVocabStep,
     EvaluateStep,
     ExportStep,
+    HelperStep,
     InitialiseStep,
     LoadStep,
     PretrainStep,
     StepConfig,
     SwapStep,
     TrainStep,
+    VectorsStep,
 )  # fmt: skip
 from franken.config.training import TrainingConfig
 from franken.data import open_data
@@ -64,7 +67,20 @@ def _config_slice(step: StepConfig, config: Config) -> dict[str, Any]:
     if isinstance(step, BuildVocabStep):
         return {"vocab": asdict(step.vocab), "data": _texts(step.data)}
     if isinstance(step, InitialiseStep):
-        return {"method": asdict(step.method), "data": _texts(step.data)}
+        content = {"method": asdict(step.method), "data": _texts(step.data)}
+        if step.method.learned:
+            content["split"] = _split(step.data, step.split)
+            content["run"] = {"precision": precision}
+        return content
+    if isinstance(step, AlignStep):
+        return {"alignment": asdict(step.alignment), "data": _texts(step.data)}
+    if isinstance(step, VectorsStep):
+        vectors = asdict(step.vectors)
+        return {"vectors": vectors, "unit": str(step.unit), "data": _texts(step.data)}
+    if isinstance(step, HelperStep):
+        return {
+            "helper": asdict(step.helper), "data": _texts(step.data), "precision": precision,
+        }  # fmt: skip
     if isinstance(step, TrainStep):
         return {
             "trainable": str(step.trainable), "training": _training(step.training),
