@@ -20,6 +20,7 @@ _COLOURS = {
     "computed": "cyan",
     "fallback": "yellow",
     "padding": "dim",
+    "given": "blue",
 }
 _BAR = 24
 

@@ -10,13 +10,23 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method import Fallback, InitMethodConfig
-from franken.init_method.token_map import FallbackRule, MapLabels, Provenance, Reduce, TokenMap
+from franken.init_method.token_map import (
+    DrawClasses,
+    FallbackRule,
+    MapLabels,
+    Provenance,
+    Reduce,
+    TokenMap,
+)
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import tokenizer_identity
 from franken.vocab.frame import BYTE_PIECE
 from franken.vocab.pieces import canonical_bytes, encode_pieces, vocabulary_overlap
 
 _DECIDED_LATER = 255
+
+Entries = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""Target ids, source rows, weights, weights for the output: arrays of one length."""
 
 
 class MapBuilder:
@@ -55,7 +65,8 @@ class MapBuilder:
         self.notes: dict[str, Any] = {}
         self._names = {index: token for token, index in target.get_vocab().items()}
         self._provenance = np.full(len(self.target_bytes), _DECIDED_LATER, dtype=np.uint8)
-        self._entries: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._entries: list[Entries] = []
+        self._two_sided = False
         self._decide_special_and_padding()
 
     def undecided(self) -> list[int]:
@@ -75,9 +86,9 @@ class MapBuilder:
         provenance: Provenance = Provenance.computed,
     ) -> None:
         """Decide one row; weights of the same source row add up."""
-        self._provenance[row] = int(provenance)
         rows = np.full(len(indices), row, dtype=np.int64)
-        self._entries.append((rows, np.asarray(indices, np.int64), np.asarray(weights, np.float64)))
+        self.put_entries(rows, np.asarray(indices), np.asarray(weights), provenance)
+        self._provenance[row] = int(provenance)
 
     def put_entries(
         self,
@@ -85,6 +96,8 @@ class MapBuilder:
         columns: np.ndarray,
         weights: np.ndarray,
         provenance: Provenance = Provenance.computed,
+        *,
+        output_weights: np.ndarray | None = None,
     ) -> None:
         """Decide many rows at once from coordinates; weights of equal coordinates add up.
 
@@ -93,15 +106,28 @@ class MapBuilder:
             columns: ``(n,)`` source rows.
             weights: ``(n,)``.
             provenance: of all these rows.
+            output_weights: ``(n,)`` for the output embeddings, where they are others.
         """
+        self._two_sided |= output_weights is not None
         self._provenance[rows] = int(provenance)
+        weights = np.asarray(weights, np.float64)
+        output = weights if output_weights is None else np.asarray(output_weights, np.float64)
         self._entries.append(
-            (
-                np.asarray(rows, np.int64),
-                np.asarray(columns, np.int64),
-                np.asarray(weights, np.float64),
-            )
+            (np.asarray(rows, np.int64), np.asarray(columns, np.int64), weights, output)
         )
+
+    def mark(self, rows: Sequence[int], provenance: Provenance) -> None:
+        """Say where rows come from that need no weights."""
+        self._provenance[list(rows)] = int(provenance)
+
+    def release(self, rows: Sequence[int]) -> None:
+        """Take back what was decided on these rows."""
+        self._provenance[list(rows)] = _DECIDED_LATER
+        kept = [~np.isin(entries[0], rows) for entries in self._entries]
+        self._entries = [
+            (row[keep], column[keep], weight[keep], output[keep])
+            for (row, column, weight, output), keep in zip(self._entries, kept, strict=True)
+        ]
 
     def encode(self, texts: Iterable[bytes]) -> list[list[int]]:
         """Source rows of each text; the unknown token and ids without a row are left out."""
@@ -128,10 +154,11 @@ class MapBuilder:
         *,
         scale: float = 1.0,
         reduce: Reduce = Reduce.sum,
+        classes: DrawClasses | None = None,
     ) -> TokenMap:
         """Finish: whatever is undecided falls under the fallback rule."""
         self._provenance[self._provenance == _DECIDED_LATER] = int(Provenance.fallback)
-        indptr, indices, weights = _compressed(self._entries, len(self.target_bytes))
+        indptr, indices, weights, output = _compressed(self._entries, len(self.target_bytes))
         options = {
             key: str(v) if isinstance(v, str) else v for key, v in asdict(self.config).items()
         }
@@ -148,6 +175,8 @@ class MapBuilder:
             norm_match=self.config.norm_match,
             labels=self._labels(),
             notes={"method": self.config.name, "options": options, **self.notes},
+            output_weights=torch.from_numpy(output) if self._two_sided else None,
+            classes=classes,
         )
 
     def _decide_special_and_padding(self) -> None:
@@ -205,16 +234,17 @@ def label_of(data: bytes | None, name: str) -> str:
 
 
 def _compressed(
-    entries: list[tuple[np.ndarray, np.ndarray, np.ndarray]], rows: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """CSR with ascending, distinct columns: ``indptr`` int64, ``indices`` int32, float32."""
+    entries: list[Entries], rows: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """CSR with ascending, distinct columns: ``indptr`` int64, ``indices`` int32, 2 x float32."""
     indptr = np.zeros(rows + 1, dtype=np.int64)
-    if not entries:
-        return indptr, np.empty(0, np.int32), np.empty(0, np.float32)
-    row, column, weight = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+    if not sum(len(part[0]) for part in entries):
+        return indptr, np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.float32)
+    row, column, weight, output = (np.concatenate(parts) for parts in zip(*entries, strict=True))
     order = np.lexsort((column, row))
-    row, column, weight = row[order], column[order], weight[order]
+    row, column = row[order], column[order]
     first = np.r_[True, (row[1:] != row[:-1]) | (column[1:] != column[:-1])]
-    totals = np.add.reduceat(weight, np.flatnonzero(first))
+    starts = np.flatnonzero(first)
+    totals = [np.add.reduceat(part[order], starts).astype(np.float32) for part in (weight, output)]
     np.cumsum(np.bincount(row[first], minlength=rows), out=indptr[1:])
-    return indptr, column[first].astype(np.int32), totals.astype(np.float32)
+    return indptr, column[first].astype(np.int32), totals[0], totals[1]

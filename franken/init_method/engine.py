@@ -46,7 +46,9 @@ class AppliedMap:
                 f"table has {self._source.shape[0]}; fit it on this table"
             )
         self._part = part
+        self._weights = token_map.weights_of(part)
         self.statistics = SourceStatistics(self._source, token_map.exemplars)
+        self._of_class: dict[int, SourceStatistics] = {}
         self._copies, self._sizes = token_map.copies(), token_map.sizes()
 
     @property
@@ -116,7 +118,7 @@ class AppliedMap:
                 matrix,
                 offsets,
                 mode="sum",
-                per_sample_weights=self._map.weights[entries].to(exact),
+                per_sample_weights=self._weights[entries].to(exact),
                 include_last_offset=True,
             )
         return self._rescaled(made) if self._map.norm_match else made
@@ -130,6 +132,9 @@ class AppliedMap:
 
     def _fall_back(self, ids: Tensor) -> Tensor:
         """``(len(ids), D)`` float32 rows by the fallback rule."""
+        classes = self._map.classes
+        if classes is not None and bool((classes.target[ids] >= 0).any()):
+            return self._draw_by_class(ids)
         rule, mean = self._map.fallback, self.statistics.mean.float()
         if rule.kind is Fallback.normal:
             return self._normal(ids, "fallback").mul_(self.statistics.std.float()).add_(mean)
@@ -137,6 +142,29 @@ class AppliedMap:
             root = self.statistics.covariance_root.T * rule.scale**0.5
             return _fixed_height_product(self._normal(ids, "fallback"), root).add_(mean)
         return mean.expand(len(ids), -1)
+
+    def _draw_by_class(self, ids: Tensor) -> Tensor:
+        """As :meth:`_fall_back`, where some rows have a class: N(its mean, its std)."""
+        assert self._map.classes is not None
+        of_row = self._map.classes.target[ids].long()
+        made = torch.empty(len(ids), self.shape[1])
+        for index in of_row.unique().tolist():
+            chosen = (of_row == index).nonzero().flatten()
+            if index < 0:
+                made[chosen] = self._fall_back(ids[chosen])
+                continue
+            known = self._class_statistics(index)
+            drawn = self._normal(ids[chosen], "class")
+            made[chosen] = drawn.mul_(known.std.float()).add_(known.mean.float())
+        return made
+
+    def _class_statistics(self, index: int) -> SourceStatistics:
+        """Statistics over the source rows of one class; kept, since chunks share them."""
+        if index not in self._of_class:
+            assert self._map.classes is not None
+            members = self._map.classes.source == index
+            self._of_class[index] = SourceStatistics(self._source, members)
+        return self._of_class[index]
 
     def _normal(self, ids: Tensor, purpose: str) -> Tensor:
         keys = [self._map.keys[index] for index in ids.tolist()]
@@ -185,6 +213,7 @@ def apply_to_bias(token_map: TokenMap, bias: Tensor) -> Tensor:
         token_map.exemplars,
         token_map.keys,
         reduce=token_map.reduce,
+        output_weights=token_map.output_weights,
     )
     return apply_map(plain, bias[:, None], part="bias")[:, 0].contiguous()
 

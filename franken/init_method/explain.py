@@ -132,6 +132,13 @@ def _how(token_map: TokenMap, row: int, weighted: bool) -> str:
         return "copied: the source has a piece of the same bytes"
     if kind is Provenance.padding:
         return "no token has this id: the mean source row"
+    if kind is Provenance.given:
+        return f"a row of {token_map.notes.get('file', 'a file')}, made elsewhere"
+    if not weighted and kind is Provenance.computed and token_map.classes is not None:
+        index = int(token_map.classes.target[row])
+        members = token_map.classes.sizes()[index]
+        name = token_map.classes.names[index]
+        return f"a draw from N(mean, std per dimension) of the {members:,} source rows of {name}"
     if not weighted:
         rule = _RULES[token_map.fallback.kind]
         noise = " plus noise" if token_map.noise_std else ""

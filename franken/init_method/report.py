@@ -31,7 +31,13 @@ def provenance_report(token_map: TokenMap, table: Tensor) -> dict[str, Any]:
         "rows": token_map.rows,
         "counts": token_map.counts(),
         "fallback": str(token_map.fallback.kind.value),
-        "without_weights": int(((token_map.sizes() == 0) & (token_map.provenance < 4)).sum()),
+        "without_weights": int(
+            (
+                (token_map.sizes() == 0)
+                & (token_map.provenance < int(Provenance.padding))
+                & ~token_map.drawn_from_class()
+            ).sum()
+        ),
         "examples": {kind.name: _examples(token_map, kind) for kind in Provenance},
         "doubled_rows": {"rows": doubled, "groups": groups},
         "norms": _norm_statistics(token_map, norms),

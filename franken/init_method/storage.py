@@ -12,7 +12,13 @@ from franken.config.init_method import Fallback
 from franken.errors import ArtifactError
 from franken.files import read_json, sha256_file, write_atomically, write_json
 from franken.init_method.columns import pack, unpack
-from franken.init_method.token_map import FallbackRule, MapLabels, Reduce, TokenMap
+from franken.init_method.token_map import (
+    DrawClasses,
+    FallbackRule,
+    MapLabels,
+    Reduce,
+    TokenMap,
+)
 
 WEIGHTS_FILE = "token_map.safetensors"
 DESCRIPTION_FILE = "token_map.json"
@@ -29,6 +35,11 @@ def save_map(token_map: TokenMap, directory: Path) -> None:
         "provenance": token_map.provenance,
         "exemplars": token_map.exemplars,
     }
+    if token_map.output_weights is not None:
+        tensors["output_weights"] = token_map.output_weights
+    if token_map.classes is not None:
+        tensors["source_classes"] = token_map.classes.source
+        tensors["target_classes"] = token_map.classes.target
     columns = {
         "keys": token_map.keys,
         "source_pieces": [piece.encode() for piece in token_map.labels.source],
@@ -52,6 +63,7 @@ def save_map(token_map: TokenMap, directory: Path) -> None:
         "source_tokenizer_sha256": token_map.labels.source_sha256,
         "target_tokenizer_sha256": token_map.labels.target_sha256,
         "notes": token_map.notes,
+        **({} if token_map.classes is None else {"classes": token_map.classes.names}),
         "weights_sha256": sha256_file(directory / WEIGHTS_FILE),
     }
     write_json(directory / DESCRIPTION_FILE, description)
@@ -86,6 +98,8 @@ def load_map(directory: Path) -> TokenMap:
                 description["target_tokenizer_sha256"],
             ),
             notes=description["notes"],
+            output_weights=tensors.get("output_weights"),
+            classes=_classes(tensors, description),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
@@ -126,6 +140,12 @@ def _read_tensors(path: Path, description: dict[str, Any]) -> dict[str, Tensor]:
     except SafetensorError as error:
         raise ArtifactError(f"{path} is no safetensors file: {error}; fit the map again") from error
     return tensors
+
+
+def _classes(tensors: dict[str, Tensor], description: dict[str, Any]) -> DrawClasses | None:
+    if "classes" not in description:
+        return None
+    return DrawClasses(description["classes"], tensors["source_classes"], tensors["target_classes"])
 
 
 def _column(tensors: dict[str, Tensor], name: str) -> list[bytes]:

@@ -30,6 +30,8 @@ class Provenance(IntEnum):
     """The method had no answer (or has none for any piece): made by the fallback rule."""
     padding = 4
     """No token has this id: the mean source row."""
+    given = 5
+    """A row made elsewhere and read from a file; the map has no weights for it."""
 
 
 class Reduce(StrEnum):
@@ -69,6 +71,23 @@ class MapLabels:
     target_sha256: str = ""
 
 
+@dataclass(frozen=True)
+class DrawClasses:
+    """Classes of rows, for draws from the source rows of a token's own class."""
+
+    names: list[str]
+    """C names for people, e.g. ``Latin, word-initial``."""
+    source: Tensor
+    """``(S,)`` int32 class of each source row; -1: of none."""
+    target: Tensor
+    """``(T,)`` int32 class that a row without weights is drawn from; -1: the fallback rule."""
+
+    def sizes(self) -> list[int]:
+        """Number of source rows in each class."""
+        known = self.source[self.source >= 0].long()
+        return torch.bincount(known, minlength=len(self.names)).tolist()
+
+
 @dataclass
 class TokenMap:
     """A sparse matrix with a reason for every row."""
@@ -95,6 +114,12 @@ class TokenMap:
     labels: MapLabels = field(default_factory=MapLabels)
     notes: dict[str, Any] = field(default_factory=dict)
     """What the method has to say about its fit: name, options, counts. Plain JSON."""
+    output_weights: Tensor | None = None
+    """``(nnz,)`` float32: weights for the output embeddings where they are others than for the
+    input; the same entries, 0 where a source row takes part on one side only. Tied tables have one
+    matrix and use ``weights``."""
+    classes: DrawClasses | None = None
+    """Where there are some: computed rows without weights are N(mean, std) of their class."""
 
     @property
     def rows(self) -> int:
@@ -111,13 +136,28 @@ class TokenMap:
         found = torch.bincount(self.provenance.long(), minlength=len(Provenance)).tolist()
         return {kind.name: found[kind] for kind in Provenance}
 
-    def row(self, index: int) -> list[tuple[int, float]]:
+    def weights_of(self, part: str) -> Tensor:
+        """``(nnz,)`` weights for ``input``, or for ``output`` and the head's ``bias``."""
+        own = None if part == "input" else self.output_weights
+        return self.weights if own is None else own
+
+    def row(self, index: int, part: str = "input") -> list[tuple[int, float]]:
         """Source rows and weights of one target row, by falling weight."""
         start, stop = int(self.indptr[index]), int(self.indptr[index + 1])
         pairs = zip(
-            self.indices[start:stop].tolist(), self.weights[start:stop].tolist(), strict=True
+            self.indices[start:stop].tolist(),
+            self.weights_of(part)[start:stop].tolist(),
+            strict=True,
         )
-        return sorted(pairs, key=lambda pair: (-abs(pair[1]), pair[0]))
+        shared = self.output_weights is None
+        taking_part = [pair for pair in pairs if shared or pair[1] != 0.0]
+        return sorted(taking_part, key=lambda pair: (-abs(pair[1]), pair[0]))
+
+    def drawn_from_class(self) -> Tensor:
+        """``(T,)`` bool: computed rows that are drawn from the source rows of their class."""
+        if self.classes is None:
+            return torch.zeros(self.rows, dtype=torch.bool)
+        return (self.classes.target >= 0) & (self.sizes() == 0)
 
     def sizes(self) -> Tensor:
         """``(T,)``: number of weights per row."""
@@ -165,9 +205,18 @@ class TokenMap:
             "provenance": (torch.uint8, (self.rows,)),
             "exemplars": (torch.bool, (self.source_rows,)),
         }
+        tensors = {name: getattr(self, name) for name in expected}
+        if self.output_weights is not None:
+            tensors["output_weights"] = self.output_weights
+            expected["output_weights"] = expected["weights"]
+        if self.classes is not None:
+            for name in ("source", "target"):
+                tensors[f"classes.{name}"] = getattr(self.classes, name)
+            expected["classes.source"] = (torch.int32, (self.source_rows,))
+            expected["classes.target"] = (torch.int32, (self.rows,))
         faults = []
         for name, (dtype, shape) in expected.items():
-            tensor: Tensor = getattr(self, name)
+            tensor: Tensor = tensors[name]
             if tensor.dtype != dtype or tuple(tensor.shape) != shape:
                 found = f"{tensor.dtype} {tuple(tensor.shape)}"
                 faults.append(f"{name} is {found}, expected {dtype} {shape}")
@@ -189,17 +238,34 @@ class TokenMap:
         if bool(outside.any()):
             first = int(self.indices[outside][0])
             faults.append(f"source row {first} lies outside 0..{self.source_rows - 1}")
-        if not bool(torch.isfinite(self.weights).all()):
+        every = [self.weights] + ([] if self.output_weights is None else [self.output_weights])
+        if not all(bool(torch.isfinite(weights).all()) for weights in every):
             faults.append("a weight is NaN or infinite")
         sizes, copies = self.sizes(), self.copies()
         if bool((sizes[copies] != 1).any()):
             faults.append("a special or copied row has not exactly one source row")
-        elif bool((self.weights[self.indptr[:-1][copies]] != 1).any()):
+        elif any(bool((weights[self.indptr[:-1][copies]] != 1).any()) for weights in every):
             faults.append("a special or copied row has a weight other than 1")
-        if bool((sizes[self.provenance == int(Provenance.computed)] == 0).any()):
+        without = (sizes == 0) & ~self.drawn_from_class()
+        if bool(without[self.provenance == int(Provenance.computed)].any()):
             faults.append("a computed row has no weights")
-        if bool((sizes[self.provenance == int(Provenance.padding)] > 0).any()):
-            faults.append("a padding row has weights")
+        for kind in (Provenance.padding, Provenance.given):
+            if bool((sizes[self.provenance == int(kind)] > 0).any()):
+                faults.append(f"a {kind.name} row has weights")
+        faults += self._class_faults()
         if not bool(self.exemplars.any()):
             faults.append("no source row stands for text, so there is no mean row")
         return faults
+
+    def _class_faults(self) -> list[str]:
+        if self.classes is None:
+            return []
+        sizes, count = self.classes.sizes(), len(self.classes.names)
+        asked = self.classes.target[self.classes.target >= 0].unique().tolist()
+        if any(index >= count for index in asked) or len(sizes) > count:
+            return [f"a row is of a class past the {count} named ones"]
+        return [
+            f"class {self.classes.names[index]!r} has no source row"
+            for index in asked
+            if sizes[index] == 0
+        ]
