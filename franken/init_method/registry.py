@@ -15,8 +15,9 @@ FitFunction = Callable[..., TokenMap]
 """``fit(source, target, config, resources, seed) -> TokenMap``."""
 
 _SHARED = {
-    "builder", "columns", "dictionary", "draws", "engine", "explain", "fallback", "registry",
-    "report", "resources", "rows", "statistics", "storage", "token_map",
+    "anchors", "builder", "columns", "dictionary", "draws", "engine", "explain", "factors", "fallback",
+    "neighbours", "projection", "registry", "report", "resources", "rows", "statistics", "storage",
+    "token_map",
 }  # fmt: skip
 """Modules of this package that are no methods."""
 

@@ -1,0 +1,195 @@
+"""The nearest anchors of many vectors, and weights over them; never a ``queries x anchors`` matrix.
+
+Similarities are float32 matrix products of one fixed height, so that no row depends on how many
+there are or how they are tiled; of each tile only the best ``k`` columns are kept.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from franken.errors import CompatibilityError
+
+_PRODUCT_ROWS = 128  # BLAS rounds a row differently in a product of another height, so it is fixed
+_GROWTH = 4
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Weights over anchors in coordinate form; grouped by query, ascending."""
+
+    rows: np.ndarray
+    """``(P,)`` int64 query numbers."""
+    columns: np.ndarray
+    """``(P,)`` int64 anchor numbers, by falling weight within a query."""
+    weights: np.ndarray
+    """``(P,)`` float64, positive."""
+
+
+def top_neighbours(
+    queries: Tensor,
+    anchors: Tensor,
+    k: int,
+    *,
+    metric: str = "cosine",
+    chunk_rows: int = 512,
+) -> tuple[Tensor, Tensor]:
+    """The ``k`` most similar anchors of each query.
+
+    Args:
+        queries: ``(n, d)``.
+        anchors: ``(m, d)``.
+        k: how many; at most ``m`` are returned.
+        metric: ``cosine`` (zero vectors have similarity 0), ``dot``, or ``euclidean`` (the score is
+            minus the distance).
+        chunk_rows: queries whose similarities are held at a time, rounded up to a multiple of 128;
+            does not change the result. Memory: ``chunk_rows x m`` float32.
+
+    Returns:
+        Anchor numbers ``(n, min(k, m))`` int64 and scores float32, scores falling; equal scores by
+        ascending anchor number.
+
+    Raises:
+        CompatibilityError: where the widths differ or a value is NaN or infinite.
+    """
+    prepared = _prepare(queries, anchors, metric)
+    width = min(k, len(anchors))
+    columns = torch.empty(len(queries), width, dtype=torch.int64)
+    scores = torch.empty(len(queries), width)
+    for start, similarity in _similarities(*prepared, metric, chunk_rows):
+        stop = start + len(similarity)
+        scores[start:stop], columns[start:stop] = _best(similarity, width)
+    return columns, scores
+
+
+def softmax_weights(scores: Tensor, temperature: float) -> Tensor:
+    """``softmax(scores / temperature)`` over the last dimension, float64."""
+    return torch.softmax(scores.double() / temperature, -1)
+
+
+def sparsemax(scores: Tensor) -> Tensor:
+    """Euclidean projection of each row on the simplex (Martins & Astudillo 2016), float64.
+
+    Args:
+        scores: ``(..., k)`` in any order; ``-inf`` marks an entry that takes no part.
+
+    Returns:
+        ``(..., k)`` weights, not negative, rows sum to 1.
+    """
+    exact = scores.double()
+    exact = exact - exact.amax(-1, keepdim=True)  # of the same projection, and safe from overflow
+    falling = exact.sort(-1, descending=True).values
+    count = torch.arange(1, exact.shape[-1] + 1, dtype=torch.float64)
+    totals = falling.cumsum(-1)
+    support = (1 + count * falling > totals).sum(-1, keepdim=True)
+    threshold = (totals.gather(-1, support - 1) - 1) / support
+    return (exact - threshold).clamp_(min=0)
+
+
+def sparsemax_neighbours(
+    queries: Tensor,
+    anchors: Tensor,
+    *,
+    temperature: float = 1.0,
+    cap: int = 512,
+    chunk_rows: int = 512,
+) -> Neighbours:
+    """``sparsemax(cos / temperature)`` over all anchors, exact though only the best are sorted.
+
+    The support of a sparsemax is a prefix of the sorted scores; so the projection of the best
+    ``cap`` is that of all where its last weight is zero. Rows without this certificate are done
+    again with four times as many.
+
+    Args:
+        queries: ``(n, d)``; a zero vector has equal weights on all anchors, so leave these out.
+        anchors: ``(m, d)``, ``m >= 1`` unless ``n`` is 0.
+        temperature: divides the cosines; smaller ones are sparser.
+        cap: how many anchors are looked at first; does not change the result.
+        chunk_rows: as in :func:`top_neighbours`.
+    """
+    if len(queries) and not len(anchors):
+        raise CompatibilityError("sparsemax_neighbours got no anchors; exclude such queries before")
+    prepared = _prepare(queries, anchors, "cosine")
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for start, similarity in _similarities(*prepared, "cosine", chunk_rows):
+        open_rows = torch.arange(len(similarity))
+        width = min(cap, len(anchors))
+        while len(open_rows):
+            scores, columns = _best(similarity[open_rows], width)
+            weights = sparsemax(scores / temperature)
+            certain = (weights[:, -1] <= 0) | (width == len(anchors))
+            row, place = (weights[certain] > 0).nonzero(as_tuple=True)
+            found.append(
+                (
+                    (open_rows[certain][row] + start).numpy(),
+                    columns[certain][row, place].numpy(),
+                    weights[certain][row, place].numpy(),
+                )
+            )
+            open_rows, width = open_rows[~certain], min(width * _GROWTH, len(anchors))
+    return _grouped(found)
+
+
+def _prepare(queries: Tensor, anchors: Tensor, metric: str) -> tuple[Tensor, Tensor]:
+    """Both sides in float32, of unit length for ``cosine``."""
+    if metric not in ("cosine", "dot", "euclidean"):
+        raise CompatibilityError(
+            f"metric {metric!r} is unknown; it is one of cosine, dot, euclidean"
+        )
+    if queries.shape[1] != anchors.shape[1]:
+        raise CompatibilityError(
+            f"queries have {queries.shape[1]} dimensions and anchors {anchors.shape[1]}; both must "
+            "come from one space"
+        )
+    sides = (queries.float(), anchors.float())
+    for name, side in zip(("queries", "anchors"), sides, strict=True):
+        if not bool(torch.isfinite(side.sum())):
+            raise CompatibilityError(f"{name} hold NaN or infinite values; repair their vectors")
+    if metric == "cosine":
+        return _unit(sides[0]), _unit(sides[1])
+    return sides
+
+
+def _unit(rows: Tensor) -> Tensor:
+    norms = rows.norm(dim=1, keepdim=True)
+    return rows / torch.where(norms > 0, norms, 1.0)
+
+
+def _similarities(
+    queries: Tensor, anchors: Tensor, metric: str, chunk_rows: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Chunks of the similarity matrix with their first row; each is overwritten by the next."""
+    height = -(-min(max(chunk_rows, 1), max(len(queries), 1)) // _PRODUCT_ROWS) * _PRODUCT_ROWS
+    buffer = torch.empty(height, len(anchors))
+    block = torch.zeros(_PRODUCT_ROWS, queries.shape[1])
+    squares = anchors.square().sum(1) if metric == "euclidean" else None
+    for start in range(0, len(queries), height):
+        chunk = queries[start : start + height]
+        for first in range(0, len(chunk), _PRODUCT_ROWS):
+            part = chunk[first : first + _PRODUCT_ROWS]
+            block[: len(part)] = part
+            torch.mm(block, anchors.T, out=buffer[first : first + _PRODUCT_ROWS])
+        scores = buffer[: len(chunk)]
+        if squares is not None:
+            scores.mul_(-2).add_(squares).add_(chunk.square().sum(1)[:, None])
+            scores.clamp_(min=0).sqrt_().neg_()
+        yield start, scores
+
+
+def _best(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Scores and columns of the ``k`` largest, falling; ties by column."""
+    columns = similarity.topk(k, dim=1, sorted=False).indices.sort(1).values
+    scores, order = similarity.gather(1, columns).sort(dim=1, descending=True, stable=True)
+    return scores, columns.gather(1, order)
+
+
+def _grouped(found: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Neighbours:
+    if not found:
+        empty = np.empty(0, np.int64)
+        return Neighbours(empty, empty, np.empty(0))
+    rows, columns, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((columns, -weights, rows))
+    return Neighbours(rows[order], columns[order], weights[order])

@@ -1,0 +1,142 @@
+"""The neighbour kernel against dense float64, against itself in other tiles, and against theory."""
+
+import numpy as np
+import pytest
+import torch
+
+from franken.errors import CompatibilityError
+from franken.init_method.neighbours import (
+    softmax_weights,
+    sparsemax,
+    sparsemax_neighbours,
+    top_neighbours,
+)
+
+
+def vectors(count: int, width: int = 24, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(count, width, generator=generator)
+
+
+def cosines(queries: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
+    unit = [side.double() / side.double().norm(dim=1, keepdim=True) for side in (queries, anchors)]
+    return unit[0] @ unit[1].T
+
+
+def simplex_projection(scores: np.ndarray) -> np.ndarray:
+    """By bisection on the threshold, which shares nothing with sorting and cumulative sums."""
+    low, high = scores.min() - 1.0, scores.max()
+    for _ in range(200):
+        middle = (low + high) / 2
+        if np.maximum(scores - middle, 0).sum() > 1:
+            low = middle
+        else:
+            high = middle
+    return np.maximum(scores - (low + high) / 2, 0)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_the_nearest_are_those_of_a_dense_search(metric: str) -> None:
+    queries, anchors = vectors(150), vectors(400, seed=1)
+    if metric == "cosine":
+        dense = cosines(queries, anchors)
+    elif metric == "dot":
+        dense = queries.double() @ anchors.double().T
+    else:
+        dense = -(queries.double()[:, None] - anchors.double()[None]).norm(dim=2)
+    columns, scores = top_neighbours(queries, anchors, 9, metric=metric)
+    expected = dense.sort(dim=1, descending=True)
+    assert torch.equal(columns, expected.indices[:, :9])
+    torch.testing.assert_close(scores.double(), expected.values[:, :9], atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 130, 300, 4096])
+def test_no_bit_depends_on_the_chunk(chunk_rows: int) -> None:
+    queries, anchors = vectors(301), vectors(777, seed=1)
+    whole = top_neighbours(queries, anchors, 12)
+    tiled = top_neighbours(queries, anchors, 12, chunk_rows=chunk_rows)
+    alone = top_neighbours(queries[200:207], anchors, 12, chunk_rows=chunk_rows)
+    for one, other, part in zip(whole, tiled, alone, strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(one[200:207], part)
+
+
+def test_equal_anchors_come_in_the_order_of_their_numbers_and_k_is_bounded() -> None:
+    anchors = torch.eye(3).repeat(4, 1)
+    columns, scores = top_neighbours(torch.eye(3), anchors, 50)
+    assert columns[1].tolist() == [1, 4, 7, 10, 0, 2, 3, 5, 6, 8, 9, 11]
+    assert scores[1].tolist() == [1.0] * 4 + [0.0] * 8
+
+
+def test_zero_vectors_have_cosine_zero() -> None:
+    anchors = torch.tensor([[0.0, 0.0], [1.0, 0.0], [-1.0, 0.0]])
+    columns, scores = top_neighbours(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), anchors, 3)
+    assert columns[0].tolist() == [1, 0, 2]
+    assert scores.tolist() == [[1.0, 0.0, -1.0], [0.0, 0.0, 0.0]]
+
+
+def test_softmax_by_hand() -> None:
+    weights = softmax_weights(torch.tensor([[0.2, 0.1]]), 0.1)
+    assert weights[0, 0].item() == pytest.approx(np.e / (np.e + 1), abs=1e-7)
+
+
+def test_sparsemax_by_hand() -> None:
+    # z = (0.6, 0.3, 0.2, -1): support 3, threshold (1.1 - 1) / 3
+    weights = sparsemax(torch.tensor([0.3, -1.0, 0.6, 0.2], dtype=torch.float64))
+    expected = torch.tensor([0.8, 0, 1.7, 0.5], dtype=torch.float64) / 3
+    torch.testing.assert_close(weights, expected, atol=1e-15, rtol=0)
+
+
+def test_sparsemax_is_the_projection_on_the_simplex_and_ignores_shifts() -> None:
+    scores = torch.from_numpy(np.random.default_rng(3).normal(0, 0.4, (60, 80)))
+    weights = sparsemax(scores)
+    assert (weights >= 0).all()
+    torch.testing.assert_close(weights.sum(1), torch.ones(60, dtype=torch.float64))
+    expected = np.stack([simplex_projection(row) for row in scores.numpy()])
+    np.testing.assert_allclose(weights.numpy(), expected, atol=1e-12)
+    torch.testing.assert_close(sparsemax(scores + 1234.5), weights, atol=1e-10, rtol=0)
+
+
+def test_entries_of_minus_infinity_take_no_part() -> None:
+    scores = torch.tensor([[0.5, -torch.inf, 0.4], [-torch.inf, 2.0, -torch.inf]])
+    expected = torch.tensor([[0.55, 0.0, 0.45], [0.0, 1.0, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(sparsemax(scores), expected, atol=1e-7, rtol=0)
+
+
+def test_sparsemax_agrees_with_entmax() -> None:
+    entmax = pytest.importorskip("entmax")
+    scores = vectors(50, 90).double()
+    torch.testing.assert_close(
+        sparsemax(scores), entmax.sparsemax(scores, dim=-1), atol=1e-6, rtol=0
+    )
+
+
+@pytest.mark.parametrize(("temperature", "cap"), [(1.0, 2), (0.3, 5), (1.0, 4000), (30.0, 16)])
+def test_truncated_sparsemax_is_the_full_one_for_any_cap(temperature: float, cap: int) -> None:
+    queries, anchors = vectors(90), vectors(600, seed=1)
+    found = sparsemax_neighbours(queries, anchors, temperature=temperature, cap=cap, chunk_rows=40)
+    dense = torch.zeros(90, 600, dtype=torch.float64)
+    dense[found.rows, found.columns] = torch.from_numpy(found.weights)
+    full = sparsemax(cosines(queries, anchors) / temperature)
+    torch.testing.assert_close(dense, full, atol=1e-6, rtol=0)
+    assert (np.diff(found.rows) >= 0).all()
+    assert (found.weights > 0).all()
+    assert set(found.rows) == set(range(90))
+
+
+def test_a_uniform_world_has_every_anchor_in_the_support() -> None:
+    found = sparsemax_neighbours(torch.ones(2, 3), torch.ones(700, 3), cap=8)
+    np.testing.assert_allclose(found.weights, 1 / 700, atol=1e-6)
+    assert np.bincount(found.rows).tolist() == [700, 700]
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    with pytest.raises(CompatibilityError, match="8 dimensions and anchors 5"):
+        top_neighbours(vectors(2, 8), vectors(2, 5), 1)
+    with pytest.raises(CompatibilityError, match="NaN"):
+        top_neighbours(vectors(2), vectors(2) * torch.nan, 1)
+    with pytest.raises(CompatibilityError, match="no anchors"):
+        sparsemax_neighbours(vectors(2), vectors(0))
+    with pytest.raises(CompatibilityError, match="manhattan"):
+        top_neighbours(vectors(2), vectors(2), 1, metric="manhattan")
+    assert len(sparsemax_neighbours(vectors(0), vectors(0)).rows) == 0
