@@ -4,12 +4,11 @@ Light: nothing here reads data or imports torch, so that a faulty recipe fails i
 seconds. Running the graph is in ``franken/run.py``.
 """
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_args, get_type_hints
 
-from franken.config.checks import Fault, join_key
+from franken.config.checks import Fault, hint, join_key
 from franken.config.data import DataConfig
 from franken.config.root import Config
 from franken.config.steps import STEP_KINDS, EvaluateStep, ExportStep, Part, StepConfig
@@ -110,13 +109,13 @@ class _Builder:
             return None
         kind = entry["step"]
         if kind not in STEP_KINDS:
-            self._fault(f"{key}.step", f"{kind!r} is no step kind.{_hint(str(kind), STEP_KINDS)}")
+            self._fault(f"{key}.step", f"{kind!r} is no step kind.{hint(str(kind), STEP_KINDS)}")
             return None
         cls = STEP_KINDS[kind]
         known = {f.name: f for f in fields(cls)}
         for given in entry:
             if given not in known:
-                self._fault(f"{key}.{given}", f"is no field of a {kind} step.{_hint(given, known)}")
+                self._fault(f"{key}.{given}", f"is no field of a {kind} step.{hint(given, known)}")
         values = {name: value for name, value in entry.items() if name in known}
         hints = get_type_hints(cls)
         for given, value in list(values.items()):
@@ -144,14 +143,14 @@ class _Builder:
             return
         if split not in data.mixtures:
             self._fault(
-                f"{key}.split", f"{split!r} is no mixture of data.{_hint(split, data.mixtures)}"
+                f"{key}.split", f"{split!r} is no mixture of data.{hint(split, data.mixtures)}"
             )
 
     def _check_references(self, name: str, step: StepConfig) -> None:
         for place, reference in step.references().items():
             key = f"steps.{name}.{place}"
             if reference not in self.steps:
-                self._fault(key, f"{reference!r} is no step.{_hint(str(reference), self.steps)}")
+                self._fault(key, f"{reference!r} is no step.{hint(str(reference), self.steps)}")
             elif self.steps[reference].output != step.inputs[place]:
                 self._fault(
                     key,
@@ -167,7 +166,7 @@ class _Builder:
             for name in getattr(self.recipe, place):
                 if name not in models:
                     self._fault(
-                        place, f"{name!r} is no step that gives a model.{_hint(name, models)}"
+                        place, f"{name!r} is no step that gives a model.{hint(name, models)}"
                     )
 
     def _check_cycles(self) -> None:
@@ -218,26 +217,19 @@ class _Cycle(Exception):
     """Steps that wait for each other."""
 
 
-def _coerce(value: Any, hint: Any) -> Any:
+def _coerce(value: Any, kind: Any) -> Any:
     """Plain YAML values into what the field's type asks for."""
-    choices = [t for t in (get_args(hint) or (hint,)) if t is not type(None)]
+    choices = [t for t in (get_args(kind) or (kind,)) if t is not type(None)]
     wanted = choices[0]
     if value is None:
-        if len(choices) < len(get_args(hint)):
+        if len(choices) < len(get_args(kind)):
             return None
         raise ValueError("must not be null")
     if hasattr(wanted, "__members__"):
         if value not in wanted.__members__:
-            raise ValueError(f"{value!r} is not valid.{_hint(str(value), wanted.__members__)}")
+            raise ValueError(f"{value!r} is not valid.{hint(str(value), wanted.__members__)}")
         return wanted[value]
     if not isinstance(value, wanted):
         found = type(value).__name__
         raise ValueError(f"must be a {wanted.__name__}, got {value!r} ({found})")
     return value
-
-
-def _hint(word: str, valid: Any) -> str:
-    names = sorted(map(str, valid))
-    close = difflib.get_close_matches(word, names, n=1)
-    nearest = f" Did you mean {close[0]!r}?" if close else ""
-    return f"{nearest} Valid: {', '.join(names) or '(none)'}."

@@ -113,9 +113,14 @@ class Runner:
                 self.ensure(self.by_key[key])
 
     def _validate_data(self) -> None:
-        """Look at the data files once, before the first step that has to be computed."""
+        """Look at data files and tasks once, before the first step that has to be computed."""
         if not self._validated:
-            open_data(self.config.data).validate()
+            data = open_data(self.config.data)
+            data.validate()
+            if self.graph.evaluations:
+                from franken.eval_suite import check_suite
+
+                check_suite(self.config.eval_suite, data)
             self._validated = True
 
     def _note(self, name: str, *, cached: bool, seconds: float) -> None:
@@ -139,6 +144,21 @@ class Runner:
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         write_atomically(self.run_dir / "results.jsonl", lines.encode())
         return records
+
+    def write_curves(self) -> None:
+        """``curves/<step>/metrics.csv`` of training that this run did not have to repeat."""
+        for name in self.graph.needed():
+            key, target = self.keys[name], self.run_dir / "curves" / name
+            report = self.store.root / key.kind / key.key / "training.json"
+            if target.exists() or not report.is_file():
+                continue
+            curve = read_json(report)["curve"]
+            columns = sorted({column for point in curve for column in point} - {"step"})
+            lines = [",".join(["step", *(f"train/{column}" for column in columns)])]
+            for point in curve:
+                values = (point.get(column, "") for column in columns)
+                lines.append(",".join(map(str, (point["step"], *values))))
+            write_atomically(target / "metrics.csv", "\n".join([*lines, ""]).encode())
 
     def _record(self, model: str, name: str, score: dict[str, Any]) -> dict[str, Any]:
         return {

@@ -5,7 +5,6 @@ overrides are looked at one by one against a config composed without the doubtfu
 sound is composed once more as a whole and its dataclasses and its graph are asked for faults.
 """
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from franken.config.checks import Fault, collect_faults
+from franken.config.checks import Fault, collect_faults, hint
 from franken.config.root import Config
 
 
@@ -98,7 +97,7 @@ class _Checker:
         for choice in _choices(override):
             if choice is None or f"{choice}" in valid:
                 continue
-            return Fault(group, f"{choice!r} is no option.{_hint(str(choice), valid)}")
+            return Fault(group, f"{choice!r} is no option.{hint(str(choice), valid)}")
         if group == "experiment" and not override.is_add():
             return Fault("experiment", f"write +experiment={_choices(override)[0]} (with a plus)")
         return None
@@ -194,18 +193,12 @@ def _missing_key(key: str, base: DictConfig) -> Fault | None:
         if OmegaConf.is_dict(node) and name not in node:
             known = [str(k) for k in node if str(k) != "hydra"]
             where = f"{'.'.join(walked)} has" if walked else "The config has"
-            return Fault(key, f"does not exist.{_hint(name, known, what=where)}")
+            return Fault(key, f"does not exist.{hint(name, known, what=where)}")
         node = node[int(name)] if OmegaConf.is_list(node) else node._get_node(name)
         if hasattr(node, "_is_interpolation") and node._is_interpolation():
             return None
         walked.append(name)
     return None
-
-
-def _hint(word: str, valid: list[str], *, what: str = "Valid") -> str:
-    close = difflib.get_close_matches(word, valid, n=2)
-    nearest = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    return f"{nearest} {what}: {', '.join(sorted(valid))}."
 
 
 def _key_of(error: Exception) -> str:

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from franken.cli.check import config_faults, to_config
 from franken.config.root import Config
 from franken.errors import ConfigError, FrankenError
-from franken.files import link_or_copy, write_atomically, write_json
+from franken.files import write_atomically, write_json
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,7 @@ def _run(
     finally:
         write_json(run_dir / "run.json", {**runner.summary(), **summary})
     records = runner.write_results()
+    runner.write_curves()
     _log_tables(config, records, run_dir)
     _place_exports(runner, run_dir)
     if single:
@@ -93,18 +94,14 @@ def shown_command(overrides: list[str]) -> str:
 
 
 def _place_exports(runner: Any, run_dir: Path) -> None:
-    """Put exported checkpoints where the user looks for them, as hard links where possible."""
+    """Copy exported checkpoints to the run: what a user does to them does not reach the store."""
     import shutil
 
     for model, name in runner.graph.exports.items():
         target = run_dir / "export" / model
         source = runner.artifacts[name].path / "model"
-        shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=False)
+        shutil.copytree(source, target)
         print(f"exported {model}: {target}")
-
-
-def _link(source: str, target: str) -> None:
-    link_or_copy(Path(source), Path(target))
 
 
 def _log_tables(config: Config, records: list[dict[str, Any]], run_dir: Path) -> None:

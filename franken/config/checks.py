@@ -1,6 +1,7 @@
 """What every config class shares: faults with keys, collected over a whole tree."""
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -58,3 +59,11 @@ def in_range(key: str, value: float | None, low: float, high: float) -> Iterator
     """A fault when ``value`` is given and lies outside ``[low, high]``."""
     if value is not None and not low <= value <= high:
         yield key, f"must lie between {low} and {high}, got {value}"
+
+
+def hint(word: str, valid: Iterable[Any], *, what: str = "Valid") -> str:
+    """`` Did you mean 'swap'? Valid: hydra, swap.``: the end of a message about a wrong name."""
+    names = sorted(map(str, valid))
+    close = difflib.get_close_matches(word, names, n=2)
+    nearest = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    return f"{nearest} {what}: {', '.join(names) or '(none)'}."

@@ -4,12 +4,12 @@
 on batch size or item order.
 """
 
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 import torch
 
+from franken.config.checks import hint
 from franken.config.eval_suite import EvalSuiteConfig, TaskConfig, TaskKind
 from franken.data.source import TEXT_STREAMS, DataSource
 from franken.errors import ConfigError
@@ -106,9 +106,7 @@ def _source_faults(task: TaskConfig, data: DataSource) -> list[str]:
         valid = data.tasks()
         what = f"an evaluation set of data={data.config.name}"
     if task.source not in valid:
-        close = get_close_matches(task.source, valid, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        return [f"{task.source!r} is not {what}.{hint} Valid: {', '.join(valid) or 'none'}."]
+        return [f"{task.source!r} is not {what}.{hint(task.source, valid)}"]
     if kind in SCHEMAS and data.task_schema(task.source) not in SCHEMAS[kind]:
         return [
             f"{task.source!r} has the schema {data.task_schema(task.source)!r}, which a task of "

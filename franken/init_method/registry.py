@@ -1,6 +1,5 @@
 """Methods by name: a file of this package, or an entry point of ``franken.init_method``."""
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from franken.config.checks import hint
 from franken.errors import ConfigError
 from franken.init_method.token_map import TokenMap
 
@@ -36,9 +36,7 @@ def load_method(name: str) -> FitFunction:
     """
     known = method_names()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"init_method.name: unknown {name!r}.{hint} Known: {', '.join(known)}")
+        raise ConfigError(f"init_method.name: unknown {name!r}.{hint(name, known)}")
     points = _points()
     if name in points:
         loaded: FitFunction = points[name].load()

@@ -1,9 +1,15 @@
-"""Vocabularies: pieces in comparable form, trained tokenizers, and one file per option."""
+"""Vocabularies: pieces in comparable form, trained tokenizers, and one file per option.
+
+Other packages add options through the entry-point group ``franken.vocab``.
+"""
 
 import importlib
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
 
+from franken.config.checks import hint
 from franken.config.vocab import VocabConfig
 from franken.errors import ConfigError
 from franken.seeds import derive_seed
@@ -39,6 +45,23 @@ __all__ = [
 OPTIONS = ("original", "scratch", "extension", "prune_extend", "from_pretrained")
 
 
+BuildFunction = Callable[..., VocabResult]
+"""``build(base, config, texts) -> VocabResult``."""
+
+
+def _load_option(name: str) -> BuildFunction:
+    """A module of this package, or an entry point of the group ``franken.vocab``."""
+    if name in OPTIONS:
+        module: Any = importlib.import_module(f"franken.vocab.{name}")
+        own: BuildFunction = module.build
+        return own
+    points = {point.name: point for point in entry_points(group="franken.vocab")}
+    if name not in points:
+        raise ConfigError(f"vocab.name: unknown {name!r}.{hint(name, [*OPTIONS, *points])}")
+    loaded: BuildFunction = points[name].load()
+    return loaded
+
+
 def build_vocabulary(
     base: "PreTrainedTokenizerBase", config: VocabConfig, texts: VocabTexts, seed: int
 ) -> VocabResult:
@@ -52,10 +75,8 @@ def build_vocabulary(
     """
     from franken.vocab.report import vocabulary_report
 
-    if config.name not in OPTIONS:
-        raise ConfigError(f"vocab: unknown option {config.name!r}; known are {', '.join(OPTIONS)}")
-    option = importlib.import_module(f"franken.vocab.{config.name}")
+    build = _load_option(config.name)
     texts = replace(texts, seed=derive_seed(seed, "vocab"))
-    result: VocabResult = option.build(base, config, texts)
+    result = build(base, config, texts)
     report = {"option": config.name, **result.report}
     return VocabResult(result.tokenizer, report | vocabulary_report(base, result.tokenizer, texts))

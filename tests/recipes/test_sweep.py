@@ -34,3 +34,32 @@ def test_a_finished_grid_is_free_the_second_time(tmp_path: Path, franken: Callab
     assert (tmp_path / "grid" / "results.jsonl").read_text() == (
         tmp_path / "grid2" / "results.jsonl"
     ).read_text()
+    for grid in ("grid", "grid2"):  # the second shows how the cached base was trained, too
+        curve = (tmp_path / grid / "1" / "curves" / "base" / "metrics.csv").read_text()
+        assert "train/loss" in curve.splitlines()[0]
+        assert len(curve.splitlines()) > 2
+
+
+@pytest.mark.slow
+def test_an_export_is_a_copy_of_its_own(tmp_path: Path, franken: Callable) -> None:
+    franken(
+        "recipe.evaluate=[]", "recipe.export=[initial]", "data.languages=[ka]",
+        "hydra.run.dir=job", "store.path=store", check=True,
+    )  # fmt: skip
+    weights = next((tmp_path / "job" / "export" / "initial").glob("*.safetensors"))
+    kept = next((tmp_path / "store" / "export").glob("*/model/*.safetensors"))
+    assert weights.read_bytes() == kept.read_bytes()
+    assert weights.stat().st_ino != kept.stat().st_ino
+
+
+@pytest.mark.slow
+def test_a_task_without_its_data_stops_the_run_before_any_training(
+    tmp_path: Path, franken: Callable
+) -> None:
+    done = franken(
+        "eval_suite=smoke", "eval_suite.tasks.topic_classification.source=newspapers",
+        "store.path=store",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "'newspapers' is not an evaluation set of data=microworld." in done.stderr
+    assert not list((tmp_path / "store").glob("pretrain/*"))

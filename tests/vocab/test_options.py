@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
+from franken import vocab
 from franken.config.base_model import TokenizerKind
 from franken.config.vocab import (
     ExtensionVocab,
@@ -143,6 +145,14 @@ def test_from_pretrained_says_that_neither_directory_nor_hub_has_it(monkeypatch)
 def test_unknown_options_are_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match="prune_extend"):
         build_vocabulary(base_tokenizer(KINDS[0]), VocabConfig(name="os"), vocab_texts(), 0)
+
+
+def test_other_packages_join_through_an_entry_point(monkeypatch):
+    point = EntryPoint("theirs", "franken.vocab.original:build", "franken.vocab")
+    monkeypatch.setattr(vocab, "entry_points", lambda group: [point])
+    base = base_tokenizer(KINDS[0])
+    result = build_vocabulary(base, VocabConfig(name="theirs"), vocab_texts(), 0)
+    assert result.tokenizer.get_vocab() == base.get_vocab()
 
 
 def test_every_option_has_a_config_file_with_a_summary():
