@@ -189,4 +189,20 @@ class Runner:
             "seed": self.config.seed,
             "keys": [self.keys[name].key for name in self.graph.needed()],
             "steps": [asdict(outcome) for outcome in self.outcomes.values()],
+            "initialisations": self._initialisations(),
         }
+
+    def _initialisations(self) -> list[dict[str, Any]]:
+        """What the manifests say of how tables were made."""
+        found = []
+        for name in self.graph.needed():
+            key = self.keys[name]
+            manifest = self.store.root / key.kind / key.key / "manifest.json"
+            if key.kind == "initialise" and manifest.is_file():
+                meta = read_json(manifest).get("meta", {})
+                found.append({
+                    "step": name, "key": key.key, "variant": self.config.variant,
+                    "method": meta.get("method"), "rows": meta.get("rows", {}),
+                    "seconds": meta.get("fit_seconds"), "peak": meta.get("fit_peak_bytes"),
+                })  # fmt: skip
+        return found

@@ -14,6 +14,7 @@ from franken.errors import DataError
 from franken.files import write_atomically
 from franken.report.averages import macro_average
 from franken.report.compare import comparison_tables
+from franken.report.initialisation import initialisation_table
 from franken.report.notes import computed_notes
 from franken.report.records import (
     Record,
@@ -144,6 +145,8 @@ def write_groups(
     if not results.records:
         raise DataError("the runs hold no scores: nothing was evaluated; see recipe.evaluate")
     tables = all_tables(results, baseline=baseline)
+    initialised = initialisation_table(runs)
+    tables += [initialised] if initialised else []
     comparisons = comparison_tables(groups) if compare and len(groups) > 1 else []
     warnings = [*notes, *computed_notes(results)]
     drawn = draw_plots(results, runs, out_dir, baseline=baseline) if plots else []

@@ -6,6 +6,7 @@ from franken.config.steps import InitialiseStep
 from franken.data import open_data
 from franken.files import write_json
 from franken.init_method import InitResources, initialise
+from franken.measure import measured
 from franken.parts.table import load_table, save_table
 from franken.parts.tokenizer_files import load_tokenizer
 from franken.seeds import derive_seed
@@ -20,7 +21,8 @@ def run(step: InitialiseStep, context: StepContext) -> dict[str, Any]:
     tokenizer = load_tokenizer(context.inputs["tokenizer"].path / "tokenizer")
     resources = _resources(step, context)
     seed = derive_seed(context.seed, "init_method", step.method.name)
-    table, token_map = initialise(source, tokenizer, step.method, resources, seed)
+    with measured() as cost:
+        table, token_map = initialise(source, tokenizer, step.method, resources, seed)
     save_table(table, context.directory / "table")
     token_map.save(context.directory / "token_map")
     write_json(context.directory / "report.json", table.provenance)
@@ -29,7 +31,10 @@ def run(step: InitialiseStep, context: StepContext) -> dict[str, Any]:
         context, body=places["body"], table=[HERE, "", "table"], deltas=places["deltas"],
         lineage=places["lineage"], fingerprint=places["fingerprint"],
     )  # fmt: skip
-    return {"method": step.method.name, "rows": token_map.counts()}
+    return {
+        "method": step.method.name, "rows": token_map.counts(), "fit_seconds": cost.seconds,
+        "fit_peak_bytes": cost.peak_bytes,
+    }  # fmt: skip
 
 
 def _resources(step: InitialiseStep, context: StepContext) -> InitResources:
