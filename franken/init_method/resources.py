@@ -1,5 +1,6 @@
 """What methods may draw on beside the two vocabularies."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ class InitResources:
     same target text."""
     helper: Table | None = None
     """Tokenizer and rows of a target-language model."""
+    texts: Callable[[str], Iterator[str]] | None = None
+    """Target language -> its monolingual records, from the start at each call."""
     extra: dict[str, Any] = field(default_factory=dict)
     """For methods of other packages."""
 

@@ -45,6 +45,7 @@ def _resources(step: InitialiseStep, context: StepContext) -> InitResources:
         source_language=step.data.source_language,
         languages=list(languages),
         lexicons={language: data.lexicon(language) for language in known},
+        texts=lambda language: data.texts("monolingual", language),
     )
     given = {name: artifact.path for name, artifact in context.inputs.items()}
     if "alignment" in given:

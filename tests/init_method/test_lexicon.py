@@ -43,7 +43,7 @@ def mean_of(source, *texts: str) -> torch.Tensor:
 
 def fit(source, target, lexicons=LEXICON, **options):
     table, token_map = initialise(
-        source, target, LexiconInit(**options), InitResources(lexicons), 0
+        source, target, LexiconInit(**options), InitResources(lexicons=lexicons), 0
     )
     return table, token_map
 
@@ -148,7 +148,7 @@ def test_the_fallback_takes_what_the_lexicon_does_not_know(source, target, rule)
 def test_no_lexicon_at_all_is_an_error_that_says_what_to_do(source, target):
     for lexicons in ({}, {"sw": []}, {"sw": [("", "nyumba"), ("house", " ")]}):
         with pytest.raises(DataError, match="init_method=lexicon needs a lexicon"):
-            fit_map(source, target, LexiconInit(), InitResources(lexicons), 0)
+            fit_map(source, target, LexiconInit(), InitResources(lexicons=lexicons), 0)
 
 
 def test_a_lexicon_that_meets_no_piece_is_a_counted_fallback_with_a_warning(source, target, caplog):

@@ -33,7 +33,7 @@ def fitted():
 def test_a_good_map_has_no_faults_and_counts_every_row_once():
     good().validate()
     assert good().counts() == {
-        "special": 1, "copied": 1, "computed": 1, "fallback": 1, "padding": 1
+        "special": 1, "copied": 1, "computed": 1, "fallback": 1, "padding": 1, "given": 0
     }  # fmt: skip
     assert good().row(2) == [(0, 0.75), (1, 0.25)]
 
@@ -128,6 +128,7 @@ def test_missing_and_foreign_directories_are_named(fitted, tmp_path):
 def test_provenance_codes_are_fixed_for_ever():
     """They are in files."""
     assert [(kind.name, int(kind)) for kind in Provenance] == [
-        ("special", 0), ("copied", 1), ("computed", 2), ("fallback", 3), ("padding", 4)
+        ("special", 0), ("copied", 1), ("computed", 2), ("fallback", 3), ("padding", 4),
+        ("given", 5),
     ]  # fmt: skip
     assert FallbackRule() == FallbackRule(Fallback.mean, 1.0, 0)

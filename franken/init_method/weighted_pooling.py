@@ -1,0 +1,79 @@
+"""Weighted means of the source rows of a piece's own subtokens, by their position 1..k.
+
+``adaptivocab``: input weights ~ exp(2i), output weights ~ exp(-2i), as token-distillation
+implements AdaptiVocab: the input of a word is read at its last piece, its output begins with the
+first. ``last_first``: transplant-vocab, without the log(n) bias correction that its README names as
+missing. ``first_last`` and ``sum``: tokensurgeon; its ``weighted_mean`` is left out, since its
+weights run against its own comment. Tied tables have one matrix and take the input's weights.
+"""
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from franken.config.init_method import Fallback
+from franken.config.init_method.pooling import PoolingScheme, WeightedPoolingInit
+from franken.init_method.builder import MapBuilder
+from franken.init_method.resources import InitResources
+from franken.init_method.token_map import TokenMap
+from franken.parts.table import Table
+
+
+def fit(
+    source: Table,
+    target: PreTrainedTokenizerBase,
+    config: WeightedPoolingInit,
+    resources: InitResources,
+    seed: int,
+) -> TokenMap:
+    """Fit the map; ``resources`` are not used."""
+    builder = MapBuilder(source, target, config, seed)
+    builder.copy_overlap()
+    rows = builder.undecided()
+    subtokens = builder.encode(builder.target_bytes[row] or b"" for row in rows)
+    sizes = np.array([len(ids) for ids in subtokens], dtype=np.int64)
+    rates = position_weights(sizes, config)
+    owners = np.repeat(np.array(rows, dtype=np.int64), sizes)
+    columns = np.array([index for ids in subtokens for index in ids], dtype=np.int64)
+    if config.scheme in (PoolingScheme.adaptivocab, PoolingScheme.last_first):
+        builder.put_entries(owners, columns, rates[0], output_weights=rates[1])
+    else:
+        builder.put_entries(owners, columns, rates[0])
+    return builder.build(Fallback.mean)
+
+
+def position_weights(
+    sizes: np.ndarray, config: WeightedPoolingInit
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of all subtokens of all pieces.
+
+    Args:
+        sizes: ``(n,)`` number of subtokens of each piece.
+        config: scheme, rate and decay.
+
+    Returns:
+        Input and output weights, ``(sum of sizes,)`` each; they sum to 1 per piece except under
+        ``sum``.
+    """
+    starts = np.cumsum(sizes) - sizes
+    from_first = np.arange(sizes.sum()) - np.repeat(starts, sizes)
+    from_last = np.repeat(sizes, sizes) - 1 - from_first
+    scheme = config.scheme
+    if scheme == PoolingScheme.adaptivocab:  # a common factor cancels, and exp(2k) overflows
+        inward, outward = np.exp(-config.rate * from_last), np.exp(-config.rate * from_first)
+    elif scheme == PoolingScheme.last_first:
+        inward, outward = (from_last == 0).astype(float), float(config.decay) ** from_first
+    elif scheme == PoolingScheme.first_last:
+        inward = outward = (from_first == 0).astype(float) + (from_last == 0)
+    else:
+        inward = outward = np.ones(len(from_first))
+    if scheme == PoolingScheme.sum:
+        return inward, outward
+    return _normalised(inward, starts, sizes), _normalised(outward, starts, sizes)
+
+
+def _normalised(weights: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    if not len(weights):
+        return weights
+    totals = np.add.reduceat(weights, starts[sizes > 0])
+    shares: np.ndarray = weights / np.repeat(totals, sizes[sizes > 0])
+    return shares
