@@ -158,11 +158,12 @@ def assemble(
         pad_to_multiple=pad_to_multiple,
     )
     if ref.deltas:
-        _apply_deltas(model, ref, merge=merge)
+        apply_deltas(model, ref, merge=merge)
     return model.eval().to(device), table.tokenizer
 
 
-def _apply_deltas(model: PreTrainedModel, ref: ModelRef, *, merge: bool) -> None:
+def apply_deltas(model: PreTrainedModel, ref: ModelRef, *, merge: bool) -> None:
+    """Put a reference's deltas into the model of its body."""
     from franken.parts import delta  # peft is slow to import and rarely needed
 
     names = [f"delta_{index}" for index in range(len(ref.deltas))]

@@ -50,7 +50,7 @@ def put_table(
         wider = pad_table(table, pad_to_multiple)
         table, copy = wider, copy and wider.input is table.input
     check_table(table)
-    _check_fit(model, table)
+    check_fit(model, table)
     embedding, head = _modules(model)
     old = embedding.weight
 
@@ -121,7 +121,8 @@ def take_table(
     return table
 
 
-def _check_fit(model: PreTrainedModel, table: Table) -> None:
+def check_fit(model: PreTrainedModel, table: Table) -> None:
+    """Refuse a table of another width than the body, or with a head bias where it has none."""
     anatomy = anatomy_of(model.config)
     embedding, head = _modules(model)
     hidden_size = embedding.weight.shape[1]

@@ -1,0 +1,1 @@
+"""Ways of putting parts together beyond one body with one table."""

@@ -1,0 +1,33 @@
+"""Hydra LLMs: one body, several tables; read in one vocabulary, write in another."""
+
+from franken.composition.hydra.decoding import Decoding, Strategy, WholeModel, Written, decode
+from franken.composition.hydra.model import HydraModel, View
+from franken.composition.hydra.routing import Router, Segment
+from franken.composition.hydra.storage import (
+    HydraRef,
+    add_table,
+    assemble_hydra,
+    load_hydra,
+    open_hydra,
+    save_hydra,
+    write_hydra,
+)
+
+__all__ = [
+    "Decoding",
+    "HydraModel",
+    "HydraRef",
+    "Router",
+    "Segment",
+    "Strategy",
+    "View",
+    "WholeModel",
+    "Written",
+    "add_table",
+    "assemble_hydra",
+    "decode",
+    "load_hydra",
+    "open_hydra",
+    "save_hydra",
+    "write_hydra",
+]
