@@ -42,6 +42,13 @@ class Anatomy:
         default_factory=lambda: {role: f"mlp.{role}_proj" for role in ("gate", "up", "down")}
     )
     """Role (gate, up, down) -> module path inside a layer; families without a gate lack it."""
+    branch_norm: str | None = None
+    """Module path inside a layer of the norm between the feed-forward block and the residual sum;
+    ``None`` where the block's output is added as it is. Families with one also norm the attention
+    output."""
+    parallel: bool = False
+    """Whether attention and feed-forward block read the same input and are added together. GPT-NeoX
+    decides by ``config.use_parallel_residual``."""
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Tensor name -> other spellings found in files."""
 
@@ -69,6 +76,7 @@ _LLAMA = Anatomy(family="llama")
 _PLAIN_FFN = {"up": "mlp.fc1", "down": "mlp.fc2"}
 _GPT_J = Anatomy(
     family="gptj",
+    parallel=True,
     input_embedding="transformer.wte.weight",
     head_bias="lm_head.bias",
     backbone="transformer",
@@ -84,23 +92,24 @@ _FAMILIES: dict[str, Anatomy] = {
         for family in (
             [
                 "gemma",
-                "gemma2",
-                "gemma3_text",
                 "llama",
                 "mistral",
                 "qwen2",
                 "qwen3",
-                "cohere",
-                "cohere2",
-                "olmo2",
             ]
         )
     },
+    **{
+        family: replace(_LLAMA, family=family, branch_norm="post_feedforward_layernorm")
+        for family in ("gemma2", "gemma3_text", "olmo2")
+    },
+    **{family: replace(_LLAMA, family=family, parallel=True) for family in ("cohere", "cohere2")},
     # The multimodal wrapper: only its text tower has tables; files written before transformers 5
     # put the tower first.
     "gemma3": replace(
         _LLAMA,
         family="gemma3",
+        branch_norm="post_feedforward_layernorm",
         input_embedding="model.language_model.embed_tokens.weight",
         backbone="model.language_model",
         layers="model.language_model.layers",
@@ -124,6 +133,7 @@ _FAMILIES: dict[str, Anatomy] = {
     "phi": replace(
         _LLAMA,
         family="phi",
+        parallel=True,
         head_bias="lm_head.bias",
         final_norm="model.final_layernorm",
         attention={**_LLAMA.attention, "o": "self_attn.dense"},
@@ -141,6 +151,7 @@ _FAMILIES: dict[str, Anatomy] = {
     "gpt2": replace(
         _GPT_J,
         family="gpt2",
+        parallel=False,
         head_bias=None,
         attention={**dict.fromkeys("qkv", "attn.c_attn"), "o": "attn.c_proj"},
         feed_forward={"up": "mlp.c_fc", "down": "mlp.c_proj"},

@@ -1,0 +1,211 @@
+"""Options of the group ``inference``: what is done to a model while it answers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from franken.config.checks import at_least, in_range
+
+
+class Site(StrEnum):
+    """Which activation is transplanted."""
+
+    ffn_out = "ffn_out"
+    """Output of the feed-forward block, before a norm that may follow it: the paper's v1."""
+    ffn_branch = "ffn_branch"
+    """What the feed-forward block adds to the residual, after that norm (Gemma 2/3, OLMo 2)."""
+    attn_out = "attn_out"
+    """Output of the attention block: what the paper's v2 describes."""
+    mid_residual_added = "mid_residual_added"
+    """The residual after attention, written in place of the attention output: what v2's release
+    computes, because an in-place sum overwrites the stored tensor."""
+    block_out = "block_out"
+    """The residual stream after the layer."""
+
+
+class Op(StrEnum):
+    """How the donor's vector ``f`` and the target's own ``o`` are combined."""
+
+    replace = "replace"
+    """``f``: the paper."""
+    add = "add"
+    """``o + alpha f``"""
+    lerp = "lerp"
+    """``(1 - alpha) o + alpha f``"""
+
+
+class Positions(StrEnum):
+    """Which prompt positions are patched."""
+
+    last = "last"
+    all = "all"
+    """Needs donor and target prompts of equal length in tokens."""
+
+
+class Steps(StrEnum):
+    """Which forward passes are patched."""
+
+    prefill = "prefill"
+    """Only the one that yields the first new token: the paper."""
+    every = "every"
+    """Each one; the donor decodes freely on its own, and its vectors of the same step are used."""
+
+
+class DonorKind(StrEnum):
+    """Where the transplanted vectors come from."""
+
+    translation = "translation"
+    """The same question in the other language: the paper."""
+    self = "self"
+    """The target prompt itself: a control without a second language."""
+    shuffled = "shuffled"
+    """The translation of another question of the same language: a control without the meaning."""
+    noise = "noise"
+    """Gaussian directions with the norms of the translation's vectors: a control without content
+    (the release's noise control is not defined)."""
+
+
+class Direction(StrEnum):
+    """Which prompt of a pair is answered."""
+
+    en2x = "en2x"
+    """The target-language prompt is answered, the source language donates (v1, multilingual)."""
+    x2en = "x2en"
+    """The source-language prompt is answered, the other language donates (v1, cultural)."""
+
+
+class Engine(StrEnum):
+    """How the runs are computed; all give the same tokens."""
+
+    naive = "naive"
+    """Hooks, one run per pair."""
+    cache = "cache"
+    """The prompt's prefix once, one batch per target layer; every family."""
+    wavefront = "wavefront"
+    """One pass over the layers for all pairs; families with a pluggable attention function."""
+
+
+class Unstable(StrEnum):
+    """What is done with rows whose best two tokens nearly tie."""
+
+    mark = "mark"
+    rerun = "rerun"
+    """Run again with the naive engine; still marked."""
+
+
+class Stop(StrEnum):
+    """When a row's generation ends, beside end-of-text and the token limit."""
+
+    text = "text"
+    """Never earlier."""
+    verdict = "verdict"
+    """As soon as the strict matcher's verdict cannot change; texts and other matchers are cut."""
+    first_correct = "first_correct"
+    """A sample ends with its first correct pair: enough for the upper bound, no heat map."""
+
+
+class Numbers(StrEnum):
+    """Number format of the model while it answers."""
+
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+
+
+PAIR_SETS = ("grid", "targetfirst", "sourcelast", "diagonal", "file")
+
+
+@dataclass
+class InferenceConfig:
+    """What every option has; ``none`` answers the prompts as they are."""
+
+    name: str = "none"
+    direction: Direction = Direction.en2x
+    max_new_tokens: int = 20
+    repetition_penalty: float = 1.0
+    """Set here and never taken from the checkpoint's generation config (Qwen 2 ships 1.05)."""
+    dtype: Numbers = Numbers.float32
+    baselines: list[str] = field(default_factory=lambda: ["vanilla", "pivot", "pim"])
+    """Prompted without a transplant: ``vanilla`` (the target prompt), ``pivot`` (the donor prompt:
+    translate, then infer), ``pim`` (both in one prompt, the donor's first; the paper's order is not
+    known)."""
+    samples: int = 0
+    """Sampled answers per prompt, the control for upper bounds at equal budget; 0: none."""
+    temperature: float = 1.0
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("max_new_tokens", self.max_new_tokens, 1)
+        yield from at_least("repetition_penalty", self.repetition_penalty, 1e-6)
+        yield from at_least("samples", self.samples, 0)
+        yield from at_least("temperature", self.temperature, 1e-6)
+        for name in self.baselines:
+            if name not in ("vanilla", "pivot", "pim"):
+                yield "baselines", f"holds {name!r}; valid: vanilla, pivot, pim"
+
+
+@dataclass
+class NoIntervention(InferenceConfig):
+    """Plain answers: the baselines alone."""
+
+
+@dataclass
+class XTransplant(InferenceConfig):
+    """One vector of a donor prompt's pass put into the pass of the target prompt."""
+
+    name: str = "xtransplant"
+    site: Site = Site.ffn_out
+    op: Op = Op.replace
+    alpha: float = 1.0
+    positions: Positions = Positions.last
+    steps: Steps = Steps.prefill
+    donor: DonorKind = DonorKind.translation
+    pairs: Any = "grid"
+    """grid, targetfirst (target layer 0), sourcelast, diagonal, file, or a list of
+    ``[source, target]`` layers; negative ones count from the last layer."""
+    pairs_file: str | None = None
+    """For ``pairs=file``: what a ``select_pairs`` step wrote, or the same layout by hand."""
+    engine: Engine = Engine.wavefront
+    verify: int = 4
+    """Pairs of the first sample on which the engine must equal ``naive`` before work starts."""
+    unstable: Unstable = Unstable.mark
+    stop: Stop = Stop.text
+    share: bool = True
+    """Runs that must coincide are computed once (identical prompts on the diagonal; rows of the last
+    target layer with equal first tokens)."""
+    max_rows: int | None = None
+    """Pairs decoded at once by ``wavefront``; ``null``: all. Bounds the memory."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from in_range("alpha", self.alpha, -10.0, 10.0)
+        yield from at_least("verify", self.verify, 0)
+        yield from at_least("max_rows", self.max_rows, 1)
+        if self.op is Op.replace and self.alpha != 1.0:
+            yield "alpha", "has no meaning for op=replace; use op=lerp or op=add"
+        if isinstance(self.pairs, str):
+            if self.pairs not in PAIR_SETS:
+                yield "pairs", f"is {self.pairs!r}; valid: {', '.join(PAIR_SETS)} or a list [[i,j]]"
+        elif not _is_pair_list(self.pairs):
+            yield "pairs", f"must be a list of [source, target] layers, got {self.pairs!r}"
+        if self.pairs == "file" and not self.pairs_file:
+            yield "pairs_file", "is missing: pairs=file reads it"
+        if self.positions is Positions.all and self.engine is Engine.wavefront:
+            yield (
+                "engine",
+                "wavefront shares the prompt's prefix, positions=all changes it; use cache",
+            )
+
+
+def _is_pair_list(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(pair, list) and len(pair) == 2 and all(type(x) is int for x in pair)
+            for pair in value
+        )
+    )
+
+
+OPTIONS: dict[str, type[InferenceConfig]] = {"none": NoIntervention, "xtransplant": XTransplant}

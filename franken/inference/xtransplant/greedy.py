@@ -1,0 +1,102 @@
+"""Greedy continuation of a batch of rows: choice of tokens, margins, ends."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from franken.inference.xtransplant.contract import Decoding, Pair, Runs, Task
+
+
+class Rows:
+    """New tokens of R rows, and which of them go on.
+
+    Rows are addressed by their index from 0 to R - 1 throughout; engines that drop finished rows
+    pass ``alive`` to say which ones the logits belong to.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        task: Task,
+        decoding: Decoding,
+        device: torch.device,
+        *,
+        keep_logits: bool = False,
+        choose: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        """Args: ``choose`` maps ``(R, V)`` logits to tokens; default the largest."""
+        self.count, self.task, self.decoding, self.device = count, task, decoding, device
+        self.tokens: list[list[int]] = [[] for _ in range(count)]
+        self.margins = torch.full((count, decoding.max_new_tokens), torch.inf)
+        self.done = [False] * count
+        self.solved = False
+        self.first_logits: Tensor | None = None
+        self.watched: Tensor | None = None
+        self._keep, self._seen = keep_logits, None
+        self._choose = choose or (lambda logits: logits.argmax(dim=-1))
+
+    def push(self, logits: Tensor, alive: Sequence[int] | None = None) -> Tensor:
+        """Take the next token of each row from ``(A, V)`` logits.
+
+        Returns:
+            ``(A,)`` tokens; of finished rows the values mean nothing.
+        """
+        alive = range(self.count) if alive is None else alive
+        step = max((len(self.tokens[row]) for row in alive), default=0)
+        if step == 0:
+            self.first_logits = logits.cpu() if self._keep else None
+            if self.task.watch:
+                self.watched = logits[:, list(self.task.watch)].cpu()
+        logits = self._penalised(logits, alive)
+        best = logits.topk(2, dim=-1).values
+        chosen = self._choose(logits)
+        gaps = (best[:, 0] - best[:, 1]).tolist()
+        for row, token, gap in zip(alive, chosen.tolist(), gaps, strict=True):
+            if not self.done[row]:
+                self.margins[row, len(self.tokens[row])] = gap
+                self.tokens[row].append(token)
+                self._close(row, token)
+        return chosen
+
+    def _close(self, row: int, token: int) -> None:
+        task, own = self.task, self.tokens[row]
+        self.solved = self.solved or bool(task.solved and task.solved(own))
+        self.done[row] = (
+            token in self.decoding.stop_ids
+            or len(own) >= self.decoding.max_new_tokens
+            or bool(task.decided and task.decided(own))
+        )
+
+    def _penalised(self, logits: Tensor, alive: Sequence[int]) -> Tensor:
+        penalty = self.decoding.repetition_penalty
+        if penalty == 1.0:
+            return logits
+        if self._seen is None:
+            self._seen = torch.zeros(self.count, logits.shape[-1], dtype=torch.bool)
+            self._seen[:, self.task.target.cpu()] = True
+        for row in alive:
+            self._seen[row, self.tokens[row]] = True
+        seen = self._seen[list(alive)].to(logits.device)
+        return torch.where(
+            seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits
+        )
+
+    def going(self, alive: Sequence[int] | None = None) -> list[int]:
+        """Rows that are not finished; none once the sample is solved."""
+        rows = range(self.count) if alive is None else alive
+        return [] if self.solved else [row for row in rows if not self.done[row]]
+
+    def runs(self, pairs: Sequence[Pair], of: Sequence[int], layer_tokens: int) -> Runs:
+        """The result, with pair number ``n`` answered by row ``of[n]``."""
+        index = torch.tensor(list(of), dtype=torch.long)
+        return Runs(
+            list(pairs),
+            [self.tokens[row] for row in of],
+            self.margins[index],
+            None if self.first_logits is None else self.first_logits[index],
+            None if self.watched is None else self.watched[index],
+            layer_tokens,
+            self.count,
+            self.solved and not all(self.done),
+        )
