@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -32,11 +35,14 @@ def check_command_line(overrides: list[str], conf: Path, extra: str | None = Non
         extra: a further config directory (``--config-dir``).
     """
     with initialize_config_dir(str(conf), version_base="1.3", job_name="check"):
+        if extra is not None:  # as Hydra's own entry does; sources are read when it is created
+            search = create_config_search_path(str(conf))
+            before = SearchPathQuery(provider="schema")
+            search.prepend("command-line", f"file://{Path(extra).resolve()}", before)
+            GlobalHydra.instance().clear()
+            Hydra.create_main_hydra2("check", search)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        if extra is not None:
-            search = hydra.config_loader.get_search_path()
-            search.append("command-line", f"file://{Path(extra).resolve()}")
         return _Checker(hydra.config_loader).check(overrides)
 
 

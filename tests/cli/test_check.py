@@ -83,3 +83,13 @@ def test_every_option_composes_and_says_what_it_is_for(group: str) -> None:
         extra = {"checkpoint": ["base_model.path=x"], "from_pretrained": ["vocab.path=x"]}
         found = faults_of(f"{group}={name}", *extra.get(name, []))
         assert found == {}, f"{group}={name}"
+
+
+def test_options_of_the_users_own_directory_are_found(tmp_path):
+    (tmp_path / "init_method").mkdir()
+    own = "# Mean rows of ours.\ndefaults:\n  - /schema/init_method/mean@_here_\n  - _self_\n"
+    (tmp_path / "init_method" / "ours.yaml").write_text(own)
+    (fault,) = check_command_line(["init_method=ours"], config_dir())
+    assert fault.key == "init_method"
+    assert check_command_line(["init_method=ours"], config_dir(), str(tmp_path)) == []
+    assert check_command_line([], config_dir()) == []
