@@ -7,6 +7,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from franken.config.checks import hint
 from franken.errors import ConfigError
 from franken.init_method.token_map import TokenMap
@@ -14,10 +16,15 @@ from franken.init_method.token_map import TokenMap
 FitFunction = Callable[..., TokenMap]
 """``fit(source, target, config, resources, seed) -> TokenMap``."""
 
+GivenRows = Callable[..., Tensor | None]
+"""``given_rows(token_map, target, config, part)``: ``(n, D)`` rows for ids of provenance ``given``,
+or ``None`` where there are none for this part."""
+
 _SHARED = {
-    "anchors", "builder", "columns", "dictionary", "draws", "engine", "explain", "factors", "fallback",
-    "neighbours", "projection", "registry", "report", "resources", "rows", "statistics", "storage",
-    "token_map",
+    "anchors", "builder", "columns", "dictionary", "draws", "engine", "explain", "factors",
+    "fallback", "low_rank", "neighbours", "norms", "projection", "pursuit", "registry",
+    "report", "resources", "rows", "sharing", "similarity", "statistics", "storage",
+    "token_map", "token_vectors",
 }  # fmt: skip
 """Modules of this package that are no methods."""
 
@@ -44,6 +51,15 @@ def load_method(name: str) -> FitFunction:
     module: Any = importlib.import_module(f"franken.init_method.{name}")
     fit: FitFunction = module.fit
     return fit
+
+
+def load_given_rows(name: str) -> GivenRows | None:
+    """The function of a method whose maps count on rows made elsewhere; ``None`` for the others."""
+    if name in _points():
+        return None
+    module: Any = importlib.import_module(f"franken.init_method.{name}")
+    found: GivenRows | None = getattr(module, "given_rows", None)
+    return found
 
 
 def _points() -> dict[str, EntryPoint]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from franken.config.base_model import LoadedModel, PretrainedModel
 from franken.config.data import DataConfig
+from franken.config.init_method import InitMethodConfig
 from franken.config.root import Config
 from franken.config.steps import (
     AlignStep,
@@ -26,6 +27,7 @@ from franken.config.steps import (
     VectorsStep,
 )  # fmt: skip
 from franken.config.training import TrainingConfig
+from franken.config.word_vectors import VectorFiles
 from franken.data import open_data
 from franken.files import sampled_hash
 from franken.store import StepKey
@@ -67,7 +69,7 @@ def _config_slice(step: StepConfig, config: Config) -> dict[str, Any]:
     if isinstance(step, BuildVocabStep):
         return {"vocab": asdict(step.vocab), "data": _texts(step.data)}
     if isinstance(step, InitialiseStep):
-        content = {"method": asdict(step.method), "data": _texts(step.data)}
+        content = {"method": _method(step.method), "data": _texts(step.data)}
         if step.method.learned:
             content["split"] = _split(step.data, step.split)
             content["run"] = {"precision": precision}
@@ -75,8 +77,7 @@ def _config_slice(step: StepConfig, config: Config) -> dict[str, Any]:
     if isinstance(step, AlignStep):
         return {"alignment": asdict(step.alignment), "data": _texts(step.data)}
     if isinstance(step, VectorsStep):
-        vectors = asdict(step.vectors)
-        return {"vectors": vectors, "unit": str(step.unit), "data": _texts(step.data)}
+        return {"unit": str(step.unit), **_vectors(step)}
     if isinstance(step, HelperStep):
         return {
             "helper": asdict(step.helper), "data": _texts(step.data), "precision": precision,
@@ -98,8 +99,35 @@ def _config_slice(step: StepConfig, config: Config) -> dict[str, Any]:
     raise TypeError(f"no key is defined for step kind {step.kind!r}")
 
 
+def _method(method: InitMethodConfig) -> dict[str, Any]:
+    """Options, with the content of the files they name in place of the paths."""
+    content = asdict(method)
+    for field, path in method.paths().items():
+        place = Path(path).expanduser()
+        files = sorted(place.glob("*")) if place.is_dir() else [place]
+        content[field] = {
+            file.name: sampled_hash(file) if file.is_file() else "missing" for file in files
+        }
+    if isinstance(training := getattr(method, "training", None), TrainingConfig):
+        content["training"] = _training(training)
+    return content
+
+
 def _texts(data: DataConfig) -> dict[str, Any]:
     return {"languages": data.languages, "text": open_data(data).fingerprint()}
+
+
+def _vectors(step: VectorsStep) -> dict[str, Any]:
+    """Of files the content counts, of text that it is trained on the options."""
+    if not isinstance(step.vectors, VectorFiles):
+        return {"vectors": asdict(step.vectors), "data": _texts(step.data)}
+    files = step.vectors.files(step.unit, [step.data.source_language, *step.data.languages])
+    content = {}
+    for key, path in files.items():
+        file = Path(path).expanduser()
+        content[key] = sampled_hash(file) if path and file.is_file() else "missing"
+    kept = {"max_words": step.vectors.max_words, "ngrams": step.vectors.ngrams}
+    return {"files": content, **kept}
 
 
 def _training(training: TrainingConfig) -> dict[str, Any]:

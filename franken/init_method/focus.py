@@ -1,0 +1,99 @@
+"""FOCUS (Dobler & de Melo 2023): sparse convex combinations of the overlap.
+
+The overlap is copied. Other pieces take ``w = sparsemax(cos(f(t), f(o)))`` over the overlap ``o``
+with a usable vector; ``f`` are vectors of the target pieces, so both sides are of one space and no
+bilingual resource is needed.
+
+Departures from the release (konstantinjdobler/focus c98a81c):
+
+* Overlap is by bytes: the release decodes, so that all pieces that are no whole UTF-8 match each
+  other, and of several source tokens it takes the one of the highest id.
+* Fallback draws are keyed by token, not taken in the order of ids.
+* Pieces are named alike for all kinds of tokenizers (``▁nyumba``), so that n-grams of byte-level
+  pieces are of letters, not of mojibake.
+"""
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from franken.config.init_method.similarity import FocusInit
+from franken.config.word_vectors import VectorUnit
+from franken.errors import DataError
+from franken.init_method.builder import MapBuilder
+from franken.init_method.fallback import build_with_fallback
+from franken.init_method.resources import InitResources
+from franken.init_method.similarity import (
+    Vectors,
+    anchors_in_byte_order,
+    folded_overlap,
+    put_copies,
+    put_sparsemax_rows,
+    warn_if_idle,
+)
+from franken.init_method.token_map import TokenMap
+from franken.init_method.token_vectors import (
+    decoded_vectors,
+    languages_in_one_space,
+    piece_space_vectors,
+    space_of,
+    target_spaces,
+)
+from franken.parts.table import Table
+
+
+def fit(
+    source: Table,
+    target: PreTrainedTokenizerBase,
+    config: FocusInit,
+    resources: InitResources,
+    seed: int,
+) -> TokenMap:
+    """Fit the map.
+
+    Raises:
+        DataError: where the vectors are missing, or no shared piece has one.
+    """
+    builder = MapBuilder(source, target, config, seed)
+    vectors, known = _vectors(builder, config, resources)
+    folded = folded_overlap(builder, spaces=True) if config.fuzzy else {}
+    partners = {row: old for row, old in builder.overlap.items() if builder.target_bytes[row]}
+    partners |= folded
+    builder.copy_overlap()
+    if config.copy_overlap:
+        put_copies(builder, folded)
+    anchors = [row for row in anchors_in_byte_order(builder, partners) if known[row]]
+    if not anchors:
+        raise DataError(
+            f"init_method=focus has no anchor: of {len(partners)} pieces that the vocabularies "
+            "share, none has a vector. Check that the vectors are of this target vocabulary, lower "
+            "word_vectors.min_count, or choose a method without overlap such as lexicon"
+        )
+    rows = np.asarray([row for row in builder.undecided() if known[row]], np.int64)
+    without = len(builder.undecided()) - len(rows)
+    notes = put_sparsemax_rows(
+        builder, rows, vectors[rows], vectors[anchors],
+        np.asarray([partners[row] for row in anchors]), temperature=config.temperature,
+    )  # fmt: skip
+    builder.notes["focus"] = {
+        "overlap": len(partners),
+        "overlap_without_vector": len(partners) - len(anchors),
+        "pieces_without_vector": without,
+        **notes,
+    }
+    warn_if_idle(config.name, bool(len(rows)) or not without, config.fallback)
+    return build_with_fallback(builder, config.fallback)
+
+
+def _vectors(builder: MapBuilder, config: FocusInit, resources: InitResources) -> Vectors:
+    if config.unit is VectorUnit.pieces:
+        spaces = resources.require("piece_vectors", config.name)
+        return piece_space_vectors(
+            spaces, "target", builder.target, config.name, ngrams=config.rare
+        )
+    if len(resources.languages) == 1:  # cosines within one language need no alignment
+        spaces = resources.require("word_vectors", config.name)
+        own = [space_of(spaces, resources.languages[0], config.name)]
+    else:
+        found, _ = languages_in_one_space(resources, config.align, config.name)
+        own = target_spaces(found, resources)
+    return decoded_vectors(builder.target_bytes, own)

@@ -1,0 +1,68 @@
+"""OFA (Liu et al. 2024): multilingual word vectors, copies first, optionally factorised.
+
+A piece's vector is the unweighted mean over the words, of all languages, whose segmentation holds
+it; the overlap is copied, up to case and leading space; other pieces take
+``softmax(cos / temperature)`` over the 10 nearest source pieces. With ``keep_dim: k`` the tables
+are rank ``k``: ``E_s ~ F P``, ``F_t = W F``, new table ``F_t P``; see ``projection.py``.
+
+Departures from the release (cisnlp/ofa 73fce73):
+
+* Its vectors (ColexNet+, one space for over 1,000 languages) are any spaces that can be aligned.
+* Token id 0 counts; forms that fold together do not stop the run.
+* Fallback rows are drawn from the source rows, not from their coordinates (then projected too).
+"""
+
+from functools import partial
+
+from transformers import PreTrainedTokenizerBase
+
+from franken.config.init_method.similarity import OfaInit
+from franken.init_method.builder import MapBuilder
+from franken.init_method.fallback import build_with_fallback
+from franken.init_method.resources import InitResources
+from franken.init_method.similarity import (
+    folded_overlap,
+    put_copies,
+    put_softmax_rows,
+    warn_if_idle,
+)
+from franken.init_method.token_map import TokenMap
+from franken.init_method.token_vectors import (
+    OFA_FORMS,
+    Weighting,
+    languages_in_one_space,
+    pooled_vectors,
+)
+from franken.parts.table import Table
+
+
+def fit(
+    source: Table,
+    target: PreTrainedTokenizerBase,
+    config: OfaInit,
+    resources: InitResources,
+    seed: int,
+) -> TokenMap:
+    """Fit the map.
+
+    Raises:
+        DataError: where word vectors of a language are missing or cannot be aligned.
+    """
+    found, pairs = languages_in_one_space(resources, config.align, config.name)
+    spaces = list(found.values())
+    builder = MapBuilder(source, target, config, seed)
+    folded = folded_overlap(builder, spaces=True) if config.fuzzy and config.copy_overlap else {}
+    builder.copy_overlap()
+    put_copies(builder, folded)
+    pooled = partial(
+        pooled_vectors, weighting=Weighting.equal, forms=OFA_FORMS, max_words=config.max_words
+    )
+    notes = put_softmax_rows(
+        builder,
+        pooled(target, len(builder.target_bytes), spaces),
+        pooled(source.tokenizer, source.rows, spaces),
+        neighbours=config.neighbours, temperature=config.temperature,
+    )  # fmt: skip
+    builder.notes["ofa"] = {"alignment_pairs": pairs, "fuzzy_copies": len(folded), **notes}
+    warn_if_idle(config.name, "best_cosine" in notes, config.fallback)
+    return build_with_fallback(builder, config.fallback)

@@ -1,0 +1,135 @@
+"""RAMEN (Tran 2020): translation probabilities as weights, ``E_t[f] = sum_e p(e|f) E_s[e]``.
+
+From parallel text: ``p(e|f) = count(e, f) / sum_e' count(e', f)`` over word links. From monolingual
+text: ``p = sparsemax(cos)`` in word vectors aligned by identical words, where a piece's vector is
+the mean over its words weighted by 1 / rank. The head's bias takes the same weights.
+
+Departures from the release (alexa/ramen 381182c):
+
+* It aligns pieces; here words are aligned, and the links of a pair count for every piece of the
+  target word, spread evenly over the pieces of the source word.
+* Rows without any link are made by the fallback rule from source statistics, not by N(0, 1/D).
+* Special tokens go by role (its [MASK] is [SEP]), and token id 0 counts.
+* All identical words align the spaces; the release means to stop at 5,000 and does not either.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from franken.config.init_method.similarity import LinkCounts, RamenInit
+from franken.init_method.builder import MapBuilder
+from franken.init_method.fallback import build_with_fallback
+from franken.init_method.resources import InitResources
+from franken.init_method.similarity import put_sparsemax_rows, quantiles, warn_if_idle
+from franken.init_method.token_map import TokenMap
+from franken.init_method.token_vectors import (
+    RUNNING,
+    Weighting,
+    languages_in_one_space,
+    pooled_vectors,
+    target_spaces,
+)
+from franken.parts.table import Table
+from franken.vocab.pieces import encode_pieces
+
+if TYPE_CHECKING:
+    from franken.alignment import WordTable
+
+
+def fit(
+    source: Table,
+    target: PreTrainedTokenizerBase,
+    config: RamenInit,
+    resources: InitResources,
+    seed: int,
+) -> TokenMap:
+    """Fit the map.
+
+    Raises:
+        DataError: where alignments (or word vectors of a language) are missing.
+    """
+    builder = MapBuilder(source, target, config, seed)
+    if config.parallel:
+        tables = resources.require("alignments", config.name)
+        builder.copy_overlap()
+        notes = _from_links(builder, config, tables)
+    else:
+        spaces, pairs = languages_in_one_space(resources, config.align, config.name)
+        old, new = [spaces[resources.source_language]], target_spaces(spaces, resources)
+        builder.copy_overlap()
+        notes = {"alignment_pairs": pairs, **_from_vectors(builder, config, old, new)}
+    builder.notes["ramen"] = notes
+    warn_if_idle(config.name, notes["rows"] > 0, config.fallback)
+    return build_with_fallback(builder, config.fallback)
+
+
+def _from_links(
+    builder: MapBuilder, config: RamenInit, tables: Mapping[str, "WordTable"]
+) -> dict[str, Any]:
+    """``count = T L S``: target rows x target words, links, source words x source rows."""
+    from scipy.sparse import csr_matrix
+
+    shape = (len(builder.target_bytes), builder.source.rows)
+    counts = csr_matrix(shape, dtype=np.float64)
+    for language in sorted(tables):
+        table = tables[language]
+        weights = table.links if config.counts is LinkCounts.links else table.expected
+        links = csr_matrix(
+            (weights, (table.pairs[:, 1], table.pairs[:, 0])),
+            shape=(len(table.target), len(table.source)),
+        )
+        targets = encode_pieces(builder.target, [f" {word}".encode() for word in table.target])
+        sources = builder.encode([f" {word}".encode() for word in table.source])
+        old = _incidence(sources, shape[1], even=True)
+        counts = counts + _incidence(targets, shape[0], even=False).T @ (links @ old)
+    counts = counts.tocsr()
+    counts.eliminate_zeros()
+    totals = np.asarray(counts.sum(1)).ravel()
+    open_rows = np.zeros(shape[0], dtype=bool)
+    open_rows[builder.undecided()] = True
+    entries = counts.tocoo()
+    chosen = open_rows[entries.row]
+    rows = entries.row[chosen]
+    builder.put_entries(rows, entries.col[chosen], entries.data[chosen] / totals[rows])
+    decided = np.unique(rows)
+    return {
+        "rows": len(decided),
+        "pieces_without_link": int(open_rows.sum()) - len(decided),
+        **quantiles(torch.from_numpy(np.bincount(rows)[decided]), "source_pieces_per_row"),
+    }
+
+
+def _from_vectors(
+    builder: MapBuilder, config: RamenInit, old: list[Any], new: list[Any]
+) -> dict[str, Any]:
+    pooled = partial(
+        pooled_vectors,
+        weighting=Weighting.inverse_rank,
+        forms=RUNNING,
+        max_words=config.max_words,
+    )
+    vectors, known = pooled(builder.target, len(builder.target_bytes), new)
+    source_vectors, source_known = pooled(builder.source.tokenizer, builder.source.rows, old)
+    anchors = source_known.nonzero().flatten()
+    rows = np.asarray([row for row in builder.undecided() if known[row]], np.int64)
+    rows = rows if len(anchors) else rows[:0]
+    without = len(builder.undecided()) - len(rows)
+    notes = put_sparsemax_rows(
+        builder, rows, vectors[rows], source_vectors[anchors], anchors.numpy()
+    )
+    return {"rows": len(rows), "pieces_without_vector": without, **notes}
+
+
+def _incidence(segmented: list[list[int]], width: int, *, even: bool) -> Any:
+    """``(words, width)`` sparse: pieces of each word; rows that sum to 1 where ``even``."""
+    from scipy.sparse import csr_matrix
+
+    sizes = np.array([len(ids) for ids in segmented], dtype=np.int64)
+    values = np.repeat(1.0 / np.maximum(sizes, 1), sizes) if even else np.ones(int(sizes.sum()))
+    columns = np.fromiter((i for ids in segmented for i in ids), np.int64, int(sizes.sum()))
+    return csr_matrix((values, columns, np.r_[0, np.cumsum(sizes)]), shape=(len(sizes), width))

@@ -1,0 +1,139 @@
+"""UniBridge's FASE (Pham et al. 2024): copy what is the same, then what means the same.
+
+1. Lexical: pieces of equal bytes, then pieces that differ by case only, take the source row.
+2. Semantic: two spaces of pieces are trained on the same target text, cut by either tokenizer. A
+   piece still open whose nearest source piece has it as its nearest open piece in turn takes that
+   row.
+3. The rest: ``sparsemax(cos / temperature)`` over the pieces of 1 and 2, in the target space.
+
+Departures from the release (VinAIResearch/UniBridge bf2d63f):
+
+* Its two spaces are trained apart and never aligned; ``align`` rotates the one onto the other
+  first, by the pieces that both have.
+* Semantic matches are token ids; the release indexes its deduplicated decoded vocabulary.
+* Pieces that the text never holds are neither anchors nor matches (``rare``): their n-grams were
+  not trained on them. They still take a row of the third kind.
+* Pieces without a vector follow the fallback rule; the release gives them unseeded noise.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from franken.config.init_method.similarity import UnibridgeInit
+from franken.errors import DataError
+from franken.init_method.builder import MapBuilder
+from franken.init_method.fallback import build_with_fallback
+from franken.init_method.neighbours import top_neighbours
+from franken.init_method.resources import InitResources
+from franken.init_method.similarity import (
+    Vectors,
+    anchors_in_byte_order,
+    folded_overlap,
+    put_copies,
+    put_sparsemax_rows,
+    warn_if_idle,
+)
+from franken.init_method.token_map import TokenMap
+from franken.init_method.token_vectors import piece_space_vectors
+from franken.parts.table import Table
+from franken.word_vectors.align import aligned, identical_words
+
+
+def fit(
+    source: Table,
+    target: PreTrainedTokenizerBase,
+    config: UnibridgeInit,
+    resources: InitResources,
+    seed: int,
+) -> TokenMap:
+    """Fit the map.
+
+    Raises:
+        DataError: where piece vectors are missing, the two spaces share no piece to align them, or
+            no copied piece has a vector.
+    """
+    spaces = dict(resources.require("piece_vectors", config.name))
+    builder = MapBuilder(source, target, config, seed)
+    vectors, known = piece_space_vectors(spaces, "target", target, config.name, ngrams=True)
+    usable = known
+    if not config.rare:
+        usable = piece_space_vectors(spaces, "target", target, config.name, ngrams=False)[1]
+    partners = {row: old for row, old in builder.overlap.items() if builder.target_bytes[row]}
+    partners |= (folded := folded_overlap(builder, spaces=False))
+    builder.copy_overlap()
+    if config.copy_overlap:
+        put_copies(builder, folded)
+    notes: dict[str, Any] = {"lexical": len(partners), "folded_copies": len(folded)}
+    if config.semantic:
+        found, semantic_notes = _semantic(builder, config, spaces, (vectors, usable))
+        put_copies(builder, found)
+        partners |= found
+        notes |= semantic_notes
+    anchors = [row for row in anchors_in_byte_order(builder, partners) if usable[row]]
+    rows = np.asarray([row for row in builder.undecided() if known[row]], np.int64)
+    if len(rows) and not anchors:
+        raise DataError(
+            f"init_method=unibridge has no anchor: of {len(partners)} copied pieces none has a "
+            "vector. Check that the vectors are of this target vocabulary, or lower "
+            "word_vectors.min_count"
+        )
+    notes["pieces_without_vector"] = len(builder.undecided()) - len(rows)
+    notes |= put_sparsemax_rows(
+        builder, rows, vectors[rows], vectors[anchors],
+        np.asarray([partners[row] for row in anchors]),
+        temperature=config.temperature, nucleus=config.nucleus,
+    )  # fmt: skip
+    builder.notes["unibridge"] = notes
+    warn_if_idle(
+        config.name, bool(len(rows)) or not notes["pieces_without_vector"], config.fallback
+    )
+    return build_with_fallback(builder, config.fallback)
+
+
+def mutual_neighbours(queries: Tensor, anchors: Tensor) -> list[tuple[int, int]]:
+    """Pairs (query, anchor) that are each other's nearest by cosine."""
+    if not len(queries) or not len(anchors):
+        return []
+    forth = top_neighbours(queries, anchors, 1)[0].flatten()
+    wanted = forth.unique()
+    back = torch.full((len(anchors),), -1)
+    back[wanted] = top_neighbours(anchors[wanted], queries, 1)[0].flatten()
+    mutual = back[forth] == torch.arange(len(queries))
+    return [(query, int(forth[query])) for query in mutual.nonzero().flatten().tolist()]
+
+
+def _semantic(
+    builder: MapBuilder, config: UnibridgeInit, spaces: dict[str, Any], target: Vectors
+) -> tuple[dict[int, int], dict[str, int]]:
+    """Open target id -> source row of its mutual nearest neighbour; and counts."""
+    notes = {}
+    if config.align:
+        if "source" not in spaces:
+            piece_space_vectors(spaces, "source", builder.target, config.name, ngrams=True)
+        spaces["source"], notes["alignment_pieces"] = aligned(
+            spaces["source"],
+            spaces["target"],
+            identical_words(spaces["source"], spaces["target"]),
+            what="init_method=unibridge, shared pieces",
+        )
+    tokenizer = builder.source.tokenizer
+    vectors, known = piece_space_vectors(
+        spaces, "source", tokenizer, config.name, ngrams=config.rare
+    )
+    if vectors.shape[1] != target[0].shape[1]:
+        raise DataError(
+            f"init_method=unibridge: vectors of target and source pieces have {target[0].shape[1]} "
+            f"and {vectors.shape[1]} dimensions"
+        )
+    text = [data is not None for data in builder.source_bytes[: len(known)]]
+    known = known & torch.tensor(text, dtype=torch.bool)
+    rows = [row for row in builder.undecided() if target[1][row]]
+    rows.sort(key=lambda row: builder.target_bytes[row] or b"")
+    candidates = known.nonzero().flatten()
+    pairs = mutual_neighbours(target[0][rows], vectors[candidates])
+    found = {rows[query]: int(candidates[anchor]) for query, anchor in pairs}
+    return found, {**notes, "semantic_copies": len(found)}
