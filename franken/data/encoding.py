@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from franken.data.source import Instruction, Pair
+from franken.errors import DataError
 from franken.files import hash_json
 
 _ANCHOR = "\n"
@@ -138,9 +139,13 @@ class RecordEncoder:
 
 
 def _joined(record: Instruction) -> str:
+    return joined_response(record.prompt, record.response)
+
+
+def joined_response(prompt: str, response: str) -> str:
     """The response with the white space that separates it from the prompt."""
-    bare = not (record.prompt[-1:].isspace() or record.response[:1].isspace() or not record.prompt)
-    return f" {record.response}" if bare else record.response
+    bare = not (prompt[-1:].isspace() or response[:1].isspace() or not prompt)
+    return f" {response}" if bare else response
 
 
 def _role(number: Any) -> list[int]:
@@ -168,6 +173,27 @@ def pair_text(
         "{to_text}": to_text,
     }
     return _fill(template, places)
+
+
+def split_pair(template: str, texts: tuple[str, ...], names: Sequence[str]) -> tuple[str, str]:
+    """A sentence pair as what is read and what is written after it.
+
+    Args:
+        template: As of ``pair_text``; what stands before ``{to_text}`` is read.
+        texts: The text to translate, and its translation.
+        names: What the template calls their languages.
+
+    Returns:
+        The prompt without the white space at its end, and the translation with what follows it.
+    """
+    head, mark, tail = template.partition("{to_text}")
+    if not mark or "{from_text}" in tail:
+        raise DataError(
+            f"the template {template!r} must hold {{to_text}} once, after {{from_text}}: what "
+            "stands before it is read, the rest is written"
+        )
+    places = {"{from_name}": names[0], "{from_text}": texts[0], "{to_name}": names[1]}
+    return _fill(head, places).rstrip(" "), texts[1] + _fill(tail, places)
 
 
 def _fill(template: str, places: dict[str, str]) -> str:

@@ -260,7 +260,8 @@ def view_of(
     set_vocabulary(
         view.config, rows=writer.rows, unused=writer.rows - writer.tokens, tied=writer.tied
     )
-    for part in (view, view.get_submodule(anatomy.backbone)):
+    parts: list[Any] = [view, view.get_submodule(anatomy.backbone)]
+    for part in parts:
         if isinstance(vars(part).get("vocab_size"), int):
             part.vocab_size = writer.rows
     carry_over(configs_of(view), writer.tokenizer, previous)

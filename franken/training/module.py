@@ -12,11 +12,12 @@ from transformers import PreTrainedModel
 from franken.config.training import TrainingConfig
 from franken.errors import FrankenError
 from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
+from franken.parts.segmented import segmented
 from franken.seeds import derive_seed
 from franken.training.batches import Batch, next_tokens, rows_of_rank
 from franken.training.loss import chunked_linear_cross_entropy
 from franken.training.masks import packed_attention_mask
-from franken.training.policy import PolicyReport, embedding_parameters, head_of
+from franken.training.policy import PolicyReport, embedding_parameters, heads_of
 from franken.training.schedule import learning_rate
 
 
@@ -82,18 +83,22 @@ class CausalModule(LightningModule):
         across = self.config.pack_across_documents
         targets = next_tokens(batch, across_documents=across).flatten()
         hidden = self.hidden_states(batch)[:, :-1].flatten(0, 1)
-        weight, bias = head_of(self.model)
-        return chunked_linear_cross_entropy(
-            hidden,
-            weight,
-            targets,
-            bias=bias,
-            softcap=self._softcap,
-            scale=self._scale,
-            chunk_tokens=self.config.loss_chunk_tokens,
-            reduction="sum",
-            compute_dtype=self.mixed,
-        )
+        heads, plain = heads_of(self.model), segmented(self.model) is None
+        parts = [
+            chunked_linear_cross_entropy(
+                hidden,
+                head.weight,
+                targets if plain else head.own(targets),
+                bias=head.bias,
+                softcap=self._softcap,
+                scale=self._scale,
+                chunk_tokens=self.config.loss_chunk_tokens,
+                reduction="sum",
+                compute_dtype=self.mixed,
+            )
+            for head in heads
+        ]
+        return torch.stack(parts).sum() if len(parts) > 1 else parts[0]
 
     # --- Lightning hooks -----------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from franken.config.training import BodyType, EmbeddingSides, Trainable, TrainingConfig
 from franken.errors import CompatibilityError, ConfigError
 from franken.parts.anatomy import Anatomy, anatomy_of
+from franken.parts.segmented import Head, segmented, written_heads
 from franken.training.lora import LORA_MARK, add_lora, lora_modules
 
 log = logging.getLogger(__name__)
@@ -91,6 +92,8 @@ def apply_policy(
         chosen = [p for p in model.parameters() if not _contains(tables, p)]
     else:
         chosen = list(model.parameters())
+    frozen = _frozen_tables(model)
+    chosen = [p for p in chosen if not _contains(frozen, p)]
     for parameter in model.parameters():
         training = _contains(chosen, parameter)
         parameter.requires_grad_(training)
@@ -131,6 +134,12 @@ def embedding_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
     return _of_sides(model, EmbeddingSides.both)
 
 
+def heads_of(model: PreTrainedModel) -> list[Head]:
+    """The heads that labels may belong to: one, or those of a Hydra LLM's written tables."""
+    several = segmented(model)
+    return [Head(0, *head_of(model))] if several is None else written_heads(several)
+
+
 def head_of(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
     """Weight ``(V, D)`` and bias ``(V,)`` of the output head."""
     head = model.get_output_embeddings()
@@ -140,7 +149,11 @@ def head_of(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
 
 
 def is_tied(model: PreTrainedModel) -> bool:
-    """Whether input and output rows are one parameter."""
+    """Whether input and output rows are one parameter (of a Hydra LLM: of the written table)."""
+    several = segmented(model)
+    if several is not None:
+        first: Any = several.members[0]
+        return bool(first.tied)
     return model.get_input_embeddings().weight is head_of(model)[0]
 
 
@@ -157,8 +170,18 @@ def edge_layers(model: PreTrainedModel, anatomy: Anatomy, count: int) -> list[nn
 
 def _of_sides(model: PreTrainedModel, sides: EmbeddingSides) -> list[nn.Parameter]:
     """Parameters that ``sides`` names; a tied table is both sides whatever is asked."""
-    rows = model.get_input_embeddings().weight
-    weight, bias = head_of(model)
+    several = segmented(model)
+    if several is not None:
+        members: list[Any] = list(several.members)
+        found = [p for m in members for p in _of_one(m.embedding.weight, m.head, sides)]
+        return list(dict.fromkeys(found))
+    head: Any = model.get_output_embeddings()
+    head_of(model)
+    return _of_one(model.get_input_embeddings().weight, head, sides)
+
+
+def _of_one(rows: Any, head: Any, sides: EmbeddingSides) -> list[nn.Parameter]:
+    weight, bias = head.weight, getattr(head, "bias", None)
     tied = weight is rows
     chosen: list[Any] = []
     if tied or sides is not EmbeddingSides.output:
@@ -166,6 +189,13 @@ def _of_sides(model: PreTrainedModel, sides: EmbeddingSides) -> list[nn.Paramete
     if tied or sides is not EmbeddingSides.input:
         chosen += [bias] if tied else [weight, bias]
     return [parameter for parameter in chosen if parameter is not None]
+
+
+def _frozen_tables(model: PreTrainedModel) -> list[nn.Parameter]:
+    """Rows of a Hydra LLM's tables that training leaves alone."""
+    several = segmented(model)
+    members: list[Any] = [] if several is None else list(several.members)
+    return [p for member in members if member.frozen for p in member.parameters()]
 
 
 def _contains(parameters: Sequence[nn.Parameter], one: nn.Parameter) -> bool:
@@ -208,6 +238,13 @@ def _rows_to_keep(
     ``nn.Embedding(padding_idx=...)`` blocks the input side only; the tied head would still move
     the row (spec 9.3).
     """
+    if segmented(model) is not None:
+        if freeze_special:
+            raise ConfigError(
+                "freeze_special_rows is not available for models with several tables, whose "
+                "control tokens have other ids in each"
+            )
+        return []
     rows = set(special_rows) if freeze_special else set()
     end = model.config.eos_token_id
     written = {model.config.bos_token_id, *(end if isinstance(end, list) else [end])}
