@@ -35,4 +35,14 @@ class MathItem:
     """The number in plain digits, without thousands separators."""
 
 
-Item = ChoiceItem | TranslationItem | MathItem
+@dataclass(frozen=True)
+class AnswerItem:
+    """A question with a short free answer."""
+
+    id: str
+    fields: dict[str, str]
+    answers: tuple[str, ...]
+    """Accepted wordings, the published one first."""
+
+
+Item = ChoiceItem | TranslationItem | MathItem | AnswerItem

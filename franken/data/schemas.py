@@ -13,16 +13,22 @@ schema          columns                                       fields of the item
 ``mgsm``        question, answer_number                       (math)
 ``gsm8k``       question, answer                              (math)
 ==============  ============================================  ======================
+
+Question sets of the transplant experiments are in ``franken.data.question_schemas``.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
+from franken.data import question_schemas
+from franken.data.columns import Columns, OtherCulture
+from franken.data.columns import Context as _Context
+from franken.data.columns import Misfit as _Misfit
+from franken.data.columns import one_of as _one_of
+from franken.data.columns import text as _text
 from franken.data.items import ChoiceItem, Item, MathItem, TranslationItem
 from franken.errors import DataError
-
-Columns = Mapping[str, Any]
 
 SIB200_LABELS = (
     "science/technology",
@@ -40,13 +46,14 @@ XCOPA_CONNECTORS = {"cause": "because", "effect": "so"}
 NUMBER = re.compile(r"-?\d+(?:[,\u00a0\u202f ]\d{3})*(?:\.\d+)?|-?\.\d+")
 
 
-class _Context(NamedTuple):
-    lang: str
-    source_lang: str
-    labels: tuple[str, ...]
-
-
-def read_items(schema: str, rows: Iterable[Columns], *, lang: str, source_lang: str) -> list[Item]:
+def read_items(
+    schema: str,
+    rows: Iterable[Columns],
+    *,
+    lang: str,
+    source_lang: str,
+    culture: str | None = None,
+) -> list[Item]:
     """Turn the rows of an evaluation set into items.
 
     Args:
@@ -54,6 +61,8 @@ def read_items(schema: str, rows: Iterable[Columns], *, lang: str, source_lang: 
         rows: With the columns that the schema publishes; others are ignored.
         lang: Language of the set, in our code.
         source_lang: Source language, for translation.
+        culture: Language whose countries are wanted, for sets that ask about countries; rows about
+            others are left out. ``None``: all rows, about the first country they name.
 
     Raises:
         DataError: Naming schema, language and row of what does not fit.
@@ -62,11 +71,13 @@ def read_items(schema: str, rows: Iterable[Columns], *, lang: str, source_lang: 
         raise DataError(f"{schema!r} is no schema; known: {', '.join(schema_names())}")
     listed = list(rows)
     labels = _sib200_labels(listed, lang) if schema == "sib200" else ()
-    context = _Context(lang, source_lang, labels)
+    context = _Context(lang, source_lang, labels, culture)
     items: list[Item] = []
     for number, row in enumerate(listed, 1):
         try:
             items.append(_READERS[schema](row, number, context))
+        except OtherCulture:
+            continue
         except _Misfit as error:
             raise DataError(
                 f"row {number} of the {lang!r} evaluation set is no {schema} row: {error}"
@@ -114,29 +125,6 @@ def flatten_squad(document: Columns) -> Iterator[dict[str, Any]]:
                         "answer_start": [answer["answer_start"] for answer in answers],
                     },
                 }
-
-
-class _Misfit(Exception):
-    """A row that does not fit its schema."""
-
-
-def _text(row: Columns, *names: str) -> str:
-    """The first of the columns that is there, as a string with content."""
-    for name in names:
-        if name in row:
-            value = row[name]
-            if not isinstance(value, str | int | float) or not str(value).strip():
-                raise _Misfit(f"the column {name!r} holds {value!r}, where a text is expected")
-            return str(value).strip()
-    found = ", ".join(sorted(map(str, row)))
-    raise _Misfit(f"the column {' or '.join(map(repr, names))} is missing; found: {found}")
-
-
-def _one_of(row: Columns, name: str, valid: Mapping[str, int]) -> int:
-    value = _text(row, name)
-    if value not in valid:
-        raise _Misfit(f"{name} is {value!r}; valid: {', '.join(valid)}")
-    return valid[value]
 
 
 def _sib200_labels(rows: list[Columns], lang: str) -> tuple[str, ...]:
@@ -219,4 +207,5 @@ _READERS: dict[str, Callable[[Columns, int, _Context], Item]] = {
     "flores": _flores,
     "mgsm": _mgsm,
     "gsm8k": _gsm8k,
+    **question_schemas.READERS,
 }

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from franken.data.items import ChoiceItem, MathItem, TranslationItem
+from franken.data.items import AnswerItem, ChoiceItem, MathItem, TranslationItem
 from franken.data.schemas import (
     SIB200_LABELS,
     flatten_squad,
@@ -30,6 +30,25 @@ ROWS: dict[str, dict[str, Any]] = {
     "flores": {"id": 5, "sentence_en": "one", "sentence_sw": "moja"},
     "mgsm": {"question": "How many?", "answer": None, "answer_number": "1,234"},
     "gsm8k": {"question": "How many?", "answer": "2+2=4\n#### 1,004.0"},
+    "xnli": {"premise": "It rains.", "hypothesis": "It is wet.", "label": 0},
+    "xquad": {
+        "id": "q1", "context": "C", "question": "Q?",
+        "answers": {"text": ["a", "b"], "answer_start": [0, 3]},
+    },
+    "mkqa": {
+        "example_id": 9, "query": "who?", "queries": {"en": "who?", "sw": "nani?"},
+        "answers": {"en": [{"text": "she", "aliases": []}],
+                    "sw": [{"text": "yeye", "aliases": ["huyo", "yeye"]}]},
+    },
+    "globalopinionqa": {
+        "question": "Q?", "options": "['Yes', 'No', 'Perhaps']",
+        "selections": "defaultdict(<class 'list'>, {'Kenya': [0.25, 0.4, 0.35], "
+                      "'Peru': [0.5, 0.5, 0.0]})",
+    },
+    "culturalbench": {
+        "data_idx": 3, "prompt_question": "Q?", "prompt_option_a": "a", "prompt_option_b": "b",
+        "prompt_option_c": "c", "prompt_option_d": "d", "answer": "B", "country": "Kenya",
+    },
 }  # fmt: skip
 
 ITEMS = {
@@ -45,6 +64,16 @@ ITEMS = {
     "flores": TranslationItem("5", "one", "moja"),
     "mgsm": MathItem("1", "How many?", "1234"),
     "gsm8k": MathItem("1", "How many?", "1004"),
+    "xnli": ChoiceItem(
+        "1", {"premise": "It rains.", "hypothesis": "It is wet."},
+        ("entailment", "neutral", "contradiction"), 0,
+    ),
+    "xquad": AnswerItem("q1", {"context": "C", "question": "Q?"}, ("a", "b")),
+    "mkqa": AnswerItem("9", {"question": "nani?"}, ("yeye", "huyo")),
+    "globalopinionqa": ChoiceItem(
+        "1", {"question": "Q?", "country": "Kenya"}, ("Yes", "No", "Perhaps"), 1
+    ),
+    "culturalbench": ChoiceItem("3", {"question": "Q?", "country": "Kenya"}, tuple("abcd"), 1),
 }  # fmt: skip
 
 
@@ -80,11 +109,44 @@ def test_misfits_name_the_row(schema: str, change: dict[str, Any], message: str)
 @pytest.mark.parametrize("schema", schema_names())
 def test_every_needed_column_is_missed(schema: str) -> None:
     optional = {"index_id", "link", "question_number", "idx", "sample_id", "id", "dialect",
-                "changed"}  # fmt: skip
+                "changed", "example_id", "query", "data_idx"}  # fmt: skip
     for column in set(ROWS[schema]) - optional - ({"answer"} if schema == "mgsm" else set()):
         row = {name: value for name, value in ROWS[schema].items() if name != column}
         with pytest.raises(DataError, match=f"column '{column}' is missing; found: "):
             read(schema, row)
+
+
+def test_countries_decide_the_language() -> None:
+    row = ROWS["globalopinionqa"]
+
+    def countries(culture: str) -> list[str]:
+        items = read_items(
+            "globalopinionqa", [row, {**row, "selections": {"Kenya": [1, 0, 0]}}],
+            lang="en", source_lang="en", culture=culture,
+        )  # fmt: skip
+        return [f"{item.fields['country']} {item.answer}" for item in items]
+
+    assert countries("es") == ["Peru 0"]
+    assert countries("sw") == ["Kenya 1", "Kenya 0"]
+    with pytest.raises(DataError, match="is empty"):
+        countries("tr")
+
+
+@pytest.mark.parametrize(
+    ("schema", "change", "message"),
+    [
+        ("xnli", {"label": 3}, "label is '3'; valid: 0, 1, 2"),
+        ("xquad", {"answers": {"text": []}}, "where {text: [...]} is expected"),
+        ("mkqa", {"queries": {"en": "who?"}}, "no query or answers in 'sw'; it has en"),
+        ("globalopinionqa", {"options": "['Yes']"}, "Kenya: 1 options but 3 shares"),
+        ("globalopinionqa", {"options": "Yes or no"}, "cannot be read"),
+        ("culturalbench", {"answer": "E"}, "answer is 'E'; valid: A, B, C, D"),
+    ],
+)
+def test_misfits_of_question_sets(schema: str, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match="row 1 of the 'sw' evaluation set") as caught:
+        read(schema, {**ROWS[schema], **change})
+    assert message in str(caught.value)
 
 
 def test_a_label_set_of_its_own() -> None:
