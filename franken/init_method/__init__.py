@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from franken.config.init_method import InitMethodConfig
 from franken.errors import CompatibilityError
 from franken.init_method.engine import AppliedMap, apply_map, apply_to_bias
-from franken.init_method.registry import load_method, method_names
+from franken.init_method.registry import load_given_rows, load_method, method_names
 from franken.init_method.report import provenance_report
 from franken.init_method.resources import InitResources
 from franken.init_method.rows import ReaderRows
@@ -78,11 +78,18 @@ def initialise(
     """
     check_table(source)
     token_map = fit_map(source, target_tokenizer, config, resources, seed)
-    new_input = apply_map(token_map, source.input)
+    find = load_given_rows(config.name)
+
+    def given(part: str) -> Tensor | None:
+        return None if find is None else find(token_map, target_tokenizer, config, part)
+
+    new_input = apply_map(token_map, source.input, given=given("input"))
     output: Tensor | None = None
     if source.output is not None:
-        output = apply_map(token_map, source.output, part="output")
-    bias = None if source.output_bias is None else apply_to_bias(token_map, source.output_bias)
+        output = apply_map(token_map, source.output, part="output", given=given("output"))
+    bias: Tensor | None = None
+    if source.output_bias is not None:
+        bias = apply_to_bias(token_map, source.output_bias, given=given("bias"))
     report = {"seed": seed, **provenance_report(token_map, new_input)}
     table = Table(target_tokenizer, new_input, output, bias, source.lineage, report)
     try:

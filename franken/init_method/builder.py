@@ -120,6 +120,10 @@ class MapBuilder:
         """Say where rows come from that need no weights."""
         self._provenance[list(rows)] = int(provenance)
 
+    def falls_back(self, row: int) -> bool:
+        """Whether the fallback rule makes this row, as things stand."""
+        return bool(self._provenance[row] == int(Provenance.fallback))
+
     def release(self, rows: Sequence[int]) -> None:
         """Take back what was decided on these rows."""
         self._provenance[list(rows)] = _DECIDED_LATER
@@ -158,7 +162,7 @@ class MapBuilder:
     ) -> TokenMap:
         """Finish: whatever is undecided falls under the fallback rule."""
         self._provenance[self._provenance == _DECIDED_LATER] = int(Provenance.fallback)
-        indptr, indices, weights, output = _compressed(self._entries, len(self.target_bytes))
+        indptr, indices, weights, output = compressed(self._entries, len(self.target_bytes))
         options = {
             key: str(v) if isinstance(v, str) else v for key, v in asdict(self.config).items()
         }
@@ -233,7 +237,7 @@ def label_of(data: bytes | None, name: str) -> str:
     return f"▁{text[1:]}" if text.startswith(" ") else text
 
 
-def _compressed(
+def compressed(
     entries: list[Entries], rows: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """CSR with ascending, distinct columns: ``indptr`` int64, ``indices`` int32, 2 x float32."""

@@ -26,7 +26,12 @@ class AppliedMap:
     """``W @ E`` row by row: any range of new rows, computed when asked for."""
 
     def __init__(
-        self, token_map: TokenMap, source: Tensor | RowSource, part: str = "input"
+        self,
+        token_map: TokenMap,
+        source: Tensor | RowSource,
+        part: str = "input",
+        *,
+        given: Tensor | None = None,
     ) -> None:
         """Bring map and rows together; nothing is computed yet.
 
@@ -34,9 +39,11 @@ class AppliedMap:
             token_map: the fitted map.
             source: ``(S, D)`` old rows, in memory or lazily read.
             part: ``input`` or ``output``; draws for the two are independent.
+            given: ``(n, D)`` rows for the ids of provenance ``given``, in their order.
 
         Raises:
-            CompatibilityError: where the map was fitted on another number of source rows.
+            CompatibilityError: where the map was fitted on another number of source rows, or the
+                rows it counts on are not given.
         """
         self._map = token_map
         self._source: RowSource = MemoryRows(source) if isinstance(source, Tensor) else source
@@ -46,6 +53,8 @@ class AppliedMap:
                 f"table has {self._source.shape[0]}; fit it on this table"
             )
         self._part = part
+        self._given = None if given is None else given.to(self._source.dtype)
+        self._check_given()
         self._weights = token_map.weights_of(part)
         self.statistics = SourceStatistics(self._source, token_map.exemplars)
         self._of_class: dict[int, SourceStatistics] = {}
@@ -69,10 +78,33 @@ class AppliedMap:
         copied = copies.nonzero().flatten()
         if len(copied):
             self._copy(out, start, copied)
-        made = (~copies).nonzero().flatten()
+        given = self._given_at(start, stop)
+        made = (~copies & ~given).nonzero().flatten()
         if len(made):
             out[made] = self._make(made + start).to(self.dtype)
+        if self._given is not None and bool(given.any()):
+            first = int((self._map.provenance[:start] == int(Provenance.given)).sum())
+            out[given] = self._given[first : first + int(given.sum())]
         return out
+
+    def _given_at(self, start: int, stop: int) -> Tensor:
+        """``(stop - start,)`` bool: rows to take from ``given``."""
+        if self._given is None:
+            return torch.zeros(stop - start, dtype=torch.bool)
+        return self._map.provenance[start:stop] == int(Provenance.given)
+
+    def _check_given(self) -> None:
+        wanted = int((self._map.provenance == int(Provenance.given)).sum())
+        if self._given is None and wanted and self._part != "bias":
+            raise CompatibilityError(
+                f"the token map counts on {wanted} rows made elsewhere, and the {self._part} table "
+                "is asked for without them; pass given, or fit the map again"
+            )
+        if self._given is not None and tuple(self._given.shape) != (wanted, self.shape[1]):
+            raise CompatibilityError(
+                f"given rows have shape {tuple(self._given.shape)}, the {self._part} table needs "
+                f"{(wanted, self.shape[1])}"
+            )
 
     def _copy(self, out: Tensor, start: int, local: Tensor) -> None:
         wanted = self._map.indices[self._map.indptr[local + start]].long()
@@ -178,6 +210,7 @@ def apply_map(
     *,
     part: str = "input",
     chunk_rows: int | None = None,
+    given: Tensor | None = None,
 ) -> Tensor:
     """Make a whole new table.
 
@@ -187,11 +220,12 @@ def apply_map(
         part: ``input`` or ``output``.
         chunk_rows: new rows per chunk, by default about 4 MiB of them in float32; does not change
             the result.
+        given: ``(n, D)`` rows that the map expects from elsewhere.
 
     Returns:
         ``(T, D)`` in the dtype of ``source``.
     """
-    applied = AppliedMap(token_map, source, part)
+    applied = AppliedMap(token_map, source, part, given=given)
     table = torch.empty(applied.shape, dtype=applied.dtype)
     step = chunk_rows or max(1, _CHUNK_BYTES // (4 * max(applied.shape[1], 1)))
     for start in range(0, token_map.rows, step):
@@ -200,10 +234,11 @@ def apply_map(
     return table
 
 
-def apply_to_bias(token_map: TokenMap, bias: Tensor) -> Tensor:
+def apply_to_bias(token_map: TokenMap, bias: Tensor, *, given: Tensor | None = None) -> Tensor:
     """A head's bias ``(S,)`` to ``(T,)``: the same weights; the mean where a row has none.
 
-    No noise, draws or rescaling: a bias is no direction.
+    No noise, draws or rescaling: a bias is no direction. ``given`` ``(n,)`` as in
+    :func:`apply_map`; without it, its entries are the mean.
     """
     plain = TokenMap(
         token_map.indptr,
@@ -215,7 +250,8 @@ def apply_to_bias(token_map: TokenMap, bias: Tensor) -> Tensor:
         reduce=token_map.reduce,
         output_weights=token_map.output_weights,
     )
-    return apply_map(plain, bias[:, None], part="bias")[:, 0].contiguous()
+    column = None if given is None else given[:, None]
+    return apply_map(plain, bias[:, None], part="bias", given=column)[:, 0].contiguous()
 
 
 def _fixed_height_product(left: Tensor, right: Tensor) -> Tensor:

@@ -143,7 +143,8 @@ def _nested(batch: SpanBatch, tokens: np.ndarray, places: np.ndarray) -> np.ndar
 def _ranges(first: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """``first[i], first[i] + 1, ...``, ``sizes[i]`` of them, one after the other."""
     begins = np.cumsum(sizes) - sizes
-    return np.arange(sizes.sum()) + np.repeat(first - begins, sizes)
+    places: np.ndarray = np.arange(sizes.sum()) + np.repeat(first - begins, sizes)
+    return places
 
 
 def _hashes(columns: np.ndarray, sizes: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from franken.config.init_method import (
     pooling,
     similarity,
     statistical,
+    stored,
 )
 from franken.config.init_method.base import STEP_NEEDS, Fallback, InitMethodConfig, Need
 from franken.config.init_method.lexical import LexiconInit
@@ -22,7 +23,7 @@ from franken.config.init_method.statistical import (
 
 OPTIONS: dict[str, type[InitMethodConfig]] = {
     name: option
-    for family in (statistical, pooling, lexical, similarity, parallel, donor, learned)
+    for family in (statistical, pooling, lexical, similarity, parallel, donor, learned, stored)
     for name, option in family.OPTIONS.items()
 }
 """Name -> class of every option of the group."""

@@ -54,5 +54,9 @@ class InitMethodConfig:
         """Side resources that these options ask for."""
         return frozenset()
 
+    def paths(self) -> dict[str, str]:
+        """Field -> file or directory that these options read: its content is in the step's key."""
+        return {}
+
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("noise_std", self.noise_std, 0.0)

@@ -1,0 +1,254 @@
+"""Rows, or a whole token map, that were made elsewhere.
+
+A directory with ``token_map.json`` is taken as the map. A safetensors file holds the rows
+themselves: they are no weighted sum of source rows, so the map marks them as ``given`` and
+:func:`given_rows` hands them to the engine, beside the source rows. Control tokens, copies (where
+wanted) and pieces that the file lacks follow the usual rules. ``noise_std`` and ``norm_match``
+leave given rows as they are.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from franken.config.init_method.stored import FromFileInit, TokenSpelling
+from franken.errors import CompatibilityError, DataError, FrankenError
+from franken.files import read_json
+from franken.init_method.builder import MapBuilder
+from franken.init_method.fallback import build_with_fallback
+from franken.init_method.resources import InitResources
+from franken.init_method.token_map import Provenance, TokenMap
+from franken.parts.safetensors_file import TensorRange, read_header, read_tensor
+from franken.parts.table import Table, all_finite
+from franken.vocab.frame import BYTE_PIECE, SPACE, byte_to_char
+
+_PARTS = ("input", "output", "output_bias")
+
+
+def fit(
+    source: Table,
+    target: PreTrainedTokenizerBase,
+    config: FromFileInit,
+    resources: InitResources,
+    seed: int,
+) -> TokenMap:
+    """Read the map, or say which rows the file has; ``resources`` are not used.
+
+    Raises:
+        DataError: where the file is missing, is no such file, or its rows are not finite.
+        CompatibilityError: where it belongs to other tables or another vocabulary.
+    """
+    path = Path(config.path).expanduser()
+    builder = MapBuilder(source, target, config, seed)
+    if (path / "token_map.json").is_file():
+        return _stored_map(path, builder)
+    tensors = _open(path)
+    _check_shapes(path, tensors, source)
+    places = _places(path, tensors, target, config, builder)
+    if config.zero_is_missing:
+        rows = read_tensor(path, tensors["input"])
+        places = {row: place for row, place in places.items() if bool((rows[place] != 0).any())}
+    if not config.keep_special:
+        builder.release([row for row in places if builder.target_bytes[row] is None])
+    builder.copy_overlap()
+    new = set(builder.undecided())
+    given = sorted(row for row in places if row in new or builder.falls_back(row))
+    builder.mark(given, Provenance.given)
+    found = len(new & set(given))
+    builder.notes |= {
+        "file": path.name, "file_rows": tensors["input"].shape[0], "found": found,
+        "lacking": len(new) - found,
+    }  # fmt: skip
+    _check_share(path, config, found, len(new))
+    return build_with_fallback(builder, config.fallback)
+
+
+def given_rows(
+    token_map: TokenMap, target: PreTrainedTokenizerBase, config: FromFileInit, part: str
+) -> Tensor | None:
+    """The rows that the map marks as given.
+
+    Args:
+        token_map: of :func:`fit` with the same config.
+        target: tokenizer of the new table.
+        config: as for :func:`fit`.
+        part: ``input``, ``output`` or ``bias``.
+
+    Returns:
+        ``(n, D)`` in the file's dtype, by ascending token id; for the bias ``(n,)``, or ``None``
+        where the file has no bias: its entries then follow the fallback rule.
+
+    Raises:
+        DataError: where a row is not finite, or an untied model finds no output rows.
+    """
+    ids = (token_map.provenance == int(Provenance.given)).nonzero().flatten().tolist()
+    if not ids:
+        return None
+    path = Path(config.path).expanduser()
+    tensors = _open(path)
+    name = "output_bias" if part == "bias" else part
+    if name not in tensors:
+        if part == "bias":
+            return None
+        raise DataError(
+            f"{path} has no tensor {name!r} (it has {', '.join(tensors)}), but input and output "
+            "embeddings of the model are not tied; write both into the file"
+        )
+    places = _all_places(tensors, target, config)
+    rows = read_tensor(path, tensors[name])[torch.tensor([places[row] for row in ids])]
+    if not all_finite(rows):
+        finite = torch.isfinite(rows).reshape(len(ids), -1).all(dim=1)
+        worst = ids[int((~finite).nonzero()[0])]
+        raise DataError(
+            f"{path}: tensor {name!r} has a NaN or infinite value in the row of "
+            f"{token_map.labels.target[worst]!r} (row {places[worst]}); make the file again"
+        )
+    return rows
+
+
+def _stored_map(path: Path, builder: MapBuilder) -> TokenMap:
+    """A map of another run, if it is of these two vocabularies."""
+    token_map = TokenMap.load(path)
+    expected = builder.build()
+    for side, size in (("source", token_map.source_rows), ("target", token_map.rows)):
+        wanted = getattr(expected, "source_rows" if side == "source" else "rows")
+        if size != wanted:
+            raise CompatibilityError(
+                f"the token map in {path} has {size} {side} rows, the {side} vocabulary here has "
+                f"{wanted}; give the map that was fitted on these two vocabularies"
+            )
+        labels, own = getattr(token_map.labels, side), getattr(expected.labels, side)
+        differing = [
+            place for place, pair in enumerate(zip(labels, own, strict=True)) if len(set(pair)) > 1
+        ]
+        if differing:
+            place = differing[0]
+            raise CompatibilityError(
+                f"the token map in {path} was fitted on another {side} vocabulary: row {place} is "
+                f"{labels[place]!r} there and {own[place]!r} here ({len(differing)} such rows)"
+            )
+    if bool((token_map.provenance == int(Provenance.given)).any()):
+        raise CompatibilityError(
+            f"the token map in {path} has rows that a file gave; name that file as init_method.path"
+        )
+    made_by = token_map.notes.get("method", "unknown")
+    token_map.notes = {**expected.notes, "file": path.name, "made_by": made_by}
+    return token_map
+
+
+def _open(path: Path) -> dict[str, TensorRange]:
+    if not path.is_file():
+        raise DataError(
+            f"init_method.path={str(path)!r} is no file and no token map (looked in {Path.cwd()}); "
+            "give a safetensors file with the tensor input, or the directory of a token map"
+        )
+    try:
+        ranges, _ = read_header(path)
+    except FrankenError as error:
+        raise DataError(f"init_method.path: {error}") from error
+    found = {name: ranges[name] for name in _PARTS if name in ranges}
+    if "input" not in found:
+        raise DataError(
+            f"{path} has no tensor 'input' (found: {', '.join(sorted(ranges)[:8]) or 'none'}); "
+            "name the matrices input, output and output_bias"
+        )
+    return found
+
+
+def _check_shapes(path: Path, tensors: dict[str, TensorRange], source: Table) -> None:
+    rows = tensors["input"].shape[0]
+    for name, item in tensors.items():
+        wanted = (rows,) if name == "output_bias" else (rows, source.hidden_size)
+        if item.shape != wanted:
+            raise CompatibilityError(
+                f"{path}: tensor {name!r} has shape {item.shape}, expected {wanted} for a model "
+                f"with rows of size {source.hidden_size}; make the file for this model"
+            )
+        if not item.dtype.is_floating_point:
+            raise DataError(f"{path}: tensor {name!r} holds {item.dtype}, expected a float format")
+
+
+def _places(
+    path: Path,
+    tensors: dict[str, TensorRange],
+    target: PreTrainedTokenizerBase,
+    config: FromFileInit,
+    builder: MapBuilder,
+) -> dict[int, int]:
+    """Token id -> row of the file, checked against the vocabulary."""
+    rows, wanted = tensors["input"].shape[0], len(builder.target_bytes)
+    if config.tokens is None and rows > wanted and not config.extra_rows:
+        raise CompatibilityError(
+            f"{path} has {rows} rows, the target tokenizer has ids up to {wanted - 1}: rows by id "
+            "would belong to other tokens. Give init_method.tokens (a JSON list), or set "
+            "init_method.extra_rows=true where the surplus is padding"
+        )
+    return _all_places(tensors, target, config)
+
+
+def _all_places(
+    tensors: dict[str, TensorRange], target: PreTrainedTokenizerBase, config: FromFileInit
+) -> dict[int, int]:
+    rows, names = tensors["input"].shape[0], target.get_vocab()
+    if config.tokens is None:
+        return {index: index for index in names.values() if index < rows}
+    listed = _token_list(Path(config.tokens).expanduser(), rows)
+    if config.spelling == TokenSpelling.exact:
+        known = {token: index for index, token in reversed(list(enumerate(listed)))}
+        return {index: known[token] for token, index in names.items() if token in known}
+    from franken.vocab.pieces import canonical_bytes
+
+    by_bytes = {
+        spelled_bytes(token, config.spelling): index
+        for index, token in reversed(list(enumerate(listed)))
+    }
+    return {
+        index: by_bytes[data]
+        for index, data in enumerate(canonical_bytes(target))
+        if data is not None and data in by_bytes
+    }
+
+
+def _token_list(path: Path, rows: int) -> list[str]:
+    try:
+        listed: Any = read_json(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"init_method.tokens={str(path)!r} cannot be read: {error}") from error
+    if not isinstance(listed, list) or not all(isinstance(token, str) for token in listed):
+        raise DataError(f"init_method.tokens: {path} must hold a JSON list of strings")
+    if len(listed) != rows:
+        raise DataError(
+            f"init_method.tokens: {path} lists {len(listed)} tokens, the file has {rows} rows; "
+            "give one token per row"
+        )
+    return listed
+
+
+def spelled_bytes(token: str, spelling: TokenSpelling) -> bytes:
+    """Bytes of a token as a file spells it."""
+    if spelling == TokenSpelling.byte_level:
+        to_byte = {char: byte for byte, char in byte_to_char().items()}
+        if all(char in to_byte for char in token):
+            return bytes(to_byte[char] for char in token)
+        return token.encode()
+    if match := BYTE_PIECE.fullmatch(token):
+        return bytes([int(match[1], 16)])
+    return token.replace(SPACE, " ").encode()
+
+
+def _check_share(path: Path, config: FromFileInit, found: int, wanted: int) -> None:
+    if wanted and found < config.min_share * wanted:
+        raise CompatibilityError(
+            f"{path} has rows for {found} of {wanted} new pieces, fewer than init_method.min_share="
+            f"{config.min_share:g}: another vocabulary, or another spelling (init_method.spelling)?"
+        )
+    if found < wanted:
+        warnings.warn(
+            f"init_method=from_file: {path.name} lacks {wanted - found} of {wanted} new pieces; "
+            f"they follow fallback={config.fallback.value}",
+            stacklevel=3,
+        )
