@@ -45,8 +45,8 @@ def top_neighbours(
         k: how many; at most ``m`` are returned.
         metric: ``cosine`` (zero vectors have similarity 0), ``dot``, or ``euclidean`` (the score is
             minus the distance).
-        chunk_rows: queries whose similarities are held at a time, rounded up to a multiple of 128;
-            does not change the result. Memory: ``chunk_rows x m`` float32.
+        chunk_rows: queries whose similarities are held at a time; does not change the result.
+            Memory: ``chunk_rows x m`` float32.
 
     Returns:
         Anchor numbers ``(n, min(k, m))`` int64 and scores float32, scores falling; equal scores by
@@ -133,6 +133,18 @@ def sparsemax_neighbours(
     return _grouped(found)
 
 
+def fixed_height_product(left: Tensor, right: Tensor, *, out: Tensor) -> None:
+    """``left @ rightᵀ`` into ``out``, each row with the same bits whatever rows stand beside it."""
+    for start in range(0, len(left), _PRODUCT_ROWS):
+        part = left[start : start + _PRODUCT_ROWS]
+        if len(part) == _PRODUCT_ROWS:
+            torch.mm(part, right.T, out=out[start : start + _PRODUCT_ROWS])
+        else:
+            block = torch.zeros(_PRODUCT_ROWS, left.shape[1])
+            block[: len(part)] = part
+            out[start : start + len(part)] = (block @ right.T)[: len(part)]
+
+
 def _prepare(queries: Tensor, anchors: Tensor, metric: str) -> tuple[Tensor, Tensor]:
     """Both sides in float32, of unit length for ``cosine``."""
     if metric not in ("cosine", "dot", "euclidean"):
@@ -162,17 +174,12 @@ def _similarities(
     queries: Tensor, anchors: Tensor, metric: str, chunk_rows: int
 ) -> Iterator[tuple[int, Tensor]]:
     """Chunks of the similarity matrix with their first row; each is overwritten by the next."""
-    height = -(-min(max(chunk_rows, 1), max(len(queries), 1)) // _PRODUCT_ROWS) * _PRODUCT_ROWS
-    buffer = torch.empty(height, len(anchors))
-    block = torch.zeros(_PRODUCT_ROWS, queries.shape[1])
+    buffer = torch.empty(min(max(chunk_rows, 1), max(len(queries), 1)), len(anchors))
     squares = anchors.square().sum(1) if metric == "euclidean" else None
-    for start in range(0, len(queries), height):
-        chunk = queries[start : start + height]
-        for first in range(0, len(chunk), _PRODUCT_ROWS):
-            part = chunk[first : first + _PRODUCT_ROWS]
-            block[: len(part)] = part
-            torch.mm(block, anchors.T, out=buffer[first : first + _PRODUCT_ROWS])
+    for start in range(0, len(queries), len(buffer)):
+        chunk = queries[start : start + len(buffer)]
         scores = buffer[: len(chunk)]
+        fixed_height_product(chunk, anchors, out=scores)
         if squares is not None:
             scores.mul_(-2).add_(squares).add_(chunk.square().sum(1)[:, None])
             scores.clamp_(min=0).sqrt_().neg_()

@@ -21,10 +21,10 @@ GivenRows = Callable[..., Tensor | None]
 or ``None`` where there are none for this part."""
 
 _SHARED = {
-    "anchors", "builder", "columns", "dictionary", "draws", "engine", "explain", "factors",
-    "fallback", "low_rank", "neighbours", "norms", "projection", "pursuit", "registry",
-    "report", "resources", "rows", "sharing", "similarity", "statistics", "storage",
-    "token_map", "token_vectors",
+    "anchors", "builder", "columns", "dictionary", "draws", "engine", "explain", "fallback",
+    "low_rank", "neighbours", "norms", "projection", "pursuit", "registry", "report",
+    "resources", "rows", "sharing", "similarity", "statistics", "storage", "token_map",
+    "token_vectors",
 }  # fmt: skip
 """Modules of this package that are no methods."""
 

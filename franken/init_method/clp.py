@@ -1,0 +1,67 @@
+"""CLP-Transfer: each token a mixture of all shared tokens, weighted by the helper's cosines.
+
+Ostendorff & Rehm 2023 (arXiv 2301.09626): ``w_o = cos(h_t, h_o) / Σ_o cos``. The weights sum to 1
+and may be negative. Departures, off with ``parity``: only the anchors of the largest absolute
+cosine have a weight, since all of them would be a dense matrix; a row whose cosines nearly cancel
+follows the fallback, since its weights would explode. Known weakness, kept: near-uniform weights
+make all new rows almost equal and far shorter than the source's.
+"""
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from franken.config.init_method.donor import ClpInit, Rescale
+from franken.init_method.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
+from franken.init_method.builder import MapBuilder
+from franken.init_method.fallback import build_with_fallback
+from franken.init_method.neighbours import top_neighbours
+from franken.init_method.norms import finish_norms
+from franken.init_method.projection import refuse_dense
+from franken.init_method.resources import InitResources
+from franken.init_method.token_map import TokenMap
+from franken.parts.table import Table
+
+
+def fit(
+    source: Table,
+    target: PreTrainedTokenizerBase,
+    config: ClpInit,
+    resources: InitResources,
+    seed: int,
+) -> TokenMap:
+    """Fit the map; errors as in :mod:`franken.init_method.salt`."""
+    builder = MapBuilder(source, target, config, seed)
+    helper = check_helper(builder, resources)
+    put_by_helper(builder, helper, lambda space: _weigh(space, config, builder))
+    return finish_norms(build_with_fallback(builder, config.fallback), source.input, Rescale.none)
+
+
+def _weigh(space: HelperSpace, config: ClpInit, builder: MapBuilder) -> Coordinates:
+    count = len(space.anchors)
+    if config.parity:
+        refuse_dense(len(space.tokens), count)
+    k = count if config.parity else min(config.max_anchors, count)
+    columns, cosines = _strongest(space, k)
+    sums, absolute = cosines.sum(1), np.abs(cosines).sum(1)
+    sound = sums != 0 if config.parity else np.abs(sums) > config.min_sum * absolute
+    builder.notes["vanishing_sums"] = int((~sound).sum())
+    weights = cosines[sound] / sums[sound, None]
+    rows = np.repeat(np.flatnonzero(sound), k)
+    return rows, columns[sound].reshape(-1), weights.reshape(-1)
+
+
+def _strongest(space: HelperSpace, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """``(n, k)`` anchors of the largest absolute cosine, and their cosines in float64."""
+    columns, scores = top_neighbours(space.token_rows, space.anchor_rows, k)
+    if k < len(space.anchors):
+        opposite, negative = top_neighbours(-space.token_rows, space.anchor_rows, k)
+        columns, scores = torch.cat([columns, opposite], 1), torch.cat([scores, -negative], 1)
+        # An anchor may stand in both halves; the second copy must not be taken.
+        strength = torch.cat(
+            [scores[:, :k].abs(), torch.where(scores[:, k:] < 0, -scores[:, k:], -1.0)], 1
+        )
+        strength[:, :k] = torch.where(scores[:, :k] < 0, -1.0, strength[:, :k])
+        best = strength.topk(k, dim=1).indices
+        columns, scores = columns.gather(1, best), scores.gather(1, best)
+    return columns.numpy(), scores.double().numpy()

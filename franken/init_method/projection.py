@@ -1,0 +1,182 @@
+"""Least squares of a token's helper row on those of its anchors, as weights over anchors.
+
+SALT (arXiv 2505.10945, Eq. 3) fits ``X = pinv(E'_t) E'_s`` and makes the row ``e X``. That is
+``w E'_s`` with ``w = e pinv(E'_t)``, so only ``k`` weights per token are needed and no ``X`` of
+helper width by source width. Matching pursuit and interpolation among near tokens have the same
+weights over other anchors: who is chosen is a :class:`Support`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from franken.errors import CompatibilityError
+from franken.init_method.neighbours import Neighbours
+
+DENSE_LIMIT = 2**25
+"""Weights that a method may make which gives every token a weight on every anchor."""
+_CHUNK_BYTES = 128 << 20
+
+
+@dataclass(frozen=True)
+class Support:
+    """The anchors of each token, in compressed rows."""
+
+    indptr: np.ndarray
+    """``(n + 1,)`` int64."""
+    columns: np.ndarray
+    """``(P,)`` int64 anchor numbers; token ``i`` has ``columns[indptr[i]:indptr[i + 1]]``."""
+
+    @property
+    def rows(self) -> np.ndarray:
+        """``(P,)`` int64 number of the token that each entry belongs to."""
+        return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+
+    @staticmethod
+    def of_neighbours(found: Neighbours, count: int) -> "Support":
+        """The anchors with a positive weight, for ``count`` tokens."""
+        sizes = np.bincount(found.rows, minlength=count)
+        return Support(np.r_[0, np.cumsum(sizes)], found.columns)
+
+    @staticmethod
+    def of_table(columns: Tensor) -> "Support":
+        """From ``(n, k)`` anchor numbers; -1 leaves a place empty."""
+        taken = columns >= 0
+        sizes = taken.sum(1).numpy()
+        return Support(np.r_[0, np.cumsum(sizes)].astype(np.int64), columns[taken].numpy())
+
+
+def projection_weights(
+    queries: Tensor,
+    anchors: Tensor,
+    support: Support,
+    *,
+    rcond: float = 1e-10,
+    ridge: float = 0.0,
+    center: bool = False,
+    importance: np.ndarray | None = None,
+    chunk_bytes: int = _CHUNK_BYTES,
+) -> np.ndarray:
+    """``w = e pinv(E')`` for each token ``e`` with its anchors' rows ``E'``, in float64.
+
+    With independent anchors and no more of them than dimensions, ``w E'`` is the orthogonal
+    projection of ``e`` on their span; with more, it is ``e`` and ``w`` the shortest such weights.
+
+    Args:
+        queries: ``(n, h)`` helper rows of the tokens.
+        anchors: ``(m, h)`` helper rows of the anchors.
+        support: who takes part.
+        rcond: singular values of ``E'`` below this share of its largest are taken as zero.
+        ridge: ``|w E' - e|² + ridge * s * |w|²`` is minimised, ``s`` the mean squared length of the
+            anchors' rows, so that the scale of the helper does not matter.
+        center: subtract the anchors' mean on both sides; adds up to weights of sum 1.
+        importance: ``(P,)`` weights of the rows of the regression, positive.
+        chunk_bytes: memory of the gathered rows at a time; does not change the result.
+
+    Returns:
+        ``(P,)`` weights in the order of ``support.columns``.
+    """
+    weights = np.empty(len(support.columns))
+    sizes, width = np.diff(support.indptr), queries.shape[1]
+    for size in np.unique(sizes[sizes > 0]).tolist():
+        members = np.flatnonzero(sizes == size)
+        step = max(1, chunk_bytes // (8 * size * (width + size)))
+        for start in range(0, len(members), step):
+            chosen = members[start : start + step]
+            places = support.indptr[chosen][:, None] + np.arange(size)
+            rows = anchors[torch.from_numpy(support.columns[places])].double()
+            wanted = queries[torch.from_numpy(chosen)].double()
+            share = None if importance is None else torch.from_numpy(importance[places])
+            weights[places] = _solve(rows, wanted, rcond, ridge, center, share).numpy()
+    return weights
+
+
+def dense_weights(
+    queries: Tensor, anchors: Tensor, *, rcond: float, ridge: float, center: bool
+) -> np.ndarray:
+    """:func:`projection_weights` with every anchor for every token: one factorisation for all.
+
+    Returns:
+        ``(n, m)`` weights.
+
+    Raises:
+        CompatibilityError: where they would be more than ``DENSE_LIMIT``.
+    """
+    refuse_dense(len(queries), len(anchors))
+    rows, wanted = anchors.double(), queries.double()
+    shift = rows.mean(0) if center else torch.zeros(rows.shape[1], dtype=torch.float64)
+    left, values, right = torch.linalg.svd(rows - shift, full_matrices=False)
+    penalty = ridge * rows.square().sum(1).mean()
+    kept = values > rcond * values.max()
+    factors = torch.where(kept, values / (values.square() + penalty), 0.0)
+    weights = ((wanted - shift) @ right.T * factors) @ left.T
+    if center:
+        weights += (1 - weights.sum(1, keepdim=True)) / len(rows)
+    found: np.ndarray = weights.numpy()
+    return found
+
+
+def refuse_dense(tokens: int, anchors: int) -> None:
+    """Refuse weights of every token on every anchor where they are too many."""
+    if tokens * anchors > DENSE_LIMIT:
+        raise CompatibilityError(
+            f"weights of {tokens} tokens on all {anchors} anchors would be {tokens * anchors:.2g} "
+            f"numbers; at most {DENSE_LIMIT} are made. Use a sparse selector (sparsemax, topk), or "
+            "max_anchors"
+        )
+
+
+def _solve(
+    rows: Tensor,
+    wanted: Tensor,
+    rcond: float,
+    ridge: float,
+    center: bool,
+    importance: Tensor | None,
+) -> Tensor:
+    """``(B, k)`` weights for anchors ``(B, k, h)`` and tokens ``(B, h)``, all of one ``k``."""
+    count, size, width = rows.shape
+    penalty = (ridge * rows.square().sum((1, 2)) / size).sqrt()
+    if importance is not None:
+        rows = rows * importance.sqrt()[:, :, None]
+    if center:
+        mean = rows.mean(1, keepdim=True)
+        rows, wanted = rows - mean, wanted - mean[:, 0]
+    system = torch.cat([rows.mT, wanted[:, :, None]], 2)
+    if ridge > 0:
+        damping = torch.zeros(count, size, size + 1, dtype=torch.float64)
+        damping.diagonal(dim1=1, dim2=2)[:] = penalty[:, None]
+        system, width = torch.cat([system, damping], 1), width + size
+    reduced = torch.linalg.qr(system, mode="r").R
+    height = min(width, size)
+    factor, right = reduced[:, :height, :size], reduced[:, :height, size:]
+    weights = _least_norm(factor, right, rcond)[:, :, 0]
+    if importance is not None:
+        weights = weights * importance.sqrt()
+    if center:
+        weights = weights + (1 - weights.sum(1, keepdim=True)) / size
+    return weights
+
+
+def _least_norm(factor: Tensor, right: Tensor, rcond: float) -> Tensor:
+    """``pinv(factor) @ right`` for factors ``(B, r, k)`` of a QR decomposition.
+
+    ``1 / (|R| |R⁻¹|)`` in Frobenius norms bounds the smallest singular value from below. Where that
+    lies above ``rcond`` nothing is cut off and back substitution is the pseudo-inverse; the
+    others take a singular value decomposition.
+    """
+    size = factor.shape[2]
+    found = torch.empty(len(factor), size, 1, dtype=torch.float64)
+    doubtful = torch.ones(len(factor), dtype=torch.bool)
+    if factor.shape[1] == size:
+        identity = torch.eye(size, dtype=torch.float64).expand_as(factor)
+        inverse = torch.linalg.solve_triangular(factor, identity, upper=True)
+        bound = 1 / (factor.norm(dim=(1, 2)) * inverse.norm(dim=(1, 2)))
+        doubtful = ~(bound > rcond)  # NaN counts as doubtful
+        certain = ~doubtful
+        found[certain] = torch.linalg.solve_triangular(factor[certain], right[certain], upper=True)
+    if bool(doubtful.any()):
+        found[doubtful] = torch.linalg.pinv(factor[doubtful], rtol=rcond) @ right[doubtful]
+    return found

@@ -1,0 +1,176 @@
+"""SALT: a linear map per token, from the rows of a target-language model to the source's.
+
+Lee et al. 2025 (arXiv 2505.10945). Shared tokens are copied. For another token, auxiliary vectors
+choose a few shared tokens near it (sparsemax, which only selects), and least squares from their
+helper rows to their source rows map the token's helper row (Eq. 3). Every reading that the paper
+leaves open is an option; ``docs/salt.md`` lists them.
+"""
+
+import logging
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from franken.config.init_method.donor import AuxKind, SaltInit, SelectorKind, Weighting
+from franken.errors import CompatibilityError
+from franken.init_method.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
+from franken.init_method.builder import MapBuilder, label_of
+from franken.init_method.fallback import build_with_fallback
+from franken.init_method.neighbours import Neighbours, sparsemax_neighbours, top_neighbours
+from franken.init_method.norms import finish_norms
+from franken.init_method.projection import Support, dense_weights, projection_weights
+from franken.init_method.pursuit import pursue
+from franken.init_method.resources import InitResources
+from franken.init_method.sharing import share_by
+from franken.init_method.token_map import TokenMap
+from franken.parts.table import Table
+
+logger = logging.getLogger(__name__)
+
+Space = tuple[Tensor, np.ndarray]
+"""``(T, d)`` vectors of the target tokens and ``(T,)`` bool, whether there is one."""
+
+
+def fit(
+    source: Table,
+    target: PreTrainedTokenizerBase,
+    config: SaltInit,
+    resources: InitResources,
+    seed: int,
+) -> TokenMap:
+    """Fit the map.
+
+    Raises:
+        DataError: without a helper or auxiliary vectors.
+        CompatibilityError: where the helper has another vocabulary, or no shared token has vectors.
+    """
+    builder = MapBuilder(source, target, config, seed)
+    helper = check_helper(builder, resources)
+    share_by(builder, config.overlap)
+    spaces = _spaces(builder, helper, resources)
+    put_by_helper(builder, helper, lambda space: _weigh(space, spaces, builder, config))
+    token_map = build_with_fallback(builder, config.fallback)
+    return finish_norms(token_map, source.input, config.rescale)
+
+
+def _weigh(
+    space: HelperSpace, spaces: list[Space], builder: MapBuilder, config: SaltInit
+) -> Coordinates:
+    solver = config.solver
+    if config.selector.kind is SelectorKind.all:
+        weights = dense_weights(
+            space.token_rows,
+            space.anchor_rows,
+            rcond=solver.rcond,
+            ridge=solver.ridge,
+            center=solver.center,
+        )
+        rows, anchors = np.indices(weights.shape).reshape(2, -1)
+        return rows, anchors, weights.reshape(-1)
+    if config.selector.kind is SelectorKind.omp:
+        support = pursue(space.token_rows, space.anchor_rows, config.selector.k)
+        importance = None
+    else:
+        near = _near(space, spaces, builder, config)
+        support = Support.of_neighbours(near, len(space.tokens))
+        importance = near.weights if solver.weighting is Weighting.sparsemax else None
+    weights = projection_weights(
+        space.token_rows,
+        space.anchor_rows,
+        support,
+        rcond=solver.rcond,
+        ridge=solver.ridge,
+        center=solver.center,
+        importance=importance,
+    )
+    return support.rows, support.columns, weights
+
+
+def _near(
+    space: HelperSpace, spaces: list[Space], builder: MapBuilder, config: SaltInit
+) -> Neighbours:
+    """Shared tokens near each token, every token in the first space that has a vector of it.
+
+    Spaces of several languages have nothing to do with each other, so a token is compared with
+    those shared tokens that its own space has.
+    """
+    found, left, notes = [], np.ones(len(space.tokens), dtype=bool), []
+    for vectors, known in spaces:
+        mine = np.flatnonzero(left & known[space.tokens])
+        anchors = np.flatnonzero(known[space.anchors])
+        notes.append({"tokens": len(mine), "anchors": len(anchors)})
+        if not len(mine) or not len(anchors):
+            continue
+        left[mine] = False
+        queries = vectors[torch.from_numpy(space.tokens[mine])]
+        among = vectors[torch.from_numpy(space.anchors[anchors])]
+        near = _select(queries, among, config)
+        found.append((mine[near.rows], anchors[near.columns], near.weights))
+    builder.notes["aux"] = {"spaces": notes, "without_vector": int(left.sum())}
+    if not any(note["anchors"] for note in notes):
+        raise CompatibilityError(
+            f"init_method=salt has no anchors: none of {len(space.anchors)} shared tokens has an "
+            f"auxiliary vector (aux={config.aux}). Give vectors that cover the shared pieces, "
+            "compare pieces by their bytes (overlap.mode=bytes), or take aux=helper"
+        )
+    if not found:
+        return Neighbours(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+    rows, columns, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.argsort(rows, kind="stable")
+    return Neighbours(rows[order], columns[order], weights[order])
+
+
+def _select(queries: Tensor, anchors: Tensor, config: SaltInit) -> Neighbours:
+    if config.selector.kind is SelectorKind.sparsemax:
+        return sparsemax_neighbours(queries, anchors, temperature=config.selector.temperature)
+    columns, scores = top_neighbours(queries, anchors, config.selector.k)
+    rows = np.repeat(np.arange(len(queries)), columns.shape[1])
+    return Neighbours(rows, columns.numpy().reshape(-1), scores.double().numpy().reshape(-1))
+
+
+def _spaces(builder: MapBuilder, helper: Table, resources: InitResources) -> list[Space]:
+    """Auxiliary vectors of the target tokens, the preferred space first."""
+    config = builder.config
+    assert isinstance(config, SaltInit)
+    if config.selector.kind in (SelectorKind.omp, SelectorKind.all):
+        return []
+    if config.aux is AuxKind.helper:
+        rows = helper.input[: len(builder.target_bytes)].float()
+        return [(rows, (rows != 0).any(1).numpy())]
+    if config.aux is AuxKind.piece_vectors:
+        space = resources.require("piece_vectors", "salt")["target"]
+        names = {row: name for name, row in builder.target.get_vocab().items()}
+        labels = [label_of(data, names.get(i, "")) for i, data in enumerate(builder.target_bytes)]
+        vectors, known = space.lookup(labels)
+        return [(vectors, known.numpy())]
+    return _word_spaces(builder, resources)
+
+
+def _word_spaces(builder: MapBuilder, resources: InitResources) -> list[Space]:
+    """Vectors of the decoded, stripped pieces, as words of each target language.
+
+    Words that a language lists come before words that another can only put together from n-grams.
+    """
+    vectors = resources.require("word_vectors", "salt")
+    surfaces = [_surface(data) for data in builder.target_bytes]
+    has_text = np.array([bool(surface) for surface in surfaces])
+    languages = [code for code in resources.languages if code in vectors]
+    if not languages:
+        resources.word_vectors = {}
+        resources.require("word_vectors", "salt")
+    passes = []
+    for ngrams in (False, True):
+        for language in languages:
+            found, known = vectors[language].lookup(surfaces, ngrams=ngrams)
+            passes.append((found, known.numpy() & has_text))
+    return passes
+
+
+def _surface(data: bytes | None) -> str:
+    """Text of a piece without the space around it; ``""`` where it is no text."""
+    try:
+        return (data or b"").decode().strip()
+    except UnicodeDecodeError:
+        return ""
