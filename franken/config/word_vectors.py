@@ -48,7 +48,7 @@ class TrainedVectors(WordVectorsConfig):
     name: str = "trained"
     dim: int = 100
     architecture: Architecture = Architecture.cbow
-    epochs: int = 20
+    epochs: int = 10
     window: int = 5
     """Words to either side; each is drawn from 1 to this width."""
     negative: int = 10

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from franken.config.init_method import InitMethodConfig
 from franken.errors import CompatibilityError
 from franken.init_method.engine import AppliedMap, apply_map, apply_to_bias
-from franken.init_method.registry import load_given_rows, load_method, method_names
+from franken.init_method.registry import load_given_rows, load_method, load_own_rows, method_names
 from franken.init_method.report import provenance_report
 from franken.init_method.resources import InitResources
 from franken.init_method.rows import ReaderRows
@@ -83,10 +83,16 @@ def initialise(
     def given(part: str) -> Tensor | None:
         return None if find is None else find(token_map, target_tokenizer, config, part)
 
-    new_input = apply_map(token_map, source.input, given=given("input"))
+    own = load_own_rows(config.name)
+
+    def rows(part: str, old: Tensor) -> Tensor:
+        made = None if own is None else own(token_map, old, config, part)
+        return apply_map(token_map, old, part=part, given=given(part)) if made is None else made
+
+    new_input = rows("input", source.input)
     output: Tensor | None = None
     if source.output is not None:
-        output = apply_map(token_map, source.output, part="output", given=given("output"))
+        output = rows("output", source.output)
     bias: Tensor | None = None
     if source.output_bias is not None:
         bias = apply_to_bias(token_map, source.output_bias, given=given("bias"))

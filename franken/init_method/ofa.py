@@ -3,21 +3,23 @@
 A piece's vector is the unweighted mean over the words, of all languages, whose segmentation holds
 it; the overlap is copied, up to case and leading space; other pieces take
 ``softmax(cos / temperature)`` over the 10 nearest source pieces. With ``keep_dim: k`` the tables
-are rank ``k``: ``E_s ~ F P``, ``F_t = W F``, new table ``F_t P``; see ``projection.py``.
+are rank ``k``: ``E_s ~ F P``, ``F_t = W F``, new table ``F_t P``; see ``coordinates.py``.
 
 Departures from the release (cisnlp/ofa 73fce73):
 
 * Its vectors (ColexNet+, one space for over 1,000 languages) are any spaces that can be aligned.
 * Token id 0 counts; forms that fold together do not stop the run.
-* Fallback rows are drawn from the source rows, not from their coordinates (then projected too).
+* The head's bias is carried over; the release leaves it at a fresh draw.
 """
 
 from functools import partial
 
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method.similarity import OfaInit
 from franken.init_method.builder import MapBuilder
+from franken.init_method.coordinates import apply_low_rank, folded
 from franken.init_method.fallback import build_with_fallback
 from franken.init_method.resources import InitResources
 from franken.init_method.similarity import (
@@ -66,3 +68,13 @@ def fit(
     builder.notes["ofa"] = {"alignment_pairs": pairs, "fuzzy_copies": len(folded), **notes}
     warn_if_idle(config.name, "best_cosine" in notes, config.fallback)
     return build_with_fallback(builder, config.fallback)
+
+
+def own_rows(token_map: TokenMap, source: Tensor, config: OfaInit, part: str) -> Tensor | None:
+    """With ``keep_dim``: the folded table ``F_t P``.
+
+    Its copied rows are their best approximation of that rank, not the bits of the source's.
+    """
+    if config.keep_dim is None:
+        return None
+    return folded(*apply_low_rank(token_map, source, config.keep_dim, part=part), source.dtype)

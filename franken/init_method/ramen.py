@@ -7,13 +7,14 @@ the mean over its words weighted by 1 / rank. The head's bias takes the same wei
 Departures from the release (alexa/ramen 381182c):
 
 * It aligns pieces; here words are aligned, and the links of a pair count for every piece of the
-  target word, spread evenly over the pieces of the source word.
+  target word, spread evenly over the pieces of the source word; a word is cut with a leading space
+  as often as it has one in the text.
 * Rows without any link are made by the fallback rule from source statistics, not by N(0, 1/D).
 * Special tokens go by role (its [MASK] is [SEP]), and token id 0 counts.
 * All identical words align the spaces; the release means to stop at 5,000 and does not either.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -83,10 +84,10 @@ def _from_links(
             (weights, (table.pairs[:, 1], table.pairs[:, 0])),
             shape=(len(table.target), len(table.source)),
         )
-        targets = encode_pieces(builder.target, [f" {word}".encode() for word in table.target])
-        sources = builder.encode([f" {word}".encode() for word in table.source])
-        old = _incidence(sources, shape[1], even=True)
-        counts = counts + _incidence(targets, shape[0], even=False).T @ (links @ old)
+        cut = partial(encode_pieces, builder.target)
+        new = _pieces_of(cut, table.target, table.target_spaced, shape[0], even=False)
+        old = _pieces_of(builder.encode, table.source, table.source_spaced, shape[1], even=True)
+        counts = counts + new.T @ (links @ old)
     counts = counts.tocsr()
     counts.eliminate_zeros()
     totals = np.asarray(counts.sum(1)).ravel()
@@ -125,8 +126,28 @@ def _from_vectors(
     return {"rows": len(rows), "pieces_without_vector": without, **notes}
 
 
+def _pieces_of(
+    cut: Callable[[list[bytes]], list[list[int]]],
+    words: list[str],
+    spaced: np.ndarray,
+    width: int,
+    *,
+    even: bool,
+) -> Any:
+    """``(words, width)`` sparse: pieces of each word, cut with its space as often as it has one.
+
+    Rows sum to 1 where ``even``, else each piece counts in full.
+    """
+    from scipy.sparse import diags_array
+
+    led, bare = ([prefix + word.encode() for word in words] for prefix in (b" ", b""))
+    return diags_array(spaced) @ _incidence(cut(led), width, even=even) + diags_array(
+        1.0 - spaced
+    ) @ _incidence(cut(bare), width, even=even)
+
+
 def _incidence(segmented: list[list[int]], width: int, *, even: bool) -> Any:
-    """``(words, width)`` sparse: pieces of each word; rows that sum to 1 where ``even``."""
+    """``(words, width)`` sparse."""
     from scipy.sparse import csr_matrix
 
     sizes = np.array([len(ids) for ids in segmented], dtype=np.int64)

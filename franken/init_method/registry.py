@@ -20,11 +20,15 @@ GivenRows = Callable[..., Tensor | None]
 """``given_rows(token_map, target, config, part)``: ``(n, D)`` rows for ids of provenance ``given``,
 or ``None`` where there are none for this part."""
 
+OwnRows = Callable[..., Tensor | None]
+"""``own_rows(token_map, source, config, part)``: ``(T, D)`` rows instead of ``W @ source``, or
+``None`` where these options want the plain product."""
+
 _SHARED = {
-    "anchors", "builder", "columns", "dictionary", "draws", "engine", "explain", "fallback",
-    "low_rank", "neighbours", "norms", "projection", "pursuit", "registry", "report",
-    "resources", "rows", "sharing", "similarity", "statistics", "storage", "token_map",
-    "token_vectors",
+    "anchors", "builder", "columns", "coordinates", "dictionary", "draws", "engine", "explain",
+    "fallback", "low_rank", "neighbours", "norms", "projection", "pursuit", "registry",
+    "report", "resources", "rows", "sharing", "similarity", "start", "statistics", "storage",
+    "token_map", "token_vectors",
 }  # fmt: skip
 """Modules of this package that are no methods."""
 
@@ -59,6 +63,15 @@ def load_given_rows(name: str) -> GivenRows | None:
         return None
     module: Any = importlib.import_module(f"franken.init_method.{name}")
     found: GivenRows | None = getattr(module, "given_rows", None)
+    return found
+
+
+def load_own_rows(name: str) -> OwnRows | None:
+    """The function of a method that does not always make rows by ``W E``; ``None`` for others."""
+    if name in _points():
+        return None
+    module: Any = importlib.import_module(f"franken.init_method.{name}")
+    found: OwnRows | None = getattr(module, "own_rows", None)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from franken.config.init_method.similarity import OfaInit
 from franken.config.steps import InitialiseStep
 from franken.data import open_data
 from franken.files import write_json
@@ -23,8 +24,16 @@ def run(step: InitialiseStep, context: StepContext) -> dict[str, Any]:
     seed = derive_seed(context.seed, "init_method", step.method.name)
     with measured() as cost:
         table, token_map = initialise(source, tokenizer, step.method, resources, seed)
+        if step.method.learned:
+            from franken.steps.learn import learn
+
+            table, token_map = learn(step, context, source, table, token_map)
     save_table(table, context.directory / "table")
     token_map.save(context.directory / "token_map")
+    if isinstance(step.method, OfaInit) and step.method.keep_dim is not None:
+        from franken.init_method.coordinates import save_factors
+
+        save_factors(token_map, source, step.method.keep_dim, context.directory / "factors")
     write_json(context.directory / "report.json", table.provenance)
     places = read_places(base)
     write_model(
