@@ -6,7 +6,7 @@ seconds. Running the graph is in ``franken/run.py``.
 
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from franken.config.checks import Fault, hint, join_key
 from franken.config.data import DataConfig
@@ -151,11 +151,11 @@ class _Builder:
             key = f"steps.{name}.{place}"
             if reference not in self.steps:
                 self._fault(key, f"{reference!r} is no step.{hint(str(reference), self.steps)}")
-            elif self.steps[reference].output != step.inputs[place]:
+            elif self.steps[reference].output != step.wanted(place):
                 self._fault(
                     key,
                     f"{reference!r} gives a {self.steps[reference].output}, "
-                    f"but a {step.inputs[place]} is needed",
+                    f"but a {step.wanted(place)} is needed",
                 )
 
     def _check_targets(self) -> None:
@@ -193,6 +193,8 @@ class _Builder:
 
     def _check_ancestry(self) -> None:
         for name, step in self.steps.items():
+            if step.kind == "hydra":
+                self._check_tables(name, step)
             if step.kind != "swap":
                 continue
             body, table = (self._ancestor(getattr(step, side)) for side in ("body", "table"))
@@ -202,6 +204,17 @@ class _Builder:
                     f"the body descends from {body!r}, the table from {table!r}; a table fits only "
                     "bodies of its own base. If the body's checkpoint was tuned from that base, "
                     "say so with relative_of in its load step",
+                )
+
+    def _check_tables(self, name: str, step: StepConfig) -> None:
+        references = step.references()
+        body = self._ancestor(references["body"])
+        for place, reference in references.items():
+            if self._ancestor(reference) != body:
+                self._fault(
+                    f"steps.{name}.{place}",
+                    f"{reference!r} descends from {self._ancestor(reference)!r}, the body from "
+                    f"{body!r}; a table fits only bodies of its own base",
                 )
 
     def _ancestor(self, name: str) -> str:
@@ -219,8 +232,12 @@ class _Cycle(Exception):
 
 def _coerce(value: Any, kind: Any) -> Any:
     """Plain YAML values into what the field's type asks for."""
+    if get_origin(kind) in (list, dict):
+        kind = get_origin(kind)
     choices = [t for t in (get_args(kind) or (kind,)) if t is not type(None)]
     wanted = choices[0]
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
     if value is None:
         if len(choices) < len(get_args(kind)):
             return None

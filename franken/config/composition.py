@@ -1,6 +1,7 @@
 """Options of the group ``composition``: how parts are put together."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -28,3 +29,23 @@ class SwapComposition(CompositionConfig):
 
     name: str = "swap"
     special_rows: SpecialRows = SpecialRows.from_donor
+
+
+@dataclass
+class HydraComposition(CompositionConfig):
+    """Several tables on one body, chosen by segment (Trans-Tokenization 4)."""
+
+    name: str = "hydra"
+    languages: dict[str, str] = field(default_factory=dict)
+    """Language or tag -> name of the table that serves it; a table also serves its own name."""
+    scripts: dict[str, list[str]] = field(default_factory=dict)
+    """Table -> Unicode scripts that go to it where a text has no tag."""
+    default: str | None = None
+    """Table of everything else; ``null``: such text is an error."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        seen: dict[str, str] = {}
+        for table, scripts in self.scripts.items():
+            for script in scripts:
+                if seen.setdefault(script, table) != table:
+                    yield f"scripts.{table}", f"{script} goes to {seen[script]!r} already"

@@ -40,7 +40,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "alignment": dict(alignment.OPTIONS),
     "word_vectors": dict(word_vectors.OPTIONS),
     "helper_model": dict(helper_model.OPTIONS),
-    "composition": {"swap": composition.SwapComposition},
+    "composition": {"swap": composition.SwapComposition, "hydra": composition.HydraComposition},
     "eval_suite": {"suite": eval_suite.EvalSuiteConfig},
     "recipe": {"recipe": runtime.RecipeConfig},
     "trainer": {"trainer": runtime.TrainerConfig},

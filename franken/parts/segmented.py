@@ -230,6 +230,7 @@ def view_of(
     tables: dict[str, TableModule],
     *,
     previous: ControlTokens | None = None,
+    joint: bool = False,
 ) -> PreTrainedModel:
     """A causal language model that reads all of ``tables`` and writes the first.
 
@@ -241,6 +242,7 @@ def view_of(
         model: a body, its own vocabulary unused.
         tables: name -> rows, the written one first.
         previous: what the special-token ids in the body's configs mean.
+        joint: make a ``SegmentedEmbedding`` of a single table too.
     """
     names = tuple(tables)
     layout = Layout(names, tuple(tables[name].rows for name in names))
@@ -248,7 +250,7 @@ def view_of(
     anatomy = anatomy_of(model.config)
     embedding = (
         writer.embedding
-        if len(names) == 1
+        if len(names) == 1 and not joint
         else SegmentedEmbedding(layout, [tables[name] for name in names])
     )
     view: PreTrainedModel = _with_module(
@@ -265,7 +267,7 @@ def view_of(
         if isinstance(vars(part).get("vocab_size"), int):
             part.vocab_size = writer.rows
     carry_over(configs_of(view), writer.tokenizer, previous)
-    if len(names) == 1:
+    if len(names) == 1 and not joint:
         view.all_tied_weights_keys = view.get_expanded_tied_weights_keys(all_submodels=True)
     return view
 

@@ -14,13 +14,17 @@ from franken.config.init_method import InitMethodConfig
 from franken.config.root import Config
 from franken.config.steps import (
     AlignStep,
+    BackTranslateStep,
     BuildVocabStep,
     EvaluateStep,
     ExportStep,
     HelperStep,
+    HydraStep,
+    HydraTrainStep,
     InitialiseStep,
     LoadStep,
     PretrainStep,
+    SelectTableStep,
     StepConfig,
     SwapStep,
     TrainStep,
@@ -32,6 +36,7 @@ from franken.data import open_data
 from franken.files import sampled_hash
 from franken.store import StepKey
 
+_SEEDLESS = (LoadStep, SwapStep, HydraStep, SelectTableStep, ExportStep)
 _NEUTRAL_TRAINING = ("checkpoint_every", "activation_checkpointing")
 _MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
 
@@ -49,7 +54,7 @@ def step_key(step: StepConfig, inputs: dict[str, StepKey], config: Config) -> St
         version=step.version,
         config=_config_slice(step, config),
         inputs={name: key.key for name, key in inputs.items()},
-        seed=None if isinstance(step, LoadStep | SwapStep | ExportStep) else config.seed,
+        seed=None if isinstance(step, _SEEDLESS) else config.seed,
     )
 
 
@@ -89,6 +94,23 @@ def _config_slice(step: StepConfig, config: Config) -> dict[str, Any]:
         }  # fmt: skip
     if isinstance(step, SwapStep):
         return asdict(step.composition)
+    if isinstance(step, HydraStep):
+        return {"composition": asdict(step.composition), "tables": list(step.tables)}
+    if isinstance(step, SelectTableStep):
+        return {"table": step.table}
+    if isinstance(step, HydraTrainStep):
+        return {
+            "trainable": str(step.trainable), "tables": sorted(step.tables),
+            "flow": [step.directions, step.copies, _prompt(step.prompt, step.data)],
+            "training": _training(step.training), "data": _split(step.data, step.split),
+            "precision": precision,
+        }  # fmt: skip
+    if isinstance(step, BackTranslateStep):
+        own = ("role", "sentences", "beams", "temperature", "max_new_tokens", "stop")
+        return {
+            **{name: getattr(step, name) for name in own},
+            "prompt": _prompt(step.prompt, step.data), "data": _texts(step.data),
+        }  # fmt: skip
     if isinstance(step, EvaluateStep):
         suite = asdict(step.suite)
         suite.pop("name")
@@ -111,6 +133,11 @@ def _method(method: InitMethodConfig) -> dict[str, Any]:
     if isinstance(training := getattr(method, "training", None), TrainingConfig):
         content["training"] = _training(training)
     return content
+
+
+def _prompt(prompt: str | None, data: DataConfig) -> list[Any]:
+    """The template of sentence pairs and the names that it puts."""
+    return [prompt or data.parallel_template, data.language_names]
 
 
 def _texts(data: DataConfig) -> dict[str, Any]:

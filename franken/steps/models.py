@@ -7,6 +7,7 @@ artefact itself. So a tuned table costs a table on disk, never a second body.
 from pathlib import Path
 from typing import Any
 
+from franken.composition.hydra.storage import HydraRef
 from franken.errors import ArtifactError
 from franken.files import read_json, write_json
 from franken.parts.model import ModelRef
@@ -19,15 +20,21 @@ Place = list[str]
 
 def write_model(
     context: StepContext, *, body: Place, table: Place, deltas: list[Place], lineage: str,
-    fingerprint: str,
+    fingerprint: str, tables: dict[str, Place] | None = None,
+    routing: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
-    """Write ``model.json`` and note which other artefacts it points to."""
+    """Write ``model.json`` and note which other artefacts it points to.
+
+    A Hydra LLM has ``tables`` by name and their ``routing``; its ``table`` is the default one, so
+    that it also stands for an ordinary model.
+    """
+    several = {} if tables is None else {"tables": tables, "routing": routing}
     write_json(
         context.directory / "model.json",
         {"body": body, "table": table, "deltas": deltas, "lineage": lineage,
-         "fingerprint": fingerprint},
+         "fingerprint": fingerprint, **several},
     )  # fmt: skip
-    for place in (body, table, *deltas):
+    for place in (body, table, *deltas, *(tables or {}).values()):
         if place[0] != HERE and place[:2] not in context.references:
             context.references.append(place[:2])
 
@@ -38,7 +45,34 @@ def read_places(artifact: Artifact) -> dict[str, Any]:
     for name in ("body", "table"):
         places[name] = _absolute(places[name], artifact)
     places["deltas"] = [_absolute(place, artifact) for place in places["deltas"]]
+    if "tables" in places:
+        places["tables"] = {k: _absolute(v, artifact) for k, v in places["tables"].items()}
     return places
+
+
+def is_hydra(artifact: Artifact) -> bool:
+    """Whether a model artefact has several tables."""
+    return "tables" in read_json(artifact.path / "model.json")
+
+
+def open_hydra_model(artifact: Artifact, store: Store) -> HydraRef:
+    """References to the parts of a Hydra LLM, as paths; an ordinary model has one table.
+
+    Raises:
+        ArtifactError: when a part is missing.
+    """
+    places, plain = read_places(artifact), open_model(artifact, store)
+    tables = {
+        name: _existing(place, artifact, store)
+        for name, place in places.get("tables", {"default": places["table"]}).items()
+    }
+    routing = places.get("routing") or {}
+    return HydraRef(
+        plain.body, tables, plain.lineage, plain.fingerprint, plain.deltas,
+        dict(routing.get("languages", {})),
+        {name: tuple(scripts) for name, scripts in routing.get("scripts", {}).items()},
+        routing.get("default", "default" if "default" in tables else None),
+    )  # fmt: skip
 
 
 def open_model(artifact: Artifact, store: Store) -> ModelRef:
@@ -50,14 +84,7 @@ def open_model(artifact: Artifact, store: Store) -> ModelRef:
     places = read_places(artifact)
 
     def path(place: Place) -> Path:
-        kind, key, folder = place
-        found = store.root / kind / key / folder
-        if not found.is_dir():
-            raise ArtifactError(
-                f"{artifact.path / 'model.json'} points to {found}, which is missing; run again, "
-                "the step that makes it is redone"
-            )
-        return found
+        return _existing(place, artifact, store)
 
     return ModelRef(
         body=path(places["body"]),
@@ -66,6 +93,17 @@ def open_model(artifact: Artifact, store: Store) -> ModelRef:
         lineage=places["lineage"],
         fingerprint=places["fingerprint"],
     )
+
+
+def _existing(place: Place, artifact: Artifact, store: Store) -> Path:
+    kind, key, folder = place
+    found = store.root / kind / key / folder
+    if not found.is_dir():
+        raise ArtifactError(
+            f"{artifact.path / 'model.json'} points to {found}, which is missing; run again, "
+            "the step that makes it is redone"
+        )
+    return found
 
 
 def _absolute(place: Place, artifact: Artifact) -> Place:

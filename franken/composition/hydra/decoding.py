@@ -36,7 +36,8 @@ class Decoding:
         temperature: of sampling.
         top_k: sample among so many tokens; 0: all.
         top_p: sample among the fewest tokens whose probabilities reach this.
-        seed: of sampling; a prompt's draws do not depend on its batch.
+        seed: of sampling.
+        first: number of the first prompt of the batch, so that draws do not depend on batches.
         cache: whether keys and values are kept; the result does not depend on it.
     """
 
@@ -48,6 +49,7 @@ class Decoding:
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
+    first: int = 0
     cache: bool = True
 
 
@@ -183,7 +185,7 @@ def _one_by_one(stepper: _Stepper, options: Decoding, end: int | None) -> list[W
     new: list[list[int]] = [[] for _ in range(count)]
     totals, ended = [0.0] * count, [False] * count
     generators = [
-        torch.Generator().manual_seed(derive_seed(options.seed, "sampling", line))
+        torch.Generator().manual_seed(derive_seed(options.seed, "sampling", options.first + line))
         for line in range(count)
     ]
     for _ in range(options.max_new_tokens):

@@ -100,19 +100,21 @@ class HydraModel(nn.Module):
         """Where the body is."""
         return self.body.device
 
-    def view(self, write: str, read: Sequence[str] = ()) -> "View":
+    def view(self, write: str, read: Sequence[str] = (), *, joint: bool = False) -> "View":
         """The model that reads some tables and writes one; shares all weights with the others.
 
         Args:
             write: the table that gives logits; it can always be read too.
             read: further tables to read.
+            joint: keep the common space of ids even where there is one table (for training).
 
         Raises:
             CompatibilityError: for an unknown name.
         """
         order = dict.fromkeys([write, *read])
         chosen = {self.router.check(name): self.tables[name] for name in order}
-        return View(view_of(self.body, chosen, previous=self.previous).eval(), chosen)
+        model = view_of(self.body, chosen, previous=self.previous, joint=joint)
+        return View(model.eval(), chosen)
 
 
 @dataclass(frozen=True)

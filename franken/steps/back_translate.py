@@ -1,0 +1,84 @@
+"""Back-translation: genuine target-language text is translated into the source language."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from franken.composition.hydra import (
+    Decoding,
+    HydraModel,
+    Segment,
+    Strategy,
+    WholeModel,
+    assemble_hydra,
+    decode,
+)
+from franken.config.steps import BackTranslateStep
+from franken.data import open_data
+from franken.data.encoding import split_pair
+from franken.data.generated_pairs import write_pairs
+from franken.data.source import Pair
+from franken.errors import DataError
+from franken.seeds import derive_seed
+from franken.steps.context import StepContext
+from franken.steps.models import open_hydra_model
+
+
+def run(step: BackTranslateStep, context: StepContext) -> dict[str, Any]:
+    """Writes ``pairs/<language>.jsonl``: generated source side, genuine target side.
+
+    Raises:
+        DataError: where a language has no text of the role.
+    """
+    device = "cuda" if context.trainer.accelerator in ("gpu", "cuda") else "cpu"
+    hydra = assemble_hydra(open_hydra_model(context.inputs["model"], context.store), device=device)
+    source = open_data(step.data)
+    counts: dict[str, int] = {}
+    for language in step.data.languages:
+        lines = list(islice(_sentences(source, step.role, language), step.sentences))
+        if not lines:
+            raise DataError(
+                f"role {step.role!r} has no text in {language!r} to translate back; check the data"
+            )
+        pairs = list(_translated(hydra, lines, language, step, context.seed))
+        write_pairs(pairs, context.directory / "pairs", language)
+        counts[language] = len(pairs)
+    return {"pairs": counts}
+
+
+def _sentences(source: Any, role: str, language: str) -> Iterator[str]:
+    for text in source.texts(role, language):
+        yield from (line for line in text.splitlines() if line.strip())
+
+
+def _translated(
+    hydra: HydraModel, lines: list[str], language: str, step: BackTranslateStep, seed: int
+) -> Iterator[Pair]:
+    """Pairs in the order of the lines; a line without a translation is left out."""
+    data = step.data
+    names = [data.language_names.get(code, code) for code in (language, data.source_language)]
+    read, write = (hydra.router.by_language(code) for code in (language, data.source_language))
+    view = hydra.view(write, [read])
+    strategy = Strategy.beam if step.beams > 1 else Strategy.greedy
+    if step.temperature > 0:
+        strategy = Strategy.sample
+    template = step.prompt or data.parallel_template
+    for start in range(0, len(lines), step.batch_size):
+        chosen = lines[start : start + step.batch_size]
+        prompts = [
+            view.encode([Segment(read, split_pair(template, (line, ""), names)[0])])
+            for line in chosen
+        ]
+        options = Decoding(
+            strategy, step.max_new_tokens, beams=step.beams, temperature=step.temperature or 1.0,
+            seed=derive_seed(seed, "back_translation", language), first=start,
+        )  # fmt: skip
+        made = decode(
+            WholeModel(view.model), prompts, options, end=view.tokenizer.eos_token_id,
+            writable=view.writable,
+        )  # fmt: skip
+        for line, written in zip(chosen, made, strict=True):
+            text = view.decode(written.ids)
+            text = text.split(step.stop)[0].strip() if step.stop else text.strip()
+            if text:
+                yield Pair(text, line)
