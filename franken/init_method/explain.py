@@ -146,7 +146,13 @@ def _how(token_map: TokenMap, row: int, weighted: bool) -> str:
     pooled = "elementwise maximum" if token_map.reduce is Reduce.max else "weighted sum"
     if kind is Provenance.fallback:
         return f"nothing known by {method}: {pooled} of its own subtokens in the source"
-    return f"{pooled} of source rows, fitted by {method}"
+    later = "; then the row was trained" if _trained_after(token_map) else ""
+    return f"{pooled} of source rows, fitted by {method}{later}"
+
+
+def _trained_after(token_map: TokenMap) -> bool:
+    """Whether rows, not weights, were trained: then the map is where they began."""
+    return "trained" in token_map.notes and "moved_rows" not in token_map.notes
 
 
 def _label(labels: list[str], index: int) -> str:

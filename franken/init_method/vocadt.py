@@ -1,0 +1,107 @@
+"""VocADT (Han et al. 2025, arXiv 2410.09644): the map before its weights are trained.
+
+Shared pieces start one-hot, others at the mean of their source pieces, and pieces without any at a
+random mixture. The paper trains a dense matrix, which a large vocabulary forbids (256k x 256k is
+6.6e10 weights); here a row may use the source rows of its start and ``neighbours`` more, the
+nearest to the start, whose weights are 0 before training. The training is
+``franken/training/learners/vocadt.py``.
+"""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from franken.config.init_method.learned import VocadtInit
+from franken.init_method.builder import compressed
+from franken.init_method.engine import apply_map
+from franken.init_method.neighbours import top_neighbours
+from franken.init_method.resources import InitResources
+from franken.init_method.start import fit_start
+from franken.init_method.token_map import Provenance, TokenMap
+from franken.parts.table import Table
+
+
+def fit(
+    source: Table,
+    target: PreTrainedTokenizerBase,
+    config: VocadtInit,
+    resources: InitResources,
+    seed: int,
+) -> TokenMap:
+    """Fit the start and widen its support."""
+    token_map = fit_start(source, target, config, resources, seed)
+    if config.tie_in_out:
+        token_map.output_weights = None
+    token_map = with_random_rows(token_map, config.random_support)
+    if config.neighbours and source.input.shape[0]:
+        token_map = with_neighbours(token_map, source.input, config.neighbours)
+    return token_map
+
+
+def with_random_rows(token_map: TokenMap, count: int) -> TokenMap:
+    """Give every row without weights ``count`` source rows, drawn by the token's key.
+
+    The weights are uniform on the simplex: a random row of W that stays among the source rows.
+    """
+    empty = (token_map.sizes() == 0) & (token_map.provenance == int(Provenance.fallback))
+    rows = empty.nonzero().flatten().tolist()
+    exemplars = token_map.exemplars.nonzero().flatten().numpy()
+    count = min(count, len(exemplars))
+    parts = [_entries(token_map)]
+    for row in rows:
+        name = f"{token_map.fallback.seed}\x1fvocadt\x1f".encode() + token_map.keys[row]
+        digest = hashlib.blake2b(name, digest_size=16).digest()
+        drawn = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+        columns = drawn.choice(exemplars, size=count, replace=False)
+        weights = drawn.dirichlet(np.ones(count))
+        parts.append((np.full(count, row), columns, weights, weights))
+    made = _rebuilt(token_map, parts)
+    made.provenance = token_map.provenance.clone()
+    made.provenance[empty] = int(Provenance.computed)
+    made.notes = {**token_map.notes, "random_rows": len(rows)}
+    return made
+
+
+def with_neighbours(token_map: TokenMap, source: Tensor, count: int) -> TokenMap:
+    """Let every computed row use its ``count`` nearest source rows too, with weight 0.
+
+    Nearest by cosine to the start's input row; rows that it has already are not counted.
+    """
+    computed = (token_map.provenance == int(Provenance.computed)).nonzero().flatten()
+    exemplars = token_map.exemplars.nonzero().flatten()
+    start = apply_map(token_map, source)[computed].float()
+    own = int(token_map.sizes()[computed].max()) if len(computed) else 0
+    columns, _ = top_neighbours(start, source[exemplars].float(), count + own)
+    pairs = torch.stack([computed[:, None].expand_as(columns), exemplars[columns]]).flatten(1)
+    rows, found = pairs.numpy()
+    width = token_map.source_rows
+    old_rows, old_columns, *_ = _entries(token_map)
+    fresh = ~np.isin(rows * width + found, old_rows * width + old_columns)
+    rows, found = rows[fresh], found[fresh]
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)  # rows ascend: rank within each
+    rows, found = rows[place < count], found[place < count]
+    zeros = np.zeros(len(rows))
+    return _rebuilt(token_map, [_entries(token_map), (rows, found, zeros, zeros)])
+
+
+def _entries(token_map: TokenMap) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    rows = np.repeat(np.arange(token_map.rows), token_map.sizes().numpy())
+    weights, output = token_map.weights, token_map.weights_of("output")
+    return rows, token_map.indices.numpy().astype(np.int64), weights.numpy(), output.numpy()
+
+
+def _rebuilt(
+    token_map: TokenMap, parts: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
+) -> TokenMap:
+    indptr, indices, weights, output = compressed(parts, token_map.rows)
+    return replace(
+        token_map,
+        indptr=torch.from_numpy(indptr),
+        indices=torch.from_numpy(indices),
+        weights=torch.from_numpy(weights),
+        output_weights=None if token_map.output_weights is None else torch.from_numpy(output),
+    )

@@ -1,0 +1,68 @@
+"""The training of a learned initialiser, inside its ``initialise`` step."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from franken.config.steps import InitialiseStep
+from franken.config.training import TrainingConfig
+from franken.data import open_data
+from franken.data.datamodule import TextDataModule
+from franken.init_method import TokenMap, provenance_report
+from franken.parts.model import assemble
+from franken.parts.table import Table
+from franken.seeds import derive_seed
+from franken.steps.context import StepContext
+from franken.steps.models import open_model
+from franken.training import make_loggers
+from franken.training.learners import LearnTask, learn_rows
+
+
+def learn(
+    step: InitialiseStep, context: StepContext, source: Table, start: Table, token_map: TokenMap
+) -> tuple[Table, TokenMap]:
+    """Train what the start map made; the report says so."""
+    model, _ = assemble(open_model(context.inputs["base"], context.store))
+    loggers = make_loggers(
+        context.logger, context.run_dir / "curves" / context.name, group=context.experiment,
+        job_type=context.name, run_id=context.key, config=context.log_config,
+    )  # fmt: skip
+    data, mixture = open_data(step.data), step.data.mixtures[step.split]
+
+    def module(training: TrainingConfig) -> TextDataModule:
+        return TextDataModule(
+            source=data, mixture=mixture, tokenizer=start.tokenizer, training=training,
+            seed=context.seed, work_dir=context.scratch / "corpus",
+            source_language=step.data.source_language,
+            languages=mixture.languages or [step.data.source_language, *step.data.languages],
+        )  # fmt: skip
+
+    def texts() -> Iterator[str]:
+        limit = float(getattr(step.method, "megabytes", float("inf"))) * 1e6
+        for language in step.data.languages:
+            left = limit
+            for text in data.texts("monolingual", language):
+                if left <= 0:
+                    break
+                left -= len(text.encode())
+                yield text
+
+    learned = learn_rows(
+        LearnTask(
+            method=step.method, model=model, source=source, start=start, token_map=token_map,
+            data=module, texts=texts, trainer=context.trainer, work_dir=context.scratch,
+            seed=derive_seed(context.seed, "init_method", step.method.name, "training"),
+            loggers=loggers,
+        )
+    )  # fmt: skip
+    return _reported(learned.table, learned.token_map, start, learned.report)
+
+
+def _reported(
+    table: Table, token_map: TokenMap, start: Table, report: dict[str, Any]
+) -> tuple[Table, TokenMap]:
+    notes = {**token_map.notes, "trained": report}
+    token_map = replace(token_map, notes=notes)
+    seed = start.provenance.get("seed")
+    provenance = {"seed": seed, **provenance_report(token_map, table.input)}
+    return replace(table, provenance=provenance), token_map

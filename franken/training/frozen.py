@@ -1,0 +1,139 @@
+"""A causal model whose weights stay as they are, read with embedding rows from elsewhere."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from pytorch_lightning.loggers import Logger
+from torch import Tensor, nn
+from torch.func import functional_call
+from transformers import PreTrainedModel
+
+from franken.config.runtime import Precision, TrainerConfig
+from franken.config.training import TrainingConfig
+from franken.errors import FrankenError
+from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
+from franken.training.loss import chunked_linear_cross_entropy
+from franken.training.masks import packed_attention_mask
+from franken.training.schedule import learning_rate
+
+Pass = TypeVar("Pass")
+
+
+class FrozenModel:
+    """Forward passes through a fixed body; gradients reach the rows that are handed in."""
+
+    def __init__(self, model: PreTrainedModel, trainer: TrainerConfig) -> None:
+        asked = trainer.accelerator
+        gpu = asked in ("gpu", "cuda") or (asked == "auto" and torch.cuda.is_available())
+        self.device = torch.device("cuda" if gpu else "cpu")
+        self.model = model.eval().to(self.device)
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        self._embedding = model.get_input_embeddings()
+        self._body: Any = model.get_submodule(anatomy_of(model.config).backbone)
+        self._head = logit_softcap(model.config), logit_scale(model.config)
+        self._mixed = trainer.precision is Precision.bf16_mixed
+
+    def embed(self, rows: Tensor, ids: Tensor) -> Tensor:
+        """What the embedding module makes of ``ids`` if its table were ``rows`` ``(V, D)``."""
+        embedded: Tensor = functional_call(self._embedding, {"weight": rows}, (ids,))
+        return embedded
+
+    def states(
+        self, embedded: Tensor, segments: Tensor, positions: Tensor, *, layer: int = -1
+    ) -> Tensor:
+        """Hidden states ``(B, L, D)`` of a layer; -1: what the head reads.
+
+        Args:
+            embedded: ``(B, L, D)`` from :meth:`embed`.
+            segments: ``(B, L)`` document numbers from 1; 0 is padding.
+            positions: ``(B, L)``.
+            layer: as in ``output_hidden_states``: 0 is the input of the first layer.
+        """
+        width = next(self._body.parameters()).dtype
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
+            embedded = embedded.to(width)
+            mask = packed_attention_mask(self.model.config, segments, embedded.dtype)
+            output = self._body(
+                inputs_embeds=embedded,
+                attention_mask=mask,
+                position_ids=positions,
+                use_cache=False,
+                output_hidden_states=layer != -1,
+            )
+        found: Tensor = output.last_hidden_state if layer == -1 else output.hidden_states[layer]
+        return found.float()
+
+    def logits(self, states: Tensor, rows: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Logits of states ``(..., D)`` over a head of ``rows`` ``(V, D)``."""
+        softcap, scale = self._head
+        made = states @ rows.T if bias is None else states @ rows.T + bias
+        made = made * scale
+        return made if softcap is None else softcap * torch.tanh(made / softcap)
+
+    def loss(
+        self, states: Tensor, rows: Tensor, labels: Tensor, bias: Tensor | None, chunk_tokens: int
+    ) -> Tensor:
+        """Summed negative log-likelihood of ``labels`` ``(N,)`` after states ``(N, D)``."""
+        softcap, scale = self._head
+        return chunked_linear_cross_entropy(
+            states, rows, labels, bias=bias, softcap=softcap, scale=scale,
+            chunk_tokens=chunk_tokens, reduction="sum",
+        )  # fmt: skip
+
+
+def descend(
+    parameters: Sequence[nn.Parameter],
+    schedule: TrainingConfig,
+    passes: Iterable[Pass],
+    loss_of: Callable[[Pass], Tensor],
+    loggers: Sequence[Logger] = (),
+) -> dict[str, Any]:
+    """AdamW without decay over ``schedule.steps`` steps of ``accumulate`` passes each.
+
+    Args:
+        parameters: what trains.
+        schedule: steps, rate, betas, clipping.
+        passes: at least ``steps * accumulate`` of them.
+        loss_of: the share that one pass has in the loss of its step.
+        loggers: told the loss and the rate of every step.
+
+    Returns:
+        Steps done, first and last loss.
+
+    Raises:
+        FrankenError: where the loss is not finite; the parameters are those before that step.
+    """
+    optimiser = torch.optim.AdamW(
+        parameters, lr=schedule.lr, betas=(schedule.betas[0], schedule.betas[1]),
+        eps=schedule.eps, weight_decay=0.0,
+    )  # fmt: skip
+    losses: list[float] = []
+    waiting = iter(passes)
+    for step in range(schedule.steps):
+        optimiser.zero_grad()
+        total = 0.0
+        for _ in range(schedule.accumulate):
+            loss = loss_of(next(waiting))
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        rate = learning_rate(schedule, step)
+        if not torch.isfinite(torch.tensor(total)):
+            raise FrankenError(
+                f"the loss of step {step + 1} of {schedule.steps} is {total} at learning rate "
+                f"{rate:.3g}; lower the learning rate of init_method"
+            )
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        if schedule.grad_clip:
+            nn.utils.clip_grad_norm_(parameters, schedule.grad_clip)
+        optimiser.step()
+        losses.append(total)
+        for logger in loggers:
+            logger.log_metrics({"train/loss": total, "train/lr": rate}, step=step + 1)
+    return (
+        {"steps": len(losses), "first_loss": losses[0], "last_loss": losses[-1]}
+        if losses
+        else {"steps": 0}
+    )
