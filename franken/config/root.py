@@ -11,6 +11,8 @@ from franken.config.data import DataConfig
 from franken.config.eval_suite import EvalSuiteConfig
 from franken.config.helper_model import HelperModelConfig
 from franken.config.init_method import InitMethodConfig
+from franken.config.pack import PackConfig
+from franken.config.router import RouterConfig
 from franken.config.runtime import LoggerConfig, RecipeConfig, StoreConfig, TrainerConfig
 from franken.config.training import TrainingSet
 from franken.config.vocab import VocabConfig
@@ -30,6 +32,8 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingSet = field(default_factory=TrainingSet)
     composition: CompositionConfig = field(default_factory=CompositionConfig)
+    pack: PackConfig = field(default_factory=PackConfig)
+    router: RouterConfig = field(default_factory=RouterConfig)
     eval_suite: EvalSuiteConfig = field(default_factory=EvalSuiteConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

@@ -58,7 +58,7 @@ def model_card(ref: ModelRef, facts: CardFacts) -> str:
     if scores:
         sections += ["## Scores", score_table(scores)]
     sections += ["## Provenance of the table", _provenance(ref)]
-    return _front_matter(facts) + "\n\n".join(sections) + "\n"
+    return front_matter(facts) + "\n\n".join(sections) + "\n"
 
 
 def score_table(scores: Iterable[Mapping[str, Any]]) -> str:
@@ -75,9 +75,10 @@ def score_table(scores: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _front_matter(facts: CardFacts) -> str:
+def front_matter(facts: CardFacts, *, library: str = "transformers") -> str:
+    """The YAML head that the hub reads."""
     values: dict[str, Any] = {
-        "library_name": "transformers",
+        "library_name": library,
         "pipeline_tag": "text-generation",
         "tags": ["franken", facts.recipe],
         "language": list(facts.languages) or None,

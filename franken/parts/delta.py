@@ -1,4 +1,4 @@
-"""Deltas: changes to a body, kept beside it. Now: low-rank adapters (LoRA) in PEFT's own format.
+"""Deltas: changes kept beside a body: low-rank adapters (LoRA) in PEFT's format, and SkillPacks.
 
 A delta directory holds ``delta.json`` with its ``kind``; other kinds join by an entry in
 ``apply_delta``.
@@ -24,7 +24,8 @@ from transformers import PreTrainedModel
 
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import read_json, write_json
-from franken.parts import safetensors_file
+from franken.parts import safetensors_file, skillpack
+from franken.parts.mount import Mounts
 
 DESCRIPTION_FILE = "delta.json"
 SCHEMA = 1
@@ -184,9 +185,13 @@ def apply_delta(
             f"the delta in {directory} was trained on body {recorded[:12]}, not on {body[:12]}; "
             "use it with its own body"
         )
+    if description["kind"] == skillpack.KIND:
+        Mounts(model).mount(skillpack.SkillPack(directory), name=name)
+        return model
     if description["kind"] != "lora":
         raise ArtifactError(
-            f"{directory} holds a delta of kind {description['kind']!r}; known kinds: lora"
+            f"{directory} holds a delta of kind {description['kind']!r}; known kinds: lora, "
+            f"{skillpack.KIND}"
         )
     return load_lora(model, directory, adapter=name)
 

@@ -211,6 +211,21 @@ def write_file(path: Path, entries: Iterable[Entry], metadata: dict[str, str]) -
 
     Wider dtypes come first, as in the reference implementation, so that every tensor is aligned.
     """
+    ordered, text = encode_header(entries, metadata)
+    with open(path, "wb") as handle:
+        handle.write(struct.pack("<Q", len(text)))
+        handle.write(text)
+        for entry in ordered:
+            written = sum(handle.write(chunk) for chunk in entry.chunks())
+            if written != entry.bytes_count:
+                raise ArtifactError(
+                    f"wrote {written} bytes of tensor {entry.name!r} to {path}, "
+                    f"expected {entry.bytes_count}"
+                )
+
+
+def encode_header(entries: Iterable[Entry], metadata: dict[str, str]) -> tuple[list[Entry], bytes]:
+    """The entries in the order in which they are written, and the JSON header's bytes."""
     ordered = sorted(entries, key=lambda entry: (-_width(entry), entry.name))
     header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
     offset = 0
@@ -222,17 +237,7 @@ def write_file(path: Path, entries: Iterable[Entry], metadata: dict[str, str]) -
         }
         offset += entry.bytes_count
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as handle:
-        handle.write(struct.pack("<Q", len(text)))
-        handle.write(text)
-        for entry in ordered:
-            written = sum(handle.write(chunk) for chunk in entry.chunks())
-            if written != entry.bytes_count:
-                raise ArtifactError(
-                    f"wrote {written} bytes of tensor {entry.name!r} to {path}, "
-                    f"expected {entry.bytes_count}"
-                )
+    return ordered, text + b" " * (-len(text) % 8)
 
 
 def _width(entry: Entry) -> int:

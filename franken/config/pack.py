@@ -1,0 +1,194 @@
+"""Options of the group ``pack``: how the difference of two models becomes a SkillPack."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from franken.config.checks import at_least, in_range
+
+
+class Operator(StrEnum):
+    """What is done with the change of one tensor."""
+
+    lowrank = "lowrank"
+    """SVD, columns in groups of falling precision (GraftLLM, Delta-CoMe, PHLoRA)."""
+    prune = "prune"
+    """Keep the largest entries."""
+    dare = "dare"
+    """Keep random entries, rescaled by 1 / density (Yu et al. 2024)."""
+    sign = "sign"
+    """One sign per entry and one scale (BitDelta)."""
+    sign_plus_lowrank = "sign_plus_lowrank"
+    """Signs plus the SVD of what they leave."""
+    dense = "dense"
+    """Every entry; ``bits`` 16, 32, or 0 for exact."""
+    skip = "skip"
+    """Not stored; listed in the manifest."""
+
+
+class SvdMethod(StrEnum):
+    """How singular vectors are found."""
+
+    auto = "auto"
+    """Randomised up to a sixteenth of the smaller side, Gram matrix above; full below 512."""
+    full = "full"
+    gram = "gram"
+    randomized = "randomized"
+
+
+class Rounding(StrEnum):
+    """How singular vectors become integers."""
+
+    rtn = "rtn"
+    """To the nearest: needs no text."""
+    gptq = "gptq"
+    """GPTQ in two stages, V before U, on calibration text (Delta-CoMe)."""
+
+
+class SparseIndex(StrEnum):
+    """How the places of kept entries are written."""
+
+    auto = "auto"
+    bitmap = "bitmap"
+    csr = "csr"
+    rows = "rows"
+    """A list of the rows that changed, and a bitmap of these."""
+
+
+@dataclass
+class SvdOptions:
+    """Settings of the decomposition."""
+
+    method: SvdMethod = SvdMethod.auto
+    oversample: float = 0.25
+    """Extra directions of the randomised method as a share of the rank, at least 10."""
+    power: int = 2
+    """Power iterations; the tail of a delta is flat, so 0 costs accuracy."""
+    seed: int = 0
+    """Each tensor draws from this and its name, so the order does not matter."""
+    measure_excess: bool = False
+    """Also find all singular values and record how far a randomised result is from the best."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("oversample", self.oversample, 0.0)
+        yield from at_least("power", self.power, 0)
+
+
+@dataclass
+class QuantOptions:
+    """Settings of the rounding of singular vectors."""
+
+    method: Rounding = Rounding.rtn
+    group: int = 128
+    """Entries that share a scale and a zero point."""
+    sigma_refit: bool = True
+    """Choose the singular values anew for the rounded vectors (graftllm notes, 7.4); not in the
+    paper, costs no bytes."""
+    damp: float = 0.01
+    """GPTQ: share of the mean diagonal that is added to it."""
+    act_order: bool = True
+    """GPTQ: columns in the order of falling diagonal; groups stay where they are."""
+    calibration_records: int = 128
+    """GPTQ: texts of ``split`` that are run through the tuned model."""
+    calibration_tokens: int = 2048
+    """GPTQ: tokens per text at most."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("group", self.group, 2)
+        yield from at_least("damp", self.damp, 0.0)
+        yield from at_least("calibration_records", self.calibration_records, 1)
+        yield from at_least("calibration_tokens", self.calibration_tokens, 8)
+
+
+@dataclass
+class ClassRule:
+    """One class of tensors: which, and what is done with them."""
+
+    match: str = ".*"
+    """Kind of tensor (``table``, ``attention``, ``mlp``, ``vector``, ``other``), several with
+    ``|``; or a regular expression on its name, after ``re:``."""
+    op: Operator = Operator.dense
+    schedule: str | None = None
+    """lowrank: a name under ``schedules``, or ``uniform<bits>`` for one width at the bytes of the
+    default schedule; ``null``: ``rank`` columns of ``bits``."""
+    rank: int | None = None
+    """lowrank without a schedule: directions; ``null``: all, or as ``energy`` says."""
+    energy: float | None = None
+    """lowrank: the fewest directions with this share of the squared singular values; with a
+    schedule, its last group takes what is left over."""
+    bits: int = 16
+    """Width of values: prune and dare 4, 8, 16, 32; dense 16, 32, 0 (exact); lowrank 2 to 32."""
+    density: float = 0.1
+    """prune, dare: share of the entries kept."""
+    index: SparseIndex = SparseIndex.auto
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from in_range("density", self.density, 0.0, 1.0)
+        if self.energy is not None:
+            yield from in_range("energy", self.energy, 0.0, 1.0)
+        yield from at_least("rank", self.rank, 1)
+        allowed = (0, 16, 32) if self.op is Operator.dense else (*range(1, 9), 16, 32)
+        if self.bits not in allowed:
+            yield (
+                "bits",
+                f"must be one of {', '.join(map(str, allowed))} for {self.op}, got {self.bits}",
+            )
+
+
+@dataclass
+class Budget:
+    """A size to aim at."""
+
+    target: float | None = None
+    """Bytes of the pack as a share of the dense bfloat16 difference of all tensors; column counts,
+    ranks and densities are scaled together until the formula says so. ``null``: as configured."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.target is not None and not self.target > 0:
+            yield "target", f"must be above 0, got {self.target}"
+
+
+@dataclass
+class PackConfig:
+    """A policy: classes of tensors and an operator for each."""
+
+    name: str = "module_aware"
+    classes: dict[str, ClassRule] = field(default_factory=dict)
+    """Label -> rule; the first that matches wins. The label also picks the class of a schedule."""
+    schedules: dict[str, dict[str, list[list[int]]]] = field(default_factory=dict)
+    """Name -> label of a class -> [bits, columns] from the largest singular value on."""
+    schedule: str | None = None
+    """Default of every rule that names none."""
+    schedule_width: int | None = None
+    """Smaller side for which column counts are meant; those of other matrices are scaled in
+    proportion. ``null``: counts are taken as they are, clipped to what a matrix has."""
+    svd: SvdOptions = field(default_factory=SvdOptions)
+    quant: QuantOptions = field(default_factory=QuantOptions)
+    budget: Budget = field(default_factory=Budget)
+    seed: int = 0
+    """Of ``dare``."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("schedule_width", self.schedule_width, 1)
+        if not self.classes:
+            yield "classes", "holds no class: nothing says what to do with a tensor"
+        names = {self.schedule, *(rule.schedule for rule in self.classes.values())} - {None}
+        for name in sorted(map(str, names)):
+            uniform = name.startswith("uniform") and name[7:].isdigit()
+            if name not in self.schedules and not uniform:
+                known = ", ".join(sorted(self.schedules)) or "none"
+                yield "schedule", f"{name!r} is not under schedules; known: {known}, uniform<bits>"
+        for name, groups in self.schedules.items():
+            for label, pairs in groups.items():
+                good = all(
+                    len(p) == 2 and p[0] in (*range(1, 9), 16, 32) and p[1] >= 1 for p in pairs
+                )
+                if not good:
+                    yield f"schedules.{name}.{label}", f"must list [bits, columns], got {pairs}"
+        tail = list(self.classes.values())[-1:] or [ClassRule()]
+        if tail[0].match not in (".*", "re:.*"):
+            yield "classes", "the last class must match everything ('.*'), so that none is missed"
+
+
+OPTIONS = {"policy": PackConfig}
+"""Schema name -> class."""

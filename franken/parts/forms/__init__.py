@@ -1,0 +1,76 @@
+"""Forms of one tensor's change: dense, sparse, low-rank, signs; each knows its bytes on disk.
+
+A form is written as one run of bytes whose sections follow from its description alone
+(``layout``), so what a pack costs is a formula before it is a file.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from franken.errors import ArtifactError
+from franken.parts.forms.dense import DenseForm, ZeroForm
+from franken.parts.forms.lowrank import ColumnGroup, LowRankForm
+from franken.parts.forms.section import Form, bytes_of_layout, join_sections, split_sections
+from franken.parts.forms.sign import SignForm
+from franken.parts.forms.sparse import SparseForm
+from franken.parts.forms.total import SumForm
+
+FORMS: dict[str, Any] = {
+    form.kind: form for form in (ZeroForm, DenseForm, SparseForm, LowRankForm, SignForm, SumForm)
+}
+
+__all__ = [
+    "FORMS",
+    "ColumnGroup",
+    "DenseForm",
+    "Form",
+    "LowRankForm",
+    "SignForm",
+    "SparseForm",
+    "SumForm",
+    "ZeroForm",
+    "decode_form",
+    "encoded_bytes",
+    "form_bytes",
+]
+
+
+def encoded_bytes(form: Form) -> Tensor:
+    """All sections of a form as one uint8 tensor."""
+    return join_sections(form.layout(form.describe()), form.sections())
+
+
+def form_bytes(description: dict[str, Any]) -> int:
+    """Bytes that a form of this description takes, by its layout."""
+    return bytes_of_layout(_kind(description).layout(description))
+
+
+def decode_form(description: dict[str, Any], payload: Tensor) -> Form:
+    """Read a form back.
+
+    Args:
+        description: as ``describe`` gave it.
+        payload: ``(bytes,)`` uint8.
+
+    Raises:
+        ArtifactError: for an unknown kind, or where the bytes do not fit the description.
+    """
+    kind = _kind(description)
+    form: Form = kind.restore(description, split_sections(kind.layout(description), payload))
+    return form
+
+
+def _kind(description: dict[str, Any]) -> Any:
+    name = description.get("form")
+    if name not in FORMS:
+        raise ArtifactError(f"unknown form of a delta {name!r}; known: {', '.join(FORMS)}")
+    return FORMS[name]
+
+
+def relative_error(delta: Tensor, form: Form) -> float:
+    """``||delta - decoded||_F / ||delta||_F``; 0 for a zero delta that is kept."""
+    norm = float(torch.linalg.vector_norm(delta.double()))
+    error = float(torch.linalg.vector_norm((delta - form.decode()).double()))
+    return error / norm if norm else error

@@ -1,0 +1,269 @@
+"""SkillPacks on disk: ``delta.json`` and ``pack.safetensors``; see docs/skillpack.md.
+
+A SkillPack is a delta: named, verified, compressed, reversible. The manifest says per tensor which
+form it has; the file holds one run of bytes per tensor, read when asked for.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from franken.errors import ArtifactError, CompatibilityError
+from franken.files import sha256_file, write_atomically
+from franken.parts import safetensors_file
+from franken.parts.disk_surgery import new_directory
+from franken.parts.forms import Form, decode_form, encoded_bytes, form_bytes
+from franken.parts.safetensors_file import Entry, TensorRange
+from franken.parts.weights import Weights, tensor_digest
+
+KIND = "skillpack"
+SCHEMA = 1
+MANIFEST_FILE = "delta.json"
+PAYLOAD_FILE = "pack.safetensors"
+_METADATA = {"format": "franken skillpack"}
+
+
+class SkillPack:
+    """A pack that is open: its manifest is in memory, its payload on disk."""
+
+    def __init__(self, directory: Path, *, verify: bool = True) -> None:
+        """Read manifest and header; check both against each other.
+
+        Args:
+            directory: as written by ``write_pack``.
+            verify: also check the payload's sha256.
+
+        Raises:
+            ArtifactError: where a file is missing, damaged, cut off, or of another version.
+        """
+        self.directory = Path(directory)
+        self.manifest = read_manifest(self.directory)
+        self.payload = self.directory / PAYLOAD_FILE
+        self._ranges, _ = safetensors_file.read_header(self.payload)
+        self._check_layout()
+        if verify:
+            found = sha256_file(self.payload)
+            if found != self.manifest["sha256"][PAYLOAD_FILE]:
+                raise ArtifactError(
+                    f"{self.payload} is damaged: its sha256 is not the one in {MANIFEST_FILE}; "
+                    "pack again"
+                )
+
+    @property
+    def name(self) -> str:
+        """What the pack is called."""
+        return str(self.manifest["name"])
+
+    @property
+    def body(self) -> str:
+        """Fingerprint of the body it was made on."""
+        return str(self.manifest["body"])
+
+    @property
+    def tensors(self) -> dict[str, dict[str, Any]]:
+        """Parameter -> its description: form, class, operator, errors, bytes."""
+        found: dict[str, dict[str, Any]] = self.manifest["tensors"]
+        return found
+
+    @property
+    def bytes_count(self) -> int:
+        """Bytes of both files on disk."""
+        return sum((self.directory / f).stat().st_size for f in (PAYLOAD_FILE, MANIFEST_FILE))
+
+    def names(self) -> list[str]:
+        """Parameters that the pack changes or knows to be unchanged, sorted; skipped ones apart."""
+        return sorted(self.tensors)
+
+    def form(self, name: str) -> Form:
+        """Read one tensor's change, still compressed."""
+        payload = torch.empty(0, dtype=torch.uint8)
+        if name in self._ranges:
+            payload = safetensors_file.read_tensor(self.payload, self._ranges[name])
+        return decode_form(self.tensors[name], payload)
+
+    def delta(self, name: str) -> Tensor:
+        """Read and decode one tensor's change, at least float32."""
+        return self.form(name).decode()
+
+    def _check_layout(self) -> None:
+        expected = {name: form_bytes(item) for name, item in self.tensors.items()}
+        expected = {name: count for name, count in expected.items() if count}
+        found = {name: item.bytes_count for name, item in self._ranges.items()}
+        if found != expected:
+            wrong = sorted(
+                name
+                for name in expected.keys() | found.keys()
+                if expected.get(name) != found.get(name)
+            )
+            raise ArtifactError(
+                f"{self.payload} does not hold what {MANIFEST_FILE} describes: {wrong[0]!r} takes "
+                f"{found.get(wrong[0], 0)} bytes, expected {expected.get(wrong[0], 0)} "
+                f"({len(wrong)} such); pack again"
+            )
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Read and check ``delta.json`` of a pack.
+
+    Raises:
+        ArtifactError: where it is missing, damaged, of another kind or of another version.
+    """
+    path = Path(directory) / MANIFEST_FILE
+    if not path.is_file():
+        raise ArtifactError(f"{directory} is no SkillPack: it has no {MANIFEST_FILE}")
+    try:
+        manifest = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ArtifactError(f"{path} is damaged: {error}; pack again") from error
+    kind = manifest.get("kind") if isinstance(manifest, dict) else None
+    if kind != KIND:
+        raise ArtifactError(f"{path} describes a delta of kind {kind!r}, not a {KIND}")
+    if manifest.get("schema") != SCHEMA:
+        raise ArtifactError(
+            f"{path} has format version {manifest.get('schema')}; this program reads version "
+            f"{SCHEMA}. Use the release that wrote it, or pack again"
+        )
+    missing = {"name", "body", "base", "tensors", "skipped", "size", "sha256"} - set(manifest)
+    if missing:
+        raise ArtifactError(f"{path} is damaged: it lacks {min(missing)!r}; pack again")
+    found: dict[str, Any] = manifest
+    return found
+
+
+@dataclass(frozen=True)
+class _Spooled:
+    """Payload bytes of one tensor in the spool file."""
+
+    start: int
+    length: int
+
+
+class PackWriter:
+    """Writes a pack tensor by tensor in the memory of one; published whole or not at all.
+
+    Used as a context manager: payloads go to a spool inside a scratch directory beside the target,
+    which is renamed into place when the block ends without an error. The order of ``add`` does not
+    change a byte.
+    """
+
+    def __init__(self, directory: Path, **facts: Any) -> None:
+        """Prepare.
+
+        Args:
+            directory: the pack; must not exist.
+            facts: entries of the manifest: name, body, base, policy, lineage, ...
+        """
+        self.directory = Path(directory)
+        self.facts = facts
+        self.tensors: dict[str, dict[str, Any]] = {}
+        self.skipped: list[str] = []
+        self._spooled: dict[str, _Spooled] = {}
+
+    def __enter__(self) -> "PackWriter":
+        self._scope = new_directory(self.directory)
+        self._scratch = self._scope.__enter__()
+        self._spool = self._scratch / "spool"
+        self._handle = open(self._spool, "wb")
+        return self
+
+    def add(self, name: str, form: Form, **facts: Any) -> None:
+        """Store one tensor's change with what is known about it."""
+        payload = encoded_bytes(form)
+        if payload.numel():
+            self._spooled[name] = _Spooled(self._handle.tell(), payload.numel())
+            raw: Any = payload.numpy()
+            self._handle.write(memoryview(raw))
+        self.tensors[name] = {**form.describe(), **facts, "bytes": payload.numel()}
+
+    def skip(self, name: str) -> None:
+        """Note a tensor whose change is left out on purpose."""
+        self.skipped.append(name)
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._handle.close()
+        if kind is None:
+            try:
+                self._finish()
+            except BaseException as failure:
+                self._scope.__exit__(type(failure), failure, failure.__traceback__)
+                raise
+        self._scope.__exit__(kind, error, trace)
+
+    def _finish(self) -> None:
+        entries = [
+            Entry(name, "U8", (place.length,), place.length, self._chunks(place))
+            for name, place in self._spooled.items()
+        ]
+        payload = self._scratch / PAYLOAD_FILE
+        safetensors_file.write_file(payload, entries, _METADATA)
+        _, header = safetensors_file.encode_header(entries, _METADATA)
+        self._spool.unlink()
+        stored = sum(place.length for place in self._spooled.values())
+        size = {
+            "bytes": 8 + len(header) + stored, "header": 8 + len(header), "payload": stored,
+        }  # fmt: skip
+        size |= self.facts.pop("size", {})
+        manifest = {
+            "kind": KIND, "schema": SCHEMA, **self.facts, "tensors": self.tensors,
+            "skipped": sorted(self.skipped), "size": size,
+            "sha256": {PAYLOAD_FILE: sha256_file(payload)},
+        }  # fmt: skip
+        text = json.dumps(manifest, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        write_atomically(self._scratch / MANIFEST_FILE, (text + "\n").encode())
+
+    def _chunks(self, place: _Spooled) -> Any:
+        spooled = TensorRange("", "U8", (place.length,), place.start, place.start + place.length)
+
+        def chunks() -> Iterator[memoryview | bytes]:
+            yield from safetensors_file.copied_entry(self._spool, spooled).chunks()
+
+        return chunks
+
+
+def check_base(
+    pack: SkillPack, weights: Weights, *, names: list[str] | None = None, narrower: bool = False
+) -> None:
+    """Refuse a model that is not the one the pack was made on, bit for bit.
+
+    Args:
+        pack: its manifest holds a digest of every base tensor.
+        weights: the model, as stored or as loaded.
+        names: look at these only.
+        narrower: pass over tensors that were loaded in a narrower format than the base was stored
+            in, whose bits are gone.
+
+    Raises:
+        CompatibilityError: names the first tensor that is missing or differs.
+    """
+    known = set(weights.names())
+    for name in names or pack.names():
+        if name not in known:
+            raise CompatibilityError(
+                f"pack {pack.name!r} changes {name!r}, which the model does not have; it was made "
+                f"for a {pack.manifest['base'].get('family')} model"
+            )
+        item = pack.tensors[name]
+        if tuple(item["shape"]) != weights.shape(name):
+            raise CompatibilityError(
+                f"pack {pack.name!r}: {name!r} has shape {tuple(item['shape'])}, the model's has "
+                f"{weights.shape(name)}; it was made for another base"
+            )
+        stored = getattr(torch, str(item["base"]).partition(":")[0])
+        if stored.itemsize > weights.dtype(name).itemsize:
+            if narrower:
+                continue
+            raise CompatibilityError(
+                f"pack {pack.name!r} was made on {name!r} in {stored}, the model holds it in "
+                f"{weights.dtype(name)}; load the model as it is stored"
+            )
+        if tensor_digest(weights, name, stored) != item["base"]:
+            raise CompatibilityError(
+                f"pack {pack.name!r} was made on another base: {name!r} differs from the tensor it "
+                f"was taken against ({item['base']}). Apply it to its own base, or force it on a "
+                "relative and measure what is lost"
+            )

@@ -1,0 +1,230 @@
+"""A model's weights by canonical name, wherever they lie: checkpoint, body and table, or memory."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from franken.errors import CompatibilityError
+from franken.parts import safetensors_file
+from franken.parts.anatomy import Anatomy, anatomy_of, is_tied
+from franken.parts.checkpoint import Checkpoint
+from franken.parts.fingerprint import body_fingerprint, body_tensors
+from franken.parts.safetensors_file import TensorRange
+from franken.parts.table import open_table
+
+BLOCK_BYTES = 64 << 20
+"""Rows are read in blocks of about this many bytes."""
+
+
+class Weights(Protocol):
+    """Tensors of one model, each once: a tied head is not listed beside its embedding."""
+
+    anatomy: Anatomy
+    tied: bool
+    body: str
+    """Fingerprint of the body; empty where it is not known."""
+
+    def names(self) -> list[str]:
+        """Names as in the model's ``state_dict``, sorted."""
+        ...
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor."""
+        ...
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Number format of a tensor."""
+        ...
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Rows of a tensor with at least one dimension."""
+        ...
+
+    def tensor(self, name: str) -> Tensor:
+        """A whole tensor."""
+        ...
+
+
+class StoredWeights:
+    """Weights in safetensors files; a tensor or some rows are read when asked for."""
+
+    def __init__(
+        self, places: dict[str, tuple[Path, TensorRange]], anatomy: Anatomy, *, tied: bool,
+        body: str = "",
+    ) -> None:  # fmt: skip
+        self._places = places
+        self.anatomy, self.tied, self.body = anatomy, tied, body
+
+    @classmethod
+    def of_checkpoint(cls, directory: Path) -> "StoredWeights":
+        """The tensors of a checkpoint in transformers layout, sharded or not."""
+        checkpoint = Checkpoint(directory)
+        config, anatomy = checkpoint.config(), checkpoint.anatomy()
+        places = _body_places(checkpoint, anatomy)
+        tied = is_tied(config)
+        for name in anatomy.table_tensors:
+            stored = checkpoint.stored_name(name)
+            if stored is None and tied and name == anatomy.input_embedding:
+                stored = checkpoint.stored_name(anatomy.output_head)
+            if stored is None or (tied and name == anatomy.output_head):
+                continue
+            places[name] = (checkpoint.shard_of(stored), checkpoint.range(stored))
+        return cls(places, anatomy, tied=tied, body=body_fingerprint(Path(directory), anatomy))
+
+    @classmethod
+    def of_parts(cls, body: Path, table: Path | None) -> "StoredWeights":
+        """The tensors of a body directory and, if given, of a table directory."""
+        checkpoint = Checkpoint(body)
+        anatomy = checkpoint.anatomy()
+        places, tied = _body_places(checkpoint, anatomy), is_tied(checkpoint.config())
+        if table is not None:
+            opened = open_table(table)
+            tied = opened.description["tied"]
+            names = {
+                "input": anatomy.input_embedding, "output": anatomy.output_head,
+                "output_bias": anatomy.head_bias or "",
+            }  # fmt: skip
+            for part, item in opened.ranges.items():
+                places[names[part]] = (opened.weights, item)
+        return cls(places, anatomy, tied=tied, body=body_fingerprint(body, anatomy))
+
+    def names(self) -> list[str]:
+        """Sorted."""
+        return sorted(self._places)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """From the header."""
+        return self._places[name][1].shape
+
+    def dtype(self, name: str) -> torch.dtype:
+        """From the header."""
+        return self._places[name][1].dtype
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """Read these rows and nothing else."""
+        path, item = self._places[name]
+        return safetensors_file.read_rows(path, item, start, stop)
+
+    def tensor(self, name: str) -> Tensor:
+        """Read one tensor."""
+        return safetensors_file.read_tensor(*self._places[name])
+
+
+class LoadedWeights:
+    """Weights of a model in memory, shared with it."""
+
+    def __init__(self, model: Any, *, body: str = "") -> None:
+        self.anatomy, self.body = anatomy_of(model.config), body
+        self._tensors: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=True))
+        self.tied = self.anatomy.output_head not in self._tensors
+
+    def names(self) -> list[str]:
+        """Sorted."""
+        return sorted(self._tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of the parameter."""
+        return tuple(self._tensors[name].shape)
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Of the parameter."""
+        return self._tensors[name].dtype
+
+    def rows(self, name: str, start: int, stop: int) -> Tensor:
+        """A view, on the CPU."""
+        return self._tensors[name].detach()[start:stop].cpu()
+
+    def tensor(self, name: str) -> Tensor:
+        """A view, on the CPU."""
+        return self._tensors[name].detach().cpu()
+
+
+def _body_places(checkpoint: Checkpoint, anatomy: Anatomy) -> dict[str, tuple[Path, TensorRange]]:
+    prefix = f"{anatomy.backbone}."
+    names = body_tensors(checkpoint, anatomy)
+    bare = not any(name.startswith(prefix) for name in names)
+    return {
+        f"{prefix}{name}" if bare else name: (checkpoint.shard_of(name), checkpoint.range(name))
+        for name in names
+    }
+
+
+def row_blocks(weights: Weights, name: str) -> Iterator[tuple[int, Tensor]]:
+    """``(first row, rows)`` of a tensor in blocks; a scalar comes as it is."""
+    shape = weights.shape(name)
+    if not shape or shape[0] == 0:
+        yield 0, weights.tensor(name)
+        return
+    width = weights.dtype(name).itemsize
+    for extent in shape[1:]:
+        width *= extent
+    step = max(1, BLOCK_BYTES // max(width, 1))
+    for start in range(0, shape[0], step):
+        yield start, weights.rows(name, start, min(start + step, shape[0]))
+
+
+def tensor_digest(weights: Weights, name: str, dtype: torch.dtype | None = None) -> str:
+    """Number format and first 16 hex digits of the sha256 over dtype, shape and bytes.
+
+    Args:
+        weights: holds the tensor.
+        name: of the tensor.
+        dtype: take the digest in this format, e.g. that in which the tensor was once stored.
+    """
+    kept = dtype or weights.dtype(name)
+    digest = hashlib.sha256(f"{kept} {weights.shape(name)}\n".encode())
+    for _, rows in row_blocks(weights, name):
+        raw: Any = rows.to(kept).contiguous().reshape(-1).view(torch.uint8).numpy()
+        digest.update(raw)
+    return f"{str(kept).removeprefix('torch.')}:{digest.hexdigest()[:16]}"
+
+
+def kind_of_tensor(name: str, shape: tuple[int, ...], anatomy: Anatomy) -> str:
+    """``table``, ``attention``, ``mlp``, ``vector`` (norms, biases) or ``other``."""
+    if anatomy.is_table_tensor(name):
+        return "table" if len(shape) > 1 else "vector"
+    if len(shape) < 2:
+        return "vector"
+    inside = re.sub(rf"^{re.escape(anatomy.layers)}\.\d+\.", "", name)
+    module = inside.rpartition(".")[0]
+    if module in anatomy.attention.values():
+        return "attention"
+    if module in anatomy.feed_forward.values():
+        return "mlp"
+    return "other"
+
+
+def check_same_shape(base: Weights, tuned: Weights) -> None:
+    """Refuse two models that are no base and its tuned self.
+
+    Raises:
+        CompatibilityError: names the first tensor that only one has, or whose shape differs.
+    """
+    if base.tied != tuned.tied:
+        raise CompatibilityError(
+            f"the base has {'tied' if base.tied else 'untied'} embeddings, the tuned model "
+            f"{'tied' if tuned.tied else 'untied'} ones; a pack needs both alike"
+        )
+    ours, theirs = set(base.names()), set(tuned.names())
+    for only, owner in ((ours - theirs, "base"), (theirs - ours, "tuned model")):
+        if only:
+            raise CompatibilityError(
+                f"only the {owner} has the tensor {min(only)!r} ({len(only)} such); a pack is the "
+                "difference of two models of the same parts"
+            )
+    for name in sorted(ours):
+        found = base.shape(name), tuned.shape(name)
+        if found[0] != found[1]:
+            hint = (
+                " (another vocabulary: make a language pack, with a token map)"
+                if base.anatomy.is_table_tensor(name)
+                else ""
+            )
+            raise CompatibilityError(
+                f"{name!r} has shape {found[0]} in the base and {found[1]} in the tuned model{hint}"
+            )

@@ -1,0 +1,105 @@
+"""Packs put into a checkpoint on disk, streamed; the result needs no franken to load."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from franken.errors import CompatibilityError
+from franken.parts import safetensors_file
+from franken.parts.checkpoint import Checkpoint
+from franken.parts.disk_surgery import new_directory
+from franken.parts.safetensors_file import Entry
+from franken.parts.skillpack import SkillPack, check_base
+from franken.parts.weights import StoredWeights, Weights
+
+
+def apply_to_checkpoint(
+    base: Path,
+    packs: Sequence[SkillPack],
+    directory: Path,
+    *,
+    weights: Sequence[float] | None = None,
+    check: bool = True,
+) -> None:
+    """Write ``cast(W + sum_p weight_p delta_p)`` for every tensor, shard by shard.
+
+    Memory is that of one tensor; whatever else lies beside the weights is copied.
+
+    Args:
+        base: a checkpoint in transformers layout.
+        packs: made on it.
+        directory: where to; must not exist.
+        weights: a factor per pack; default 1.
+        check: compare the base's tensors with the digests in the packs.
+
+    Raises:
+        CompatibilityError: where a pack belongs to another base; nothing is left behind.
+    """
+    factors = list(weights) if weights is not None else [1.0] * len(packs)
+    if len(factors) != len(packs):
+        raise CompatibilityError(f"{len(packs)} packs, but {len(factors)} weights")
+    checkpoint = Checkpoint(base)
+    stored = StoredWeights.of_checkpoint(base)
+    if check:
+        for pack in packs:
+            check_base(pack, stored)
+    order = sorted(zip(packs, factors, strict=True), key=lambda item: item[0].name)
+    spelled = {_spelling(checkpoint, stored, name): name for name in stored.names()}
+    with new_directory(Path(directory)) as scratch:
+        for path, names in checkpoint.shards().items():
+            entries = [_entry(checkpoint, stored, name, spelled.get(name), order) for name in names]
+            safetensors_file.write_file(scratch / path.name, entries, checkpoint.metadata)
+        for file in Path(base).iterdir():
+            if file.is_file() and file.suffix != ".safetensors":
+                shutil.copyfile(file, scratch / file.name)
+
+
+def grafted(weights: Weights, name: str, packs: Sequence[tuple[SkillPack, float]]) -> Tensor | None:
+    """One tensor with the packs' changes, in its own format; ``None`` where none changes it."""
+    acting = [
+        (pack, factor) for pack, factor in packs
+        if pack.tensors.get(name, {"form": "zero"})["form"] != "zero"
+    ]  # fmt: skip
+    if not acting:
+        return None
+    original = weights.tensor(name)
+    total = original.to(torch.promote_types(original.dtype, torch.float32))
+    for pack, factor in acting:
+        delta = pack.delta(name)
+        total = total + (delta if factor == 1.0 else delta * factor)
+    return total.to(original.dtype)
+
+
+def _entry(
+    checkpoint: Checkpoint,
+    stored: StoredWeights,
+    name: str,
+    canonical: str | None,
+    packs: Sequence[tuple[SkillPack, float]],
+) -> Entry:
+    source = safetensors_file.copied_entry(checkpoint.shard_of(name), checkpoint.range(name))
+    if canonical is None or all(
+        pack.tensors.get(canonical, {"form": "zero"})["form"] == "zero" for pack, _ in packs
+    ):
+        return source
+
+    def chunks() -> Iterator[memoryview | bytes]:
+        changed = grafted(stored, canonical, packs)
+        assert changed is not None
+        yield from safetensors_file.tensor_entry(name, changed).chunks()
+
+    return Entry(name, source.code, source.shape, source.bytes_count, chunks)
+
+
+def _spelling(checkpoint: Checkpoint, stored: StoredWeights, name: str) -> str:
+    """How the files call a tensor."""
+    if name in checkpoint:
+        return name
+    bare = name.removeprefix(f"{stored.anatomy.backbone}.")
+    found = checkpoint.stored_name(name) or (bare if bare in checkpoint else None)
+    if found is None and stored.tied:
+        found = checkpoint.stored_name(stored.anatomy.output_head)
+    return found or name

@@ -1,0 +1,217 @@
+"""From the change of one tensor to its form, as a plan says."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from franken.config.pack import Operator, PackConfig, Rounding
+from franken.parts.forms import (
+    DenseForm,
+    Form,
+    LowRankForm,
+    SignForm,
+    SparseForm,
+    SumForm,
+    ZeroForm,
+)
+from franken.parts.forms.dense import exact_delta
+from franken.parts.forms.lowrank import half_sigma
+from franken.parts.weights import BLOCK_BYTES, Weights
+from franken.seeds import derive_seed
+from franken.skillpack.gptq import quantise_group
+from franken.skillpack.policy import Plan
+from franken.skillpack.refit import refit_sigma
+from franken.skillpack.selection import largest, random_subset
+from franken.skillpack.svd import energy_rank, factorise
+
+
+@dataclass(frozen=True)
+class Change:
+    """``tuned - base`` of one tensor, computed in float32 when asked for."""
+
+    base: Weights
+    tuned: Weights
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor."""
+        return self.base.shape(self.name)
+
+    def blocks(self) -> Iterator[Tensor]:
+        """The change in blocks of rows; a scalar as one block."""
+        shape = self.shape
+        if not shape:
+            yield self.whole().reshape(1)
+            return
+        width = 4
+        for extent in shape[1:]:
+            width *= extent
+        step = max(1, BLOCK_BYTES // max(width, 1))
+        for start in range(0, shape[0], step):
+            stop = min(start + step, shape[0])
+            yield (
+                self.tuned.rows(self.name, start, stop).float()
+                - self.base.rows(self.name, start, stop).float()
+            )
+
+    def whole(self) -> Tensor:
+        """All of it."""
+        return self.tuned.tensor(self.name).float() - self.base.tensor(self.name).float()
+
+    def exact(self) -> Tensor:
+        """What gives the tuned tensor back bit for bit."""
+        return exact_delta(self.base.tensor(self.name), self.tuned.tensor(self.name))
+
+    def is_zero(self) -> bool:
+        """Whether nothing changed."""
+        return not any(bool(block.any()) for block in self.blocks())
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A form and what is known of its accuracy."""
+
+    form: Form
+    squared_norm: float
+    """``||delta||_F^2``"""
+    squared_error: float
+    notes: dict[str, object]
+
+    def facts(self) -> dict[str, object]:
+        """For the manifest."""
+        share = self.squared_error / self.squared_norm if self.squared_norm else 0.0
+        return {
+            "relF": round(share**0.5, 8), "norm2": self.squared_norm, "error2": self.squared_error,
+            **self.notes,
+        }  # fmt: skip
+
+
+def encode(
+    change: Change, plan: Plan, policy: PackConfig, hessian: Tensor | None = None
+) -> Encoded:
+    """Compress one change.
+
+    Args:
+        change: of the tensor that the plan is about.
+        plan: class, rule and columns; its operator is not ``skip``.
+        policy: settings of the decomposition and of the rounding.
+        hessian: ``(n, n)`` for GPTQ; without it vectors are rounded to the nearest.
+    """
+    if change.is_zero():
+        return Encoded(ZeroForm(plan.shape), 0.0, 0.0, {})
+    rule = plan.rule
+    notes: dict[str, object] = {}
+    form: Form
+    if rule.op is Operator.dense:
+        form = _dense(change, rule.bits)
+    elif rule.op in (Operator.prune, Operator.dare):
+        form = _sparse(change, plan, policy)
+    elif rule.op is Operator.sign:
+        form = SignForm.fit(change.whole())
+    elif rule.op is Operator.lowrank:
+        form, notes = _lowrank(change.whole(), plan, policy, hessian)
+    else:
+        delta = change.whole()
+        signs = SignForm.fit(delta)
+        rest, notes = _lowrank(delta - signs.decode(), plan, policy, None)
+        form = SumForm(signs, rest)
+    norm, error = _errors(change, form)
+    return Encoded(form, norm, error, notes)
+
+
+def _dense(change: Change, bits: int) -> DenseForm:
+    if bits == 0:
+        return DenseForm(change.exact())
+    return DenseForm(change.whole().to(torch.bfloat16 if bits == 16 else torch.float32))
+
+
+def _sparse(change: Change, plan: Plan, policy: PackConfig) -> SparseForm:
+    rule, size = plan.rule, policy.quant.group
+    total = 1
+    for extent in plan.shape:
+        total *= extent
+    if rule.op is Operator.prune:
+        places, values = largest(change.blocks, round(rule.density * total))
+        kept = values != 0  # an entry that did not change needs no place
+        places, values = places[kept], values[kept]
+    else:
+        seed = derive_seed(policy.seed, plan.name)
+        places, values = random_subset(change.blocks, rule.density, seed)
+        kept = values != 0
+        places, values = places[kept], values[kept]
+    return SparseForm.encode(
+        plan.shape, places, values, bits=rule.bits, index=str(rule.index), group_size=size
+    )
+
+
+def _lowrank(
+    delta: Tensor, plan: Plan, policy: PackConfig, hessian: Tensor | None
+) -> tuple[Form, dict[str, object]]:
+    rule, quant = plan.rule, policy.quant
+    columns = list(plan.columns)
+    wanted = None if rule.energy is not None else sum(count for _, count in columns)
+    factors = factorise(delta, wanted, policy.svd, name=plan.name)
+    notes: dict[str, object] = {"svd": factors.method}
+    if factors.excess is not None:
+        notes["excess"] = factors.excess
+    if rule.energy is not None:
+        columns = fit_columns(columns, energy_rank(factors.sigma, rule.energy))
+    rank = min(sum(count for _, count in columns), len(factors.sigma))
+    columns = fit_columns(columns, rank)
+    if rank == 0:
+        return ZeroForm(plan.shape), notes
+    factors = factors.cut(rank)
+    left, sigma, right = factors.left, factors.sigma, factors.right
+    if quant.method is Rounding.gptq and hessian is not None:
+        form = LowRankForm((left.shape[0], right.shape[1]), half_sigma(sigma), [], quant.group)
+        at = 0
+        for bits, count in columns:
+            part = slice(at, at + count)
+            form.groups.append(
+                quantise_group(left[:, part], sigma[part], right[part], hessian, bits, quant)
+            )
+            at += count
+        if form.wide_sigma:
+            form.sigma = sigma.float()
+    else:
+        form = LowRankForm.encode(left, sigma, right, columns, group_size=quant.group)
+        hessian = None
+    rounded = any(bits < 16 for bits, _ in columns)
+    if quant.sigma_refit and rounded:
+        form = refit_sigma(form, delta, hessian)
+    return form, {**notes, "rank": rank}
+
+
+def fit_columns(columns: list[tuple[int, int]], rank: int) -> list[tuple[int, int]]:
+    """Cut the groups to a rank, or let the last one reach it."""
+    found: list[tuple[int, int]] = []
+    reached = 0
+    for index, (bits, count) in enumerate(columns):
+        last = index == len(columns) - 1
+        take = rank - reached if last else min(count, rank - reached)
+        if take > 0:
+            found.append((bits, take))
+            reached += take
+    return found
+
+
+def _errors(change: Change, form: Form) -> tuple[float, float]:
+    norm = error = 0.0
+    if not change.shape:
+        whole = change.whole().double()
+        return float(whole.square()), float((whole - form.decode().double()).square())
+    decoded, at = None, 0
+    for block in change.blocks():
+        stop = at + len(block)
+        if isinstance(form, LowRankForm | SumForm):
+            decoded = form.decode() if decoded is None else decoded
+            ours = decoded[at:stop]
+        else:
+            ours = form.decode(at, stop)
+        norm += float(block.double().square().sum())
+        error += float((block.double() - ours.double()).square().sum())
+        at = stop
+    return norm, error

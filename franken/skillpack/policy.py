@@ -1,0 +1,200 @@
+"""A policy made concrete: classes of tensors, columns per precision, and the size of it all."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from franken.config.pack import ClassRule, Operator, PackConfig
+from franken.errors import ConfigError
+from franken.parts.forms import form_bytes
+from franken.parts.safetensors_file import Entry, encode_header
+from franken.parts.weights import Weights, kind_of_tensor
+
+_REGEX = "re:"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens to one tensor."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: str
+    label: str
+    """Class of the policy."""
+    rule: ClassRule
+    columns: tuple[tuple[int, int], ...] = ()
+    """lowrank: (bits, columns); empty where the rank follows from the energy alone."""
+
+
+def make_plans(weights: Weights, policy: PackConfig) -> list[Plan]:
+    """A plan for every tensor; each is matched by exactly one class, the first that fits.
+
+    Raises:
+        ConfigError: where no class fits, or a schedule lacks the class.
+    """
+    described = [
+        (name, weights.shape(name), kind_of_tensor(name, weights.shape(name), weights.anatomy))
+        for name in weights.names()
+    ]
+    factor = 1.0
+    if policy.budget.target is not None:
+        factor = _solve_budget(described, policy)
+    return _plans(described, policy, factor)
+
+
+def class_of(name: str, kind: str, policy: PackConfig) -> tuple[str, ClassRule]:
+    """Label and rule of the first class that matches.
+
+    Raises:
+        ConfigError: where none does.
+    """
+    for label, rule in policy.classes.items():
+        pattern = rule.match
+        if pattern.startswith(_REGEX):
+            if re.search(pattern[len(_REGEX) :], name):
+                return label, rule
+        elif pattern == ".*" or kind in pattern.split("|"):
+            return label, rule
+    raise ConfigError(
+        f"pack.classes: no class matches {name!r} ({kind}); let the last one match everything"
+    )
+
+
+def schedule_columns(
+    policy: PackConfig, label: str, rule: ClassRule, shape: tuple[int, int], factor: float = 1.0
+) -> tuple[tuple[int, int], ...]:
+    """(bits, columns) of a matrix ``(m, n)``, never more columns than it has directions.
+
+    Counts meant for a matrix of ``schedule_width`` are scaled by cumulative rounding, so the total
+    is right although small groups may vanish.
+    """
+    limit = min(shape)
+    name = rule.schedule or (policy.schedule if rule.rank is None else None)
+    if name is None:
+        rank = limit if rule.rank is None else rule.rank
+        return ((rule.bits, max(1, min(limit, round(rank * factor)))),)
+    pairs = _pairs(policy, name, label)
+    scale = factor
+    if policy.schedule_width is not None:
+        scale *= limit / policy.schedule_width
+    reached, exact = 0, 0.0
+    found = []
+    for bits, count in pairs:
+        exact += count * scale
+        stop = min(limit, round(exact))
+        if stop > reached:
+            found.append((bits, stop - reached))
+            reached = stop
+    return tuple(found) or ((pairs[0][0], 1),)
+
+
+def predicted_bytes(plans: Iterable[Plan], group: int) -> int:
+    """Bytes of ``pack.safetensors``, were every entry different and no row list shorter.
+
+    Row lists and energy rules depend on the values; the former can only save.
+    """
+    sizes = {
+        plan.name: form_bytes(_description(plan, group))
+        for plan in plans
+        if plan.rule.op is not Operator.skip
+    }
+    entries = [Entry(name, "U8", (size,), size, lambda: iter(())) for name, size in sizes.items()]
+    _, header = encode_header(entries, {"format": "franken skillpack"})
+    return 8 + len(header) + sum(sizes.values())
+
+
+def dense_bytes(weights: Weights) -> int:
+    """Bytes of the whole difference in bfloat16, the measure of all ratios."""
+    return 2 * sum(math.prod(weights.shape(name)) for name in weights.names())
+
+
+def _plans(
+    described: list[tuple[str, tuple[int, ...], str]], policy: PackConfig, factor: float
+) -> list[Plan]:
+    plans = []
+    for name, shape, kind in described:
+        label, rule = class_of(name, kind, policy)
+        columns: tuple[tuple[int, int], ...] = ()
+        if rule.op in (Operator.lowrank, Operator.sign_plus_lowrank):
+            if len(shape) != 2:
+                raise ConfigError(
+                    f"pack.classes.{label} would decompose {name!r} of shape {shape}; only "
+                    "matrices have singular values: give vectors a class of their own"
+                )
+            columns = schedule_columns(policy, label, rule, (shape[0], shape[1]), factor)
+        elif rule.op in (Operator.prune, Operator.dare) and factor != 1.0:
+            rule = replace(rule, density=min(1.0, rule.density * factor))
+        plans.append(Plan(name, shape, kind, label, rule, columns))
+    return plans
+
+
+def _solve_budget(described: list[tuple[str, tuple[int, ...], str]], policy: PackConfig) -> float:
+    """The largest common factor with which the pack keeps to the target."""
+    target = policy.budget.target
+    assert target is not None
+    allowed = target * 2 * sum(math.prod(shape) for _, shape, _ in described)
+
+    def size(factor: float) -> int:
+        return predicted_bytes(_plans(described, policy, factor), policy.quant.group)
+
+    low, high = 0.0, 1.0
+    if size(1e-6) > allowed:
+        raise ConfigError(
+            f"pack.budget.target={target} allows {int(allowed)} bytes, but the smallest pack of "
+            f"this policy takes {size(1e-6)}: exact classes and the header have their size"
+        )
+    while size(high) <= allowed and high < 1024:
+        low, high = high, high * 2
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if size(middle) <= allowed else (low, middle)
+    return max(low, 1e-6)
+
+
+def _pairs(policy: PackConfig, name: str, label: str) -> list[tuple[int, int]]:
+    if name in policy.schedules:
+        groups = policy.schedules[name]
+        if label not in groups:
+            raise ConfigError(
+                f"pack.schedules.{name} has no columns for the class {label!r}; it has "
+                f"{', '.join(groups)}"
+            )
+        return [(bits, count) for bits, count in groups[label]]
+    bits = int(name.removeprefix("uniform"))
+    default = policy.schedule
+    if default is None or default not in policy.schedules:
+        raise ConfigError(
+            f"pack schedule {name!r} takes the bytes of the default schedule, but pack.schedule "
+            f"is {default!r}; known: {', '.join(policy.schedules) or 'none'}"
+        )
+    payload = sum(b * count for b, count in _pairs(policy, default, label))
+    return [(bits, max(1, payload // bits))]
+
+
+def _description(plan: Plan, group: int) -> dict[str, Any]:
+    """What a form of this plan would say of itself, as far as its size goes."""
+    shape, rule = list(plan.shape), plan.rule
+    lowrank = {
+        "form": "lowrank", "shape": shape, "group_size": group,
+        "groups": [[bits, count, 0, 0] for bits, count in plan.columns],
+    }  # fmt: skip
+    if rule.op is Operator.lowrank:
+        return lowrank
+    if rule.op is Operator.sign:
+        return {"form": "sign", "shape": shape}
+    if rule.op is Operator.sign_plus_lowrank:
+        return {"form": "sum", "shape": shape, "parts": [{"form": "sign", "shape": shape}, lowrank]}
+    if rule.op is Operator.dense:
+        names = {16: "bfloat16", 32: "float32", 0: "float32"}
+        return {"form": "dense", "shape": shape, "dtype": names[rule.bits]}
+    count = round(rule.density * math.prod(shape))
+    sparse = {
+        "form": "sparse", "shape": shape, "nnz": count, "bits": rule.bits, "group_size": group,
+    }  # fmt: skip
+    return min(
+        ({**sparse, "index": index} for index in ("bitmap", "csr")),
+        key=lambda item: form_bytes(item),
+    )

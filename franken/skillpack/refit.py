@@ -1,0 +1,35 @@
+"""Singular values chosen anew for rounded singular vectors (graftllm notes, 7.4)."""
+
+import torch
+from torch import Tensor
+
+from franken.parts.forms.lowrank import LowRankForm, half_sigma
+
+
+def refit_sigma(form: LowRankForm, delta: Tensor, hessian: Tensor | None = None) -> LowRankForm:
+    """Solve ``((U^T U) * (V^T H V)) s = diag(U^T delta H V)``; same bytes, never a larger error.
+
+    Args:
+        form: rounded vectors with the singular values so far.
+        delta: ``(m, n)`` what is approximated.
+        hessian: ``(n, n)`` of GPTQ, whose aim a plain refit would undo; ``None``: the identity.
+
+    Returns:
+        The form with new singular values, or the old one where rounding them loses the gain.
+    """
+    if form.rank == 0:
+        return form
+    left, right = form.left().double(), form.right().double()
+    weighted = right if hessian is None else right @ hessian.double()
+    gram = (left.T @ left) * (weighted @ right.T)
+    aim = ((left.T @ delta.double()) * weighted).sum(dim=1)
+    solved = torch.linalg.lstsq(gram, aim[:, None], driver="gelsd").solution[:, 0]
+    stored = solved.float() if form.wide_sigma else half_sigma(solved)
+
+    def loss(sigma: Tensor) -> float:
+        values = sigma.double()
+        return float(values @ gram @ values - 2 * values @ aim)
+
+    if not bool(torch.isfinite(stored).all()) or loss(stored) >= loss(form.sigma):
+        return form
+    return LowRankForm(form.shape, stored, form.groups, form.group_size)

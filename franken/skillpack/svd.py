@@ -1,0 +1,144 @@
+"""Singular value decompositions of changes: full, by the Gram matrix, randomised."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from franken.config.pack import SvdMethod, SvdOptions
+from franken.seeds import derive_seed
+
+_SMALL = 512
+_RANDOMIZED_SHARE = 1 / 16
+_LEAST_OVERSAMPLE = 10
+
+
+@dataclass(frozen=True)
+class Factors:
+    """``left diag(sigma) right``, the best (or nearly the best) of its rank."""
+
+    left: Tensor
+    """``(m, r)``"""
+    sigma: Tensor
+    """``(r,)``, falling."""
+    right: Tensor
+    """``(r, n)``"""
+    method: str
+    excess: float | None = None
+    """Error over the smallest possible one minus 1, where it was measured."""
+
+    def cut(self, rank: int) -> "Factors":
+        """The first ``rank`` directions."""
+        return Factors(
+            self.left[:, :rank], self.sigma[:rank], self.right[:rank], self.method, self.excess
+        )
+
+
+def factorise(delta: Tensor, rank: int | None, options: SvdOptions, *, name: str = "") -> Factors:
+    """Decompose a change.
+
+    Args:
+        delta: ``(m, n)`` float32.
+        rank: directions wanted; ``None``: all.
+        options: method and accuracy.
+        name: of the tensor; seeds the randomised method.
+    """
+    limit = min(delta.shape)
+    rank = limit if rank is None else min(rank, limit)
+    if rank == 0 or not bool(delta.any()):
+        return Factors(
+            delta.new_zeros(delta.shape[0], 0), delta.new_zeros(0),
+            delta.new_zeros(0, delta.shape[1]), "none",
+        )  # fmt: skip
+    method = choose_method(delta.shape[0], delta.shape[1], rank, options.method)
+    if method is SvdMethod.randomized:
+        seed = derive_seed(options.seed, "svd", name)
+        found = randomized(
+            delta, rank, oversample=max(_LEAST_OVERSAMPLE, math.ceil(rank * options.oversample)),
+            power=options.power, seed=seed,
+        )  # fmt: skip
+        return _with_excess(found, delta) if options.measure_excess else found
+    return (by_gram(delta) if method is SvdMethod.gram else full(delta)).cut(rank)
+
+
+def choose_method(rows: int, columns: int, rank: int, wanted: SvdMethod) -> SvdMethod:
+    """What ``auto`` stands for at this size and rank (graftllm notes, 7.1)."""
+    if wanted is not SvdMethod.auto:
+        return wanted
+    limit = min(rows, columns)
+    if limit <= _SMALL:
+        return SvdMethod.full
+    return SvdMethod.randomized if rank <= limit * _RANDOMIZED_SHARE else SvdMethod.gram
+
+
+def full(delta: Tensor) -> Factors:
+    """Thin SVD."""
+    left, sigma, right = torch.linalg.svd(delta, full_matrices=False)
+    return Factors(left, sigma, right, "full")
+
+
+def by_gram(delta: Tensor) -> Factors:
+    """Through the eigenvectors of the smaller Gram matrix.
+
+    Float64, as squaring halves the digits: in float32 a singular value of a thousandth of the
+    largest one would be wrong by up to its own size squared.
+    """
+    wide = delta.shape[0] < delta.shape[1]
+    tall = (delta.T if wide else delta).double()
+    values, vectors = torch.linalg.eigh(tall.T @ tall)
+    vectors = vectors.flip(1)
+    sigma = values.flip(0).clamp_(min=0).sqrt_()
+    safe = torch.where(sigma > sigma[0] * 1e-12, sigma, torch.inf)
+    left = (tall @ vectors) / safe
+    if wide:
+        return Factors(vectors.float(), sigma.float(), left.T.float(), "gram")
+    return Factors(left.float(), sigma.float(), vectors.T.float(), "gram")
+
+
+def randomized(delta: Tensor, rank: int, *, oversample: int, power: int, seed: int) -> Factors:
+    """Halko, Martinsson & Tropp (2011), algorithm 4.4: subspace iteration with re-orthogonalising.
+
+    Args:
+        delta: ``(m, n)`` float32.
+        rank: directions wanted.
+        oversample: extra directions carried along.
+        power: passes of the iteration.
+        seed: of the start.
+    """
+    columns = min(rank + oversample, *delta.shape)
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(delta.shape[1], columns, generator=generator).to(delta.device)
+    basis = torch.linalg.qr(delta @ start).Q
+    for _ in range(power):
+        basis = torch.linalg.qr(delta.T @ basis).Q
+        basis = torch.linalg.qr(delta @ basis).Q
+    # The projection is wide (columns x n): its SVD goes through the small square factor of a QR.
+    tall, small = torch.linalg.qr((basis.T @ delta).T)
+    inner, sigma, outer = torch.linalg.svd(small.T, full_matrices=False)
+    left, right = basis @ inner, outer @ tall.T
+    return Factors(left[:, :rank], sigma[:rank], right[:rank], "randomized")
+
+
+def energy_rank(sigma: Tensor, share: float) -> int:
+    """Fewest directions with ``share`` of the squared singular values; 0 for a zero matrix.
+
+    At a share of 1 it is the numerical rank: values above the largest times 1e-7 count.
+    """
+    if not len(sigma) or float(sigma[0]) == 0:
+        return 0
+    squares = sigma.double().square()
+    rank = int((sigma > sigma[0] * 1e-7).sum())
+    if share >= 1:
+        return rank
+    reached = squares.cumsum(0) >= share * squares.sum()
+    return min(rank, int(reached.int().argmax()) + 1)
+
+
+def _with_excess(found: Factors, delta: Tensor) -> Factors:
+    total = delta.double().square().sum()
+    best = torch.linalg.svdvals(delta)[: len(found.sigma)].double().square().sum()
+    ours = delta.double() - (found.left * found.sigma).double() @ found.right.double()
+    least = (total - best).clamp(min=0)
+    excess = float((ours.square().sum() / least).sqrt() - 1) if float(least) > 0 else 0.0
+    return Factors(found.left, found.sigma, found.right, found.method, excess)
