@@ -25,10 +25,10 @@ OwnRows = Callable[..., Tensor | None]
 ``None`` where these options want the plain product."""
 
 _SHARED = {
-    "anchors", "builder", "columns", "coordinates", "dictionary", "draws", "engine", "explain",
-    "fallback", "low_rank", "neighbours", "norms", "projection", "pursuit", "registry",
-    "report", "resources", "rows", "sharing", "similarity", "start", "statistics", "storage",
-    "token_map", "token_vectors",
+    "anchors", "borrowing", "builder", "columns", "coordinates", "dictionary", "draws", "engine",
+    "evidence", "explain", "fallback", "low_rank", "neighbours", "norms",
+    "projection", "pursuit", "registry", "report", "resources", "rows", "sharing", "similarity",
+    "start", "statistics", "storage", "token_counts", "token_map", "token_vectors", "word_pieces",
 }  # fmt: skip
 """Modules of this package that are no methods."""
 

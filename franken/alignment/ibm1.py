@@ -1,0 +1,212 @@
+"""IBM Model 1 (Brown et al. 1993), vectorised.
+
+What Trans-Tokenization's call of its aligner amounts to: uniform alignment prior, EM for maximum
+likelihood, NULL, six updates, p(target | source). The table is that program's, to printed
+precision, for the same words; deterministic, as nothing runs in parallel.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from franken.alignment.bitext import Bitext, read_bitext
+from franken.alignment.link_index import CHUNK_LINKS, Chunk, LinkIndex, index_links
+from franken.alignment.links import Links, as_links, count_links
+from franken.alignment.symmetrise import symmetrise
+from franken.alignment.table import WordTable
+from franken.config.alignment import Direction, Ibm1Alignment, Symmetry
+
+if TYPE_CHECKING:
+    from franken.data.source import Pair
+
+_PRUNE_AFTER = 2
+
+
+@dataclass(frozen=True)
+class Ibm1Model:
+    """Expected counts and probabilities of every pair of :class:`LinkIndex`, and the links."""
+
+    index: LinkIndex
+    counts: np.ndarray
+    """``(P,)`` expected counts of the last E step; they sum to the number of target words."""
+    probability: np.ndarray
+    """``(P,)`` p(target | source), from the last M step."""
+    log_likelihood: list[float]
+    """Of the target text under the model before each update, in nats."""
+
+
+def align(pairs: Iterable["Pair"], config: Ibm1Alignment, language: str) -> WordTable:
+    """Word-pair counts of one language; links are the Viterbi links of the trained model."""
+    bitext = read_bitext(pairs, max_pairs=config.max_pairs)
+    return align_bitext(bitext, config)
+
+
+def align_bitext(
+    bitext: Bitext, config: Ibm1Alignment, *, chunk_links: int = CHUNK_LINKS
+) -> WordTable:
+    """:func:`align` for words that are numbered already.
+
+    With ``direction=t2s`` the model is p(source | target), and the table's probabilities are its
+    expected counts normalised over the source word's pairs.
+    """
+    backward = config.direction is Direction.t2s
+    one = train(bitext.swapped() if backward else bitext, config, chunk_links=chunk_links)
+    links = _links(one, backward)
+    keys, expected, probability = _expected(one, bitext, backward, config.min_expected)
+    notes = {
+        "aligner": "ibm1",
+        "sentence_pairs": len(bitext),
+        "candidate_pairs": len(one.index.keys),
+        "null_share": _null_share(one),
+        "log_likelihood": one.log_likelihood,
+    }
+    del one
+    if config.symmetrise is not Symmetry.none:
+        other = train(bitext if backward else bitext.swapped(), config, chunk_links=chunk_links)
+        both = (_links(other, not backward), links) if backward else (links, _links(other, True))
+        links = symmetrise(bitext, *both, config.symmetrise)
+    linked, counts = count_links(bitext, links)
+    return _table(bitext, keys, expected, probability, linked, counts, notes)
+
+
+def train(bitext: Bitext, config: Ibm1Alignment, *, chunk_links: int = CHUNK_LINKS) -> Ibm1Model:
+    """EM for p(target | source) of a bitext.
+
+    Each update gives every target occurrence one unit of count, shared over the source words of
+    its sentence (and NULL) in proportion to their probabilities.
+    """
+    index = index_links(bitext, null=config.null, chunk_links=chunk_links)
+    sources = index.sources
+    prior = _log_prior(bitext, config.null)
+    probability = np.full(len(index.keys), 1.0 / len(bitext.target.words))
+    likelihoods = []
+    for update in range(config.em_updates):
+        if config.prune and update == _PRUNE_AFTER:
+            index = _pruned(index, probability, config.prune)
+        counts, likelihood = _expect(index, probability)
+        likelihoods.append(likelihood + prior)
+        totals = np.bincount(sources, counts)
+        probability = counts / np.maximum(totals, np.finfo(float).tiny)[sources]
+    return Ibm1Model(index, counts, probability, likelihoods)
+
+
+def viterbi(model: Ibm1Model) -> Links:
+    """The best source word of every target occurrence; none where NULL is best, or as good."""
+    sources, targets = [], []
+    for chunk in model.index.chunks:
+        weights = model.probability[chunk.pairs][chunk.links]
+        starts = chunk.starts
+        best = np.maximum.reduceat(weights, starts)
+        hits = np.flatnonzero(weights == np.repeat(best, chunk.widths))
+        owners = np.searchsorted(starts, hits, side="right") - 1
+        first = hits[np.r_[True, owners[1:] != owners[:-1]]]  # ties: the earliest place
+        places = first - starts if chunk.places is None else chunk.places[first].astype(np.int64)
+        linked = places >= model.index.null
+        sources.append((chunk.first_sources + places - model.index.null)[linked])
+        targets.append((chunk.first_target + np.arange(len(places)))[linked])
+    return as_links(np.concatenate(sources), np.concatenate(targets))
+
+
+def _expect(index: LinkIndex, probability: np.ndarray) -> tuple[np.ndarray, float]:
+    """The E step: expected counts, and the log likelihood without the alignment prior."""
+    counts, likelihood = np.zeros(len(index.keys)), 0.0
+    for chunk in index.chunks:
+        links = chunk.links.astype(np.intp)
+        weights = probability[chunk.pairs][links]
+        sums = np.add.reduceat(weights, chunk.starts)
+        weights /= np.repeat(sums, chunk.widths)
+        counts[chunk.pairs] += np.bincount(links, weights, minlength=len(chunk.pairs))
+        likelihood += float(np.log(sums).sum())
+    return counts, likelihood
+
+
+def _log_prior(bitext: Bitext, null: bool) -> float:
+    return -float((np.log(bitext.source.lengths + null) * bitext.target.lengths).sum())
+
+
+def _pruned(index: LinkIndex, probability: np.ndarray, floor: float) -> LinkIndex:
+    """The index without the links of improbable pairs; each target occurrence keeps its best."""
+    return LinkIndex(
+        index.keys,
+        [_pruned_chunk(chunk, probability, floor) for chunk in index.chunks],
+        index.target_words,
+        index.null,
+    )
+
+
+def _pruned_chunk(chunk: Chunk, probability: np.ndarray, floor: float) -> Chunk:
+    weights = probability[chunk.pairs][chunk.links]
+    starts = chunk.starts
+    best = np.repeat(np.maximum.reduceat(weights, starts), chunk.widths)
+    kept = (weights >= floor) | (weights == best)
+    places = np.arange(len(weights)) - np.repeat(starts, chunk.widths)
+    return Chunk(
+        chunk.pairs,
+        chunk.links[kept],
+        np.add.reduceat(kept.astype(np.int64), starts),
+        chunk.first_target,
+        chunk.first_sources,
+        places[kept].astype(np.int32),
+    )
+
+
+def _links(model: Ibm1Model, backward: bool) -> Links:
+    links = viterbi(model)
+    return as_links(links[:, 1], links[:, 0]) if backward else links
+
+
+def _expected(
+    model: Ibm1Model, bitext: Bitext, backward: bool, floor: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Keys (source * target words + target), counts, probabilities; NULL and tiny counts apart."""
+    index = model.index
+    sources, targets = np.divmod(index.keys, index.target_words)
+    kept = (sources >= index.null) & (model.counts >= floor)
+    sources, targets = sources[kept] - index.null, targets[kept]
+    if not backward:
+        keys = sources * len(bitext.target.words) + targets
+        return keys, model.counts[kept], model.probability[kept]
+    keys = targets * len(bitext.target.words) + sources
+    order = np.argsort(keys)
+    return keys[order], model.counts[kept][order], None
+
+
+def _table(
+    bitext: Bitext, keys: np.ndarray, expected: np.ndarray, probability: np.ndarray | None,
+    linked: np.ndarray, counts: np.ndarray, notes: dict[str, object],
+) -> WordTable:  # fmt: skip
+    """All pairs with an expected count or a link."""
+    width = len(bitext.target.words)
+    link_keys = linked[:, 0].astype(np.int64) * width + linked[:, 1]
+    union = np.union1d(keys, link_keys)
+    columns = [_spread(union, keys, expected), _spread(union, link_keys, counts)]
+    if probability is None:
+        totals = np.bincount(union // width, columns[0])
+        shares = columns[0] / np.maximum(totals, np.finfo(float).tiny)[union // width]
+    else:
+        shares = _spread(union, keys, probability)
+    return WordTable.of(
+        bitext.source.words,
+        bitext.target.words,
+        np.stack([union // width, union % width], axis=1),
+        columns[0],
+        shares,
+        columns[1],
+        bitext.source.spaced,
+        bitext.target.spaced,
+        notes,
+    )
+
+
+def _spread(union: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarray:
+    column = np.zeros(len(union))
+    column[np.searchsorted(union, keys)] = values
+    return column
+
+
+def _null_share(model: Ibm1Model) -> float:
+    if not model.index.null:
+        return 0.0
+    return float(model.counts[model.index.sources == 0].sum() / model.counts.sum())
