@@ -27,7 +27,7 @@ class Site(StrEnum):
 class Op(StrEnum):
     """How the donor's vector ``f`` and the target's own ``o`` are combined."""
 
-    replace = "replace"
+    replace = "replace"  # type: ignore[assignment]
     """``f``: the paper."""
     add = "add"
     """``o + alpha f``"""
@@ -113,6 +113,66 @@ class Numbers(StrEnum):
     float16 = "float16"
 
 
+class Opening(StrEnum):
+    """Whether prompts begin with a beginning-of-text token (end-of-text where there is none)."""
+
+    always = "always"
+    """As in training and evaluation here."""
+    tokenizer = "tokenizer"
+    """As the tokenizer does by itself: the paper (Llama and Mistral yes, Qwen 2 no)."""
+
+
+class SelectMode(StrEnum):
+    """Which pairs compete."""
+
+    overall = "overall"
+    targetfirst = "targetfirst"
+    """Target layer 0."""
+    sourcelast = "sourcelast"
+    """Source layer N - 1."""
+
+
+class Scope(StrEnum):
+    """What one pair is chosen for."""
+
+    language = "language"
+    """Each language of a set: the paper."""
+    task = "task"
+    """A set, all languages together."""
+
+
+class TieBreak(StrEnum):
+    """Which of equally good pairs is taken."""
+
+    paper = "paper"
+    """Smallest target layer, then largest source layer; pushes towards "last to first"."""
+    random = "random"
+    """Any of them, drawn from the seed: no direction is favoured."""
+
+
+class Judge(StrEnum):
+    """Whose verdict counts."""
+
+    strict = "strict"
+    lenient = "lenient"
+    option = "option"
+
+
+@dataclass
+class SelectConfig:
+    """The search for one fixed pair (the paper's offline strategy, as far as its code shows it)."""
+
+    mode: SelectMode = SelectMode.targetfirst
+    scope: Scope = Scope.language
+    tie_break: TieBreak = TieBreak.paper
+    judge: Judge = Judge.strict
+    pilot: int | None = None
+    """Samples per language that are looked at; ``null``: all of the pilot run."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("pilot", self.pilot, 1)
+
+
 PAIR_SETS = ("grid", "targetfirst", "sourcelast", "diagonal", "file")
 
 
@@ -123,6 +183,9 @@ class InferenceConfig:
     name: str = "none"
     direction: Direction = Direction.en2x
     max_new_tokens: int = 20
+    batch_tokens: int = 8192
+    """Tokens per forward pass of plain prompts and fixed pairs, padding included."""
+    opening: Opening = Opening.always
     repetition_penalty: float = 1.0
     """Set here and never taken from the checkpoint's generation config (Qwen 2 ships 1.05)."""
     dtype: Numbers = Numbers.float32
@@ -133,6 +196,8 @@ class InferenceConfig:
     samples: int = 0
     """Sampled answers per prompt, the control for upper bounds at equal budget; 0: none."""
     temperature: float = 1.0
+    select: SelectConfig = field(default_factory=lambda: SelectConfig())
+    """How a pair is chosen from the runs of a pilot part."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("max_new_tokens", self.max_new_tokens, 1)
@@ -171,8 +236,8 @@ class XTransplant(InferenceConfig):
     unstable: Unstable = Unstable.mark
     stop: Stop = Stop.text
     share: bool = True
-    """Runs that must coincide are computed once (identical prompts on the diagonal; rows of the last
-    target layer with equal first tokens)."""
+    """Runs that must coincide are computed once (identical prompts on the diagonal; rows of the
+    last target layer with equal first tokens)."""
     max_rows: int | None = None
     """Pairs decoded at once by ``wavefront``; ``null``: all. Bounds the memory."""
 

@@ -14,6 +14,7 @@ from transformers import DynamicCache
 
 from franken.config.inference import Positions
 from franken.inference.xtransplant.contract import (
+    PLAIN,
     Clock,
     Decoding,
     Intervention,
@@ -35,7 +36,7 @@ def run_cache(
     pairs: Sequence[Pair],
     intervention: Intervention,
     decoding: Decoding,
-    options: Options = Options(),
+    options: Options = PLAIN,
 ) -> Runs:
     """Answers for all pairs; tokens equal those of ``run_naive``.
 
@@ -49,7 +50,7 @@ def run_cache(
     parts: list[Runs] = []
     for target in sorted({j for _, j in plan.rows}):
         column = [pair for pair in plan.rows if pair[1] == target]
-        rows = Rows(len(column), task, decoding, host.device, keep_logits=options.keep_logits)
+        rows = Rows([task] * len(column), decoding, host.device, keep_logits=options.keep_logits)
         _column(host, task, rows, prefix, vectors[:, [i for i, _ in column]], target, intervention)
         parts.append(rows.runs(column, range(len(column)), 0))
         if rows.solved:

@@ -112,6 +112,9 @@ class Options:
     max_rows: int | None = None
 
 
+PLAIN = Options()
+
+
 class EngineRun(Protocol):
     """An engine."""
 

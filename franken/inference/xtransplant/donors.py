@@ -15,14 +15,14 @@ def donor_vectors(
     """``(T, N, Q', D)``: per patched step and layer the vectors that go into the target.
 
     T is 1 for ``steps=prefill``, else one per new token: the donor then continues its own prompt
-    greedily, past an end of text. Q' is 1 for ``positions=last``, else the prompt's length (decoding
-    steps have 1: they are padded by repetition, and only their last position is used).
+    greedily, past an end of text. Q' is 1 for ``positions=last``, else the prompt's length
+    (decoding steps have 1: they are padded by repetition, and only their last one is used).
     """
     everywhere = intervention.positions is Positions.all
     steps = decoding.max_new_tokens if intervention.steps is Steps.every else 1
     ids = donor.ids.to(host.device)[None]
     cache = DynamicCache(config=host.config)
-    found = []
+    found: list[Tensor] = []
     for step in range(steps):
 
         def keep(states: Tensor) -> Tensor:
@@ -37,10 +37,10 @@ def donor_vectors(
         if step + 1 < steps:
             ids = host.last_logits(states).argmax(dim=-1)[:, None]
     vectors = torch.stack(found)
-    return vectors if donor.noise_seed is None else _noise_like(vectors, donor.noise_seed)
+    return vectors if donor.noise_seed is None else noise_like(vectors, donor.noise_seed)
 
 
-def _noise_like(vectors: Tensor, seed: int) -> Tensor:
+def noise_like(vectors: Tensor, seed: int) -> Tensor:
     """Gaussian vectors with the norms of ``vectors``; the same on every device."""
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randn(vectors.shape, generator=generator)

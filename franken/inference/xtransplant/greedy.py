@@ -17,23 +17,27 @@ class Rows:
 
     def __init__(
         self,
-        count: int,
-        task: Task,
+        tasks: Sequence[Task],
         decoding: Decoding,
         device: torch.device,
         *,
         keep_logits: bool = False,
         choose: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        """Args: ``choose`` maps ``(R, V)`` logits to tokens; default the largest."""
-        self.count, self.task, self.decoding, self.device = count, task, decoding, device
+        """One task per row; rows of a grid share one.
+
+        ``choose`` maps ``(R, V)`` logits to tokens; default the largest.
+        """
+        self.count = count = len(tasks)
+        self.tasks, self.decoding, self.device = tasks, decoding, device
         self.tokens: list[list[int]] = [[] for _ in range(count)]
         self.margins = torch.full((count, decoding.max_new_tokens), torch.inf)
         self.done = [False] * count
         self.solved = False
         self.first_logits: Tensor | None = None
         self.watched: Tensor | None = None
-        self._keep, self._seen = keep_logits, None
+        self._keep = keep_logits
+        self._seen: Tensor | None = None
         self._choose = choose or (lambda logits: logits.argmax(dim=-1))
 
     def push(self, logits: Tensor, alive: Sequence[int] | None = None) -> Tensor:
@@ -46,8 +50,7 @@ class Rows:
         step = max((len(self.tokens[row]) for row in alive), default=0)
         if step == 0:
             self.first_logits = logits.cpu() if self._keep else None
-            if self.task.watch:
-                self.watched = logits[:, list(self.task.watch)].cpu()
+            self.watched = self._look(logits)
         logits = self._penalised(logits, alive)
         best = logits.topk(2, dim=-1).values
         chosen = self._choose(logits)
@@ -60,7 +63,7 @@ class Rows:
         return chosen
 
     def _close(self, row: int, token: int) -> None:
-        task, own = self.task, self.tokens[row]
+        task, own = self.tasks[row], self.tokens[row]
         self.solved = self.solved or bool(task.solved and task.solved(own))
         self.done[row] = (
             token in self.decoding.stop_ids
@@ -68,13 +71,24 @@ class Rows:
             or bool(task.decided and task.decided(own))
         )
 
+    def _look(self, logits: Tensor) -> Tensor | None:
+        """``(R, W)`` logits of each row's watched ids, NaN where it watches fewer."""
+        width = max(len(task.watch) for task in self.tasks)
+        if not width:
+            return None
+        ids = [[*task.watch, *[-1] * (width - len(task.watch))] for task in self.tasks]
+        index = torch.tensor(ids)
+        found = logits.cpu().gather(1, index.clamp(min=0))
+        return found.masked_fill(index < 0, torch.nan)
+
     def _penalised(self, logits: Tensor, alive: Sequence[int]) -> Tensor:
         penalty = self.decoding.repetition_penalty
         if penalty == 1.0:
             return logits
         if self._seen is None:
             self._seen = torch.zeros(self.count, logits.shape[-1], dtype=torch.bool)
-            self._seen[:, self.task.target.cpu()] = True
+            for row, task in enumerate(self.tasks):
+                self._seen[row, task.target.cpu()] = True
         for row in alive:
             self._seen[row, self.tokens[row]] = True
         seen = self._seen[list(alive)].to(logits.device)

@@ -151,8 +151,8 @@ def open_host(model: Any) -> Host:
                 host.module(number, site)
             except AttributeError as error:
                 raise CompatibilityError(
-                    f"layer {number} of model family {config.model_type!r} has no separable {site}: "
-                    f"{error}; say where it is in franken/parts/anatomy.py"
+                    f"layer {number} of model family {config.model_type!r} has no separable "
+                    f"{site}: {error}; say where it is in franken/parts/anatomy.py"
                 ) from None
         handle = layer.register_forward_pre_hook(host._count, with_kwargs=True)
         host._hooks.callback(handle.remove)

@@ -13,6 +13,7 @@ from transformers import DynamicCache
 from franken.config.inference import Positions
 from franken.errors import CompatibilityError
 from franken.inference.xtransplant.contract import (
+    PLAIN,
     Clock,
     Decoding,
     Intervention,
@@ -32,7 +33,7 @@ def run_naive(
     pairs: Sequence[Pair],
     intervention: Intervention,
     decoding: Decoding,
-    options: Options = Options(),
+    options: Options = PLAIN,
 ) -> Runs:
     """Answers for all pairs: ``N^3 (2P + G - 1)`` layer tokens for a grid without early ends."""
     check_lengths(task, intervention)
@@ -40,7 +41,7 @@ def run_naive(
     parts = []
     for source, target in pairs:
         vectors = donor_vectors(host, task.donor, intervention, decoding)
-        rows = Rows(1, task, decoding, host.device, keep_logits=options.keep_logits)
+        rows = Rows([task], decoding, host.device, keep_logits=options.keep_logits)
         _answer(host, task, rows, vectors, source, target, intervention)
         parts.append(rows.runs([(source, target)], [0], 0))
     return joined(parts, clock.spent())

@@ -21,16 +21,17 @@ _CURRENT: ContextVar["PrefixCache"] = ContextVar("franken_prefix_cache")
 class PrefixCache(Cache):
     """Keys and values: the prefix of one prompt, and slots of R rows.
 
-    ``view`` says which rows the next forward pass is about: a slice of the rows, or ``None`` for the
-    clean row, whose keys and values then fill slot 0 of all rows from ``joining`` on (they join at
-    this layer or later, and until then they were the clean row).
+    ``view`` says which rows the next forward pass is about: a slice of the rows, or ``None`` for
+    the clean row, whose keys and values then fill slot 0 of all rows from ``joining`` on (they join
+    at this layer or later, and until then they were the clean row).
     """
 
     def __init__(self, prefix: DynamicCache, position: int, rows: int, slots: int) -> None:
         """Args: ``position`` is p, the number of prompt tokens before the patched one."""
-        super().__init__(layers=list(prefix.layers))
+        layers: list[Any] = list(prefix.layers)
+        super().__init__(layers=layers)
         self.position, self.rows, self.slots = position, rows, slots
-        self.shared = [(layer.keys, layer.values) for layer in prefix.layers]
+        self.shared = [(layer.keys, layer.values) for layer in layers]
         self.private: dict[int, tuple[Tensor, Tensor]] = {}
         self.view: slice | None = None
         self.joining = 0

@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from franken.config.inference import Positions, Site, Steps
+from franken.config.inference import Positions, Steps
 from franken.errors import CompatibilityError
 from franken.inference.xtransplant.cache import prefill, spread
 from franken.inference.xtransplant.contract import (
+    PLAIN,
     Clock,
     Decoding,
     Intervention,
@@ -46,7 +47,7 @@ def run_wavefront(
     pairs: Sequence[Pair],
     intervention: Intervention,
     decoding: Decoding,
-    options: Options = Options(),
+    options: Options = PLAIN,
 ) -> Runs:
     """Answers for all pairs; tokens equal those of ``run_naive``.
 
@@ -108,7 +109,7 @@ class _Front:
         with attending(self.host.config, self.cache):
             states = self._first()
             rows = Rows(
-                len(self.pairs), self.task, self.decoding, self.host.device,
+                [self.task] * len(self.pairs), self.decoding, self.host.device,
                 keep_logits=options.keep_logits,
             )  # fmt: skip
             tokens = rows.push(self.host.last_logits(states))

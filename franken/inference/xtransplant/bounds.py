@@ -1,0 +1,193 @@
+"""From verdicts to figures: heat map, upper bounds, curves, budget (spec 1.4 and 2.7).
+
+With ``c(x, i, j)`` the verdict of pair (i, j) on sample x, M pairs, c_x right ones among them::
+
+    acc(i, j)            = mean_x c
+    upper bound          = mean_x max_ij c        no accuracy that anything reaches: a gold oracle
+    by source layer i    = mean_x max_j c         by target layer j = mean_x max_i c
+    UB(k)                = mean_x [1 - C(M - c_x, k) / C(M, k)]    best of k pairs drawn at random
+
+UB(1) is the mean rate, UB(M) the upper bound. The vanilla run is not among the M pairs; the bound
+with it is given beside.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from franken.inference.xtransplant.rows import SAMPLED, TRANSPLANT, only
+
+RESAMPLES = 2000
+LEVEL = 0.95
+BASELINES = ("vanilla", "pivot", "pim")
+JUDGES = ("strict", "lenient", "option")
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Verdicts of one judge on one set of samples.
+
+    ``pairs`` is ``(X, M)`` over the pairs ``layers``; ``plain`` has ``(X,)`` per baseline;
+    ``draws`` is ``(X, K)`` over sampled answers (K may be 0).
+    """
+
+    ids: list[str]
+    layers: list[tuple[int, int]]
+    pairs: np.ndarray
+    plain: dict[str, np.ndarray]
+    draws: np.ndarray
+
+
+def verdicts(table: pa.Table, judge: str) -> Verdicts:
+    """Verdicts of one judge; samples in the order of the table.
+
+    A sample that was ended at its first right pair counts its missing pairs as not run (false).
+    """
+    named = zip(*(table[name].to_pylist() for name in ("set", "lang", "id")), strict=True)
+    keys = ["/".join(parts) for parts in named]
+    ids = {key: at for at, key in enumerate(dict.fromkeys(keys))}
+    runs = table["run"].to_pylist()
+    spots = list(zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True))
+    said = [bool(verdict) for verdict in table[judge].to_pylist()]
+    layers = sorted({spot for spot, run in zip(spots, runs, strict=True) if run == TRANSPLANT})
+    column = {pair: at for at, pair in enumerate(layers)}
+    count = 1 + max((s for (s, _), run in zip(spots, runs, strict=True) if run == SAMPLED),
+                    default=-1)  # fmt: skip
+    pairs = np.zeros((len(ids), len(layers)), dtype=bool)
+    draws = np.zeros((len(ids), count), dtype=bool)
+    plain = {name: np.zeros(len(ids), dtype=bool) for name in BASELINES if name in set(runs)}
+    for key, run, spot, right in zip(keys, runs, spots, said, strict=True):
+        if run == TRANSPLANT:
+            pairs[ids[key], column[spot]] = right
+        elif run == SAMPLED:
+            draws[ids[key], spot[0]] = right
+        else:
+            plain[run][ids[key]] = right
+    return Verdicts(list(ids), layers, pairs, plain, draws)
+
+
+def best_of(right: np.ndarray, total: int, k: int) -> np.ndarray:
+    """``1 - C(M - c, k) / C(M, k)`` per sample: the chance that k of M draws hold a right one."""
+    miss = np.ones(len(right))
+    for step in range(k):
+        miss *= np.clip(total - right - step, 0, None) / (total - step)
+    return 1.0 - miss
+
+
+def budgets(total: int) -> list[int]:
+    """1, 2, 4, ... and M."""
+    powers = [2**n for n in range(max(total, 1).bit_length())]
+    return sorted({*[p for p in powers if p <= total], total} - {0})
+
+
+def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap over samples of the mean of per-sample values (95 %)."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    generator = np.random.default_rng(seed)
+    counts = generator.multinomial(len(values), np.full(len(values), 1 / len(values)), RESAMPLES)
+    means = counts @ values.astype(float) / len(values)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def estimate(values: np.ndarray) -> dict[str, float | None]:
+    """Mean of per-sample values with its interval."""
+    low, high = interval(values)
+    known = not math.isnan(low)
+    return {
+        "value": float(values.mean()), "low": low if known else None,
+        "high": high if known else None,
+    }  # fmt: skip
+
+
+def figures(found: Verdicts, depth: int) -> dict[str, Any]:
+    """Everything that is reported about one judge on one set of samples, as plain data."""
+    summary: dict[str, Any] = {
+        "n": len(found.ids),
+        "pairs": len(found.layers),
+        "plain": {name: estimate(values) for name, values in found.plain.items()},
+    }
+    if found.layers:
+        summary |= _of_pairs(found, depth)
+    if found.draws.shape[1]:
+        total = found.draws.shape[1]
+        right = found.draws.sum(axis=1)
+        summary["sampled"] = {
+            str(k): estimate(best_of(right, total, k)) for k in budgets(total)
+        }  # fmt: skip
+    return summary
+
+
+def _of_pairs(found: Verdicts, depth: int) -> dict[str, Any]:
+    right, total = found.pairs.sum(axis=1), len(found.layers)
+    upper = right > 0
+    cells = found.pairs.mean(axis=0)
+    best = int(np.argmax(cells))
+    summary: dict[str, Any] = {
+        "upper_bound": estimate(upper),
+        "mean_rate": estimate(found.pairs.mean(axis=1)),
+        "median_rate": float(np.median(cells)),
+        "best_pair": {"pair": list(found.layers[best]), "value": float(cells[best])},
+        "budget": {str(k): estimate(best_of(right, total, k)) for k in budgets(total)},
+        "right": right.tolist(),
+        "ids": found.ids,
+    }
+    if "vanilla" in found.plain:
+        vanilla = found.plain["vanilla"]
+        summary["upper_bound_with_vanilla"] = estimate(upper | vanilla)
+        summary["vanilla_right"] = vanilla.astype(int).tolist()
+    if total > 1:
+        summary["heat"] = heat_map(found, depth)
+        for name, axis in (("by_source", 0), ("by_target", 1)):
+            summary[name] = _curve(found, depth, axis)
+    return summary
+
+
+def heat_map(found: Verdicts, depth: int) -> list[list[float | None]]:
+    """``acc[i][j]``; ``None`` where a pair was not run."""
+    cells: list[list[float | None]] = [[None] * depth for _ in range(depth)]
+    for (i, j), value in zip(found.layers, found.pairs.mean(axis=0), strict=True):
+        cells[i][j] = float(value)
+    return cells
+
+
+def _curve(found: Verdicts, depth: int, axis: int) -> list[float | None]:
+    """Upper bound over the pairs with one source (axis 0) or target (axis 1) layer."""
+    values: list[float | None] = []
+    for layer in range(depth):
+        own = [at for at, pair in enumerate(found.layers) if pair[axis] == layer]
+        values.append(float(found.pairs[:, own].any(axis=1).mean()) if own else None)
+    return values
+
+
+def blocks(table: pa.Table, depth: int) -> dict[str, Any]:
+    """Set -> language (and ``overall``, all samples alike) -> judge -> figures.
+
+    ``language_spread`` is the population standard deviation of the languages' upper bounds, as in
+    the release.
+    """
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(table["set"].to_pylist()):
+        own = only(table, set=name)
+        languages = list(dict.fromkeys(own["lang"].to_pylist()))
+        parts = {lang: only(own, lang=lang) for lang in languages}
+        entry = {lang: _judged(part, depth) for lang, part in parts.items()}
+        overall = _judged(own, depth)
+        for judge, summary in overall.items():
+            bounds = [entry[lang].get(judge, {}).get("upper_bound") for lang in languages]
+            if all(bounds):
+                summary["language_spread"] = float(np.std([b["value"] for b in bounds if b]))
+        found[name] = {"languages": entry, "overall": overall}
+    return found
+
+
+def _judged(table: pa.Table, depth: int) -> dict[str, Any]:
+    judges: Sequence[str] = [
+        judge for judge in JUDGES if table[judge].null_count < table.num_rows
+    ]  # fmt: skip
+    return {judge: figures(verdicts(table, judge), depth) for judge in judges}

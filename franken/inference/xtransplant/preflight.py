@@ -1,0 +1,173 @@
+"""Proof, before work starts, that the chosen engine equals ``naive`` on this model and dtype."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from franken.errors import CompatibilityError
+from franken.inference.xtransplant.cache import prefill
+from franken.inference.xtransplant.contract import (
+    Decoding,
+    EngineRun,
+    Intervention,
+    Options,
+    Pair,
+    Runs,
+    Task,
+)
+from franken.inference.xtransplant.host import Host
+from franken.inference.xtransplant.naive import run_naive
+
+TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10, torch.bfloat16: 0.1, torch.float16: 0.02}
+"""Largest difference of first-step logits, relative to the largest logit (at least 1)."""
+UNSTABLE_TIMES = 10.0
+"""A row is unstable where its margin lies below so many times the observed difference (4.4)."""
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What the comparison found."""
+
+    engine: str
+    pairs: int
+    logit_difference: float
+    """Largest difference of first-step logits."""
+    continuation_difference: float
+    """Largest difference, at any step, of a clean run from a pre-filled cache and one without."""
+    tokens_equal: int
+    """Pairs whose tokens are all equal."""
+    first_tokens_equal: int
+    least_margin: float
+    """Smallest margin among the compared rows."""
+    unstable_below: float
+    """Rows with a smaller margin are marked."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def preflight(
+    host: Host,
+    task: Task,
+    pairs: Sequence[Pair],
+    intervention: Intervention,
+    decoding: Decoding,
+    engine: EngineRun,
+    *,
+    name: str,
+    count: int,
+    seed: int = 0,
+) -> Preflight:
+    """Compare an engine with ``naive`` on a few pairs.
+
+    In float32 tokens must be equal, but for rows that nearly tie at the step where they part. In
+    half precision only the logits are judged, as products of other shapes round differently.
+
+    Args:
+        host: the model.
+        task: a sample of the user's own.
+        pairs: what will be run; the first, the last and random ones are compared.
+        intervention: as in the run.
+        decoding: as in the run.
+        engine: the engine.
+        name: its name, for messages.
+        count: pairs to compare.
+        seed: draws them.
+
+    Raises:
+        CompatibilityError: where they differ, with the figures and what to use instead.
+    """
+    plain = Task(task.target, task.donor)
+    chosen = _chosen(pairs, count, seed)
+    dtype = next(host.model.parameters()).dtype
+    with host.silent():
+        continuation = clean_continuation_difference(host, task.target, intervention, decoding)
+        oracle = run_naive(host, plain, chosen, intervention, decoding, Options(keep_logits=True))
+        other = engine(host, plain, chosen, intervention, decoding, Options(keep_logits=True))
+    difference = _largest(oracle.first_logits, other.first_logits)
+    report = _report(name, oracle, other, difference, continuation)
+    largest = max(1.0, float(_given(oracle.first_logits).abs().max()))
+    allowed = TOLERANCE.get(dtype, 2e-5) * largest
+    exact = dtype in (torch.float32, torch.float64)
+    parted = _parted(oracle, other, report.unstable_below) if exact else []
+    if continuation > allowed or difference > allowed or parted:
+        shown = f"; tokens differ for pairs {parted[:3]}" if parted else ""
+        raise CompatibilityError(
+            f"engine={name} does not equal naive on this model ({host.anatomy.family}, {dtype}): "
+            f"first-step logits differ by {difference:.2e}, a clean continuation from a pre-filled "
+            f"cache by {continuation:.2e}, allowed are {allowed:.2e}{shown}. Use "
+            f"inference.engine={'naive' if name == 'cache' else 'cache'}"
+        )
+    return report
+
+
+def clean_continuation_difference(
+    host: Host, ids: Tensor, intervention: Intervention, decoding: Decoding
+) -> float:
+    """Largest logit difference, over all steps, between a run from a cache of P - 1 tokens and one
+    that reads the whole text anew at each step (invariant V2; some families' caches are faulty).
+    """  # noqa: D205
+    cache = prefill(host, ids[:-1], intervention)
+    text = ids.to(host.device)[None]
+    new = text[:, -1:] if cache.get_seq_length() else text
+    worst = 0.0
+    for _ in range(decoding.max_new_tokens):
+        cached = host.last_logits(host.states(input_ids=new, past_key_values=cache))
+        fresh = DynamicCache(config=host.config)
+        anew = host.last_logits(host.states(input_ids=text, past_key_values=fresh))
+        worst = max(worst, _largest(cached, anew))
+        new = anew.argmax(dim=-1)[:, None]
+        text = torch.cat([text, new], dim=1)
+    return worst
+
+
+def _chosen(pairs: Sequence[Pair], count: int, seed: int) -> list[Pair]:
+    corners = list(dict.fromkeys([pairs[0], pairs[-1]]))[:count]
+    others = [pair for pair in pairs if pair not in corners]
+    more = random.Random(seed).sample(others, min(len(others), count - len(corners)))
+    return corners + more
+
+
+def _report(
+    name: str, oracle: Runs, other: Runs, difference: float, continuation: float
+) -> Preflight:
+    both = list(zip(oracle.tokens, other.tokens, strict=True))
+    return Preflight(
+        engine=name,
+        pairs=len(both),
+        logit_difference=difference,
+        continuation_difference=continuation,
+        tokens_equal=sum(a == b for a, b in both),
+        first_tokens_equal=sum(a[:1] == b[:1] for a, b in both),
+        least_margin=float(oracle.margins.min()),
+        unstable_below=UNSTABLE_TIMES * max(difference, continuation),
+    )
+
+
+def _parted(oracle: Runs, other: Runs, unstable_below: float) -> list[Pair]:
+    """Pairs whose tokens part at a step that was no near tie."""
+    found = []
+    for row, pair in enumerate(oracle.pairs):
+        a, b = oracle.tokens[row], other.tokens[row]
+        if a == b:
+            continue
+        steps = zip(a, b, strict=False)
+        step = next((n for n, (x, y) in enumerate(steps) if x != y), min(len(a), len(b)) - 1)
+        if float(oracle.margins[row, step]) >= unstable_below:
+            found.append(pair)
+    return found
+
+
+def _largest(one: Tensor | None, other: Tensor | None) -> float:
+    return float((_given(one) - _given(other)).abs().max())
+
+
+def _given(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None
+    return tensor

@@ -1,0 +1,267 @@
+"""All runs of one model on all samples: baselines, sampling, transplants; resumable at any sample.
+
+Finished units lie as Parquet files in the working directory and can be read while the rest runs.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from franken.config.inference import (
+    Engine,
+    InferenceConfig,
+    Stop,
+    Unstable,
+    XTransplant,
+)
+from franken.config.prompts import PromptsConfig
+from franken.files import write_json
+from franken.inference.xtransplant import ENGINES
+from franken.inference.xtransplant.batched import (
+    answer_plainly,
+    answer_with_pair,
+    batches,
+    fits_batches,
+)
+from franken.inference.xtransplant.contract import Decoding, Intervention, Options, Pair, Runs, Task
+from franken.inference.xtransplant.host import Host, check_site
+from franken.inference.xtransplant.naive import run_naive
+from franken.inference.xtransplant.plan import check_pairs
+from franken.inference.xtransplant.preflight import Preflight, preflight
+from franken.inference.xtransplant.rows import SAMPLED, TRANSPLANT, Row, RowFiles
+from franken.inference.xtransplant.samples import (
+    Sample,
+    Tokens,
+    baseline_prompt,
+    plain_task,
+    solved,
+)
+from franken.prompts import Prompt, lenient, option_logit, strict_v1
+from franken.seeds import derive_seed
+
+log = logging.getLogger(__name__)
+
+SAMPLED_BATCH = 64
+"""Draws of one prompt per batch: part of what a seed means, so not tied to the memory at hand."""
+
+
+@dataclass
+class Session:
+    """One model under one inference option.
+
+    Attributes:
+        host: the model.
+        tokens: its tokenizer.
+        config: what is done.
+        prompts: for the baselines that need both languages.
+        files: where finished units go.
+        pairs_of: (set, language) -> the pairs to run.
+        progress_file: rewritten after every unit: done, total, rate, time left.
+        seed: for sampling and the choice of compared pairs.
+    """
+
+    host: Host
+    tokens: Tokens
+    config: InferenceConfig
+    prompts: PromptsConfig
+    files: RowFiles
+    pairs_of: Callable[[str, str], list[Pair]]
+    progress_file: Path
+    seed: int = 0
+    advance: Callable[[str, int, int], None] = lambda label, done, total: None
+    checked: Preflight | None = None
+    layer_tokens: int = 0
+    """Spent on transplants in this process."""
+    cut_samples: int = 0
+    _units: tuple[int, int] = (0, 0)
+    _began: float = field(default_factory=time.monotonic)
+    _fresh: int = 0
+
+    @property
+    def decoding(self) -> Decoding:
+        """Greedy decoding with the ends of text that tokenizer and checkpoint name."""
+        tokenizer = self.tokens.encoder.tokenizer
+        ends = getattr(getattr(self.host.model, "generation_config", None), "eos_token_id", None)
+        listed = ends if isinstance(ends, list) else [ends]
+        found = {end for end in [tokenizer.eos_token_id, *listed] if end is not None}
+        return Decoding(
+            self.config.max_new_tokens, tuple(sorted(found)), self.config.repetition_penalty
+        )
+
+    @property
+    def intervention(self) -> Intervention:
+        """What is transplanted."""
+        assert isinstance(self.config, XTransplant)
+        own = self.config
+        return Intervention(own.site, own.op, own.alpha, own.positions, own.steps)
+
+    def run(self, groups: Sequence[list[Sample]]) -> None:
+        """Run everything for lists of samples, each of one set and language."""
+        self._units = (0, sum(1 + len(samples) for samples in groups))
+        with torch.inference_mode():
+            for samples in groups:
+                self._baselines(samples)
+                if isinstance(self.config, XTransplant):
+                    self._transplants(samples, self.config)
+                else:
+                    self._done(len(samples), fresh=False)
+
+    def _baselines(self, samples: list[Sample]) -> None:
+        first = samples[0].pair
+        name = f"{first.set}-{first.lang}-plain"
+        fresh = not self.files.has(name)
+        if fresh:
+            rows = [row for run in self.config.baselines for row in self._plain(samples, run)]
+            rows += self._sampled(samples)
+            self.files.write(name, rows)
+        self._done(1, fresh=fresh)
+
+    def _plain(self, samples: list[Sample], run: str) -> list[Row]:
+        prompts = [baseline_prompt(self.prompts, sample.pair, run) for sample in samples]
+        tasks = [plain_task(prompt, self.tokens)[0] for prompt in prompts]
+        rows: dict[int, Row] = {}
+        for batch in self._batches(tasks):
+            runs = answer_plainly(self.host, [tasks[at] for at in batch], self.decoding)
+            for row, at in enumerate(batch):
+                rows[at] = self._row(samples[at], run, (-1, -1), runs, row, prompts[at])
+        return [rows[at] for at in sorted(rows)]
+
+    def _sampled(self, samples: list[Sample]) -> list[Row]:
+        rows = []
+        for sample in samples:
+            task = plain_task(sample.pair.target, self.tokens)[0]
+            for start in range(0, self.config.samples, SAMPLED_BATCH):
+                count = min(SAMPLED_BATCH, self.config.samples - start)
+                seed = derive_seed(self.seed, "sampled", sample.pair.set, sample.pair.lang,
+                                   sample.pair.id, start)  # fmt: skip
+                runs = answer_plainly(
+                    self.host, [task] * count, self.decoding,
+                    temperature=self.config.temperature, seed=seed,
+                )  # fmt: skip
+                rows += [
+                    self._row(sample, SAMPLED, (start + at, -1), runs, at, sample.pair.target)
+                    for at in range(count)
+                ]
+        return rows
+
+    def _transplants(self, samples: list[Sample], config: XTransplant) -> None:
+        check_site(self.host, config.site)
+        first = samples[0].pair
+        pairs = self.pairs_of(first.set, first.lang)
+        check_pairs(pairs, self.host.depth)
+        self._check_engine(samples[0], pairs, config)
+        one = len(pairs) == 1 and config.engine is not Engine.naive
+        if one and fits_batches(self.intervention):
+            self._fixed_pair(samples, pairs[0])
+            return
+        for sample in samples:
+            name = self._unit(sample)
+            fresh = not self.files.has(name)
+            if fresh:
+                self.files.write(name, self._grid(sample, pairs, config))
+            self._done(1, fresh=fresh)
+
+    def _check_engine(self, sample: Sample, pairs: Sequence[Pair], config: XTransplant) -> None:
+        if config.engine is Engine.naive or not config.verify or self.checked is not None:
+            return
+        self.checked = preflight(
+            self.host, sample.task, pairs, self.intervention, self.decoding,
+            ENGINES[config.engine], name=str(config.engine), count=config.verify, seed=self.seed,
+        )  # fmt: skip
+        log.info("engine %s equals naive: %s", config.engine, self.checked)
+
+    def _grid(self, sample: Sample, pairs: Sequence[Pair], config: XTransplant) -> list[Row]:
+        task = sample.task
+        if config.stop is Stop.first_correct:
+            task = replace(task, solved=solved(sample, self.tokens))
+        options = Options(share=config.share, max_rows=config.max_rows)
+        engine = ENGINES[config.engine]
+        runs = engine(self.host, task, pairs, self.intervention, self.decoding, options)
+        self.layer_tokens += runs.layer_tokens
+        self.cut_samples += runs.cut
+        unstable = [margin < self._threshold() for margin in runs.least_margin()]
+        again = [pair for pair, bad in zip(runs.pairs, unstable, strict=True) if bad]
+        redone: dict[Pair, int] = {}
+        other = runs
+        if again and config.unstable is Unstable.rerun and not runs.cut:
+            other = run_naive(self.host, sample.task, again, self.intervention, self.decoding)
+            redone = {pair: row for row, pair in enumerate(other.pairs)}
+        return [
+            self._row(
+                sample, TRANSPLANT, pair, other if pair in redone else runs,
+                redone.get(pair, row), sample.pair.target, unstable=unstable[row],
+            )
+            for row, pair in enumerate(runs.pairs)
+        ]  # fmt: skip
+
+    def _fixed_pair(self, samples: list[Sample], pair: Pair) -> None:
+        left = [sample for sample in samples if not self.files.has(self._unit(sample))]
+        self._done(len(samples) - len(left), fresh=False)
+        tasks = [sample.task for sample in left]
+        for batch in self._batches(tasks):
+            chosen = [tasks[at] for at in batch]
+            runs = answer_with_pair(self.host, chosen, pair, self.intervention, self.decoding)
+            for row, at in enumerate(batch):
+                unstable = runs.least_margin()[row] < self._threshold()
+                found = self._row(left[at], TRANSPLANT, pair, runs, row, left[at].pair.target,
+                                  unstable=unstable)  # fmt: skip
+                self.files.write(self._unit(left[at]), [found])
+            self._done(len(batch))
+
+    def _batches(self, tasks: Sequence[Task]) -> Any:
+        lengths = [
+            max(len(task.target), len(task.donor.ids)) + self.config.max_new_tokens
+            for task in tasks
+        ]
+        return batches(lengths, self.config.batch_tokens)
+
+    def _threshold(self) -> float:
+        return self.checked.unstable_below if self.checked else 0.0
+
+    def _row(
+        self,
+        sample: Sample,
+        run: str,
+        spot: Pair,
+        runs: Runs,
+        row: int,
+        prompt: Prompt,
+        *,
+        unstable: bool = False,
+    ) -> Row:
+        """Judge one answer; in the other language's prompt the roles of the golds are exchanged."""
+        pair = sample.pair
+        text = self.tokens.text(runs.tokens[row])
+        other = pair.donor.gold if prompt.gold is pair.target.gold else pair.target.gold
+        watched = [] if runs.watched is None else runs.watched[row].tolist()
+        watched = [value for value in watched if value == value]
+        return Row(
+            set=pair.set, lang=pair.lang, id=pair.id, index=pair.index, run=run, source=spot[0],
+            target=spot[1], tokens=runs.tokens[row], text=text,
+            strict=strict_v1(text, prompt.gold), lenient=lenient(text, prompt.gold, other),
+            option=option_logit(watched, prompt.gold) if prompt.options else None,
+            margin=float(runs.margins[row].min()), unstable=unstable,
+        )  # fmt: skip
+
+    def _unit(self, sample: Sample) -> str:
+        return f"{sample.pair.set}-{sample.pair.lang}-{sample.pair.index:07d}"
+
+    def _done(self, count: int, *, fresh: bool = True) -> None:
+        """Note progress: rate and time left are those of units computed in this process."""
+        done, total = self._units[0] + count, self._units[1]
+        self._units = (done, total)
+        self._fresh += count if fresh else 0
+        seconds = time.monotonic() - self._began
+        rate = self._fresh / seconds if seconds > 0 else 0.0
+        left = (total - done) / rate if rate else None
+        self.advance("samples", done, total)
+        write_json(
+            self.progress_file,
+            {"done": done, "total": total, "per_second": rate, "seconds_left": left,
+             "rows": str(self.files.directory)},
+        )  # fmt: skip

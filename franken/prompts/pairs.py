@@ -1,0 +1,183 @@
+"""Rows of an evaluation set in two languages, joined and put as prompts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from franken.config.inference import Direction
+from franken.config.prompts import ANY, AnswerForm, DefectPolicy, PromptsConfig, PromptSet
+from franken.data.items import AnswerItem, ChoiceItem, MathItem
+from franken.data.schemas import read_items
+from franken.data.source import DataSource
+from franken.errors import ConfigError, DataError
+from franken.prompts.defects import Defect, find_defects
+from franken.prompts.gold import Gold, marks_of
+
+ID_COLUMNS = (
+    "id", "idx", "index_id", "example_id", "sample_id", "data_idx", "question_idx", "link",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text to be continued, and what is right."""
+
+    text: str
+    gold: Gold
+    options: tuple[str, ...] = ()
+    """How the answer goes on for each option."""
+
+
+@dataclass(frozen=True)
+class PromptPair:
+    """One question in two languages."""
+
+    id: str
+    set: str
+    lang: str
+    """The language beside the source language."""
+    index: int
+    """Position in the set; the pilot part is the first ones."""
+    target: Prompt
+    """What is answered."""
+    donor: Prompt
+
+
+def prompt_pairs(
+    config: PromptsConfig, name: str, data: DataSource, lang: str, direction: Direction
+) -> tuple[list[PromptPair], list[Defect]]:
+    """All pairs of one set in one language, and what is wrong with them.
+
+    Args:
+        config: prompts; ``config.defects`` says what happens to defective rows.
+        name: the set.
+        data: where rows come from.
+        lang: the other language; the source language itself gives pairs of equal prompts.
+        direction: which side is answered.
+
+    Raises:
+        DataError: where rows of the two sides cannot be matched, or defects are refused.
+        ConfigError: where no prompt is given for a language, or a template does not fit.
+    """
+    prompts = config.sets[name]
+    source = data.config.source_language
+    culture = lang if prompts.culture else None
+    rows = data.task_rows(prompts.source, lang)[: prompts.limit]
+    pivot_rows = data.task_rows(prompts.source, source)
+    schema = data.task_schema(prompts.source)
+    own = read_items(schema, rows, lang=lang, source_lang=source, culture=culture)
+    others = read_items(schema, pivot_rows, lang=source, source_lang=source, culture=culture)
+    joined = _joined(own, others, rows, pivot_rows, f"{name} {lang}", whole=prompts.limit is None)
+    native = [_prompt(prompts, name, item, lang) for item, _ in joined]
+    pivot = [_prompt(prompts, name, item, source) for _, item in joined]
+    defects = [] if lang == source else find_defects(
+        name, lang, [(p.text, p.gold) for p in native], [(p.text, p.gold) for p in pivot]
+    )  # fmt: skip
+    dropped = {row for defect in defects if defect.drops for row in defect.rows}
+    if dropped and config.defects is DefectPolicy.refuse:
+        listed = "\n".join(f"- {defect}" for defect in defects if defect.drops)
+        raise DataError(f"prompts.defects=refuse, and there are some:\n{listed}")
+    skip = dropped if config.defects is DefectPolicy.drop else set()
+    pairs = []
+    for index, ((item, _), mine, theirs) in enumerate(zip(joined, native, pivot, strict=True)):
+        if index not in skip:
+            sides = (mine, theirs) if direction is Direction.en2x else (theirs, mine)
+            pairs.append(PromptPair(item.id, name, lang, index, *sides))
+    if not pairs:
+        raise DataError(
+            f"{name} {lang}: no sample is left: {'; '.join(map(str, defects)) or 'empty set'}"
+        )
+    return pairs, defects
+
+
+def parallel_prompt(config: PromptsConfig, pair: PromptPair) -> Prompt:
+    """Both languages in one prompt (PIM), answered as the target is."""
+    text = config.pim.format(donor=pair.donor.text, target=pair.target.text)
+    return Prompt(text, pair.target.gold, pair.target.options)
+
+
+def _joined(
+    own: Sequence[Any], others: Sequence[Any], rows: Sequence[Mapping[str, Any]],
+    pivot_rows: Sequence[Mapping[str, Any]], what: str, *, whole: bool,
+) -> list[tuple[Any, Any]]:  # fmt: skip
+    """Items of both sides, by id where both sides have ids, else by position."""
+    named = all(
+        any(column in side[0] for column in ID_COLUMNS) for side in (rows, pivot_rows) if side
+    )
+    by_id = {item.id: item for item in others}
+    if named and len(by_id) == len(others) and all(item.id in by_id for item in own):
+        return [(item, by_id[item.id]) for item in own]
+    if len(own) == len(others) or (not whole and len(own) < len(others)):
+        return list(zip(own, others, strict=False))
+    missing = [item.id for item in own if item.id not in by_id][:3] if named else []
+    hint = f"; ids without a partner: {', '.join(missing)}" if missing else ""
+    raise DataError(
+        f"{what}: {len(own)} prompts but {len(others)} in the source language, so they cannot be "
+        f"paired by position{hint}; give both sides ids or equal rows"
+    )
+
+
+def _prompt(prompts: PromptSet, name: str, item: Any, lang: str) -> Prompt:
+    template = _worded(prompts.prompts, lang)
+    if template is None:
+        raise ConfigError(
+            f"prompts.sets.{name}.prompts has no wording for {lang!r} and none under {ANY!r}; it "
+            f"has {', '.join(prompts.prompts)}. Give prompts.sets.{name}.prompts.{lang} or leave "
+            "the language out"
+        )
+    gold = _gold(prompts, item, lang)
+    listed = [
+        prompts.option.format(mark=mark, option=word)
+        for mark, word in zip(gold.marks or gold.words, gold.words, strict=True)
+    ]
+    values = prompts.values.get(lang) or prompts.values.get(ANY) or {}
+    fields = {key: values.get(value, value) for key, value in _fields(item).items()}
+    try:
+        text = template.format_map({**fields, "options": prompts.separator.join(listed)})
+    except (KeyError, ValueError, IndexError) as error:
+        raise ConfigError(
+            f"prompts.sets.{name}.prompts.{lang}: {template!r} does not fit ({error!r}); fields: "
+            f"{', '.join([*fields, 'options'])}"
+        ) from None
+    options: tuple[str, ...] = ()
+    if gold.form is not AnswerForm.text:
+        options = tuple(
+            prompts.continuation.format(mark=mark, option=word)
+            for mark, word in zip(gold.marks or gold.words, gold.words, strict=True)
+        )
+    return Prompt(text, gold, options)
+
+
+def _worded(wordings: Mapping[str, str], lang: str) -> str | None:
+    for key in (lang, lang.split("-")[0], ANY):
+        if key in wordings:
+            return wordings[key]
+    return None
+
+
+def _fields(item: Any) -> dict[str, str]:
+    return {"question": item.question} if isinstance(item, MathItem) else dict(item.fields)
+
+
+def _gold(prompts: PromptSet, item: Any, lang: str) -> Gold:
+    build: dict[type, Callable[[], Gold]] = {
+        MathItem: lambda: Gold(AnswerForm.word, (), (item.answer,), 0),
+        AnswerItem: lambda: Gold(AnswerForm.text, (), item.answers, 0),
+        ChoiceItem: lambda: _choice(prompts, item, lang),
+    }
+    if type(item) not in build:
+        raise ConfigError(f"a {type(item).__name__} is no question with an answer to match")
+    return build[type(item)]()
+
+
+def _choice(prompts: PromptSet, item: ChoiceItem, lang: str) -> Gold:
+    labels = prompts.labels.get(lang) or prompts.labels.get(ANY) or {}
+    words = tuple(labels.get(option, option) for option in item.options)
+    form = prompts.answers
+    if form is AnswerForm.text:
+        raise ConfigError(
+            f"prompts: {prompts.source!r} offers options, so answers=text has no meaning; use "
+            "number, letter or word"
+        )
+    labelled = bool(labels) and form is AnswerForm.number
+    return Gold(form, marks_of(form, len(words)), words, item.answer, labelled)
