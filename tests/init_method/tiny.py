@@ -19,6 +19,13 @@ from franken.config.init_method import (
     SubtokenMaxInit,
     SubtokenMeanInit,
 )
+from franken.config.init_method.learned import RetokInit, TokenDistillationInit, VocadtInit
+from franken.config.init_method.pooling import (
+    EmbeddingStructureInit,
+    MergeInit,
+    SpanAlignInit,
+    WeightedPoolingInit,
+)
 from franken.init_method import InitResources, Provenance, Reduce, TokenMap
 from franken.parts.table import Table
 from franken.vocab.families import train_tokenizer
@@ -42,19 +49,28 @@ LEXICON = {
     "sw": [("house", "nyumba"), ("home", "nyumba"), ("water", "maji"), ("book", "kitabu")],
     "am": [("house", "ቤት"), ("water", "ውሃ")],
 }
-RESOURCES = InitResources(lexicons=LEXICON)
+RESOURCES = InitResources(
+    languages=["sw"], lexicons=LEXICON, texts=lambda language: iter(SWAHILI)
+)
 PADDED = 5
 """Rows of the source table past its tokenizer."""
 CONFIGS: dict[str, InitMethodConfig] = {
     config.name: config
     for config in (
         CopyOnlyInit(),
+        EmbeddingStructureInit(),
         LexiconInit(),
         MeanInit(),
+        MergeInit(),
         MultivariateInit(),
         RandomNormalInit(),
+        RetokInit(),
+        SpanAlignInit(),
         SubtokenMaxInit(),
         SubtokenMeanInit(),
+        TokenDistillationInit(),
+        VocadtInit(neighbours=0),
+        WeightedPoolingInit(),
     )
 }
 
@@ -128,13 +144,15 @@ def hand_made_map(rows: list[dict[int, float]], provenance: list[int], **options
     )
 
 
-def reference_rows(token_map: TokenMap, source: Tensor) -> dict[int, Tensor]:
+def reference_rows(
+    token_map: TokenMap, source: Tensor, part: str = "input"
+) -> dict[int, Tensor]:
     """Row after row in float64 by the definition; rows that are drawn are left out."""
     wide = source.double()
     mean = wide[token_map.exemplars].mean(dim=0)
     made = {}
     for row in range(token_map.rows):
-        parts = token_map.row(row)
+        parts = token_map.row(row, part)
         if parts and token_map.reduce is Reduce.max:
             made[row] = torch.stack([wide[index] for index, _ in parts]).amax(dim=0)
         elif parts:
