@@ -13,6 +13,7 @@ from franken.errors import CompatibilityError
 from franken.init_method.builder import MapBuilder
 from franken.init_method.resources import InitResources
 from franken.parts.table import Table
+from franken.parts.tokenizer_files import vocabulary_difference
 
 _NORM_ROWS = 16384
 
@@ -47,29 +48,9 @@ def check_helper(builder: MapBuilder, resources: InitResources) -> Table:
         CompatibilityError: where the vocabularies differ; says in how many tokens.
     """
     helper: Table = resources.require("helper", builder.config.name)
-    if fault := vocabulary_fault(helper.tokenizer.get_vocab(), builder.target.get_vocab()):
+    if fault := vocabulary_difference(helper.tokenizer.get_vocab(), builder.target.get_vocab()):
         raise CompatibilityError(f"init_method={builder.config.name}: the helper model {fault}")
     return helper
-
-
-def vocabulary_fault(helper: dict[str, int], target: dict[str, int]) -> str | None:
-    """What tells a helper's vocabulary from the target's; ``None`` where nothing does."""
-    if helper == target:
-        return None
-    lacking = sorted(target.keys() - helper.keys())
-    moved = sorted(
-        token for token in target.keys() & helper.keys() if target[token] != helper[token]
-    )
-    extra = len(helper.keys() - target.keys())
-    if not lacking and not moved:
-        return None  # tokens beyond the target's do no harm
-    examples = ", ".join(map(repr, (lacking or moved)[:3]))
-    return (
-        f"has another vocabulary than the target tokenizer: of {len(target)} target tokens it "
-        f"lacks {len(lacking)} and has {len(moved)} under other ids ({examples}, ...), and {extra} of "
-        "its own are not in the target; take vocab=from_pretrained with the helper's own tokenizer, or "
-        "helper_model=trained"
-    )
 
 
 def anchor_ids(

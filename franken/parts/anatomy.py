@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from transformers import PretrainedConfig
 
-from franken.errors import CompatibilityError
+from franken.errors import ArtifactError, CompatibilityError
 
 
 @dataclass(frozen=True)
@@ -229,3 +229,51 @@ def attention_implementation(config: PretrainedConfig) -> str | None:
     """``eager`` where attention logits are soft-capped, which SDPA ignores; else the default."""
     capped = getattr(text_config(config), "attn_logit_softcapping", None) is not None
     return "eager" if capped else None
+
+
+_ENCODER_TABLES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("bert", "roberta", "xlm-roberta", "camembert", "electra", "albert", "distilbert",
+         "deberta", "deberta-v2", "mpnet", "xlm-roberta-xl"),
+        ("embeddings.word_embeddings.weight",),
+    ),
+    "modernbert": ("embeddings.tok_embeddings.weight",),
+    **dict.fromkeys(
+        ("t5", "mt5", "umt5", "bart", "mbart"), ("shared.weight", "encoder.embed_tokens.weight")
+    ),
+}  # fmt: skip
+"""Families without a body of ours, whose token table can still be read: ends of tensor names."""
+
+
+def donor_tables(config: PretrainedConfig, stored: list[str]) -> list[str]:
+    """Names of the stored token tables of any encoder or decoder.
+
+    Args:
+        config: of the checkpoint.
+        stored: names of its tensors.
+
+    Returns:
+        The input table, then the output table where there is an untied one.
+
+    Raises:
+        CompatibilityError: for an unknown family.
+        ArtifactError: where the file has no such tensor.
+    """
+    ends = _ENCODER_TABLES.get(config.model_type)
+    if ends is None:
+        anatomy = anatomy_of(config)
+        spellings = anatomy.spellings(anatomy.input_embedding)
+        heads = anatomy.spellings(anatomy.output_head)
+        found = [name for name in spellings if name in stored]
+        if not found and is_tied(config):
+            found = [name for name in heads if name in stored]
+    else:
+        found = [name for end in ends for name in stored if f".{name}".endswith(f".{end}")]
+        heads = ("lm_head.weight",)
+    if not found:
+        raise ArtifactError(
+            f"the {config.model_type} checkpoint stores no token table (looked for "
+            f"{', '.join(ends or spellings)}); it is no plain transformers checkpoint"
+        )
+    head = [] if is_tied(config) else [name for name in heads if name in stored]
+    return found[:1] + head[:1]

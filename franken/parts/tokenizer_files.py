@@ -70,6 +70,27 @@ def token_count(tokenizer: PreTrainedTokenizerBase) -> int:
     return max(tokenizer.get_vocab().values(), default=-1) + 1
 
 
+def vocabulary_difference(found: dict[str, int], wanted: dict[str, int]) -> str | None:
+    """What keeps rows by the ids of one vocabulary from serving another; ``None``: nothing.
+
+    Args:
+        found: token -> id of the vocabulary that has rows; tokens beyond the others do no harm.
+        wanted: token -> id of the vocabulary that needs them.
+    """
+    lacking = sorted(wanted.keys() - found.keys())
+    moved = sorted(token for token in wanted if found.get(token, wanted[token]) != wanted[token])
+    if not lacking and not moved:
+        return None
+    examples = ", ".join(map(repr, (lacking or moved)[:3]))
+    extra = len(found.keys() - wanted.keys())
+    return (
+        f"has another vocabulary than the target tokenizer: of {len(wanted)} target tokens it "
+        f"lacks {len(lacking)} and has {len(moved)} under other ids ({examples}, ...), and {extra} "
+        "tokens are its own alone. Take vocab=from_pretrained with its tokenizer, or "
+        "helper_model=trained"
+    )
+
+
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
     """Write files from which ``load_tokenizer`` returns an equal tokenizer."""
     _backend(tokenizer)

@@ -8,8 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from franken.config.alignment import FilesAlignment
 from franken.config.base_model import LoadedModel, PretrainedModel
 from franken.config.data import DataConfig
+from franken.config.helper_model import CheckpointHelper
 from franken.config.init_method import InitMethodConfig
 from franken.config.root import Config
 from franken.config.steps import (
@@ -80,10 +82,13 @@ def _config_slice(step: StepConfig, config: Config) -> dict[str, Any]:
             content["run"] = {"precision": precision}
         return content
     if isinstance(step, AlignStep):
-        return {"alignment": asdict(step.alignment), "data": _texts(step.data)}
+        return _alignment(step)
     if isinstance(step, VectorsStep):
         return {"unit": str(step.unit), **_vectors(step)}
     if isinstance(step, HelperStep):
+        if isinstance(step.helper, CheckpointHelper):
+            found = LoadedModel(path=step.helper.path, revision=step.helper.revision)
+            return {"helper": step.helper.name, "files": checkpoint_hash(found)}
         return {
             "helper": asdict(step.helper), "data": _texts(step.data), "precision": precision,
         }  # fmt: skip
@@ -138,6 +143,27 @@ def _method(method: InitMethodConfig) -> dict[str, Any]:
 def _prompt(prompt: str | None, data: DataConfig) -> list[Any]:
     """The template of sentence pairs and the names that it puts."""
     return [prompt or data.parallel_template, data.language_names]
+
+
+def _alignment(step: AlignStep) -> dict[str, Any]:
+    """Files made elsewhere enter by their contents, and then the data's text does not count."""
+    options = asdict(step.alignment)
+    if not isinstance(step.alignment, FilesAlignment):
+        return {"alignment": options, "data": _texts(step.data)}
+    files = {
+        language: {
+            role: _file_hash(path, f"alignment.{role}")
+            for role, path in step.alignment.paths(language).items()
+        }
+        for language in step.data.languages
+    }
+    return {"columns": options["columns"], "files": files, "languages": step.data.languages}
+
+
+def _file_hash(path: Path, key: str) -> str:
+    if not path.is_file():
+        raise DataError(f"{key}: {path} is no file (looked in {Path.cwd()}); check the path")
+    return sha256_file(path)
 
 
 def _texts(data: DataConfig) -> dict[str, Any]:

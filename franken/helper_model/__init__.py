@@ -1,0 +1,6 @@
+"""Target-language models whose embedding rows initialisers read; nothing else of them is kept."""
+
+from franken.helper_model.checkpoint import read_helper
+from franken.helper_model.trained import HelperReport, train_helper
+
+__all__ = ["HelperReport", "read_helper", "train_helper"]
