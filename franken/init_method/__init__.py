@@ -15,11 +15,19 @@ from franken.init_method.registry import load_given_rows, load_method, load_own_
 from franken.init_method.report import provenance_report
 from franken.init_method.resources import InitResources
 from franken.init_method.rows import ReaderRows
-from franken.init_method.token_map import FallbackRule, MapLabels, Provenance, Reduce, TokenMap
+from franken.init_method.token_map import (
+    DrawClasses,
+    FallbackRule,
+    MapLabels,
+    Provenance,
+    Reduce,
+    TokenMap,
+)
 from franken.parts.table import Table, check_table
 
 __all__ = [
     "AppliedMap",
+    "DrawClasses",
     "FallbackRule",
     "InitResources",
     "MapLabels",

@@ -1,0 +1,120 @@
+"""Weights by position: worked by hand, on both sides of the table."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from franken.config.base_model import TokenizerKind
+from franken.config.checks import collect_faults
+from franken.config.init_method import SubtokenMeanInit
+from franken.config.init_method.pooling import PoolingScheme, WeightedPoolingInit
+from franken.init_method import Provenance, TokenMap, apply_map, initialise
+from franken.init_method.explain import explain_row
+from franken.init_method.weighted_pooling import position_weights
+from franken.vocab.pieces import encode_pieces
+from tests.init_method.tiny import RESOURCES, edited, source_table, target_tokenizer, text_ids
+
+KIND = TokenizerKind.sentencepiece_bpe
+SCHEMES = list(PoolingScheme)
+
+
+def weights(scheme, *sizes, **options):
+    found = position_weights(np.array(sizes), WeightedPoolingInit(scheme=scheme, **options))
+    return [side.tolist() for side in found]
+
+
+def test_adaptivocab_leads_with_the_last_piece_in_and_the_first_out():
+    e2, e4, e6 = math.exp(2), math.exp(4), math.exp(6)
+    inward, outward = weights(PoolingScheme.adaptivocab, 3)
+    assert inward == pytest.approx([x / (e2 + e4 + e6) for x in (e2, e4, e6)])
+    assert outward == pytest.approx([x / (e2 + e4 + e6) for x in (e6, e4, e2)])
+    assert weights(PoolingScheme.adaptivocab, 3, rate=0.0)[0] == pytest.approx([1 / 3] * 3)
+    long = weights(PoolingScheme.adaptivocab, 2000)[0]
+    assert math.isfinite(sum(long))
+
+
+def test_last_first_takes_the_last_piece_in_and_a_geometric_decay_out():
+    inward, outward = weights(PoolingScheme.last_first, 3)
+    assert inward == [0, 0, 1]
+    assert outward == pytest.approx([4 / 7, 2 / 7, 1 / 7])
+    assert weights(PoolingScheme.last_first, 3, decay=0.0)[1] == [1, 0, 0]
+    assert weights(PoolingScheme.last_first, 3, decay=1.0)[1] == pytest.approx([1 / 3] * 3)
+
+
+def test_the_other_schemes_are_the_same_on_both_sides():
+    assert weights(PoolingScheme.first_last, 4, 2, 1) == [[0.5, 0, 0, 0.5, 0.5, 0.5, 1]] * 2
+    assert weights(PoolingScheme.sum, 3, 0, 1) == [[1, 1, 1, 1]] * 2
+    assert weights(PoolingScheme.uniform, 2, 0, 4) == [[0.5] * 2 + [0.25] * 4] * 2
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=lambda scheme: scheme.value)
+def test_rows_are_those_of_a_plain_loop_on_either_side(scheme):
+    source, target = source_table(KIND, tied=False), target_tokenizer(KIND)
+    table, token_map = initialise(source, target, WeightedPoolingInit(scheme=scheme), RESOURCES, 0)
+    from franken.vocab.pieces import canonical_bytes
+
+    texts = canonical_bytes(target)
+    for row in (token_map.provenance == Provenance.computed).nonzero().flatten().tolist():
+        (ids,) = encode_pieces(source.tokenizer, [texts[row]])
+        sides = position_weights(np.array([len(ids)]), WeightedPoolingInit(scheme=scheme))
+        for old, new, weight in zip(
+            (source.input, source.output), (table.input, table.output), sides, strict=True
+        ):
+            expected = sum(w * old[i].double() for i, w in zip(ids, weight.tolist(), strict=True))
+            assert torch.allclose(new[row].double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_uniform_is_the_subtoken_mean():
+    source, target = source_table(KIND, tied=False), target_tokenizer(KIND)
+    uniform = WeightedPoolingInit(scheme=PoolingScheme.uniform)
+    first, one_sided = initialise(source, target, uniform, RESOURCES, 0)
+    second, _ = initialise(source, target, SubtokenMeanInit(), RESOURCES, 0)
+    assert one_sided.output_weights is None
+    assert torch.allclose(first.input, second.input, atol=1e-6)
+    assert torch.allclose(first.output, second.output, atol=1e-6)
+
+
+def test_a_tied_table_takes_the_weights_of_the_input():
+    target = target_tokenizer(KIND)
+    tied, _ = initialise(source_table(KIND), target, WeightedPoolingInit(), RESOURCES, 0)
+    untied, _ = initialise(
+        source_table(KIND, tied=False), target, WeightedPoolingInit(), RESOURCES, 0
+    )
+    assert torch.equal(tied.input, untied.input)
+    assert not torch.equal(untied.input, untied.output)
+
+
+def test_output_weights_survive_the_disk_and_bad_ones_are_faults(tmp_path):
+    source = source_table(KIND, tied=False)
+    config = WeightedPoolingInit(scheme=PoolingScheme.last_first)
+    table, token_map = initialise(source, target_tokenizer(KIND), config, RESOURCES, 0)
+    token_map.save(tmp_path / "map")
+    loaded = TokenMap.load(tmp_path / "map")
+    assert torch.equal(loaded.output_weights, token_map.output_weights)
+    for chunk in (1, 13, 10_000):
+        again = apply_map(loaded, source.output, part="output", chunk_rows=chunk)
+        assert torch.equal(again, table.output)
+    row = int((token_map.provenance == Provenance.computed).nonzero()[0])
+    assert explain_row(loaded, row)["source_count"] == 1
+    loaded.output_weights[3] = float("nan")
+    assert "a weight is NaN or infinite" in loaded.faults()
+    loaded.output_weights = loaded.output_weights[:-1]
+    assert "output_weights is torch.float32" in loaded.faults()[0]
+
+
+def test_rows_follow_their_token_when_ids_move():
+    source, target = source_table(KIND, tied=False), target_tokenizer(KIND)
+    ids = text_ids(target)
+    moved = dict(zip(ids, ids[1:] + ids[:1], strict=True))
+    first, _ = initialise(source, target, WeightedPoolingInit(), RESOURCES, 0)
+    second, _ = initialise(source, edited(target, moved), WeightedPoolingInit(), RESOURCES, 0)
+    for old, new in moved.items():
+        assert torch.equal(first.input[old], second.input[new])
+        assert torch.equal(first.output[old], second.output[new])
+
+
+def test_options_out_of_range_are_faults():
+    wrong = WeightedPoolingInit(rate=-1.0, decay=1.5)
+    assert {fault.key for fault in collect_faults(wrong)} == {"rate", "decay"}
