@@ -67,6 +67,16 @@ class TaskConfig:
     """translation: from the target language into the source language."""
     bleu: bool = False
     """translation: BLEU beside chrF++."""
+    chrf: bool = False
+    """translation: chrF beside chrF++."""
+    reference_bits: bool = False
+    """translation: bits per byte of the reference after the prompt, beside chrF++."""
+    beams: int = 1
+    """Tasks that generate: hypotheses of beam search; 1: the most likely token at each step."""
+    read: str | None = None
+    """Hydra LLMs: table that encodes the prompt; ``null``: that of the prompt's language."""
+    write: str | None = None
+    """Hydra LLMs: table that answers are in; ``null``: that of the answer's language."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.source:
@@ -78,6 +88,7 @@ class TaskConfig:
         yield from at_least("shots", self.shots, 0)
         yield from at_least("max_new_tokens", self.max_new_tokens, 1)
         yield from at_least("max_new_bytes", self.max_new_bytes, 1)
+        yield from at_least("beams", self.beams, 1)
         yield from at_least("window_tokens", self.window_tokens, 1)
 
 

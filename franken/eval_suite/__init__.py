@@ -4,18 +4,21 @@
 on batch size or item order.
 """
 
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
 import torch
 
+from franken.composition.hydra import HydraModel
 from franken.config.checks import hint
 from franken.config.eval_suite import EvalSuiteConfig, TaskConfig, TaskKind
 from franken.data.source import TEXT_STREAMS, DataSource
 from franken.errors import ConfigError
 from franken.eval_suite.encoding import Encoder
+from franken.eval_suite.hydra import voices
 from franken.eval_suite.progress import terminal_progress
-from franken.eval_suite.readout import read_out
+from franken.eval_suite.readout import Readout, read_out
 from franken.eval_suite.suite import Score, SuiteResult, TaskRun
 
 __all__ = ["Score", "SuiteResult", "check_suite", "evaluate"]
@@ -48,8 +51,9 @@ def evaluate(
     """Run every task of a suite on one model.
 
     Args:
-        model: a causal LM of transformers, also one wrapped by peft.
-        tokenizer: its tokenizer.
+        model: a causal LM of transformers, also one wrapped by peft; or a ``HydraModel``, whose
+            tables are then chosen by language (see ``hydra.py``).
+        tokenizer: its tokenizer; not used for a ``HydraModel``.
         suite: the tasks.
         data: where texts and evaluation sets come from.
         seed: draws the worked examples; nothing else is random.
@@ -69,17 +73,29 @@ def evaluate(
         model.to(device)
     was_training = bool(model.training)
     model.eval()
-    encoder, readout = Encoder(tokenizer), read_out(model)
     try:
         with torch.inference_mode(), terminal_progress(progress) as advance:
             for name, task in suite.tasks.items():
-                run = TaskRun(
-                    name, task, data, encoder, readout, suite.batch_tokens, seed, result, advance
-                )
-                import_module(f"{__name__}.{MODULES[TaskKind(task.kind)]}").run(run)
+                module = import_module(f"{__name__}.{MODULES[TaskKind(task.kind)]}")
+                for config, encoder, readout in _voices(model, tokenizer, task, data):
+                    module.run(
+                        TaskRun(
+                            name, config, data, encoder, readout, suite.batch_tokens, seed,
+                            result, advance,
+                        )
+                    )  # fmt: skip
     finally:
         model.train(was_training)
     return result
+
+
+def _voices(
+    model: Any, tokenizer: Any, task: TaskConfig, data: DataSource
+) -> Iterable[tuple[TaskConfig, Encoder, Readout]]:
+    """What scores a task: an ordinary model as it is, a Hydra LLM by language."""
+    if isinstance(model, HydraModel):
+        return voices(model, task, data)
+    return [(task, Encoder(tokenizer), read_out(model))]
 
 
 def check_suite(suite: EvalSuiteConfig, data: DataSource) -> None:

@@ -44,6 +44,16 @@ class Encoder:
         )["input_ids"]
         return rows
 
+    writable: int | None = None
+    """Ids from here on are never generated; ``None``: all may be."""
+
+    def prompts(self, pieces: Sequence[Sequence[tuple[str, bool]]]) -> list[list[int]]:
+        """Ids of prompts given as pieces ``(text, whether the model is to write such text)``.
+
+        One vocabulary encodes them as one text.
+        """
+        return self.texts(["".join(text for text, _ in prompt) for prompt in pieces])
+
     def text(self, text: str) -> list[int]:
         """Ids of one text, without bos and eos."""
         return self.texts([text])[0]
@@ -75,3 +85,52 @@ class Encoder:
         if room is not None and len(ids) + 1 > room:
             return [self.start, *ids[len(ids) - max(room - 1, 0) :]], True
         return [self.start, *ids], False
+
+
+class MixedEncoder(Encoder):
+    """Prompts in one vocabulary, what follows in another: a Hydra LLM's view (spec 3.2).
+
+    Ids of the written vocabulary stand for themselves, those of the read one are shifted.
+    """
+
+    def __init__(self, tokenizer: Any, reader: Any, offset: int, writable: int) -> None:
+        """Args: see below.
+
+        Args:
+            tokenizer: of what is written.
+            reader: tokenizer of the prompts.
+            offset: first id of the read vocabulary.
+            writable: ids of the written vocabulary that belong to tokens.
+        """
+        super().__init__(tokenizer)
+        self.reader, self.writer = Encoder(reader), Encoder(tokenizer)
+        self.offset, self.writable = offset, writable
+
+    @cached_property
+    def start(self) -> int:
+        """The read vocabulary's."""
+        return self.reader.start + self.offset
+
+    def texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Texts to be read."""
+        return [[index + self.offset for index in ids] for ids in self.reader.texts(texts)]
+
+    def prompts(self, pieces: Sequence[Sequence[tuple[str, bool]]]) -> list[list[int]]:
+        """Worked examples keep their answers in the written vocabulary."""
+        found = []
+        for prompt in pieces:
+            ids: list[int] = []
+            for text, own in prompt:
+                side, offset = (self.writer, 0) if own else (self.reader, self.offset)
+                part = side.continuation(text) if ids else side.text(text)
+                ids += [index + offset for index in part]
+            found.append(ids)
+        return found
+
+    def continuation(self, text: str) -> list[int]:
+        """A text to be written after a prompt."""
+        return self.writer.continuation(text)
+
+    def answers(self, prompt: str, texts: Sequence[str]) -> tuple[list[int], list[list[int]]]:
+        """The prompt to be read, and each text that may be written after it."""
+        return self.text(prompt), [self.continuation(text) for text in texts]

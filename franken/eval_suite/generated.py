@@ -38,16 +38,21 @@ def continue_items(
     def prompt(item: Any) -> str:
         return fill(task.config.prompt, {**shared, **fields(item)}, task=task.name)
 
-    preamble = ""
+    preamble: list[tuple[str, bool]] = []
     if task.config.shots:
         pool = task.examples(lang)
         for index in draw_shots(task.config.shots, len(pool), task.seed, task.name, lang):
-            preamble += prompt(pool[index]) + solution(pool[index]) + task.config.shot_separator
+            preamble += [
+                (prompt(pool[index]), False),
+                (solution(pool[index]), True),
+                (task.config.shot_separator, False),
+            ]
     room = task.readout.positions
     if room is not None:
         room = max(1, room - task.config.max_new_tokens)
-    texts = [preamble + prompt(item) for item in items]
-    encoded = [task.encoder.opened(ids, room) for ids in task.encoder.texts(texts)]
+    pieces = [[*preamble, (prompt(item), False)] for item in items]
+    texts = ["".join(text for text, _ in piece) for piece in pieces]
+    encoded = [task.encoder.opened(ids, room) for ids in task.encoder.prompts(pieces)]
     limits = Limits(task.config.max_new_tokens, task.config.max_new_bytes, task.config.stop)
     made = generate(
         task.readout,
@@ -55,6 +60,8 @@ def continue_items(
         [ids for ids, _ in encoded],
         limits,
         batch_tokens=task.batch_tokens,
+        writable=task.encoder.writable,
+        beams=task.config.beams,
         advance=task.progress(lang, len(items)),
     )
     return [

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from franken.composition.hydra import Decoding, Strategy, decode
 from franken.eval_suite.readout import Readout
 
 CHECK_EVERY = 8
@@ -48,9 +49,11 @@ def generate(
     limits: Limits,
     *,
     batch_tokens: int,
+    writable: int | None = None,
+    beams: int = 1,
     advance: Callable[[int], None] | None = None,
 ) -> list[Generation]:
-    """Continue every prompt with the most likely token at each step.
+    """Continue every prompt with the most likely token at each step, or by beam search.
 
     Args:
         readout: the model.
@@ -58,6 +61,8 @@ def generate(
         prompts: token ids, bos included.
         limits: where to stop.
         batch_tokens: prompt and new tokens of one batch, padding included.
+        writable: ids from here on are never chosen.
+        beams: hypotheses kept; the best one per token is returned, text is cut afterwards.
         advance: called with the number of prompts finished.
 
     Returns:
@@ -67,10 +72,14 @@ def generate(
     results: list[Generation | None] = [None] * len(prompts)
     start = 0
     while start < len(order):
-        longest = len(prompts[order[start]]) + limits.max_new_tokens
+        longest = beams * (len(prompts[order[start]]) + limits.max_new_tokens)
         rows = max(1, readout.tokens_per_forward(batch_tokens) // longest)
         chosen = order[start : start + rows]
-        new = _continue(readout, tokenizer, [prompts[index] for index in chosen], limits)
+        batch = [prompts[index] for index in chosen]
+        if beams > 1:
+            new = _search(readout, tokenizer, batch, limits, beams, writable)
+        else:
+            new = _continue(readout, tokenizer, batch, limits, writable)
         for index, ids in zip(chosen, new, strict=True):
             results[index] = cut(tokenizer, ids, limits)
         start += rows
@@ -79,9 +88,21 @@ def generate(
     return [result for result in results if result is not None]
 
 
+def _search(
+    readout: Readout, tokenizer: Any, prompts: Sequence[Sequence[int]], limits: Limits,
+    beams: int, writable: int | None,
+) -> list[list[int]]:  # fmt: skip
+    """New ids of one batch by beam search; eos is put back where it ended a hypothesis."""
+    options = Decoding(Strategy.beam, limits.max_new_tokens, beams=beams)
+    eos = tokenizer.eos_token_id
+    found = decode(readout, prompts, options, end=eos, writable=writable or readout.vocabulary)
+    return [[*w.ids, eos] if w.ended else w.ids for w in found]
+
+
 def _continue(
-    readout: Readout, tokenizer: Any, prompts: Sequence[Sequence[int]], limits: Limits
-) -> list[list[int]]:
+    readout: Readout, tokenizer: Any, prompts: Sequence[Sequence[int]], limits: Limits,
+    writable: int | None,
+) -> list[list[int]]:  # fmt: skip
     """New ids of one batch; rows go on past their end until all have ended."""
     width = max(len(prompt) for prompt in prompts)
     device = readout.device
@@ -103,7 +124,8 @@ def _continue(
             use_cache=True,
         )
         cache = output.past_key_values
-        chosen: Tensor = readout.logits(readout.states(output)[:, -1]).argmax(dim=-1)
+        logits = readout.logits(readout.states(output)[:, -1])
+        chosen: Tensor = logits[:, :writable].argmax(dim=-1)
         for line, token in enumerate(chosen.tolist()):
             new[line].append(token)
         if _all_ended(tokenizer, new, limits, look=(step + 1) % CHECK_EVERY == 0):

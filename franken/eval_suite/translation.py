@@ -1,5 +1,6 @@
-"""Translation: greedy generation, chrF++ (and BLEU) by sacrebleu with its signature."""
+"""Translation: generation, chrF++ (chrF, BLEU) by sacrebleu with its signature and interval."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from franken.eval_suite.generated import continue_items, truncation
-from franken.eval_suite.suite import TaskRun
+from franken.eval_suite.scoring import Request, log_probs
+from franken.eval_suite.statistics import ratio, ratio_stderr
+from franken.eval_suite.suite import Item, TaskRun
 from franken.seeds import derive_seed
 
 RESAMPLES = 200
@@ -32,11 +35,33 @@ def run(task: TaskRun) -> None:
         for result, reference in zip(results, references, strict=True):
             result["reference"] = reference
         guesses = [str(result["generation"]) for result in results]
-        for metric in ("chrf++", *(["bleu"] if task.config.bleu else [])):
-            value, stderr, signature = corpus_score(metric, guesses, references, seed=task.seed)
-            extra = truncation(results)
-            task.add(lang, metric, value, len(items), stderr, signature=signature, **extra)
+        wanted = {"chrf++": True, "chrf": task.config.chrf, "bleu": task.config.bleu}
+        for metric in (name for name, asked in wanted.items() if asked):
+            value, draws, signature = resampled_score(metric, guesses, references, seed=task.seed)
+            extra: dict[str, Any] = {"signature": signature, **truncation(results)}
+            if draws is not None:
+                extra["low"], extra["high"] = interval(draws)
+            task.add(lang, metric, value, len(items), spread(draws), **extra)
+        if task.config.reference_bits:
+            _score_references(task, lang, results)
         task.keep(results)
+
+
+def _score_references(task: TaskRun, lang: str, results: list[Item]) -> None:
+    """Bits per byte of the reference, given the prompt as it stands (no worked examples cut)."""
+    requests, sizes = [], []
+    for item in results:
+        prompt, (reference,) = task.encoder.answers(item["prompt"], [f" {item['reference']}"])
+        head, _ = task.encoder.opened(prompt, None)
+        requests.append(Request(tuple(head), tuple(reference)))
+        sizes.append(float(len(item["reference"].encode())))
+    values = log_probs(task.readout, requests, batch_tokens=task.batch_tokens)
+    bits = [-math.fsum(value.tolist()) / math.log(2) for value in values]
+    for item, own in zip(results, bits, strict=True):
+        item["reference_bits"] = own
+    task.add(
+        lang, "reference_bits_per_byte", ratio(bits, sizes), len(bits), ratio_stderr(bits, sizes)
+    )
 
 
 def _sides(task: TaskRun, item: Any) -> tuple[str, str]:
@@ -68,10 +93,33 @@ def corpus_score(
     Returns:
         Score, standard error (``None`` for fewer than two items) and signature.
     """
+    value, draws, signature = resampled_score(metric, guesses, references, seed=seed)
+    return value, spread(draws), signature
+
+
+def spread(draws: np.ndarray | None) -> float | None:
+    """Standard deviation of bootstrap draws."""
+    return None if draws is None else float(np.std(draws, ddof=1))
+
+
+def interval(draws: np.ndarray) -> tuple[float, float]:
+    """95 % percentile interval of bootstrap draws."""
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def resampled_score(
+    metric: str, guesses: Sequence[str], references: Sequence[str], *, seed: int = 0
+) -> tuple[float, np.ndarray | None, str]:
+    """Corpus score, its value in each bootstrap resample of the items, and the signature.
+
+    The draws are ``None`` for fewer than two items.
+    """
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
 
-    scorer: Any = CHRF(word_order=2) if metric == "chrf++" else BLEU()
+    orders = {"chrf++": 2, "chrf": 0}
+    scorer: Any = CHRF(word_order=orders[metric]) if metric in orders else BLEU()
     sides = list(guesses), [list(references)]
     value = float(scorer.corpus_score(*sides).score)
     signature = str(scorer.get_signature())
@@ -82,4 +130,4 @@ def corpus_score(
     draw = np.random.default_rng(derive_seed(seed, "bootstrap", metric))
     weights = draw.multinomial(items, np.full(items, 1 / items), size=RESAMPLES)
     scores = [scorer._aggregate_and_compute([row]).score for row in (weights @ counts).tolist()]
-    return value, float(np.std(scores, ddof=1)), signature
+    return value, np.array(scores), signature

@@ -25,15 +25,12 @@ _CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_l
 def run(step: HydraTrainStep, context: StepContext) -> dict[str, Any]:
     """Saves the tuned tables (and the body where it changed) and refers to the rest.
 
+    An ordinary model is taken as one with the table ``default``, and stays an ordinary model.
+
     Raises:
         CompatibilityError: for a table that the model lacks, or a model that carries a delta.
     """
     places = read_places(context.inputs["model"])
-    if "tables" not in places:
-        raise CompatibilityError(
-            f"step {context.name!r}: {step.model!r} has one vocabulary; join tables with a hydra "
-            "step first, or use a train step"
-        )
     if places["deltas"]:
         raise CompatibilityError(
             f"step {context.name!r}: a Hydra LLM with a delta cannot be trained; train before the "
@@ -80,7 +77,8 @@ def run(step: HydraTrainStep, context: StepContext) -> dict[str, Any]:
     content = {**report.to_json(), "mixture": datamodule.mixture_report(), "written": written}
     write_json(context.directory / "training.json", content)
 
-    tables = dict(places["tables"])
+    several = "tables" in places
+    tables = dict(places["tables"]) if several else {"default": places["table"]}
     for name in step.tables if step.trainable is not Trainable.body else []:
         save_table(hydra.tables[name].table(), context.directory / "tables" / name)
         tables[name] = [HERE, "", f"tables/{name}"]
@@ -88,10 +86,11 @@ def run(step: HydraTrainStep, context: StepContext) -> dict[str, Any]:
     if step.trainable in _CHANGES_BODY:
         fingerprint = save_hydra_body(hydra, context.directory / "body")
         body = [HERE, "", "body"]
-    default = places["routing"].get("default") or next(iter(tables))
+    routing = places.get("routing", {})
     write_model(
-        context, body=body, table=tables[default], deltas=[], lineage=places["lineage"],
-        fingerprint=fingerprint, tables=tables, routing=places["routing"],
+        context, body=body, table=tables[routing.get("default") or next(iter(tables))],
+        deltas=[], lineage=places["lineage"], fingerprint=fingerprint,
+        tables=tables if several else None, routing=routing if several else None,
     )  # fmt: skip
     summary = {k: v for k, v in content.items() if isinstance(v, int | float | str)}
     return {"tables": step.tables, "written": written, "training": summary}
