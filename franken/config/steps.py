@@ -9,14 +9,18 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
-from franken.config.alignment import AlignmentConfig
+from franken.config.alignment import AlignmentConfig, GoldAlignment
 from franken.config.base_model import BaseModelConfig
 from franken.config.checks import at_least, in_range
 from franken.config.composition import CompositionConfig, HydraComposition, SpecialRows
 from franken.config.data import DataConfig
 from franken.config.eval_suite import EvalSuiteConfig
 from franken.config.helper_model import HelperModelConfig
+from franken.config.inference import DonorKind, InferenceConfig, SelectConfig, Site
 from franken.config.init_method import STEP_NEEDS, InitMethodConfig
+from franken.config.pack import PackConfig
+from franken.config.router import OracleRouter, RouterConfig
+from franken.config.prompts import Portion, PromptsConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.config.vocab import VocabConfig
 from franken.config.word_vectors import VectorUnit, WordVectorsConfig
@@ -37,6 +41,12 @@ class Part(StrEnum):
     """Static word or piece vectors."""
     helper = "helper"
     """The table of a target-language model."""
+    grid = "grid"
+    """Answers and verdicts of a transplant, with scores."""
+    layer_pairs = "layer_pairs"
+    """One pair of layers per prompt set and language."""
+    pack = "pack"
+    """A SkillPack."""
     pairs = "pairs"
     """Sentence pairs with a generated side."""
 
@@ -112,7 +122,13 @@ class AlignStep(StepConfig):
     kind: ClassVar[str] = "align"
     output: ClassVar[Part] = Part.alignment
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    gold: bool = False
+    """Count the links that come with the data, whatever ``alignment`` says."""
     data: DataConfig = field(default_factory=DataConfig)
+
+    def __post_init__(self) -> None:
+        if self.gold:
+            self.alignment = GoldAlignment()
 
 
 @dataclass
@@ -157,6 +173,7 @@ class InitialiseStep(StepConfig):
     kind: ClassVar[str] = "initialise"
     inputs: ClassVar[dict[str, Part]] = {
         "base": Part.model, "tokenizer": Part.vocabulary, "alignment": Part.alignment,
+        "gold_alignment": Part.alignment,
         "word_vectors": Part.vectors, "piece_vectors": Part.vectors, "helper": Part.helper,
     }  # fmt: skip
     base: str = ""
@@ -166,6 +183,7 @@ class InitialiseStep(StepConfig):
     split: str = "adaptation"
     """What a learned method trains on."""
     alignment: str | None = None
+    gold_alignment: str | None = None
     word_vectors: str | None = None
     piece_vectors: str | None = None
     helper: str | None = None
@@ -336,6 +354,113 @@ class BackTranslateStep(StepConfig):
             yield "role", f"must be monolingual or documents, got {self.role!r}"
 
 
+class MergeMethod(StrEnum):
+    """How several packs become one change."""
+
+    sum = "sum"
+    """Weighted sum (task arithmetic, with weights below 1)."""
+    average = "average"
+    """Weighted mean."""
+    ties = "ties"
+    """Trim, elect a sign, mean of those that agree (Yadav et al. 2023)."""
+    dare = "dare"
+    """Random entries of each, rescaled, then the weighted sum (Yu et al. 2024)."""
+
+
+class TableGraft(StrEnum):
+    """What becomes of the table when a pack brings a vocabulary of its own."""
+
+    relative = "relative"
+    """``M E + R``: the receiver's own rows through the pack's token map, plus the residual."""
+    absolute = "absolute"
+    """``M E_B + R``: the rows of the model the pack was made from (Franken-Adapter's swap)."""
+
+
+@dataclass
+class PackStep(StepConfig):
+    """Compress the difference of two models into a SkillPack."""
+
+    kind: ClassVar[str] = "pack"
+    output: ClassVar[Part] = Part.pack
+    inputs: ClassVar[dict[str, Part]] = {
+        "base": Part.model, "tuned": Part.model, "initial": Part.model,
+    }  # fmt: skip
+    base: str = ""
+    tuned: str = ""
+    initial: str | None = None
+    """A language pack: the ``initialise`` step whose token map led from the base's vocabulary to
+    the tuned model's."""
+    pack: PackConfig = field(default_factory=PackConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    split: str = "instructions"
+    """Calibration text of GPTQ."""
+
+
+@dataclass
+class GraftStep(StepConfig):
+    """Put SkillPacks on a model."""
+
+    kind: ClassVar[str] = "graft"
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "packs": Part.pack}
+    model: str = ""
+    packs: dict[str, str] = field(default_factory=lambda: {})
+    """Name of a pack -> step that gives it."""
+    weights: dict[str, float] = field(default_factory=lambda: {})
+    """Name of a pack -> factor; 1 where none is given."""
+    merge: MergeMethod = MergeMethod.sum
+    density: float = 0.2
+    """ties, dare: share of every pack's entries that is kept."""
+    table: TableGraft = TableGraft.relative
+    body_scale: float = 1.0
+    """Language packs: factor of the change of the body; 0 grafts the vocabulary alone."""
+    materialise: bool = False
+    """Write the sum as a new body instead of referring to the packs; needed to train on it."""
+
+    def references(self) -> dict[str, str]:
+        """One reference per pack."""
+        return {"model": self.model, **{f"packs.{k}": v for k, v in self.packs.items()}}
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.packs:
+            yield "packs", "names no pack; give at least one, e.g. {skill: packed}"
+        for name in self.weights:
+            if name not in self.packs:
+                yield f"weights.{name}", f"is no pack; packs: {', '.join(self.packs)}"
+        yield from in_range("density", self.density, 0.0, 1.0)
+
+
+@dataclass
+class RouteStep(StepConfig):
+    """One model with several SkillPacks and a router that picks among them."""
+
+    kind: ClassVar[str] = "route"
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "packs": Part.pack}
+    model: str = ""
+    packs: dict[str, str] = field(default_factory=lambda: {})
+    router: RouterConfig = field(default_factory=RouterConfig)
+    tasks: dict[str, str] = field(default_factory=lambda: {})
+    """oracle: ``task``, ``task@language`` or ``@language`` -> pack; others get none."""
+    data: DataConfig = field(default_factory=DataConfig)
+    split: str = "instructions"
+    """What a trained router learns from."""
+    language_share: float = 0.0
+    """Share of monolingual target-language text among the router's examples."""
+
+    def references(self) -> dict[str, str]:
+        """One reference per pack."""
+        return {"model": self.model, **{f"packs.{k}": v for k, v in self.packs.items()}}
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.packs:
+            yield "packs", "names no pack; give at least one, e.g. {skill: packed}"
+        for task, pack in self.tasks.items():
+            if pack not in self.packs:
+                yield f"tasks.{task}", f"names the pack {pack!r}; packs: {', '.join(self.packs)}"
+        if isinstance(self.router, OracleRouter) and not self.tasks:
+            yield "tasks", "is empty, but router=oracle needs to be told which task has which pack"
+        yield from in_range("language_share", self.language_share, 0.0, 1.0)
+
+
 @dataclass
 class EvaluateStep(StepConfig):
     """Score a model with a suite. Made for every name under ``recipe.evaluate``."""
@@ -346,6 +471,43 @@ class EvaluateStep(StepConfig):
     model: str = ""
     suite: EvalSuiteConfig = field(default_factory=EvalSuiteConfig)
     data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass
+class TransplantStep(StepConfig):
+    """Answer aligned prompts under an inference option; holds scores of its own."""
+
+    kind: ClassVar[str] = "transplant"
+    output: ClassVar[Part] = Part.grid
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "pairs": Part.layer_pairs}
+    model: str = ""
+    pairs: str | None = None
+    """A step that chose a pair per set and language; it takes the place of ``inference.pairs``."""
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    prompts: PromptsConfig = field(default_factory=PromptsConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    portion: Portion = Portion.pilot
+    donor: DonorKind | None = None
+    """Takes the place of ``inference.donor``: the controls of one recipe."""
+    site: Site | None = None
+    """Takes the place of ``inference.site``."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.prompts.sets:
+            yield "prompts", "holds no set; choose prompts=NAME"
+        if self.pairs is not None and self.inference.name == "none":
+            yield "pairs", "are used by inference=xtransplant, not by inference=none"
+
+
+@dataclass
+class SelectPairsStep(StepConfig):
+    """Choose one pair of layers per set and language on the runs of a pilot part."""
+
+    kind: ClassVar[str] = "select_pairs"
+    output: ClassVar[Part] = Part.layer_pairs
+    inputs: ClassVar[dict[str, Part]] = {"grid": Part.grid}
+    grid: str = ""
+    select: SelectConfig = field(default_factory=SelectConfig)
 
 
 @dataclass
@@ -367,6 +529,6 @@ STEP_KINDS: dict[str, type[StepConfig]] = {
     for cls in (
         LoadStep, PretrainStep, BuildVocabStep, AlignStep, VectorsStep, HelperStep, InitialiseStep,
         TrainStep, SwapStep, HydraStep, SelectTableStep, HydraTrainStep, BackTranslateStep,
-        EvaluateStep, ExportStep,
+        TransplantStep, SelectPairsStep, EvaluateStep, ExportStep,
     )
 }  # fmt: skip

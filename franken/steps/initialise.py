@@ -57,10 +57,11 @@ def _resources(step: InitialiseStep, context: StepContext) -> InitResources:
         texts=lambda language: data.texts("monolingual", language),
     )
     given = {name: artifact.path for name, artifact in context.inputs.items()}
-    if "alignment" in given:
-        from franken.alignment import load_tables
+    for name in ("alignment", "gold_alignment"):
+        if name in given:
+            from franken.alignment import load_tables
 
-        resources.alignments = load_tables(given["alignment"])
+            resources.alignments = load_tables(given[name])
     for name in ("word_vectors", "piece_vectors"):
         if name in given:
             from franken.word_vectors import load_spaces

@@ -24,6 +24,8 @@ class Need(StrEnum):
     """Role of the data; no step."""
     alignment = "alignment"
     """Word-pair counts from parallel text (step ``align``)."""
+    gold_alignment = "gold_alignment"
+    """The same from links that come with the data (step ``align`` with ``gold``)."""
     word_vectors = "word_vectors"
     """Static vectors of words, one space per language (step ``vectors``, unit words)."""
     piece_vectors = "piece_vectors"
@@ -32,7 +34,9 @@ class Need(StrEnum):
     """The table of a target-language model (step ``helper``)."""
 
 
-STEP_NEEDS = (Need.alignment, Need.word_vectors, Need.piece_vectors, Need.helper)
+STEP_NEEDS = (
+    Need.alignment, Need.gold_alignment, Need.word_vectors, Need.piece_vectors, Need.helper,
+)  # fmt: skip
 
 
 @dataclass

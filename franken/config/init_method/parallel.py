@@ -162,7 +162,18 @@ class TransTokenizationParityInit(TransTokenizationInit):
     )
 
 
+@dataclass
+class GoldAlignmentInit(TransTokenizationInit):
+    """Trans-Tokenization with the word links that come with the data: the ceiling for aligners."""
+
+    name: str = "gold_alignment"
+
+    def needs(self) -> frozenset[Need]:
+        return frozenset({Need.gold_alignment})
+
+
 OPTIONS: dict[str, type[InitMethodConfig]] = {
     "trans_tokenization": TransTokenizationInit,
     "trans_tokenization_parity": TransTokenizationParityInit,
+    "gold_alignment": GoldAlignmentInit,
 }
