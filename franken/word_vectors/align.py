@@ -1,5 +1,6 @@
 """Two spaces into one: the orthogonal map that brings paired words nearest to each other."""
 
+import logging
 from collections.abc import Iterable
 
 import torch
@@ -7,6 +8,8 @@ from torch import Tensor
 
 from franken.errors import CompatibilityError, DataError
 from franken.word_vectors.space import VectorSpace
+
+logger = logging.getLogger(__name__)
 
 WordPair = tuple[str, str]
 
@@ -62,6 +65,8 @@ def aligned(
             out. N-grams do not count: they would align guesses.
         what: names the pairs in errors.
 
+    Too few pairs leave part of the rotation open: that is a warning with its size.
+
     Returns:
         The rotated space, and the number of pairs that were used.
 
@@ -85,5 +90,16 @@ def aligned(
             "that the text holds, or lower word_vectors.min_count"
         )
     rows = torch.tensor(known)
-    matrix = procrustes(source.vectors[rows[:, 0]], target.vectors[rows[:, 1]])
+    left, right = source.vectors[rows[:, 0]], target.vectors[rows[:, 1]]
+    determined = int(torch.linalg.matrix_rank(left.double().T @ right.double()))
+    if determined < source.dim:
+        logger.warning(
+            "%s: %d word pairs determine %d of %d dimensions of the rotation, the rest is "
+            "arbitrary; give more pairs, or vectors of fewer dimensions",
+            what,
+            len(set(known)),
+            determined,
+            source.dim,
+        )
+    matrix = procrustes(left, right)
     return source.transformed(matrix), len(known)

@@ -62,3 +62,12 @@ def test_what_cannot_be_aligned_is_an_error_that_says_why():
         aligned(left, right, [("a", "a")], what="sw")
     with pytest.raises(DataError, match="have 3 and 4 dimensions"):
         aligned(left, VectorSpace(["a"], drawn(1, 4)), [("a", "a")], what="sw")
+
+
+def test_too_few_pairs_are_a_warning_with_the_share_they_determine(caplog):
+    words, vectors = list("abcdef"), drawn(6, 4)
+    left, right = VectorSpace(words, vectors), VectorSpace(words, vectors @ rotation_of(4))
+    aligned(left, right, [(word, word) for word in words], what="sw")
+    assert not caplog.records
+    aligned(left, right, [("a", "a"), ("a", "a"), ("b", "b")], what="sw")
+    assert "sw: 2 word pairs determine 2 of 4 dimensions" in caplog.text
