@@ -24,11 +24,13 @@ class Graph:
     """Model step -> its evaluation step, in the order of ``recipe.evaluate``."""
     exports: dict[str, str] = field(default_factory=dict)
     """Model step -> its export step."""
+    runs: list[str] = field(default_factory=list)
+    """Steps with scores of their own, in the order of ``recipe.run``."""
 
     @property
     def targets(self) -> list[str]:
         """The steps that the run was asked for."""
-        return [*self.evaluations.values(), *self.exports.values()]
+        return [*self.evaluations.values(), *self.runs, *self.exports.values()]
 
     def ancestors(self, name: str) -> set[str]:
         """All steps that ``name`` depends on, itself included."""
@@ -91,6 +93,7 @@ class _Builder:
             graph.steps[f"evaluate:{name}"] = EvaluateStep(
                 step="evaluate", model=name, suite=self.config.eval_suite, data=self.config.data
             )
+        graph.runs = list(self.recipe.run)
         for name in self.recipe.export:
             graph.exports[name] = f"export:{name}"
             graph.steps[f"export:{name}"] = ExportStep(
@@ -159,8 +162,12 @@ class _Builder:
                 )
 
     def _check_targets(self) -> None:
-        if not self.recipe.evaluate and not self.recipe.export:
-            self._fault("evaluate", "names no step and export neither: nothing would be run")
+        if not (self.recipe.evaluate or self.recipe.export or self.recipe.run):
+            self._fault("evaluate", "names no step, run and export neither: nothing would be run")
+        scored = [name for name, step in self.steps.items() if step.output == Part.grid]
+        for name in self.recipe.run:
+            if name not in scored:
+                self._fault("run", f"{name!r} is no step with scores.{hint(name, scored)}")
         models = [name for name, step in self.steps.items() if step.output == Part.model]
         for place in ("evaluate", "export"):
             for name in getattr(self.recipe, place):

@@ -138,12 +138,19 @@ class Runner:
     def write_results(self) -> list[dict[str, Any]]:
         """``results.jsonl`` in the run directory: one record per score."""
         records = []
-        for model, name in self.graph.evaluations.items():
+        scored = {**self.graph.evaluations, **{name: name for name in self.graph.runs}}
+        for model, name in scored.items():
             for score in read_json(self.artifacts[name].path / "scores.json"):
                 records.append(self._record(model, name, score))
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         write_atomically(self.run_dir / "results.jsonl", lines.encode())
         return records
+
+    def write_transplants(self) -> None:
+        """``transplants/<step>.json``: heat maps, curves and counts for the report."""
+        for name in self.graph.runs:
+            content = (self.artifacts[name].path / "summary.json").read_bytes()
+            write_atomically(self.run_dir / "transplants" / f"{name}.json", content)
 
     def write_curves(self) -> None:
         """``curves/<step>/metrics.csv`` of training that this run did not have to repeat."""

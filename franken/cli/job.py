@@ -78,6 +78,7 @@ def _run(
     finally:
         write_json(run_dir / "run.json", {**runner.summary(), **summary})
     records = runner.write_results()
+    runner.write_transplants()
     runner.write_curves()
     _log_tables(config, records, run_dir)
     _place_exports(runner, run_dir)

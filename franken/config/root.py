@@ -10,8 +10,10 @@ from franken.config.composition import CompositionConfig
 from franken.config.data import DataConfig
 from franken.config.eval_suite import EvalSuiteConfig
 from franken.config.helper_model import HelperModelConfig
+from franken.config.inference import InferenceConfig
 from franken.config.init_method import InitMethodConfig
 from franken.config.pack import PackConfig
+from franken.config.prompts import PromptsConfig
 from franken.config.router import RouterConfig
 from franken.config.runtime import LoggerConfig, RecipeConfig, StoreConfig, TrainerConfig
 from franken.config.training import TrainingSet
@@ -34,6 +36,8 @@ class Config:
     composition: CompositionConfig = field(default_factory=CompositionConfig)
     pack: PackConfig = field(default_factory=PackConfig)
     router: RouterConfig = field(default_factory=RouterConfig)
+    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    prompts: PromptsConfig = field(default_factory=PromptsConfig)
     eval_suite: EvalSuiteConfig = field(default_factory=EvalSuiteConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

@@ -401,7 +401,9 @@ class GraftStep(StepConfig):
     """Put SkillPacks on a model."""
 
     kind: ClassVar[str] = "graft"
-    inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "packs": Part.pack}
+    inputs: ClassVar[dict[str, Part]] = {
+        "model": Part.model, "packs": Part.pack, "base": Part.model,
+    }  # fmt: skip
     model: str = ""
     packs: dict[str, str] = field(default_factory=lambda: {})
     """Name of a pack -> step that gives it."""
@@ -411,6 +413,8 @@ class GraftStep(StepConfig):
     density: float = 0.2
     """ties, dare: share of every pack's entries that is kept."""
     table: TableGraft = TableGraft.relative
+    base: str | None = None
+    """Needed by ``table: absolute``: the model that the pack was made on."""
     body_scale: float = 1.0
     """Language packs: factor of the change of the body; 0 grafts the vocabulary alone."""
     materialise: bool = False
@@ -418,7 +422,8 @@ class GraftStep(StepConfig):
 
     def references(self) -> dict[str, str]:
         """One reference per pack."""
-        return {"model": self.model, **{f"packs.{k}": v for k, v in self.packs.items()}}
+        base = {} if self.base is None else {"base": self.base}
+        return {"model": self.model, **base, **{f"packs.{k}": v for k, v in self.packs.items()}}
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.packs:
@@ -426,6 +431,8 @@ class GraftStep(StepConfig):
         for name in self.weights:
             if name not in self.packs:
                 yield f"weights.{name}", f"is no pack; packs: {', '.join(self.packs)}"
+        if self.table is TableGraft.absolute and self.base is None:
+            yield "base", "table=absolute needs the step that made the packs' base"
         yield from in_range("density", self.density, 0.0, 1.0)
 
 
@@ -529,6 +536,6 @@ STEP_KINDS: dict[str, type[StepConfig]] = {
     for cls in (
         LoadStep, PretrainStep, BuildVocabStep, AlignStep, VectorsStep, HelperStep, InitialiseStep,
         TrainStep, SwapStep, HydraStep, SelectTableStep, HydraTrainStep, BackTranslateStep,
-        TransplantStep, SelectPairsStep, EvaluateStep, ExportStep,
+        TransplantStep, SelectPairsStep, PackStep, GraftStep, RouteStep, EvaluateStep, ExportStep,
     )
 }  # fmt: skip

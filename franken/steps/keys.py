@@ -12,7 +12,9 @@ from franken.config.alignment import FilesAlignment
 from franken.config.base_model import LoadedModel, PretrainedModel
 from franken.config.data import DataConfig
 from franken.config.helper_model import CheckpointHelper
+from franken.config.inference import Numbers
 from franken.config.init_method import InitMethodConfig
+from franken.config.pack import Rounding
 from franken.config.root import Config
 from franken.config.steps import (
     AlignStep,
@@ -20,25 +22,31 @@ from franken.config.steps import (
     BuildVocabStep,
     EvaluateStep,
     ExportStep,
+    GraftStep,
     HelperStep,
     HydraStep,
     HydraTrainStep,
     InitialiseStep,
     LoadStep,
+    PackStep,
     PretrainStep,
+    RouteStep,
+    SelectPairsStep,
     SelectTableStep,
     StepConfig,
     SwapStep,
     TrainStep,
+    TransplantStep,
     VectorsStep,
 )  # fmt: skip
 from franken.config.training import TrainingConfig
 from franken.config.word_vectors import VectorFiles
 from franken.data import open_data
-from franken.files import sampled_hash
+from franken.errors import DataError
+from franken.files import sampled_hash, sha256_file
 from franken.store import StepKey
 
-_SEEDLESS = (LoadStep, SwapStep, HydraStep, SelectTableStep, ExportStep)
+_SEEDLESS = (LoadStep, AlignStep, SwapStep, HydraStep, SelectTableStep, ExportStep)
 _NEUTRAL_TRAINING = ("checkpoint_every", "activation_checkpointing")
 _MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
 
@@ -116,11 +124,36 @@ def _config_slice(step: StepConfig, config: Config) -> dict[str, Any]:
             **{name: getattr(step, name) for name in own},
             "prompt": _prompt(step.prompt, step.data), "data": _texts(step.data),
         }  # fmt: skip
+    if isinstance(step, PackStep):
+        content = {"pack": _without(asdict(step.pack), "name")}
+        if step.pack.quant.method is Rounding.gptq:
+            content["data"] = _split(step.data, step.split)
+        return content
+    if isinstance(step, GraftStep):
+        own = ("weights", "density", "body_scale", "materialise")
+        return {
+            **{name: getattr(step, name) for name in own}, "packs": list(step.packs),
+            "merge": str(step.merge), "table": str(step.table),
+        }  # fmt: skip
+    if isinstance(step, RouteStep):
+        content = {"router": asdict(step.router), "packs": list(step.packs), "tasks": step.tasks}
+        if step.router.name not in ("none", "oracle"):
+            content |= {"data": _split(step.data, step.split), "precision": precision}
+            content["language_share"] = step.language_share
+        return content
     if isinstance(step, EvaluateStep):
         suite = asdict(step.suite)
         suite.pop("name")
         suite.pop("batch_tokens")
         return {"suite": suite, "data": _texts(step.data), "precision": precision}
+    if isinstance(step, TransplantStep):
+        return {
+            "inference": _inference(step), "prompts": _named_apart(step.prompts),
+            "portion": str(step.portion), "data": _texts(step.data), "donor": step.donor,
+            "site": step.site,
+        }  # fmt: skip
+    if isinstance(step, SelectPairsStep):
+        return {"select": asdict(step.select)}
     if isinstance(step, ExportStep):
         return {"recipe": step.recipe}
     raise TypeError(f"no key is defined for step kind {step.kind!r}")
@@ -166,6 +199,35 @@ def _file_hash(path: Path, key: str) -> str:
     return sha256_file(path)
 
 
+_ENGINE_ONLY = ("engine", "verify", "share", "max_rows", "batch_tokens", "unstable")
+
+
+def _inference(step: TransplantStep) -> dict[str, Any]:
+    """Options without the engine, which gives the same tokens; in half precision it may not."""
+    config = step.inference
+    content = asdict(config)
+    content.pop("select")
+    if config.dtype is Numbers.float32:
+        content = {key: value for key, value in content.items() if key not in _ENGINE_ONLY}
+    path = content.pop("pairs_file", None)
+    if step.pairs is not None:
+        content.pop("pairs", None)
+    elif path and content.get("pairs") == "file":
+        file = Path(path).expanduser()
+        content["pairs_file"] = sampled_hash(file) if file.is_file() else "missing"
+    return content
+
+
+def _named_apart(config: Any) -> dict[str, Any]:
+    content = asdict(config)
+    content.pop("name")
+    return content
+
+
+def _without(content: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in names}
+
+
 def _texts(data: DataConfig) -> dict[str, Any]:
     return {"languages": data.languages, "text": open_data(data).fingerprint()}
 
@@ -193,7 +255,8 @@ def _split(data: DataConfig, split: str) -> dict[str, Any]:
     if languages is None:
         languages = [data.source_language, *data.languages]
     return {
-        "mixture": asdict(mixture), "languages": languages, "text": open_data(data).fingerprint(),
+        "mixture": {k: v for k, v in asdict(mixture).items() if (k, v) != ("tasks", None)},
+        "languages": languages, "text": open_data(data).fingerprint(),
     }  # fmt: skip
 
 
@@ -210,8 +273,6 @@ def resolve_checkpoint(model: LoadedModel) -> Path:
     Raises:
         DataError: when the path is neither a directory nor a reachable hub id.
     """
-    from franken.errors import DataError
-
     local = Path(model.path).expanduser()
     if local.is_dir():
         return local.resolve()

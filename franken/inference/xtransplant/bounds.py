@@ -23,6 +23,8 @@ from franken.inference.xtransplant.rows import SAMPLED, TRANSPLANT, only
 
 RESAMPLES = 2000
 LEVEL = 0.95
+Z = 1.959963984540054
+"""Standard normal quantile of ``LEVEL``, two-sided."""
 BASELINES = ("vanilla", "pivot", "pim")
 JUDGES = ("strict", "lenient", "option")
 
@@ -85,14 +87,29 @@ def budgets(total: int) -> list[int]:
 
 
 def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap over samples of the mean of per-sample values (95 %)."""
-    if len(values) < 2:
+    """95 % interval of the mean of per-sample values.
+
+    Wilson's score interval for verdicts of 0 and 1, which stays honest at 0 and n right; a
+    percentile bootstrap over samples for shares in between.
+    """
+    count = len(values)
+    if count < 2:
         return math.nan, math.nan
+    if np.isin(values, (0, 1)).all():
+        return _wilson(float(values.mean()), count)
     generator = np.random.default_rng(seed)
-    counts = generator.multinomial(len(values), np.full(len(values), 1 / len(values)), RESAMPLES)
-    means = counts @ values.astype(float) / len(values)
+    counts = generator.multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    means = counts @ values.astype(float) / count
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def _wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson (1927): roots of ``(p - share)^2 = z^2 p (1 - p) / n``."""
+    square = Z * Z / count
+    centre = (share + square / 2) / (1 + square)
+    half = Z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def estimate(values: np.ndarray) -> dict[str, float | None]:

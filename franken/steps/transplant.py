@@ -1,0 +1,162 @@
+"""Answer aligned prompts under an inference option; keep every answer beside the figures."""
+
+import logging
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+
+from franken.config.inference import DonorKind, InferenceConfig, Stop, XTransplant
+from franken.config.steps import TransplantStep
+from franken.data import DataSource, open_data
+from franken.errors import ConfigError
+from franken.eval_suite.progress import terminal_progress
+from franken.files import write_json
+from franken.inference.xtransplant.bounds import blocks
+from franken.inference.xtransplant.contract import Pair
+from franken.inference.xtransplant.host import Host, open_host
+from franken.inference.xtransplant.plan import absolute, pair_set
+from franken.inference.xtransplant.rows import FILE, RowFiles
+from franken.inference.xtransplant.samples import Sample, Tokens, gather
+from franken.inference.xtransplant.scores import scores_of
+from franken.inference.xtransplant.selection import ChosenPairs
+from franken.inference.xtransplant.session import Session
+from franken.parts.model import assemble
+from franken.prompts import Defect
+from franken.steps.context import StepContext
+from franken.steps.models import open_model
+
+log = logging.getLogger(__name__)
+
+
+def run(step: TransplantStep, context: StepContext) -> dict[str, Any]:
+    """Writes ``rows.parquet``, ``summary.json`` and ``scores.json``.
+
+    While it runs, finished samples lie as Parquet files in the scratch directory that
+    ``transplants/<step>.progress.json`` in the run directory names, with rate and time left.
+    """
+    config = _configured(step)
+    device = "cuda" if context.trainer.accelerator in ("gpu", "cuda") else "cpu"
+    model, tokenizer = assemble(
+        open_model(context.inputs["model"], context.store), device=device,
+        dtype=getattr(torch, str(config.dtype)),
+    )  # fmt: skip
+    host = open_host(model)
+    tokens = Tokens(tokenizer, config, host.readout.positions)
+    data = open_data(step.data)
+    groups, defects = _samples(step, config, data, tokens, context.seed)
+    for defect in defects:
+        log.warning("%s", defect)
+    files = RowFiles(context.scratch / "rows")
+    with terminal_progress(True) as advance:
+        session = Session(
+            host, tokens, config, step.prompts, files, _pairs(step, config, context, host, groups),
+            context.run_dir / "transplants" / f"{context.name}.progress.json", context.seed,
+            lambda label, done, total: advance(context.name, done, total),
+        )  # fmt: skip
+        session.run(groups)
+    table = files.join(context.directory / FILE)
+    sets = blocks(table, host.depth)
+    summary = {
+        "step": context.name, "model": step.model, "depth": host.depth,
+        "inference": {key: _plain(value) for key, value in asdict(config).items()},
+        "portion": str(step.portion), "engine_check": session.checked.to_json()
+        if session.checked else None,
+        "unstable_rows": sum(bool(x) for x in table["unstable"].to_pylist()),
+        "cut_samples": session.cut_samples,
+        "truncated": sum(sample.truncated for group in groups for sample in group),
+        "defects": [{**asdict(d), "rows": list(d.rows)[:20], "count": len(d.rows)}
+                    for d in defects],
+        "sets": sets,
+    }  # fmt: skip
+    write_json(context.directory / "summary.json", summary)
+    scores = scores_of(sets, context.name, step.model, _roles(data, groups), _chance(groups))
+    write_json(context.directory / "scores.json", list(scores))
+    return {
+        "rows": table.num_rows, "samples": sum(map(len, groups)),
+        "layer_tokens": session.layer_tokens, "unstable": summary["unstable_rows"],
+    }  # fmt: skip
+
+
+def _configured(step: TransplantStep) -> InferenceConfig:
+    """The inference option with what the step itself says."""
+    config = step.inference
+    if isinstance(config, XTransplant):
+        if step.donor is not None:
+            config = replace(config, donor=step.donor)
+        if step.site is not None:
+            config = replace(config, site=step.site)
+    return config
+
+
+def _samples(
+    step: TransplantStep, config: InferenceConfig, data: DataSource, tokens: Tokens, seed: int
+) -> tuple[list[list[Sample]], list[Defect]]:
+    groups, defects = [], []
+    unknown = {p.source for p in step.prompts.sets.values()} - set(data.tasks())
+    if unknown:
+        raise ConfigError(
+            f"prompts: {', '.join(sorted(unknown))} is no evaluation set of data={step.data.name}; "
+            f"it has {', '.join(data.tasks())}"
+        )
+    donor = config.donor if isinstance(config, XTransplant) else DonorKind.translation
+    stop = config.stop if isinstance(config, XTransplant) else Stop.text
+    for name, prompts in step.prompts.sets.items():
+        known = data.task_languages(prompts.source)
+        for lang in prompts.languages or [x for x in known if x != data.config.source_language]:
+            samples, found = gather(
+                step.prompts, name, data, lang, step.portion, tokens,
+                donor=donor, stop=stop, seed=seed,
+            )  # fmt: skip
+            groups.append(samples)
+            defects += found
+    return groups, defects
+
+
+def _pairs(
+    step: TransplantStep,
+    config: InferenceConfig,
+    context: StepContext,
+    host: Host,
+    groups: list[list[Sample]],
+) -> Any:
+    """(set, language) -> pairs of layers."""
+    if not isinstance(config, XTransplant):
+        return lambda name, lang: []
+    if step.pairs is None and config.pairs != "file":
+        pairs: list[Pair] = (
+            pair_set(config.pairs, host.depth)
+            if isinstance(config.pairs, str)
+            else absolute(config.pairs, host.depth)
+        )
+        return lambda name, lang: pairs
+    place = context.inputs["pairs"].path / "pairs.json" if step.pairs else config.pairs_file
+    chosen = ChosenPairs.read(place, host.depth)
+    chosen.check_disjoint([
+        f"{s.pair.set}/{s.pair.lang}/{s.pair.id}" for group in groups for s in group
+    ])  # fmt: skip
+    return lambda name, lang: [chosen.of(name, lang)]
+
+
+def _roles(data: DataSource, groups: list[list[Sample]]) -> dict[str, str]:
+    config = data.config
+    langs = {group[0].pair.lang for group in groups}
+    return {
+        lang: "source" if lang == config.source_language
+        else "target" if lang in config.languages else "other"
+        for lang in langs
+    }  # fmt: skip
+
+
+def _chance(groups: list[list[Sample]]) -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for group in groups:
+        own = [sample.pair.target.gold.chance for sample in group]
+        known = [value for value in own if value is not None]
+        key = f"{group[0].pair.set}/{group[0].pair.lang}"
+        found[key] = sum(known) / len(known) if len(known) == len(own) else None
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if hasattr(value, "name") and isinstance(value, str) else value
