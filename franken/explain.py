@@ -1,4 +1,8 @@
-"""``python -m franken.explain MAP_DIR [PIECE ...]``: where the rows of a new table came from."""
+"""Where the rows of a new table came from.
+
+``python -m franken.explain MAP [PIECE ...]`` explains pieces, ``--worst N`` the rows with the least
+support; ``python -m franken.explain compare MAP MAP`` sets two maps beside each other.
+"""
 
 import argparse
 import json
@@ -27,7 +31,10 @@ _BAR = 24
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of the command; returns the exit code."""
-    options = _parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["compare"]:
+        return _compare(_compare_parser().parse_args(given[1:]))
+    options = _parser().parse_args(given)
     try:
         from franken.init_method.token_map import TokenMap
 
@@ -62,12 +69,92 @@ def find_map(place: Path) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m franken.explain", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m franken.explain",
+        description="Where the rows of a new table came from.",
+        epilog="python -m franken.explain compare MAP MAP sets two maps beside each other.",
+    )
     parser.add_argument("map", type=Path, help="directory of a token map, or of its step")
     parser.add_argument("piece", nargs="*", help='pieces of the new vocabulary, e.g. "nyumba"')
     parser.add_argument("--worst", type=int, metavar="N", help="the N least supported rows")
     parser.add_argument("--json", action="store_true", help="for machines")
     return parser
+
+
+def _compare_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m franken.explain compare",
+        description="How two maps over one source vocabulary differ.",
+    )
+    parser.add_argument("first", type=Path, help="directory of a token map, or of its step")
+    parser.add_argument("second", type=Path)
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="rows that differ most")
+    parser.add_argument("--part", choices=("input", "output"), default="input")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    return parser
+
+
+def _compare(options: argparse.Namespace) -> int:
+    try:
+        from franken.init_method.compare import compare_maps
+        from franken.init_method.token_map import TokenMap
+
+        maps = [TokenMap.load(find_map(place)) for place in (options.first, options.second)]
+        answer = compare_maps(*maps, top=options.top, part=options.part)
+    except FrankenError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(answer, ensure_ascii=False, indent=2))
+    else:
+        from rich.console import Console
+
+        _show_comparison(answer, Console(highlight=False))
+    return 0
+
+
+def _show_comparison(answer: dict[str, Any], console: "Console") -> None:
+    from rich.text import Text
+
+    head = Text(f"{answer['methods'][0]}  |  {answer['methods'][1]}", style="bold")
+    head.append(f"  {answer['common_rows']:,} tokens in both", style="not bold dim")
+    if any(answer["only_one"]):
+        ones = " and ".join(f"{count:,}" for count in answer["only_one"])
+        head.append(f", {ones} in one only", style="not bold dim")
+    console.print(head)
+    for move in answer["moved"]:
+        line = Text("  ")
+        line.append(f"{move['first']:<9}", style=_COLOURS[move["first"]])
+        line.append(" -> ", style="dim")
+        line.append(f"{move['second']:<9}", style=_COLOURS[move["second"]])
+        share = move["rows"] / answer["common_rows"]
+        line.append(f"{move['rows']:>9,}  {share:>6.1%}  {'█' * round(share * _BAR)}")
+        console.print(line)
+    console.print(
+        Text(f"  same weights {answer['same_weights']:,}", style="dim").append(
+            f"; of {answer['judged_rows']:,} rows weighted in both and not copied in both"
+            if answer["judged_rows"]
+            else ""
+        )
+    )
+    if answer["judged_rows"]:
+        for name, words in (
+            ("jaccard", "source rows in common"),
+            ("cosine", "cosine of the weights"),
+            ("l1", "L1 distance (0 equal, 2 disjoint)"),
+        ):
+            console.print(Text(f"  {answer[name]:>9.3f}  mean {words}"))
+    if answer["differing"]:
+        console.print(Text("rows that differ most", style="bold"))
+    width = max(map(len, answer["methods"]))
+    for found in answer["differing"]:
+        line = Text(f"  {found['l1']:>6.3f}  ")
+        console.print(line.append(found["piece"], style="bold"))
+        for side, name in enumerate(("first", "second")):
+            line = Text(f"{'':10}{answer['methods'][side]:<{width}}  ", style="dim")
+            words = found[name].split(" <- ", 1)[-1]
+            line.append(words, style=f"not dim {_COLOURS[found['provenance'][side]]}")
+            console.print(line, overflow="ellipsis", no_wrap=True)
 
 
 def _answer(token_map: "TokenMap", pieces: list[str], worst: int | None) -> dict[str, Any]:
@@ -122,16 +209,25 @@ def _show_piece(found: dict[str, Any], console: "Console") -> None:
     head.append(found["provenance"], style=f"not bold {_COLOURS[found['provenance']]}")
     console.print(head)
     console.print(Text(f"  {found['how']}", style="dim"))
-    heaviest = max((abs(item["weight"]) for item in found["sources"]), default=1.0)
-    for item in found["sources"]:
-        bar = "█" * max(1, round(abs(item["weight"]) / heaviest * _BAR))
-        line = Text(f"  {item['weight']:>7.3f}  ")
-        line.append(f"{bar:<{_BAR}}", style=_COLOURS[found["provenance"]])
-        line.append(f"  {item['piece']}")
-        console.print(line)
+    _show_sources(found["sources"], _COLOURS[found["provenance"]], console)
     rest = found["source_count"] - len(found["sources"])
     if rest:
         console.print(Text(f"  and {rest} more", style="dim"))
+    if "output_sources" in found:
+        console.print(Text("  output embeddings:", style="dim"))
+        _show_sources(found["output_sources"], _COLOURS[found["provenance"]], console)
+
+
+def _show_sources(sources: list[dict[str, Any]], colour: str, console: "Console") -> None:
+    from rich.text import Text
+
+    heaviest = max((abs(item["weight"]) for item in sources), default=1.0) or 1.0
+    for item in sources:
+        bar = "█" * max(1, round(abs(item["weight"]) / heaviest * _BAR))
+        line = Text(f"  {item['weight']:>7.3f}  ")
+        line.append(f"{bar:<{_BAR}}", style=colour)
+        line.append(f"  {item['piece']}")
+        console.print(line)
 
 
 def _line(found: dict[str, Any]) -> "Any":

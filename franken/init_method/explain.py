@@ -48,31 +48,35 @@ def find_rows(token_map: TokenMap, piece: str) -> list[int]:
     return [row for form in wanted for row, label in enumerate(labels) if label == form]
 
 
-def explain_row(token_map: TokenMap, row: int, *, top: int = _TOP) -> dict[str, Any]:
+def explain_row(
+    token_map: TokenMap, row: int, *, top: int = _TOP, part: str = "input"
+) -> dict[str, Any]:
     """One row as plain JSON.
 
     Returns:
         id, piece, provenance, ``how`` in words, ``sources`` (the ``top`` heaviest, with id, piece
-        and weight), ``source_count``, and ``effective_sources``: exp of the weights' entropy.
+        and weight), ``source_count``, and ``effective_sources``: exp of the weights' entropy;
+        ``output_sources`` too where the output embeddings have weights of their own.
     """
-    entries = token_map.row(row)
-    return {
+    entries = token_map.row(row, part)
+    found = {
         "id": row,
         "piece": _label(token_map.labels.target, row),
         "provenance": Provenance(int(token_map.provenance[row])).name,
         "how": _how(token_map, row, bool(entries)),
-        "sources": [
-            {"id": index, "piece": _label(token_map.labels.source, index), "weight": weight}
-            for index, weight in entries[:top]
-        ],
+        "sources": _sources(token_map, entries[:top]),
         "source_count": len(entries),
         "effective_sources": _effective([weight for _, weight in entries]),
     }
+    output = token_map.row(row, "output")
+    if part == "input" and output != entries:
+        found["output_sources"] = _sources(token_map, output[:top])
+    return found
 
 
-def phrase(token_map: TokenMap, row: int, *, top: int = 4) -> str:
+def phrase(token_map: TokenMap, row: int, *, top: int = 4, part: str = "input") -> str:
     """One row on one line."""
-    found = explain_row(token_map, row, top=top)
+    found = explain_row(token_map, row, top=top, part=part)
     if not found["sources"]:
         return f"{found['piece']} <- {found['how']}"
     shares = [f"{item['weight']:.2f} {item['piece']}" for item in found["sources"]]
@@ -113,6 +117,13 @@ def _spread(token_map: TokenMap) -> torch.Tensor:
     terms = -torch.special.xlogy(shares, shares)
     entropy = torch.zeros(token_map.rows, dtype=torch.float64).index_add_(0, rows, terms)
     return entropy.exp() * (sizes > 0)
+
+
+def _sources(token_map: TokenMap, entries: list[tuple[int, float]]) -> list[dict[str, Any]]:
+    return [
+        {"id": index, "piece": _label(token_map.labels.source, index), "weight": weight}
+        for index, weight in entries
+    ]
 
 
 def _effective(weights: list[float]) -> float:

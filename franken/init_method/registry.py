@@ -28,7 +28,8 @@ _SHARED = {
     "anchors", "borrowing", "builder", "columns", "coordinates", "dictionary", "draws", "engine",
     "evidence", "explain", "fallback", "low_rank", "neighbours", "norms",
     "projection", "pursuit", "registry", "report", "resources", "rows", "sharing", "similarity",
-    "start", "statistics", "storage", "token_counts", "token_map", "token_vectors", "word_pieces",
+    "start", "statistics", "storage", "token_counts",
+    "compare", "token_map", "token_vectors", "word_pieces",
 }  # fmt: skip
 """Modules of this package that are no methods."""
 
