@@ -245,7 +245,8 @@ class LocalWeights(StrEnum):
     least_squares = "least_squares"
     barycentric = "barycentric"
     """Least squares whose weights sum to 1."""
-    inverse_distance = "inverse_distance"
+    proximity = "proximity"
+    """1 / distance, or the cosine itself, divided by their sum."""
 
 
 @dataclass
