@@ -39,7 +39,8 @@ class Chunk:
     def starts(self) -> np.ndarray:
         """``(t,)`` where the links of each target occurrence begin."""
         ends: np.ndarray = np.cumsum(self.widths)
-        return ends - self.widths
+        ends -= self.widths
+        return ends
 
 
 @dataclass(frozen=True)

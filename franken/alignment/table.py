@@ -129,12 +129,12 @@ class WordTable:
             if description["sha256"] != sha256_file(path):
                 raise ArtifactError(f"{path} is damaged; align the parallel text again")
             tensors = load(path.read_bytes())
-            words = (
-                _unpacked(tensors[f"{name}_words"], tensors[f"{name}_ends"])
+            words = {
+                name: _unpacked(tensors[f"{name}_words"], tensors[f"{name}_ends"])
                 for name in ("source", "target")
-            )
-            columns = (tensors[name] for name in _COLUMNS)
-            return WordTable(*words, *columns, notes=description["notes"])
+            }
+            columns: dict[str, Any] = {**words, **{name: tensors[name] for name in _COLUMNS}}
+            return WordTable(**columns, notes=description["notes"])
         except (KeyError, TypeError, ValueError, SafetensorError) as error:
             raise ArtifactError(f"{directory} holds no readable word table: {error!r}") from error
 

@@ -139,3 +139,5 @@ class TrainingSet:
     """Step 1-b: embedding tuning on target-language text."""
     repair: TrainingConfig = field(default_factory=TrainingConfig)
     """Step 2': LoRA after the swap."""
+    edges: TrainingConfig = field(default_factory=TrainingConfig)
+    """Trans-Tokenization's second phase: embeddings and the first and last layers."""

@@ -67,8 +67,8 @@ class TokenCounts:
             return self.values
         starts = self.starts()
         sizes = np.diff(np.r_[starts, len(self)])
-        totals: np.ndarray = np.repeat(np.add.reduceat(self.values, starts), sizes)
-        return self.values / totals
+        shares: np.ndarray = self.values / np.repeat(np.add.reduceat(self.values, starts), sizes)
+        return shares
 
     def sharpened(self, top: int | None, temperature: float) -> "TokenCounts":
         """Weights that sum to 1 in each row.

@@ -81,6 +81,8 @@ def test_every_option_composes_and_says_what_it_is_for(group: str) -> None:
     for name, summary in options_of(group, conf):
         assert summary, f"conf/{group}/{name}.yaml does not begin with a comment line"
         extra = {"checkpoint": ["base_model.path=x"], "from_pretrained": ["vocab.path=x"]}
+        if group == "alignment":
+            extra["files"] = ["alignment.table=x"]
         found = faults_of(f"{group}={name}", *extra.get(name, []))
         assert found == {}, f"{group}={name}"
 

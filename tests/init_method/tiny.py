@@ -3,10 +3,12 @@
 import json
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from franken.alignment import WordTable
 from franken.config.base_model import TokenizerKind
 from franken.config.init_method import (
     CopyOnlyInit,
@@ -20,6 +22,10 @@ from franken.config.init_method import (
     SubtokenMeanInit,
 )
 from franken.config.init_method.learned import RetokInit, TokenDistillationInit, VocadtInit
+from franken.config.init_method.parallel import (
+    TransTokenizationInit,
+    TransTokenizationParityInit,
+)
 from franken.config.init_method.pooling import (
     EmbeddingStructureInit,
     MergeInit,
@@ -49,8 +55,20 @@ LEXICON = {
     "sw": [("house", "nyumba"), ("home", "nyumba"), ("water", "maji"), ("book", "kitabu")],
     "am": [("house", "ቤት"), ("water", "ውሃ")],
 }
+ALIGNMENTS = {
+    language: WordTable.of(
+        [source for source, _ in pairs],
+        [target for _, target in pairs],
+        np.stack([np.arange(len(pairs))] * 2, axis=1),
+        np.full(len(pairs), 12.0),
+    )
+    for language, pairs in (
+        ("am", LEXICON["am"]),
+        ("sw", [("house", "nyumba"), ("water", "maji"), ("book", "kitabu"), ("the", "katika")]),
+    )
+}
 RESOURCES = InitResources(
-    languages=["sw"], lexicons=LEXICON, texts=lambda language: iter(SWAHILI)
+    alignments=ALIGNMENTS, languages=["sw"], lexicons=LEXICON, texts=lambda language: iter(SWAHILI)
 )
 PADDED = 5
 """Rows of the source table past its tokenizer."""
@@ -69,6 +87,8 @@ CONFIGS: dict[str, InitMethodConfig] = {
         SubtokenMaxInit(),
         SubtokenMeanInit(),
         TokenDistillationInit(),
+        TransTokenizationInit(copy_overlap=True, min_count=1.0),
+        TransTokenizationParityInit(copy_overlap=True, min_count=1.0),
         VocadtInit(neighbours=0),
         WeightedPoolingInit(),
     )
@@ -144,9 +164,7 @@ def hand_made_map(rows: list[dict[int, float]], provenance: list[int], **options
     )
 
 
-def reference_rows(
-    token_map: TokenMap, source: Tensor, part: str = "input"
-) -> dict[int, Tensor]:
+def reference_rows(token_map: TokenMap, source: Tensor, part: str = "input") -> dict[int, Tensor]:
     """Row after row in float64 by the definition; rows that are drawn are left out."""
     wide = source.double()
     mean = wide[token_map.exemplars].mean(dim=0)

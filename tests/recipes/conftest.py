@@ -16,7 +16,7 @@ from franken.config.root import Config
 
 register_schemas()
 
-PHASES = ("pretraining", "instructions", "adaptation", "repair")
+PHASES = ("pretraining", "instructions", "adaptation", "repair", "edges")
 TINY_MODEL = [
     "base_model.settings.hidden_size=32",
     "base_model.settings.intermediate_size=64",
