@@ -1,4 +1,4 @@
-"""Small word and piece spaces whose meanings are known, and slow obvious weights to compare with."""
+"""Small word and piece spaces whose meanings are known, and slow obvious weights beside them."""
 
 import hashlib
 

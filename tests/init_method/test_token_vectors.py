@@ -140,11 +140,10 @@ def test_what_is_missing_is_named():
     with pytest.raises(DataError, match="of a target language"):
         languages_in_one_space(InitResources(word_vectors={"en": spaces["en"]}), none, "m")
     narrow = {**spaces, "sw": space({"maji": [1.0, 2.0]})}
+    given = InitResources(languages=["sw"], word_vectors=narrow, lexicons=ONE_TO_ONE)
     for align in (none, lexicon):
         with pytest.raises(DataError, match="dimensions"):
-            languages_in_one_space(
-                InitResources(languages=["sw"], word_vectors=narrow, lexicons=ONE_TO_ONE), align, "m"
-            )
+            languages_in_one_space(given, align, "m")
 
 
 def test_pieces_are_found_by_label():

@@ -13,7 +13,7 @@ def test_labels_are_readable_and_none_for_special_tokens(kind):
     tokenizer = target_tokenizer(kind)
     labels, pieces = piece_labels(tokenizer), canonical_bytes(tokenizer)
     assert [label is None for label in labels] == [data is None for data in pieces]
-    assert labels[pieces.index(" nyumba".encode())] == "▁nyumba"
+    assert labels[pieces.index(b" nyumba")] == "▁nyumba"
 
 
 @pytest.mark.parametrize("kind", list(TokenizerKind))

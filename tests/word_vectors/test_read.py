@@ -70,7 +70,7 @@ def test_a_trained_model_is_read_with_counts_and_ngrams(tmp_path):
 )
 def test_a_broken_text_names_file_and_line(tmp_path, content, message):
     file = written(tmp_path, content)
-    with pytest.raises(DataError, match="cc.sw.vec") as caught:
+    with pytest.raises(DataError, match=r"cc\.sw\.vec") as caught:
         read_vectors(file)
     assert message in str(caught.value)
 

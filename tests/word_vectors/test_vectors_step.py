@@ -59,9 +59,7 @@ def test_pieces_get_a_space_for_each_tokenizer(data, context, tmp_path, monkeypa
     monkeypatch.setattr(
         module, "open_model", lambda artifact, store: SimpleNamespace(table=tmp_path / "table")
     )
-    step = VectorsStep(
-        unit=VectorUnit.pieces, base="b", tokenizer="t", vectors=TRAINED, data=data
-    )
+    step = VectorsStep(unit=VectorUnit.pieces, base="b", tokenizer="t", vectors=TRAINED, data=data)
     module.run(step, context)
     spaces = load_spaces(context.directory)
     assert sorted(spaces) == ["source", "target"]
@@ -90,8 +88,8 @@ def test_files_are_read_by_language_and_must_agree_in_width(data, context, tmp_p
         module.run(VectorsStep(vectors=files, data=data), context)
     with pytest.raises(DataError, match=r"no file for 'en'; give \.paths\.en"):
         module.run(VectorsStep(vectors=VectorFiles(paths={"sw": "x"}), data=data), context)
+    step = VectorsStep(unit=VectorUnit.pieces, vectors=files, data=data)
     with pytest.raises(DataError, match="names no vectors of pieces"):
-        step = VectorsStep(unit=VectorUnit.pieces, vectors=files, data=data)
         module.run(step, context)
 
 
