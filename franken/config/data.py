@@ -46,6 +46,9 @@ class Mixture:
     unit: Unit = Unit.tokens
     """What ``shares`` and ``source_share`` count. Franken-Adapter's repair data (2.7) hold equal
     numbers of instances."""
+    tasks: list[str] | None = None
+    """Only instructions of these tasks (the names of the evaluation sets in the microworld, the
+    field ``task`` of a record in files); ``null``: all."""
     read_ahead: float = 8.0
     """Of a stream larger than training can use, every n-th record of a stretch of this many times
     as long is taken, as many corpora list one origin after the other; 1 takes the head."""
@@ -187,7 +190,7 @@ class EvaluationSource(Source):
     """An evaluation set in the schema of its hub publication."""
 
     schema: str = "sib200"
-    """sib200, belebele, xcopa, flores, mgsm, gsm8k, global_mmlu; see franken/data/schemas.py."""
+    """sib200, belebele, xcopa, flores, mgsm, gsm8k, global_mmlu, xlsum; see franken/data/schemas.py."""
     split: str = "test"
     """What the publication calls the part that is scored; stands for ``{split}`` in ``path``."""
     splits: dict[str, str] = field(default_factory=dict)

@@ -20,6 +20,10 @@ class TaskKind(StrEnum):
     """Greedy generation, chrF++."""
     math = "math"
     """Greedy generation, exact match of the last number."""
+    summary = "summary"
+    """Generation, chrF and chrF++ against a reference summary."""
+    answering = "answering"
+    """Generation, exact match and word F1 against accepted answers."""
 
 
 class OptionScore(StrEnum):

@@ -12,6 +12,7 @@ schema          columns                                       fields of the item
 ``flores``      id, sentence_<source>, sentence_<language>    (translation)
 ``mgsm``        question, answer_number                       (math)
 ``gsm8k``       question, answer                              (math)
+``xlsum``       id, url, title, summary, text                 title, text
 ==============  ============================================  ======================
 
 Question sets of the transplant experiments are in ``franken.data.question_schemas``.
@@ -27,7 +28,7 @@ from franken.data.columns import Context as _Context
 from franken.data.columns import Misfit as _Misfit
 from franken.data.columns import one_of as _one_of
 from franken.data.columns import text as _text
-from franken.data.items import ChoiceItem, Item, MathItem, TranslationItem
+from franken.data.items import AnswerItem, ChoiceItem, Item, MathItem, TranslationItem
 from franken.errors import DataError
 
 SIB200_LABELS = (
@@ -192,6 +193,11 @@ def _gsm8k(row: Columns, number: int, context: _Context) -> MathItem:
     return MathItem(str(row.get("id", number)), _text(row, "question"), _number(answer))
 
 
+def _xlsum(row: Columns, number: int, context: _Context) -> AnswerItem:
+    fields = {"title": _text(row, "title"), "text": _text(row, "text")}
+    return AnswerItem(str(row.get("id", number)), fields, (_text(row, "summary"),))
+
+
 def _number(text: str) -> str:
     try:
         return plain_number(text)
@@ -207,5 +213,6 @@ _READERS: dict[str, Callable[[Columns, int, _Context], Item]] = {
     "flores": _flores,
     "mgsm": _mgsm,
     "gsm8k": _gsm8k,
+    "xlsum": _xlsum,
     **question_schemas.READERS,
 }

@@ -29,11 +29,15 @@ MODULES = {
     TaskKind.multiple_choice: "multiple_choice",
     TaskKind.translation: "translation",
     TaskKind.math: "math",
+    TaskKind.summary: "summary",
+    TaskKind.answering: "answering",
 }
 SCHEMAS = {
     TaskKind.multiple_choice: ("sib200", "belebele", "xcopa", "global_mmlu"),
     TaskKind.translation: ("flores",),
     TaskKind.math: ("mgsm", "gsm8k"),
+    TaskKind.summary: ("xlsum",),
+    TaskKind.answering: ("xquad", "mkqa"),
 }
 """Schemas whose items a kind of task can read."""
 
@@ -92,10 +96,11 @@ def evaluate(
 def _voices(
     model: Any, tokenizer: Any, task: TaskConfig, data: DataSource
 ) -> Iterable[tuple[TaskConfig, Encoder, Readout]]:
-    """What scores a task: an ordinary model as it is, a Hydra LLM by language."""
+    """What scores a task: an ordinary or routed model as it is, a Hydra LLM by language."""
     if isinstance(model, HydraModel):
         return voices(model, task, data)
-    return [(task, Encoder(tokenizer), read_out(model))]
+    own = getattr(model, "readout", None)  # a model with a router brings its own forward pass
+    return [(task, Encoder(tokenizer), read_out(model) if own is None else own())]
 
 
 def check_suite(suite: EvalSuiteConfig, data: DataSource) -> None:

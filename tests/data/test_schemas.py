@@ -30,6 +30,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "flores": {"id": 5, "sentence_en": "one", "sentence_sw": "moja"},
     "mgsm": {"question": "How many?", "answer": None, "answer_number": "1,234"},
     "gsm8k": {"question": "How many?", "answer": "2+2=4\n#### 1,004.0"},
+    "xlsum": {"id": "s1", "title": "T", "summary": "Short.", "text": "Long."},
     "xnli": {"premise": "It rains.", "hypothesis": "It is wet.", "label": 0},
     "xquad": {
         "id": "q1", "context": "C", "question": "Q?",
@@ -64,6 +65,7 @@ ITEMS = {
     "flores": TranslationItem("5", "one", "moja"),
     "mgsm": MathItem("1", "How many?", "1234"),
     "gsm8k": MathItem("1", "How many?", "1004"),
+    "xlsum": AnswerItem("s1", {"title": "T", "text": "Long."}, ("Short.",)),
     "xnli": ChoiceItem(
         "1", {"premise": "It rains.", "hypothesis": "It is wet."},
         ("entailment", "neutral", "contradiction"), 0,

@@ -25,6 +25,8 @@ SCHEMAS = {
     "reading_comprehension": "belebele",
     "translation": "flores",
     "arithmetic": "mgsm",
+    "question_answering": "xquad",
+    "summarisation": "xlsum",
 }
 """Task -> schema of its rows."""
 
@@ -149,6 +151,10 @@ class Microworld:
                 }
                 for i, f in enumerate(self._translation_frames(split))
             ]
+        if task in ("question_answering", "summarisation"):  # of the reading items
+            readings = self._items("reading_comprehension", split)
+            form = "squad_row" if task == "question_answering" else "summary_row"
+            return [getattr(item, form)(i, lang) for i, item in enumerate(readings)]
         return [item.row(i, lang) for i, item in enumerate(self._items(task, split))]
 
     def _items(self, task: str, split: str) -> list[Any]:

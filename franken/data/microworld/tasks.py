@@ -1,7 +1,7 @@
 """Evaluation items of the world, in the schemas of their published counterparts."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from franken.data.microworld.frames import Frame, draw_frame
@@ -55,6 +55,23 @@ class ReadingItem:
             "link": f"microworld/{index}", "question_number": 1,
             "flores_passage": self.passage(language), "question": self.question(language),
             **options, "correct_answer_num": str(self.answer + 1), "dialect": language, "ds": "",
+        }  # fmt: skip
+
+    def squad_row(self, index: int, language: str) -> dict[str, Any]:
+        """SQuAD; ``answer_start`` is -1 where the passage has the answer in an inflected form."""
+        passage, answer = self.passage(language), self.options[self.answer].form(language)
+        return {
+            "id": str(index), "context": passage, "question": self.question(language),
+            "answers": {"text": [answer], "answer_start": [passage.find(answer)]},
+        }  # fmt: skip
+
+    def summary_row(self, index: int, language: str) -> dict[str, Any]:
+        """XL-Sum: what happens in the first sentence, without where, when and what kind of."""
+        core = replace(self.frames[0], adjective=None, place=None, time=None)
+        return {
+            "id": str(index), "url": f"microworld/{index}",
+            "title": self.frames[0].subject.form(language), "summary": state(core, language),
+            "text": self.passage(language),
         }  # fmt: skip
 
 
