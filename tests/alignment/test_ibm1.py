@@ -1,0 +1,206 @@
+"""IBM Model 1: golden numbers, a slow version of it, and what must hold whatever the text."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from franken.alignment.ibm1 import align_bitext, train, viterbi
+from franken.config.alignment import Direction, Ibm1Alignment, Symmetry
+from franken.config.checks import collect_faults
+
+from .toys import BOOK, as_dict, bitext, random_pairs, slow_model
+
+ALL = Ibm1Alignment(min_expected=0.0)
+GOLDEN = {  # pair: count after 1 update, p after 1, count after 6, p after 6
+    ("NULL", "the"): (0.666667, 0.333333, 0.636379, 0.462398),
+    ("NULL", "house"): (0.333333, 0.166667, 0.051749, 0.037602),
+    ("das", "the"): (0.666667, 0.500000, 1.225649, 0.906063),
+    ("das", "house"): (0.333333, 0.250000, 0.099668, 0.073680),
+    ("das", "book"): (0.333333, 0.250000, 0.027403, 0.020258),
+    ("buch", "book"): (0.666667, 0.500000, 1.225649, 0.906063),
+    ("buch", "a"): (0.333333, 0.250000, 0.099668, 0.073680),
+    ("buch", "the"): (0.333333, 0.250000, 0.027403, 0.020258),
+    ("haus", "house"): (0.333333, 0.500000, 0.848583, 0.884722),
+    ("haus", "the"): (0.333333, 0.500000, 0.110569, 0.115278),
+    ("ein", "a"): (0.333333, 0.500000, 0.848583, 0.884722),
+    ("ein", "book"): (0.333333, 0.500000, 0.110569, 0.115278),
+}
+
+
+def model_of(text, config=ALL, **options):
+    """Pair -> count, pair -> probability, NULL included; and the model."""
+    model = train(text, config, **options)
+    names = [*(["NULL"] if config.null else []), *text.source.words]
+    pairs = [
+        (names[key // model.index.target_words], text.target.words[key % model.index.target_words])
+        for key in model.index.keys.tolist()
+    ]
+    counts = dict(zip(pairs, model.counts.tolist(), strict=True))
+    return counts, dict(zip(pairs, model.probability.tolist(), strict=True)), model
+
+
+@pytest.mark.parametrize(("updates", "place"), [(1, 0), (6, 2)])
+def test_the_golden_numbers_of_the_reference_aligner(updates, place):
+    counts, probability, _ = model_of(bitext(BOOK), Ibm1Alignment(em_updates=updates))
+    for pair, golden in GOLDEN.items():
+        assert counts[pair] == pytest.approx(golden[place], abs=6e-7), pair
+        assert probability[pair] == pytest.approx(golden[place + 1], abs=6e-7), pair
+    assert sum(counts.values()) == pytest.approx(6)
+
+
+def test_the_table_leaves_null_out_and_has_the_links():
+    table = align_bitext(bitext(BOOK), ALL)
+    assert as_dict(table, "expected") == pytest.approx(
+        {pair: golden[2] for pair, golden in GOLDEN.items() if pair[0] != "NULL"}, abs=6e-7
+    )
+    assert as_dict(table, "links") == {
+        ("das", "the"): 2, ("haus", "house"): 1, ("buch", "book"): 2, ("ein", "a"): 1
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("null", [True, False])
+def test_equal_to_dictionaries_and_loops(null):
+    pairs = random_pairs(120)
+    counts, share, links = slow_model(pairs, 4, null=null)
+    text = bitext(pairs)
+    fast_counts, fast_share, model = model_of(
+        text, Ibm1Alignment(em_updates=4, null=null), chunk_links=300
+    )
+    assert fast_counts == pytest.approx(counts, rel=1e-9)
+    assert fast_share == pytest.approx(share, rel=1e-9)
+    expected = [
+        (int(text.source.offsets[n]) + i, int(text.target.offsets[n]) + j)
+        for n, found in enumerate(links)
+        for j, i in sorted(found.items())
+    ]
+    assert list(map(tuple, viterbi(model).tolist())) == expected
+
+
+def test_counts_sum_to_the_target_words_and_the_likelihood_never_falls():
+    text = bitext(random_pairs(200, seed=3))
+    for updates in (1, 2, 10):
+        counts, share, model = model_of(text, Ibm1Alignment(em_updates=updates))
+        assert sum(counts.values()) == pytest.approx(len(text.target.ids))
+        sums: dict[str, float] = {}
+        for (source, _), value in share.items():
+            sums[source] = sums.get(source, 0) + value
+        assert sums == pytest.approx(dict.fromkeys(sums, 1.0))
+        assert (np.diff(model.log_likelihood) > -1e-9).all()
+        assert len(model.log_likelihood) == updates
+
+
+def test_the_likelihood_is_that_of_the_definition():
+    pairs = BOOK
+    _, share, _ = slow_model(pairs, 2, null=True)
+    expected = sum(
+        np.log(sum(share[s, t] for s in ["NULL", *source.split()]) / (len(source.split()) + 1))
+        for source, target in pairs
+        for t in target.split()
+    )
+    model = train(bitext(pairs), Ibm1Alignment(em_updates=3))
+    assert model.log_likelihood[2] == pytest.approx(expected)
+
+
+def test_neither_the_order_of_sentences_nor_the_chunks_matter():
+    pairs = random_pairs(150, seed=5)
+    one = align_bitext(bitext(pairs), ALL)
+    for other in (
+        align_bitext(bitext(pairs[::-1]), ALL),
+        align_bitext(bitext(pairs), ALL, chunk_links=1),
+        align_bitext(bitext(pairs), ALL, chunk_links=97),
+    ):
+        assert (one.source, one.target) == (other.source, other.target)
+        assert np.array_equal(one.pairs, other.pairs)
+        assert np.array_equal(one.links, other.links)
+        np.testing.assert_allclose(one.expected, other.expected, rtol=1e-9, atol=1e-12)
+
+
+def test_equal_bytes_in_every_process_and_with_any_number_of_threads():
+    code = (
+        "import hashlib\n"
+        "from franken.alignment.ibm1 import align_bitext\n"
+        "from franken.config.alignment import Ibm1Alignment\n"
+        "from tests.alignment.toys import bitext, random_pairs\n"
+        "t = align_bitext(bitext(random_pairs(80)), Ibm1Alignment())\n"
+        "parts = [t.pairs, t.expected, t.probability, t.links]\n"
+        "print(hashlib.sha256(b''.join(p.tobytes() for p in parts)).hexdigest())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+            env={"PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads, "PYTHONPATH": "."},
+        ).stdout
+        for seed, threads in (("0", "1"), ("77", "2"))
+    }  # fmt: skip
+    assert len(found) == 1
+
+
+def test_the_other_direction_is_the_model_of_the_swapped_text():
+    pairs = random_pairs(100, seed=8)
+    backward = align_bitext(bitext(pairs), Ibm1Alignment(direction=Direction.t2s, min_expected=0))
+    swapped = align_bitext(bitext([(t, s) for s, t in pairs]), ALL)
+    turned = {(t, s): v for (s, t), v in as_dict(swapped, "expected").items()}
+    assert as_dict(backward, "expected") == pytest.approx(turned)
+    links = {(t, s): v for (s, t), v in as_dict(swapped, "links").items()}
+    assert as_dict(backward, "links") == links
+    sums: dict[str, float] = {}
+    for (source, _), value in as_dict(backward, "probability").items():
+        sums[source] = sums.get(source, 0) + value
+    assert sums == pytest.approx(dict.fromkeys(sums, 1.0))
+
+
+@pytest.mark.parametrize("rule", [Symmetry.intersect, Symmetry.union, Symmetry.grow_diag_final_and])
+def test_symmetrised_links_lie_between_intersection_and_union(rule):
+    text = bitext(random_pairs(100, seed=8))
+    forward, backward = (
+        {tuple(link) for link in viterbi(train(text, ALL)).tolist()},
+        {(i, j) for j, i in viterbi(train(text.swapped(), ALL)).tolist()},
+    )
+    total = align_bitext(text, Ibm1Alignment(symmetrise=rule)).links.sum()
+    both, either = len(forward & backward), len(forward | backward)
+    bounds = {Symmetry.intersect: (both, both), Symmetry.union: (either, either)}
+    low, high = bounds.get(rule, (both, either))
+    assert low <= total <= high
+    assert both < either
+
+
+def test_symmetrised_links_are_the_same_from_either_direction():
+    text = bitext(random_pairs(100, seed=8))
+    tables = [
+        align_bitext(text, Ibm1Alignment(symmetrise=Symmetry.grow_diag_final_and, direction=way))
+        for way in Direction
+    ]
+    assert as_dict(tables[0], "links") == as_dict(tables[1], "links")
+
+
+def test_pruning_drops_links_but_no_target_word():
+    text = bitext(random_pairs(150, seed=2))
+    full, cut = (train(text, Ibm1Alignment(prune=floor)) for floor in (0.0, 0.05))
+    assert sum(len(chunk.links) for chunk in cut.index.chunks) < sum(
+        len(chunk.links) for chunk in full.index.chunks
+    )
+    assert cut.counts.sum() == pytest.approx(len(text.target.ids))
+    agreeing = {tuple(link) for link in viterbi(full).tolist()} & {
+        tuple(link) for link in viterbi(cut).tolist()
+    }
+    assert len(agreeing) > 0.95 * len(viterbi(full))
+    nothing = train(text, Ibm1Alignment(prune=1e-300))
+    np.testing.assert_allclose(nothing.counts, full.counts)
+
+
+def test_only_so_many_pairs_are_read():
+    from franken.alignment import align_pairs
+
+    pairs = random_pairs(50)
+    assert as_dict(align_pairs(iter(pairs), Ibm1Alignment(max_pairs=20)), "links") == as_dict(
+        align_pairs(pairs[:20], Ibm1Alignment()), "links"
+    )
+
+
+def test_senseless_options_are_faults():
+    wrong = Ibm1Alignment(em_updates=0, prune=-1, max_pairs=0, min_expected=-1)
+    assert {fault.key for fault in collect_faults(wrong)} == {
+        "em_updates", "prune", "max_pairs", "min_expected"
+    }  # fmt: skip

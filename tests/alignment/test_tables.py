@@ -1,0 +1,210 @@
+"""Word tables on disk; links from files, from gold, and from a program."""
+
+import stat
+
+import numpy as np
+import pytest
+
+from franken.alignment import WordTable, align_pairs, load_tables, save_tables
+from franken.alignment.symmetrise import grow_diag_final_and
+from franken.config.alignment import (
+    AlignmentConfig,
+    EflomalAlignment,
+    FilesAlignment,
+    GoldAlignment,
+    Ibm1Alignment,
+    Symmetry,
+)
+from franken.config.checks import collect_faults
+from franken.config.data import MicroworldData
+from franken.data import Pair, open_data
+from franken.errors import ArtifactError, ConfigError, DataError
+
+from .toys import as_dict, random_pairs
+
+
+def test_tables_come_back_as_they_were(tmp_path):
+    table = align_pairs(random_pairs(30), Ibm1Alignment())
+    other = align_pairs([("一 二", "uno due")], Ibm1Alignment())
+    save_tables({"sw": table, "zh-Hant": other}, tmp_path)
+    loaded = load_tables(tmp_path)
+    assert list(loaded) == ["sw", "zh-Hant"]
+    for before, after in ((table, loaded["sw"]), (other, loaded["zh-Hant"])):
+        assert (before.source, before.target) == (after.source, after.target)
+        for name in ("pairs", "expected", "probability", "links", "source_spaced"):
+            assert np.array_equal(getattr(before, name), getattr(after, name))
+            assert getattr(before, name).dtype == getattr(after, name).dtype
+        assert before.notes == after.notes
+
+
+def test_a_damaged_or_missing_table_is_refused(tmp_path):
+    with pytest.raises(ArtifactError, match="holds no word table"):
+        WordTable.load(tmp_path)
+    align_pairs([("a b", "x y")], Ibm1Alignment()).save(tmp_path)
+    path = tmp_path / "word_table.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(ArtifactError, match="damaged"):
+        WordTable.load(tmp_path)
+
+
+def test_a_table_is_sorted_and_has_no_word_without_a_pair():
+    table = WordTable.of(
+        ["z", "a", "unused"], ["y", "x"], np.array([[0, 0], [1, 0], [0, 1]]),
+        np.array([1.0, 2.0, 3.0]), source_spaced=np.array([0.25, 0.5, 1.0]),
+    )  # fmt: skip
+    assert table.source == ["a", "z"]
+    assert table.pairs.tolist() == [[0, 1], [1, 0], [1, 1]]
+    assert table.expected.tolist() == [2, 3, 1]
+    assert table.probability.tolist() == [1, 0.75, 0.25]
+    assert table.source_spaced.tolist() == [0.5, 0.25]
+
+
+def files(
+    tmp_path, source="the house\nthe book", target="nyumba\nkitabu kile", links="1-0\n1-0 0-1"
+):
+    paths = {}
+    for role, text in (("source", source), ("target", target), ("links", links)):
+        (tmp_path / f"sw.{role}").write_text(text + "\n", encoding="utf-8")
+        paths[role] = str(tmp_path / f"{{lang}}.{role}")
+    return FilesAlignment(**paths)
+
+
+def test_pharaoh_links_with_their_text(tmp_path):
+    table = align_pairs([], files(tmp_path), "sw")
+    assert as_dict(table, "links") == {
+        ("house", "nyumba"): 1, ("book", "kitabu"): 1, ("the", "kile"): 1
+    }  # fmt: skip
+    assert np.array_equal(table.links, table.expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"target": "nyumba"}, r"sw\.target ends after 1 lines, but .*sw\.source goes on"),
+        ({"links": "1-0"}, r"sw\.links ends after 1 lines"),
+        ({"links": "1-0\n9-0"}, r"sw\.links:2: link 9-0 points outside the sentences of 2 and 2"),
+        ({"links": "1-0\n1:0"}, r"sw\.links:2: '1:0' is no link"),
+        ({"source": "", "target": "", "links": ""}, "no sentence pair"),
+    ],
+)
+def test_files_that_do_not_fit_together_are_named_with_their_line(tmp_path, given, message):
+    with pytest.raises(DataError, match=message):
+        align_pairs([], files(tmp_path, **given), "sw")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"ka\.source cannot be read"):
+        align_pairs([], files(tmp_path), "ka")
+
+
+def test_a_word_table_of_the_reference_is_read(tmp_path):
+    path = tmp_path / "sw.tsv"
+    path.write_text(
+        "house\tnyumba\t-0.105360516\t90.5\n<eps>\tnyumba\t-1\t500\nhome\tnyumba\t-0.7\t9.9\n"
+    )
+    config = FilesAlignment(
+        table=str(tmp_path / "{lang}.tsv"), columns=["source", "target", "log_probability", "count"]
+    )
+    table = align_pairs([], config, "sw")
+    assert as_dict(table, "expected") == {("house", "nyumba"): 90.5, ("home", "nyumba"): 9.9}
+    assert as_dict(table, "probability")["house", "nyumba"] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("house\tnyumba\n", r"sw\.tsv:1: 2 columns, expected 3"),
+        ("house\tnyumba\tmany\n", r"sw\.tsv:1: 'many' is no non-negative number"),
+        ("house\tnyumba\t-1\n", r"sw\.tsv:1: '-1' is no non-negative number"),
+        ("\n", "holds no word pair"),
+    ],
+)
+def test_a_bad_word_table_is_named_with_its_line(tmp_path, text, message):
+    (tmp_path / "sw.tsv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        align_pairs([], FilesAlignment(table=str(tmp_path / "sw.tsv")), "sw")
+
+
+def test_files_need_links_with_text_or_a_table():
+    def keys(**options):
+        return [fault.key for fault in collect_faults(FilesAlignment(**options))]
+
+    assert keys() == keys(links="a", source="b") == ["links"]
+    assert keys(table="a", source="b") == ["table"]
+    assert keys(table="a", columns=["source", "count"]) == ["columns"]
+    assert keys(table="a") == keys(links="a", source="b", target="c") == []
+
+
+def test_gold_links_are_counted():
+    world = open_data(MicroworldData(parallel=200, documents=10, sentences=10, evaluation=2))
+    table = align_pairs(world.pairs("ka"), GoldAlignment(max_pairs=100), "ka")
+    counts = as_dict(table, "links")
+    assert max(counts, key=counts.get) == (".", ".")
+    assert counts[".", "."] == 100
+    best = as_dict(table, "probability")
+    lexicon = {(english, word) for english, word in world.lexicon("ka")}
+    hits = [pair in lexicon for pair in counts if pair[0] != "."]
+    assert sum(hits) > 0.8 * len(hits)
+    assert best[".", "."] == 1
+
+
+def test_text_without_gold_links_is_refused():
+    with pytest.raises(DataError, match="'sw' comes without word links"):
+        align_pairs([Pair("a", "b")], GoldAlignment(), "sw")
+
+
+def test_an_unknown_aligner_is_named():
+    with pytest.raises(ConfigError, match=r"unknown 'ibm2'.*ibm1"):
+        align_pairs([("a", "b")], AlignmentConfig("ibm2"))
+
+
+def program(tmp_path, body):
+    """A stand-in that is called like eflomal-align."""
+    path = tmp_path / "eflomal-align"
+    path.write_text(
+        "#!/bin/sh\n"
+        'while [ $# -gt 1 ]; do case "$1" in -s) S=$2;; -t) T=$2;; -f) F=$2;; -r) R=$2;; esac;'
+        " shift; done\n" + body
+    )
+    path.chmod(path.stat().st_mode | stat.S_IEXEC)
+    return str(path)
+
+
+def test_the_program_gets_the_words_and_its_links_are_counted(tmp_path):
+    body = f'cp "$S" {tmp_path}/seen\nprintf "0-0 1-1\\n" > "$F"\nprintf "0-0\\n" > "$R"\n'
+    pairs = [("The house.", "Nyumba, hii")]
+    config = EflomalAlignment(program=program(tmp_path, body))
+    assert as_dict(align_pairs(pairs, config), "links") == {("The", "Nyumba"): 1, ("house", ","): 1}
+    assert (tmp_path / "seen").read_text() == "The house .\n"
+    config.symmetrise = Symmetry.intersect
+    assert as_dict(align_pairs(pairs, config), "links") == {("The", "Nyumba"): 1}
+
+
+def test_a_program_that_is_absent_or_fails_says_so(tmp_path):
+    with pytest.raises(DataError, match="pip install eflomal"):
+        align_pairs([("a", "b")], EflomalAlignment(program="no-such-aligner"))
+    failing = EflomalAlignment(program=program(tmp_path, "echo out of memory >&2; exit 3\n"))
+    with pytest.raises(DataError, match="status 3: out of memory"):
+        align_pairs([("a", "b")], failing)
+    short = EflomalAlignment(program=program(tmp_path, 'touch "$F" "$R"\n'))
+    with pytest.raises(DataError, match="has 0 lines for 1 sentence pairs"):
+        align_pairs([("a", "b")], short)
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "expected"),
+    [
+        # a neighbour on the diagonal with a free word joins
+        ([(0, 0), (1, 1)], [(0, 0)], {(0, 0), (1, 1)}),
+        # one whose words are both linked does not
+        ([(0, 0), (1, 1), (0, 1)], [(0, 0), (1, 1)], {(0, 0), (1, 1)}),
+        # far links join at the end only if both words are free
+        ([(0, 0), (3, 3)], [(0, 0), (3, 5)], {(0, 0), (3, 3)}),
+        # nothing in common: final-and alone
+        ([(0, 1)], [(4, 4)], {(0, 1), (4, 4)}),
+        # growth goes on from what was added
+        ([(0, 0), (1, 1), (2, 2)], [(0, 0)], {(0, 0), (1, 1), (2, 2)}),
+    ],
+)
+def test_grow_diag_final_and(forward, backward, expected):
+    assert grow_diag_final_and(forward, backward) == expected

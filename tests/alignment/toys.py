@@ -1,0 +1,72 @@
+"""Small bitexts, and Model 1 written out in dictionaries."""
+
+import random
+from collections import defaultdict
+
+from franken.alignment import WordTable
+from franken.alignment.bitext import Bitext, read_bitext
+
+BOOK = [("das haus", "the house"), ("das buch", "the book"), ("ein buch", "a book")]
+
+
+def random_pairs(count: int, seed: int = 0) -> list[tuple[str, str]]:
+    """Word-by-word translations with synonyms, swaps, drops, and repeated words."""
+    rng = random.Random(seed)
+    pairs = []
+    for _ in range(count):
+        words = [min(int(rng.expovariate(0.15)), 40) for _ in range(rng.randint(1, 9))]
+        target = [f"t{_name(word)}{'x' if rng.random() < 0.2 else ''}" for word in words]
+        if len(target) > 1 and rng.random() < 0.3:
+            place = rng.randrange(len(target) - 1)
+            target[place : place + 2] = reversed(target[place : place + 2])
+        if len(target) > 2 and rng.random() < 0.2:
+            target.pop(rng.randrange(len(target)))
+        pairs.append((" ".join(f"s{_name(word)}" for word in words), " ".join(target)))
+    return pairs
+
+
+def _name(number: int) -> str:
+    return "".join("abcdefghij"[int(digit)] for digit in str(number))
+
+
+def bitext(pairs: list[tuple[str, str]]) -> Bitext:
+    return read_bitext(pairs)
+
+
+def slow_model(
+    pairs: list[tuple[str, str]], updates: int, *, null: bool
+) -> tuple[dict, dict, list[dict[int, int]]]:
+    """Counts, probabilities, and the Viterbi source place of each target place, sentence by
+    sentence."""
+    text = [([*(["NULL"] if null else []), *s.split()], t.split()) for s, t in pairs]
+    share: dict = defaultdict(lambda: 1.0)
+    for _ in range(updates):
+        counts: dict = defaultdict(float)
+        for source, target in text:
+            for t in target:
+                total = sum(share[s, t] for s in source)
+                for s in source:
+                    counts[s, t] += share[s, t] / total
+        sums: dict = defaultdict(float)
+        for (s, _), value in counts.items():
+            sums[s] += value
+        share = {pair: value / sums[pair[0]] for pair, value in counts.items()}
+    links = []
+    for source, target in text:
+        found = {}
+        for j, t in enumerate(target):
+            best = max(range(len(source)), key=lambda i: (share[source[i], t], -i))
+            if best >= null:
+                found[j] = best - null
+        links.append(found)
+    return dict(counts), share, links
+
+
+def as_dict(table: WordTable, column: str) -> dict[tuple[str, str], float]:
+    """Word pair -> value, zeros left out."""
+    values = getattr(table, column)
+    return {
+        (table.source[i], table.target[j]): float(value)
+        for (i, j), value in zip(table.pairs.tolist(), values, strict=True)
+        if value
+    }
