@@ -10,7 +10,7 @@ from franken.init_method import InitResources, TokenMap
 from franken.word_vectors import VectorSpace
 from franken.word_vectors.pieces import cut_to_pieces
 from franken.word_vectors.train import words_of
-from tests.init_method.tiny import ENGLISH, LEXICON, SWAHILI
+from tests.init_method.texts import ENGLISH, LEXICON, SWAHILI
 
 DIM = 16
 ONE_TO_ONE = {
@@ -70,6 +70,19 @@ def piece_spaces(source, target) -> dict[str, VectorSpace]:
         space = VectorSpace(words, vectors, torch.tensor([counts[w] for w in words]), grams, 3, 5)
         spaces[side] = space if side == "target" else space.transformed(rotation("source side"))
     return spaces
+
+
+def substring_spaces() -> dict[str, VectorSpace]:
+    """Vectors of whatever pieces any tokenizer may cut these texts into."""
+    words = {word for line in [*ENGLISH, *SWAHILI] for word in line.split()}
+    pieces = {
+        word[start:stop] for word in words for start in range(len(word))
+        for stop in range(start + 1, len(word) + 1)
+    } | {f"▁{word[:stop]}" for word in words for stop in range(len(word) + 1)}  # fmt: skip
+    target = VectorSpace(
+        sorted(pieces), torch.stack([drawn("piece", piece) for piece in sorted(pieces)])
+    )
+    return {"target": target, "source": target.transformed(rotation("source side"))}
 
 
 def resources_of(source, target, **changes) -> InitResources:

@@ -32,29 +32,19 @@ from franken.config.init_method.pooling import (
     SpanAlignInit,
     WeightedPoolingInit,
 )
+from franken.config.init_method.similarity import (
+    FocusInit,
+    OfaInit,
+    RamenInit,
+    UnibridgeInit,
+    WechselInit,
+)
 from franken.init_method import InitResources, Provenance, Reduce, TokenMap
 from franken.parts.table import Table
 from franken.vocab.families import train_tokenizer
+from tests.init_method.spaces import substring_spaces, word_spaces
+from tests.init_method.texts import ENGLISH, LEXICON, SWAHILI
 
-ENGLISH = [
-    "the house is near the water and the air is cold",
-    "my home is a house and the book is red",
-    "we eat bread and drink water",
-    "the children read the book in the house",
-    "House Water Book Home",
-] * 4
-SWAHILI = [
-    "nyumba iko karibu na maji baridi",
-    "kitabu cha nyumbani ni chekundu",
-    "watoto wanasoma kitabu katika nyumba",
-    "tunakula mkate na kunywa maji",
-    "Nyumba kubwa, kitabu kipya, maji",
-    "ቤት ውሃ መጽሐፍ",
-] * 4
-LEXICON = {
-    "sw": [("house", "nyumba"), ("home", "nyumba"), ("water", "maji"), ("book", "kitabu")],
-    "am": [("house", "ቤት"), ("water", "ውሃ")],
-}
 ALIGNMENTS = {
     language: WordTable.of(
         [source for source, _ in pairs],
@@ -68,8 +58,9 @@ ALIGNMENTS = {
     )
 }
 RESOURCES = InitResources(
-    alignments=ALIGNMENTS, languages=["sw"], lexicons=LEXICON, texts=lambda language: iter(SWAHILI)
-)
+    alignments=ALIGNMENTS, languages=["sw"], lexicons=LEXICON, texts=lambda language: iter(SWAHILI),
+    word_vectors=word_spaces(), piece_vectors=substring_spaces(),
+)  # fmt: skip
 PADDED = 5
 """Rows of the source table past its tokenizer."""
 CONFIGS: dict[str, InitMethodConfig] = {
@@ -77,10 +68,13 @@ CONFIGS: dict[str, InitMethodConfig] = {
     for config in (
         CopyOnlyInit(),
         EmbeddingStructureInit(),
+        FocusInit(),
         LexiconInit(),
         MeanInit(),
         MergeInit(),
         MultivariateInit(),
+        OfaInit(),
+        RamenInit(copy_overlap=True),
         RandomNormalInit(),
         RetokInit(),
         SpanAlignInit(),
@@ -89,7 +83,9 @@ CONFIGS: dict[str, InitMethodConfig] = {
         TokenDistillationInit(),
         TransTokenizationInit(copy_overlap=True, min_count=1.0),
         TransTokenizationParityInit(copy_overlap=True, min_count=1.0),
+        UnibridgeInit(),
         VocadtInit(neighbours=0),
+        WechselInit(copy_overlap=True),
         WeightedPoolingInit(),
     )
 }
