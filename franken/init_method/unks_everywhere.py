@@ -1,0 +1,51 @@
+"""UNKs Everywhere (Pfeiffer et al. 2021): new rows in a factor space of the old table.
+
+``E ~ F G`` with ``F`` ``(V, D')`` and ``G`` ``(D', D)`` (arXiv 2012.15562). ``G`` holds what all
+languages share and stays; a new language gets an ``F'``: shared tokens take their row of ``F``
+("lex"), the others are drawn from N(mean, std) of the rows of ``F``. The table is ``F' G``.
+
+The paper factorises by semi-NMF and calls for training ``F'`` with ``G`` frozen. Departures: ``G``
+is the truncated SVD, whose row space has the smallest error of all; with ``project_overlap: false``
+shared tokens keep their whole row instead of ``F_o G``; the table is stored multiplied out, and is
+tuned as any other. The K-means and neural variants with ten ``G`` are not here.
+"""
+
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from franken.config.init_method import Fallback
+from franken.config.init_method.donor import UnksEverywhereInit
+from franken.init_method.builder import MapBuilder
+from franken.init_method.coordinates import apply_low_rank, folded
+from franken.init_method.resources import InitResources
+from franken.init_method.rows import MemoryRows, gather
+from franken.init_method.token_map import Provenance, TokenMap
+from franken.parts.table import Table
+
+
+def fit(
+    source: Table,
+    target: PreTrainedTokenizerBase,
+    config: UnksEverywhereInit,
+    resources: InitResources,
+    seed: int,
+) -> TokenMap:
+    """Copies; everything else is drawn when the map is applied."""
+    builder = MapBuilder(source, target, config, seed)
+    builder.copy_overlap()
+    builder.notes["factor_dim"] = min(config.dim, source.hidden_size)
+    return builder.build(Fallback.normal)
+
+
+def own_rows(token_map: TokenMap, source: Tensor, config: UnksEverywhereInit, part: str) -> Tensor:
+    """``F' G``, with the rows that are taken over whole put in place."""
+    rank = min(config.dim, source.shape[1])
+    table = folded(*apply_low_rank(token_map, source, rank, part=part), source.dtype)
+    whole = token_map.provenance == int(Provenance.special)
+    if not config.project_overlap:
+        whole = token_map.copies()
+    ids = whole.nonzero().flatten()
+    wanted = token_map.indices[token_map.indptr[ids]].long()
+    order = wanted.argsort()
+    table[ids[order]] = gather(MemoryRows(source), wanted[order])
+    return table
