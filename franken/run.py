@@ -179,12 +179,12 @@ class Runner:
         }
 
     def _variant(self, model: str) -> str:
-        """The job's variant for models that a new vocabulary or table went into; else empty.
+        """The job's variant for models that a new vocabulary, table or pack went into; else empty.
 
         In a grid over initialisers the base and instruct models are the same in every job.
         """
         kinds = {self.graph.steps[name].kind for name in self.graph.ancestors(model)}
-        made = kinds & {STEP_KINDS["initialise"].kind, STEP_KINDS["build_vocab"].kind}
+        made = kinds & {STEP_KINDS[kind].kind for kind in ("initialise", "build_vocab", "pack")}
         return self.config.variant if made else ""
 
     def summary(self) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from franken.config.helper_model import HelperModelConfig
 from franken.config.inference import DonorKind, InferenceConfig, SelectConfig, Site
 from franken.config.init_method import STEP_NEEDS, InitMethodConfig
 from franken.config.pack import PackConfig
-from franken.config.router import OracleRouter, RouterConfig
 from franken.config.prompts import Portion, PromptsConfig
+from franken.config.router import OracleRouter, RouterConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.config.vocab import VocabConfig
 from franken.config.word_vectors import VectorUnit, WordVectorsConfig
@@ -445,6 +445,8 @@ class RouteStep(StepConfig):
     model: str = ""
     packs: dict[str, str] = field(default_factory=lambda: {})
     router: RouterConfig = field(default_factory=RouterConfig)
+    by_task: bool = False
+    """Let ``tasks`` decide whatever router is chosen (the oracle beside a router in one recipe)."""
     tasks: dict[str, str] = field(default_factory=lambda: {})
     """oracle: ``task``, ``task@language`` or ``@language`` -> pack; others get none."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -463,7 +465,7 @@ class RouteStep(StepConfig):
         for task, pack in self.tasks.items():
             if pack not in self.packs:
                 yield f"tasks.{task}", f"names the pack {pack!r}; packs: {', '.join(self.packs)}"
-        if isinstance(self.router, OracleRouter) and not self.tasks:
+        if (self.by_task or isinstance(self.router, OracleRouter)) and not self.tasks:
             yield "tasks", "is empty, but router=oracle needs to be told which task has which pack"
         yield from in_range("language_share", self.language_share, 0.0, 1.0)
 

@@ -139,5 +139,7 @@ class TrainingSet:
     """Step 1-b: embedding tuning on target-language text."""
     repair: TrainingConfig = field(default_factory=TrainingConfig)
     """Step 2': LoRA after the swap."""
+    skill: TrainingConfig = field(default_factory=TrainingConfig)
+    """GraftLLM: teaching a model one skill, whose change becomes a SkillPack."""
     edges: TrainingConfig = field(default_factory=TrainingConfig)
     """Trans-Tokenization's second phase: embeddings and the first and last layers."""

@@ -63,8 +63,12 @@ class FileSource:
             response = pick_text(row, "response", fields)
             if find_any(row.record, fields.get("input", "input")) is not MISSING:
                 prompt = "\n".join(filter(None, (prompt, pick_text(row, "input", fields))))
+            task = ""
+            if find_any(row.record, fields.get("task", "task")) is not MISSING:
+                task = pick_text(row, "task", fields)
             if prompt and response:
-                yield Instruction(self.config.prompt_template.replace("{prompt}", prompt), response)
+                asked = self.config.prompt_template.replace("{prompt}", prompt)
+                yield Instruction(asked, response, task)
 
     def tasks(self) -> list[str]:
         """Names of the evaluation sets, sorted."""

@@ -31,6 +31,8 @@ class Instruction(NamedTuple):
 
     prompt: str
     response: str
+    task: str = ""
+    """What kind of task it is, where the data say so; a mixture may ask for some kinds only."""
 
 
 @runtime_checkable

@@ -107,7 +107,9 @@ class StreamBuilder:
         if key.role in TEXT_STREAMS:
             return self.source.texts(key.role, key.language, split)
         if key.role == "instructions":
-            return self.source.instructions(split)
+            wanted = self.mixture.tasks
+            records = self.source.instructions(split)
+            return (r for r in records if r.task in wanted) if wanted else records
         return self.source.pairs(key.language, split)
 
     def _languages(self, role: str) -> list[str]:
@@ -129,5 +131,6 @@ class StreamBuilder:
             "length": self.length,
             "max_tokens": max_tokens,
             "read_ahead": self.mixture.read_ahead,
+            "tasks": self.mixture.tasks,
         }
         return f"{split}-{key.role}-{key.language}-{hash_json(content)[:16]}"

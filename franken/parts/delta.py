@@ -186,7 +186,7 @@ def apply_delta(
             "use it with its own body"
         )
     if description["kind"] == skillpack.KIND:
-        Mounts(model).mount(skillpack.SkillPack(directory), name=name)
+        Mounts.of(model).mount(skillpack.SkillPack(directory), name=name)
         return model
     if description["kind"] != "lora":
         raise ArtifactError(

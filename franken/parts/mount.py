@@ -33,6 +33,16 @@ class Mounts:
     packs: dict[str, _Mounted] = field(default_factory=dict)
     _originals: dict[str, Tensor] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, model: Any) -> "Mounts":
+        """The one list of mounts of a model, made at the first call."""
+        found = vars(model).get("_franken_mounts")
+        if found is None:
+            found = cls(model)
+            object.__setattr__(model, "_franken_mounts", found)
+        mounts: Mounts = found
+        return mounts
+
     def mount(
         self, pack: SkillPack, *, weight: float = 1.0, name: str | None = None,
         check: bool = True, classes: Mapping[str, float] | None = None,

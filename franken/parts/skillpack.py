@@ -46,12 +46,13 @@ class SkillPack:
         self.payload = self.directory / PAYLOAD_FILE
         self._ranges, _ = safetensors_file.read_header(self.payload)
         self._check_layout()
-        if verify:
-            found = sha256_file(self.payload)
-            if found != self.manifest["sha256"][PAYLOAD_FILE]:
+        for file, expected in self.manifest["sha256"].items() if verify else ():
+            path = self.directory / file
+            if not path.is_file():
+                raise ArtifactError(f"{path} is missing from the pack; pack again")
+            if sha256_file(path) != expected:
                 raise ArtifactError(
-                    f"{self.payload} is damaged: its sha256 is not the one in {MANIFEST_FILE}; "
-                    "pack again"
+                    f"{path} is damaged: its sha256 is not the one in {MANIFEST_FILE}; pack again"
                 )
 
     @property
@@ -72,8 +73,9 @@ class SkillPack:
 
     @property
     def bytes_count(self) -> int:
-        """Bytes of both files on disk."""
-        return sum((self.directory / f).stat().st_size for f in (PAYLOAD_FILE, MANIFEST_FILE))
+        """Bytes of all files on disk, the manifest included."""
+        files = (MANIFEST_FILE, *self.manifest["sha256"])
+        return sum((self.directory / file).stat().st_size for file in files)
 
     def names(self) -> list[str]:
         """Parameters that the pack changes or knows to be unchanged, sorted; skipped ones apart."""
@@ -180,6 +182,12 @@ class PackWriter:
             self._handle.write(memoryview(raw))
         self.tensors[name] = {**form.describe(), **facts, "bytes": payload.numel()}
 
+    def beside(self, name: str) -> Path:
+        """A directory of the pack for what belongs to it, such as a tokenizer; hashed too."""
+        place = self._scratch / name
+        place.mkdir()
+        return place
+
     def skip(self, name: str) -> None:
         """Note a tensor whose change is left out on purpose."""
         self.skipped.append(name)
@@ -211,7 +219,10 @@ class PackWriter:
         manifest = {
             "kind": KIND, "schema": SCHEMA, **self.facts, "tensors": self.tensors,
             "skipped": sorted(self.skipped), "size": size,
-            "sha256": {PAYLOAD_FILE: sha256_file(payload)},
+            "sha256": {
+                file.relative_to(self._scratch).as_posix(): sha256_file(file)
+                for file in sorted(self._scratch.rglob("*")) if file.is_file()
+            },
         }  # fmt: skip
         text = json.dumps(manifest, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         write_atomically(self._scratch / MANIFEST_FILE, (text + "\n").encode())

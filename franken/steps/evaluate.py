@@ -2,16 +2,21 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from franken.composition.hydra import assemble_hydra
 from franken.config.steps import EvaluateStep
 from franken.data import open_data
-from franken.eval_suite import evaluate
-from franken.files import write_atomically, write_json
+from franken.data.source import DataSource
+from franken.eval_suite import SuiteResult, evaluate
+from franken.files import read_json, write_atomically, write_json
 from franken.parts.model import assemble
+from franken.skillpack.evaluation import evaluate_by_task, evaluate_routed
+from franken.skillpack.experts import Experts
 from franken.steps.context import StepContext
 from franken.steps.models import is_hydra, open_hydra_model, open_model
+from franken.steps.route import is_routed, open_router, open_routing
 
 
 def run(step: EvaluateStep, context: StepContext) -> dict[str, Any]:
@@ -26,11 +31,43 @@ def run(step: EvaluateStep, context: StepContext) -> dict[str, Any]:
         plain = open_model(context.inputs["model"], context.store)
         model, tokenizer = assemble(plain, device=device)
     model.eval()
-    result = evaluate(
-        model, tokenizer, step.suite, open_data(step.data), seed=context.seed, device=device
-    )
-    write_json(context.directory / "scores.json", [asdict(score) for score in result.scores])
+    data = open_data(step.data)
+    options = {"seed": context.seed, "device": device}
+    if is_routed(context.inputs["model"]):
+        result = _routed(step, context, model, tokenizer, data, options)
+    else:
+        result = evaluate(model, tokenizer, step.suite, data, **options)
+    size = _pack_size(context.inputs["model"].path)
+    scores = [{**asdict(s), "extra": {**s.extra, **size}} for s in result.scores]
+    write_json(context.directory / "scores.json", scores)
     for task, items in result.items.items():
         lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
         write_atomically(context.directory / "items" / f"{task}.jsonl", lines.encode())
     return {"scores": len(result.scores), "skipped": result.skipped}
+
+
+def _routed(
+    step: EvaluateStep, context: StepContext, model: Any, tokenizer: Any, data: DataSource,
+    options: dict[str, Any],
+) -> SuiteResult:  # fmt: skip
+    """Score a model with several packs, of which the task or a router picks one."""
+    artifact = context.inputs["model"]
+    routing, packs = open_routing(artifact, context.store)
+    if routing["kind"] == "none":
+        return evaluate(model, tokenizer, step.suite, data, **options)
+    experts = Experts(model, packs)
+    if routing["kind"] == "oracle":
+        tasks = routing["tasks"]
+        return evaluate_by_task(experts, tasks, tokenizer, step.suite, data, **options)
+    router = open_router(artifact)
+    return evaluate_routed(experts, router, tokenizer, step.suite, data, **options)
+
+
+def _pack_size(directory: Path) -> dict[str, Any]:
+    """Bytes of the packs in a model, for figures of score against size."""
+    path = directory / "graft.json"
+    if not path.is_file():
+        return {}
+    packs = read_json(path)["packs"].values()
+    own = sum(pack["bytes"] for pack in packs)
+    return {"pack_bytes": own, "pack_ratio": own / max(1, sum(p["changed_bytes"] for p in packs))}

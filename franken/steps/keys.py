@@ -16,6 +16,7 @@ from franken.config.inference import Numbers
 from franken.config.init_method import InitMethodConfig
 from franken.config.pack import Rounding
 from franken.config.root import Config
+from franken.config.router import TrainedRouter
 from franken.config.steps import (
     AlignStep,
     BackTranslateStep,
@@ -136,11 +137,14 @@ def _config_slice(step: StepConfig, config: Config) -> dict[str, Any]:
             "merge": str(step.merge), "table": str(step.table),
         }  # fmt: skip
     if isinstance(step, RouteStep):
-        content = {"router": asdict(step.router), "packs": list(step.packs), "tasks": step.tasks}
-        if step.router.name not in ("none", "oracle"):
-            content |= {"data": _split(step.data, step.split), "precision": precision}
-            content["language_share"] = step.language_share
-        return content
+        if step.by_task or not isinstance(step.router, TrainedRouter):
+            name = "oracle" if step.by_task else step.router.name
+            return {"router": name, "packs": list(step.packs), "tasks": step.tasks}
+        return {
+            "router": _without(asdict(step.router), "name"), "packs": list(step.packs),
+            "data": _split(step.data, step.split), "language_share": step.language_share,
+            "precision": precision,
+        }  # fmt: skip
     if isinstance(step, EvaluateStep):
         suite = asdict(step.suite)
         suite.pop("name")

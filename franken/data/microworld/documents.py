@@ -51,22 +51,26 @@ def instruction(
     draw = rng.random()
     if draw < 0.45:
         item = _fresh_topic(rng, held_out)
-        return Instruction(TOPIC.format(text=item.text("en")), f" {item.topic}")
+        return Instruction(
+            TOPIC.format(text=item.text("en")), f" {item.topic}", "topic_classification"
+        )
     if draw < 0.75:
         reading = _fresh_reading(rng, held_out)
         prompt = READING.format(passage=reading.passage("en"), question=reading.question("en"))
-        return Instruction(prompt, f" {reading.options[reading.answer].form('en')}")
+        answer = f" {reading.options[reading.answer].form('en')}"
+        return Instruction(prompt, answer, "reading_comprehension")
     if draw < 0.9 or not known_languages:
         sums = draw_sum(rng)
         return Instruction(
-            ARITHMETIC.format(question=sums.text("en")), f" {sums.first + sums.second}"
+            ARITHMETIC.format(question=sums.text("en")), f" {sums.first + sums.second}",
+            "arithmetic",
         )
     language = rng.choice(known_languages)
     frame = next(draw_frames(rng, held_out))
     prompt = TRANSLATION.format(
         source_language="English", source=state(frame, "en"), language=LANGUAGES[language].title()
     )
-    return Instruction(prompt, f" {state(frame, language)}")
+    return Instruction(prompt, f" {state(frame, language)}", "translation")
 
 
 def _question_document(rng: random.Random, language: str, held_out: Collection[Frame]) -> str:

@@ -12,13 +12,23 @@ from torch import Tensor
 from franken.errors import ArtifactError
 from franken.parts.forms.dense import DenseForm, ZeroForm
 from franken.parts.forms.lowrank import ColumnGroup, LowRankForm
+from franken.parts.forms.rows import RowsForm
 from franken.parts.forms.section import Form, bytes_of_layout, join_sections, split_sections
 from franken.parts.forms.sign import SignForm
 from franken.parts.forms.sparse import SparseForm
 from franken.parts.forms.total import SumForm
 
 FORMS: dict[str, Any] = {
-    form.kind: form for form in (ZeroForm, DenseForm, SparseForm, LowRankForm, SignForm, SumForm)
+    form.kind: form
+    for form in (
+        ZeroForm,
+        DenseForm,
+        SparseForm,
+        LowRankForm,
+        RowsForm,
+        SignForm,
+        SumForm,
+    )
 }
 
 __all__ = [
@@ -27,6 +37,7 @@ __all__ = [
     "DenseForm",
     "Form",
     "LowRankForm",
+    "RowsForm",
     "SignForm",
     "SparseForm",
     "SumForm",

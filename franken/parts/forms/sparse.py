@@ -70,7 +70,8 @@ class SparseForm:
 
     def touched(self) -> Tensor:
         """Rows with a kept entry, ascending."""
-        return torch.unique_consecutive(self.places // self.width)
+        rows: Tensor = torch.unique_consecutive(self.places // self.width)
+        return rows
 
     def describe(self) -> dict[str, Any]:
         """Kind, shape, counts and how places are kept."""

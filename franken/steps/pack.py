@@ -1,0 +1,95 @@
+"""Compress the difference of two models into a SkillPack."""
+
+from typing import Any
+
+import torch
+
+from franken.config.pack import Rounding
+from franken.config.steps import PackStep
+from franken.data import open_data
+from franken.data.encoding import RecordEncoder
+from franken.errors import CompatibilityError
+from franken.init_method.token_map import TokenMap
+from franken.parts.model import ModelRef, assemble
+from franken.parts.skillpack import SkillPack
+from franken.parts.table import load_table
+from franken.parts.weights import LoadedWeights, StoredWeights, Weights
+from franken.skillpack.calibration import input_moments
+from franken.skillpack.extract import pack_difference
+from franken.skillpack.language import pack_language
+from franken.steps.context import StepContext
+from franken.steps.models import open_model
+
+
+def run(step: PackStep, context: StepContext) -> dict[str, Any]:
+    """Writes the pack into the folder ``pack``.
+
+    Raises:
+        CompatibilityError: where the base carries deltas, or the two are no relatives.
+    """
+    base = open_model(context.inputs["base"], context.store)
+    tuned = open_model(context.inputs["tuned"], context.store)
+    if base.deltas:
+        raise CompatibilityError(
+            f"step {context.name!r}: the base carries a delta; a pack is made on a plain model"
+        )
+    if base.lineage != tuned.lineage:
+        raise CompatibilityError(
+            f"step {context.name!r}: the tuned model descends from {tuned.lineage[:12]}, the base "
+            f"from {base.lineage[:12]}; a pack is the difference of relatives"
+        )
+    if step.initial is not None:
+        pack = _language(step, context, base, tuned)
+    else:
+        hessians = None
+        if step.pack.quant.method is Rounding.gptq:
+            hessians = _calibrate(step, tuned)
+        pack = pack_difference(
+            _weights(base), _weights(tuned), step.pack, context.directory / "pack",
+            name=context.name, lineage=base.lineage, hessians=hessians,
+        )  # fmt: skip
+    return pack_facts(pack)
+
+
+def pack_facts(pack: SkillPack) -> dict[str, Any]:
+    """What reports say of a pack."""
+    size = pack.manifest["size"]
+    changed = size.get("changed_bytes", size["dense_bytes"])
+    return {
+        "bytes": pack.bytes_count, "changed_bytes": changed,
+        "ratio": pack.bytes_count / max(changed, 1), "relF": pack.manifest.get("relF"),
+        "policy": pack.manifest["policy"].get("name"),
+    }  # fmt: skip
+
+
+def _weights(ref: ModelRef) -> Weights:
+    if not ref.deltas:
+        return StoredWeights.of_parts(ref.body, ref.table)
+    model, _ = assemble(ref, merge=True)
+    return LoadedWeights(model)
+
+
+def _language(step: PackStep, context: StepContext, base: ModelRef, tuned: ModelRef) -> SkillPack:
+    return pack_language(
+        StoredWeights.of_parts(base.body, base.table), _weights(tuned),
+        load_table(base.table), load_table(tuned.table),
+        TokenMap.load(context.inputs["initial"].path / "token_map"), step.pack,
+        context.directory / "pack", name=context.name,
+    )  # fmt: skip
+
+
+def _calibrate(step: PackStep, tuned: ModelRef) -> dict[str, torch.Tensor]:
+    model, tokenizer = assemble(tuned, merge=True)
+    encoder, quant = RecordEncoder(tokenizer), step.pack.quant
+    wanted = step.data.mixtures[step.split].tasks
+    records = [
+        record
+        for _, record in zip(
+            range(quant.calibration_records * (1 if wanted is None else 8)),
+            open_data(step.data).instructions(), strict=False,
+        )
+        if wanted is None or record.task in wanted
+    ]  # fmt: skip
+    encoded = encoder.encode(records[: quant.calibration_records], quant.calibration_tokens)
+    texts = [item.ids.tolist() for item in encoded if item is not None]
+    return input_moments(model, texts)
