@@ -118,6 +118,9 @@ class _Front:
             self._decode(rows, tokens, alive)
         of = [same.get(row, row) for row in range(len(self.pairs))]
         runs = rows.runs(self.pairs, of, 0)
+        # coinciding rows have their first logits for themselves
+        runs.first_logits, runs.watched = rows.first_logits, rows.watched
+        runs.margins[:, 0] = rows.margins[:, 0]
         runs.rows -= len(same)
         runs.cut = runs.cut or rows.solved
         return runs
@@ -202,8 +205,9 @@ class _Front:
     def _decode(self, rows: Rows, tokens: Tensor, alive: list[int]) -> None:
         held = list(range(len(self.pairs)))
         while alive:
-            if len(alive) < COMPACT_BELOW * len(held):
-                kept = [held.index(row) for row in alive] if len(held) != len(self.pairs) else alive
+            if len(alive) < (COMPACT_BELOW * len(held) if self.cache.step else len(held)):
+                place = {row: at for at, row in enumerate(held)}
+                kept = [place[row] for row in alive]
                 self.cache.keep(kept)
                 tokens, held = tokens[torch.tensor(kept, device=tokens.device)], alive
             self.cache.step += 1
@@ -215,7 +219,7 @@ class _Front:
                     past_key_values=self.cache,
                 )
             tokens = rows.push(self.host.last_logits(states), held)
-            alive = [row for row in rows.going(held) if row in alive]
+            alive = rows.going(alive)
 
     @contextmanager
     def _patched_step(self, held: list[int], step: int) -> Iterator[None]:

@@ -1,0 +1,256 @@
+"""The engines give the tokens of the naive one, and the naive one those of a plain hook."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from franken.config.inference import Engine, Op, Positions, Site, Steps
+from franken.errors import CompatibilityError, ConfigError
+from franken.inference.xtransplant import (
+    ENGINES,
+    Decoding,
+    Donor,
+    Intervention,
+    Options,
+    Runs,
+    Task,
+    pair_set,
+    run_cache,
+    run_naive,
+    run_wavefront,
+)
+from franken.inference.xtransplant.cost import column_layer_tokens, grid_layer_tokens
+from tests.inference.small import small_host, some_prompt, some_task
+
+WAVEFRONT = [
+    *("cohere", "cohere2", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "llama"),
+    *("mistral", "olmo2", "phi", "phi3", "qwen2", "qwen3"),
+]
+DECODING = Decoding(6)
+WHOLE = Options(share=False, keep_logits=True)
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients() -> Any:
+    with torch.inference_mode():
+        yield
+
+
+def assert_equal(one: Runs, oracle: Runs) -> None:
+    assert one.pairs == oracle.pairs
+    assert one.tokens == oracle.tokens
+    assert one.first_logits is not None
+    assert oracle.first_logits is not None
+    torch.testing.assert_close(one.first_logits, oracle.first_logits, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("family", WAVEFRONT)
+def test_engines_equal_naive_on_every_pair(family: str, tied: bool) -> None:
+    """V4, over grouped queries, soft caps, windows shorter than the prompt, parallel blocks."""
+    host, task = small_host(family, tied=tied), some_task()
+    pairs = pair_set("grid", host.depth)
+    oracle = run_naive(host, task, pairs, Intervention(), DECODING, WHOLE)
+    assert oracle.first_logits is not None
+    assert float(oracle.first_logits.std(dim=0).max()) > 1e-3, "the pairs do nothing"
+    assert tied or len({tuple(row) for row in oracle.tokens}) > 1
+    for engine in (run_cache, run_wavefront):
+        assert_equal(engine(host, task, pairs, Intervention(), DECODING, WHOLE), oracle)
+
+
+@pytest.mark.parametrize("family", ["gptj", "xglm"])
+def test_families_without_an_exchangeable_attention(family: str) -> None:
+    host, task = small_host(family), some_task()
+    pairs = pair_set("grid", host.depth)
+    oracle = run_naive(host, task, pairs, Intervention(), DECODING, WHOLE)
+    assert_equal(run_cache(host, task, pairs, Intervention(), DECODING, WHOLE), oracle)
+    with pytest.raises(CompatibilityError, match="use engine=cache"):
+        run_wavefront(host, task, pairs, Intervention(), DECODING, WHOLE)
+
+
+INTERVENTIONS = [
+    Intervention(site=Site.attn_out),
+    Intervention(site=Site.block_out),
+    Intervention(site=Site.ffn_branch),
+    Intervention(op=Op.add, alpha=0.5),
+    Intervention(op=Op.lerp, alpha=0.3),
+    Intervention(steps=Steps.every),
+    Intervention(site=Site.attn_out, steps=Steps.every, op=Op.lerp, alpha=0.5),
+]
+
+
+@pytest.mark.parametrize("what", INTERVENTIONS, ids=str)
+@pytest.mark.parametrize("family", ["llama", "gemma2", "phi"])
+def test_every_site_operation_and_step_policy(family: str, what: Intervention) -> None:
+    host, task = small_host(family), some_task(seed=5)
+    pairs = pair_set("grid", host.depth)
+    oracle = run_naive(host, task, pairs, what, DECODING, WHOLE)
+    for engine in (run_cache, run_wavefront):
+        assert_equal(engine(host, task, pairs, what, DECODING, WHOLE), oracle)
+
+
+def test_the_release_s_faulty_site() -> None:
+    """The stored tensor is attention output plus residual, so i = j is not the identity (3.3)."""
+    host = small_host("qwen2")
+    prompt = some_prompt(10, 1)
+    task, what = Task(prompt, Donor(prompt)), Intervention(site=Site.mid_residual_added)
+    pairs = pair_set("grid", host.depth)
+    oracle = run_naive(host, task, pairs, what, DECODING, WHOLE)
+    for engine in (run_cache, run_wavefront):
+        assert_equal(engine(host, task, pairs, what, DECODING, WHOLE), oracle)
+    right = run_naive(host, task, [(1, 1)], Intervention(site=Site.attn_out), DECODING, WHOLE)
+    wrong = oracle.first_logits[oracle.pairs.index((1, 1))]  # type: ignore[index]
+    assert float((right.first_logits[0] - wrong).abs().max()) > 1e-2  # type: ignore[index]
+
+
+def test_all_positions_run_on_cache_and_naive_alone() -> None:
+    host, what = small_host("llama"), Intervention(positions=Positions.all)
+    task = some_task(8, 8)
+    pairs = pair_set("grid", host.depth)
+    oracle = run_naive(host, task, pairs, what, DECODING, WHOLE)
+    assert_equal(run_cache(host, task, pairs, what, DECODING, WHOLE), oracle)
+    last = run_naive(host, task, pairs, Intervention(), DECODING, WHOLE)
+    assert not torch.equal(last.first_logits, oracle.first_logits)  # type: ignore[arg-type]
+    with pytest.raises(CompatibilityError, match="engine=cache"):
+        run_wavefront(host, task, pairs, what, DECODING)
+    with pytest.raises(CompatibilityError, match="9 and 8 tokens"):
+        run_naive(host, some_task(8, 9), pairs, what, DECODING)
+
+
+def test_naive_equals_a_hook_around_generate() -> None:
+    """The method as the release runs it: a forward hook that writes the last position once."""
+    host, task = small_host("llama"), some_task()
+    model = host.model
+    model.generation_config.eos_token_id = None
+    kept: list[torch.Tensor] = []
+    hook = model.model.layers[2].mlp.register_forward_hook(
+        lambda module, args, out: kept.append(out[:, -1].clone())
+    )
+    model(task.donor.ids[None])
+    hook.remove()
+    fired: list[bool] = []
+
+    def write(module: Any, args: Any, out: torch.Tensor) -> None:
+        if not fired:
+            out[:, -1] = kept[0]
+            fired.append(True)
+
+    hook = model.model.layers[1].mlp.register_forward_hook(write)
+    found = model.generate(
+        task.target[None], max_new_tokens=6, do_sample=False, pad_token_id=0,
+        attention_mask=torch.ones(1, len(task.target)),
+    )  # fmt: skip
+    hook.remove()
+    runs = run_naive(host, task, [(2, 1)], Intervention(), DECODING)
+    assert runs.tokens == [found[0, len(task.target) :].tolist()]
+
+
+@pytest.mark.parametrize("tokens", [1, 5])
+@pytest.mark.parametrize("engine", list(Engine))
+def test_layer_tokens_are_those_of_the_formulas(engine: Engine, tokens: int) -> None:
+    """V8: counted by hooks on the layers, against spec 4.1."""
+    host = small_host("mistral", layers=4)
+    task, whole = some_task(7, 7), Options(share=False)
+    for pairs, formula in (("grid", grid_layer_tokens), ("targetfirst", column_layer_tokens)):
+        runs = ENGINES[engine](
+            host, task, pair_set(pairs, 4), Intervention(), Decoding(tokens), whole
+        )
+        assert runs.layer_tokens == formula(engine, 4, 7, tokens)
+
+
+def test_formulas_at_the_spec_s_size() -> None:
+    naive, cache, wavefront = (grid_layer_tokens(e, 32, 300, 20) for e in Engine)
+    assert (naive, cache, wavefront) == (20_283_392, 674_528, 657_664)
+    assert grid_layer_tokens(Engine.wavefront, 32, 300, 1) == 35_072
+    assert column_layer_tokens(Engine.naive, 32, 300, 20) == 633_856
+    assert column_layer_tokens(Engine.wavefront, 32, 300, 20) == 39_648
+
+
+@pytest.mark.parametrize("engine", [Engine.cache, Engine.wavefront])
+def test_sharing_changes_no_token(engine: Engine) -> None:
+    """4.3: identical prompts on the diagonal, and rows of the last target layer."""
+    host = small_host("qwen3", layers=4)
+    prompt = some_prompt(9, 3)
+    for task in (Task(prompt, Donor(prompt)), some_task(9, 9, seed=3)):
+        pairs = pair_set("grid", 4)
+        whole = ENGINES[engine](host, task, pairs, Intervention(), DECODING, Options(share=False))
+        shared = ENGINES[engine](host, task, pairs, Intervention(), DECODING, Options(share=True))
+        assert shared.tokens == whole.tokens
+        assert shared.layer_tokens <= whole.layer_tokens
+        if task.same_prompts():
+            assert shared.rows <= 13
+            assert shared.layer_tokens < whole.layer_tokens
+
+
+def test_last_column_decodes_one_row_per_distinct_first_token() -> None:
+    host, task = small_host("llama", layers=4), some_task()
+    pairs = pair_set("grid", 4)
+    runs = run_wavefront(host, task, pairs, Intervention(), DECODING, Options())
+    firsts = {runs.tokens[n][0] for n, (_, j) in enumerate(pairs) if j == 3}
+    assert runs.rows == 12 + len(firsts)
+    p, q = len(task.target), len(task.donor.ids)
+    assert runs.layer_tokens == 4 * (p + q) + 16 * 3 // 2 + 4 * runs.rows * 5
+
+
+def test_ends_of_text_limits_and_splits() -> None:
+    host, task = small_host("gemma2"), some_task()
+    pairs = pair_set("grid", host.depth)
+    free = run_naive(host, task, pairs, Intervention(), Decoding(8))
+    ends = tuple({row[2] for row in free.tokens})
+    decoding = Decoding(8, stop_ids=ends)
+    oracle = run_naive(host, task, pairs, Intervention(), decoding)
+    assert any(len(row) < 8 for row in oracle.tokens)
+    for row, whole in zip(oracle.tokens, free.tokens, strict=True):
+        assert row == whole[: len(row)]
+    for engine in (run_cache, run_wavefront):
+        assert engine(host, task, pairs, Intervention(), decoding).tokens == oracle.tokens
+    split = run_wavefront(host, task, pairs, Intervention(), decoding, Options(max_rows=4))
+    assert split.tokens == oracle.tokens
+    assert split.pairs == oracle.pairs
+
+
+def test_repetition_penalty_is_per_row_and_as_in_transformers() -> None:
+    host, task = small_host("llama"), some_task()
+    pairs, decoding = pair_set("grid", host.depth), Decoding(6, repetition_penalty=1.5)
+    oracle = run_naive(host, task, pairs, Intervention(), decoding)
+    for engine in (run_cache, run_wavefront):
+        assert engine(host, task, pairs, Intervention(), decoding).tokens == oracle.tokens
+    host.model.generation_config.eos_token_id = None
+    found = host.model.generate(
+        task.target[None], max_new_tokens=6, do_sample=False, pad_token_id=0,
+        attention_mask=torch.ones(1, len(task.target)), repetition_penalty=1.5,
+    )  # fmt: skip
+    nothing = Intervention(op=Op.add, alpha=0.0)
+    assert run_naive(host, task, [(0, 0)], nothing, decoding).tokens[0] == found[0, 11:].tolist()
+
+
+def test_early_verdicts_stop_rows_and_samples() -> None:
+    host, pairs = small_host("llama"), pair_set("grid", 3)
+    plain = some_task()
+    whole = run_wavefront(host, plain, pairs, Intervention(), DECODING)
+    for engine in ENGINES.values():
+        task = replace(plain, decided=lambda row: len(row) == 2)
+        cut = engine(host, task, pairs, Intervention(), DECODING)
+        assert cut.tokens == [row[:2] for row in whole.tokens]
+        task = replace(plain, solved=lambda row: len(row) == 3)
+        ended = engine(host, task, pairs, Intervention(), DECODING)
+        assert ended.cut
+        assert max(map(len, ended.tokens)) == 3
+
+
+def test_watched_logits_are_those_of_the_first_step() -> None:
+    host, pairs = small_host("llama"), pair_set("grid", 3)
+    task = some_task(watch=(5, 9))
+    for engine in ENGINES.values():
+        runs = engine(host, task, pairs, Intervention(), DECODING, Options(keep_logits=True))
+        assert runs.first_logits is not None
+        torch.testing.assert_close(runs.watched, runs.first_logits[:, [5, 9]])
+
+
+def test_layers_out_of_range() -> None:
+    host, task = small_host("llama"), some_task()
+    for engine in (run_cache, run_wavefront):
+        with pytest.raises(ConfigError, match=r"\[0, 3\] is out of range; the model has 3 layers"):
+            engine(host, task, [(0, 3)], Intervention(), DECODING)
