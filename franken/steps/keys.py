@@ -169,9 +169,12 @@ def _method(method: InitMethodConfig) -> dict[str, Any]:
     for field, path in method.paths().items():
         place = Path(path).expanduser()
         files = sorted(place.glob("*")) if place.is_dir() else [place]
-        content[field] = {
-            file.name: sampled_hash(file) if file.is_file() else "missing" for file in files
-        }
+        if not path or not place.exists():
+            raise DataError(
+                f"init_method={method.name} reads init_method.{field}, and {path!r} does not exist "
+                f"(looked in {Path.cwd()}); give a file or directory that does"
+            )
+        content[field] = {file.name: sampled_hash(file) for file in files if file.is_file()}
     if isinstance(training := getattr(method, "training", None), TrainingConfig):
         content["training"] = _training(training)
     return content

@@ -242,3 +242,6 @@ def test_the_content_of_the_file_enters_the_key_and_its_place_does_not(tmp_path)
     assert keys[0] == keys[1]
     write(second, 21)
     assert _method(FromFileInit(path=str(second))) != keys[0]
+    for path in ("", str(tmp_path / "nowhere")):
+        with pytest.raises(DataError, match=r"reads init_method\.path, and .* does not exist"):
+            _method(FromFileInit(path=path))

@@ -436,7 +436,7 @@ def test_text_without_new_tokens_is_a_clear_error(tmp_path):
 def test_a_start_brings_its_needs_and_an_impossible_one_is_a_fault():
     assert RetokInit(start="lexicon").needs() == frozenset({Need.lexicon})
     assert RetokInit().needs() == frozenset()
-    for start in ("vocadt", "meen"):
+    for start in ("vocadt", "meen", "from_file"):
         (fault,) = collect_faults(RetokInit(start=start))
         assert fault.key == "start"
     assert "Did you mean 'mean'" in str(collect_faults(RetokInit(start="meen"))[0])

@@ -35,13 +35,18 @@ class LearnedInit(InitMethodConfig):
         if not self._known_start():
             from franken.config.init_method import OPTIONS
 
-            names = [name for name, option in OPTIONS.items() if not option.learned]
+            names = [name for name, option in OPTIONS.items() if _can_start(option)]
             yield "start", f"no map can start from {self.start!r}.{hint(self.start, names)}"
 
     def _known_start(self) -> bool:
         from franken.config.init_method import OPTIONS
 
-        return self.start in OPTIONS and not OPTIONS[self.start].learned
+        return self.start in OPTIONS and _can_start(OPTIONS[self.start])
+
+
+def _can_start(option: type[InitMethodConfig]) -> bool:
+    """Methods that train, or whose options must name files, are no start."""
+    return not option.learned and not option().paths()
 
 
 @dataclass
