@@ -71,16 +71,13 @@ def decide_special(builder: MapBuilder, rule: SpecialRule) -> None:
 def _digits(builder: MapBuilder) -> Part:
     """One count for each piece of digits, shared by the digit pieces of its source tokenization.
 
-    Digits of other scripts are read as 0 to 9 unless the source has the very piece.
+    Digits of other scripts are read as 0 to 9. A piece that the source has takes that one.
     """
     rows = [row for row, data in enumerate(builder.target_bytes) if _is_number(data)]
-    texts = [builder.target_bytes[row] or b"" for row in rows]
-    ascii_texts = [
-        data if row in builder.overlap else _in_ascii(data)
-        for row, data in zip(rows, texts, strict=True)
-    ]
-    entries = []
-    for row, ids in zip(rows, builder.encode(ascii_texts), strict=True):
+    entries = [(row, builder.overlap[row], 1.0) for row in rows if row in builder.overlap]
+    rows = [row for row in rows if row not in builder.overlap]
+    texts = [_in_ascii(builder.target_bytes[row] or b"") for row in rows]
+    for row, ids in zip(rows, builder.encode(texts), strict=True):
         kept = [index for index in ids if (builder.source_bytes[index] or b"").strip()] or ids
         entries += [(row, index, 1.0 / len(kept)) for index in kept]
     return _part(entries)
