@@ -169,9 +169,9 @@ class SegmentStreams(StreamBuilder):
         source, target = self.source_language, key.language
         for number, record in enumerate(records):
             if isinstance(record, Pair):
-                direction = self.flow.directions[number % len(self.flow.directions)]
-                backward = direction == "to_source"
-                copied = int((number + 1) * self.flow.copies) > int(number * self.flow.copies)
+                turn, way = divmod(number, len(self.flow.directions))
+                backward = self.flow.directions[way] == "to_source"
+                copied = int((turn + 1) * self.flow.copies) > int(turn * self.flow.copies)
                 languages = (target, source) if backward else (source, target)
                 texts = (record.target, record.source) if backward else tuple(record[:2])
                 if copied:

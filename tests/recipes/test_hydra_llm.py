@@ -1,0 +1,158 @@
+"""A Hydra LLM from a config to scores and a directory, on both families of tiny bases."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from franken.composition.hydra import load_hydra
+from franken.errors import ConfigError
+from franken.parts.export import export_model
+from franken.parts.table import load_table
+from franken.recipe import build_graph
+from franken.run import Runner
+from franken.steps.models import open_hydra_model, open_model, read_places
+
+from .conftest import compose_config
+
+RECIPE = (
+    "recipe=hydra_llm", "composition=hydra", "eval_suite=microworld_mt", "vocab=scratch",
+    "vocab.size=600", "vocab.include_source=false", "data.languages=[id]",
+    "+composition.languages.es=source", "recipe.steps.back_translation.sentences=12",
+    "recipe.steps.back_translation.max_new_tokens=6",
+    *(f"eval_suite.tasks.{task}.{key}"
+      for task in ("translation", "named_translation", "into_source")
+      for key in ("limit=4", "max_new_tokens=6")),
+    "eval_suite.tasks.bits_per_byte.limit=4",
+)  # fmt: skip
+LLAMA = ("base_model=tiny_llama", "base_model.settings.num_attention_heads=2")
+MODELS = ["translator", "hydra", "hydra_backft", "hydra_parft", "target_model"]
+
+
+@pytest.fixture(scope="module", params=["gemma2", "llama"])
+def runner(request: pytest.FixtureRequest, shared_store: Path, tmp_path_factory) -> Runner:
+    family = (*LLAMA, "base_model.settings.num_hidden_layers=3")
+    if request.param == "gemma2":
+        family = ("base_model.settings.num_hidden_layers=3",)
+    config = compose_config(
+        f"store.path={shared_store}", *RECIPE, *family,
+        f"recipe.evaluate=[{','.join(MODELS)}]", "recipe.export=[hydra,target_model]",
+    )  # fmt: skip
+    made = Runner(config, tmp_path_factory.mktemp(request.param))
+    made.run()
+    return made
+
+
+def test_every_model_is_scored_on_every_task(runner: Runner) -> None:
+    records = runner.write_results()
+    found = {(r["model"], r["task"], r["metric"]) for r in records if r["lang"] == "id"}
+    for model in MODELS:
+        assert {
+            (model, "translation", "chrf"), (model, "translation", "chrf++"),
+            (model, "translation", "reference_bits_per_byte"),
+            (model, "into_source", "chrf++"), (model, "bits_per_byte", "bits_per_byte"),
+        } <= found  # fmt: skip
+    (record,) = [
+        r
+        for r in records
+        if (r["model"], r["task"], r["metric"]) == ("hydra", "translation", "chrf")
+    ]
+    assert record["extra"]["low"] <= record["value"] <= record["extra"]["high"]
+
+
+def test_a_hydra_is_references_and_training_leaves_the_other_table_alone(runner: Runner) -> None:
+    hydra, parft = (read_places(runner.ensure(name)) for name in ("hydra", "hydra_parft"))
+    translator, adapted = (read_places(runner.ensure(n)) for n in ("translator", "adapted"))
+    assert hydra["tables"] == {"source": translator["table"], "target": adapted["table"]}
+    assert hydra["table"] == hydra["tables"]["target"]
+    assert {p.name for p in runner.ensure("hydra").path.iterdir()} == {
+        "manifest.json",
+        "model.json",
+    }
+    assert parft["tables"]["source"] == translator["table"]
+    assert parft["body"] != hydra["body"]
+    tables = [
+        load_table(open_hydra_model(runner.ensure(name), runner.store).tables["target"])
+        for name in ("hydra", "hydra_parft")
+    ]
+    assert not torch.equal(tables[0].input, tables[1].input)
+
+
+def test_only_edge_layers_of_the_body_move(runner: Runner) -> None:
+    from franken.composition.hydra import assemble_hydra
+
+    models = [
+        assemble_hydra(open_hydra_model(runner.ensure(name), runner.store)).body
+        for name in ("hydra", "hydra_backft")
+    ]
+    first, second = (dict(model.named_parameters()) for model in models)
+    moved = {n.split(".layers.")[1][0] for n, p in first.items()
+             if ".layers." in n and not torch.equal(p, second[n])}  # fmt: skip
+    assert moved == {"0", "2"}
+
+
+def test_back_translated_pairs_have_a_genuine_target_side(runner: Runner) -> None:
+    folder = runner.ensure("back_translation").path / "pairs"
+    pairs = [json.loads(line) for line in (folder / "id.jsonl").read_text().splitlines()]
+    from franken.data import open_data
+
+    genuine = open_data(runner.config.data).texts("monolingual", "id")
+    known = {next(genuine) for _ in range(12)}
+    assert pairs
+    assert {pair["target"] for pair in pairs} <= known
+    assert all(pair["source"] for pair in pairs)
+
+
+def test_the_exported_directory_gives_the_same_logits(runner: Runner, tmp_path: Path) -> None:
+    from franken.composition.hydra import assemble_hydra
+
+    exported = load_hydra(runner.ensure("export:hydra").path / "model")
+    made = assemble_hydra(open_hydra_model(runner.ensure("hydra"), runner.store))
+    assert exported.router == made.router
+    prompt = [("source", "English : the doctor heals .\nEnglish :"), ("target", " dokter")]
+    views = [hydra.view("target", ["source"]) for hydra in (exported, made)]
+    ids = torch.tensor([views[0].encode(prompt)])
+    assert torch.equal(views[0].logits(ids), views[1].logits(ids))
+    card = (runner.ensure("export:hydra").path / "model" / "README.md").read_text()
+    assert "`source`" in card
+    assert "chrf" in card
+    assert (runner.ensure("export:target_model").path / "model" / "config.json").is_file()
+    plain = open_model(runner.ensure("target_model"), runner.store)
+    export_model(plain, tmp_path / "again", card="")
+    assert made.router.by_language("id") == "target"
+
+
+def test_a_second_run_finds_everything(runner: Runner, tmp_path: Path) -> None:
+    again = Runner(runner.config, tmp_path)
+    again.run()
+    assert again.was_done
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("recipe.steps.hydra.tables={source: translator, target: nowhere}", "'nowhere' is no step"),
+        ("composition.default=tagret", "names the table 'tagret'; tables: source, target"),
+        ("composition=swap", "choose composition=hydra"),
+        ("recipe.steps.hydra_parft.directions=[to_mars]", "must be some of to_target, to_source"),
+        ("recipe.steps.hydra_parft.tables=[]", "names no table"),
+        ("recipe.steps.hydra_parft.trainable=lora", "cannot be lora"),
+        ("recipe.steps.hydra.tables={}", "names no table"),
+    ],
+)
+def test_faults_are_named_before_any_work(override: str, message: str) -> None:
+    overrides = [o for o in RECIPE if not (override == "composition=swap" and "composition" in o)]
+    with pytest.raises(ConfigError, match=message):
+        build_graph(compose_config(*overrides, override, "recipe.evaluate=[hydra_parft]"))
+
+
+def test_tables_of_another_base_are_refused_before_any_work() -> None:
+    config = compose_config(*RECIPE)
+    config.recipe.steps["other"] = dict(config.recipe.steps["base"])
+    config.recipe.steps["hydra"] = {
+        **config.recipe.steps["hydra"],
+        "tables": {"source": "other", "target": "adapted"},
+    }
+    with pytest.raises(ConfigError, match="'other' descends from 'other', the body from 'base'"):
+        build_graph(config)
