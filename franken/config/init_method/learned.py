@@ -23,7 +23,8 @@ class LearnedInit(InitMethodConfig):
         """Options of the start map."""
         from franken.config.init_method import OPTIONS
 
-        options = OPTIONS[self.start](copy_overlap=self.copy_overlap)
+        options = OPTIONS[self.start]()
+        options.copy_overlap &= self.copy_overlap
         options.noise_std, options.norm_match = self.noise_std, self.norm_match
         return options
 
