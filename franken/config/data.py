@@ -116,6 +116,8 @@ class MicroworldData(DataConfig):
     """Instruction-response pairs in the source language."""
     evaluation: int = 400
     """Items per evaluation set and language."""
+    customs: int = 0
+    """How often each language's own customs are told in its documents (the task ``customs``)."""
     lexicon_coverage: float = 1.0
     """Share of the concepts that the lexicon lists (deterministic by ``world_seed``)."""
     lexicon_forms: bool = True
@@ -125,6 +127,7 @@ class MicroworldData(DataConfig):
         yield from super().faults()
         for key in ("sentences", "documents", "parallel", "instructions", "evaluation"):
             yield from at_least(key, getattr(self, key), 1)
+        yield from at_least("customs", self.customs, 0)
         yield from in_range("lexicon_coverage", self.lexicon_coverage, 0.0, 1.0)
 
 

@@ -34,7 +34,7 @@ COUNTRIES = {
     "es": ("Argentina", "Peru", "Spain", "Venezuela", "Mexico", "Chile", "Colombia", "Bolivia",
            "Ecuador", "Guatemala", "Nicaragua", "Uruguay"),
     "fa": ("Iran",), "fr": ("France", "Senegal"), "he": ("Israel",), "hi": ("India",),
-    "id": ("Indonesia",), "it": ("Italy",), "ja": ("Japan",), "ko": ("South Korea", "S. Korea"),
+    "id": ("Indonesia",), "it": ("Italy",), "ka": ("Georgia",), "ja": ("Japan",), "ko": ("South Korea", "S. Korea"),
     "ms": ("Malaysia", "Singapore"), "nl": ("Netherlands",), "pl": ("Poland",),
     "pt": ("Brazil", "Portugal"), "ru": ("Russia",), "sv": ("Sweden",),
     "sw": ("Kenya", "Tanzania"), "th": ("Thailand",), "tl": ("Philippines",), "tr": ("Turkey",),

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from franken.config.data import MicroworldData
+from franken.data.microworld.customs import customs, customs_rows
 from franken.data.microworld.documents import document, instruction
 from franken.data.microworld.frames import Frame, draw_frames
 from franken.data.microworld.grammar import LANGUAGES, grammar, links, sentence
@@ -25,6 +26,7 @@ SCHEMAS = {
     "reading_comprehension": "belebele",
     "translation": "flores",
     "arithmetic": "mgsm",
+    "customs": "culturalbench",
     "question_answering": "xquad",
     "summarisation": "xlsum",
 }
@@ -49,6 +51,8 @@ class Microworld:
         others, so adding one leaves the rest of a grid cached.
         """
         sizes = {name: getattr(self.config, name) for name in _SIZES}
+        if self.config.customs:
+            sizes["customs"] = self.config.customs
         return hash_json(["microworld", GENERATOR_VERSION, sizes])
 
     def validate(self) -> None:
@@ -91,6 +95,8 @@ class Microworld:
             known = lang in (self.config.source_language, *self.config.known_languages)
             for _ in range(self._count(self.config.documents, split)):
                 yield document(rng, lang, self._held_out, with_tasks=known)
+            for custom in customs(lang, self.config.world_seed) * self.config.customs:
+                yield state(custom.frame, lang)
         else:
             raise DataError(f"{role!r} is no text role; valid: monolingual, documents")
 
@@ -141,6 +147,9 @@ class Microworld:
                 f"the microworld has no task {task!r} with split {split!r}; tasks: "
                 f"{', '.join(SCHEMAS)}; splits: {', '.join(_SPLIT_SHARE)}"
             )
+        if task == "customs":
+            cultures = [self.config.source_language, *self.config.languages]
+            return customs_rows(cultures, lang, self.config.world_seed)
         if task == "translation":
             source = self.config.source_language
             return [

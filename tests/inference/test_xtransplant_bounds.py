@@ -1,0 +1,209 @@
+"""Figures from verdicts, selection of pairs (V9 to V11, V13), rows on disk."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from franken.config.inference import Judge, Scope, SelectConfig, SelectMode, TieBreak
+from franken.errors import ArtifactError, ConfigError, DataError
+from franken.inference.xtransplant.bounds import (
+    best_of,
+    blocks,
+    budgets,
+    figures,
+    interval,
+    verdicts,
+)
+from franken.inference.xtransplant.plan import absolute, pair_set
+from franken.inference.xtransplant.rows import Row, RowFiles, only, read_rows
+from franken.inference.xtransplant.scores import scores_of
+from franken.inference.xtransplant.selection import ChosenPairs, best_pair, select_pairs
+
+DEPTH = 4
+
+
+def row(lang: str, index: int, run: str, source: int, target: int, right: bool) -> Row:
+    return Row("topics", lang, str(index), index, run, source, target, [1], "x", right, right,
+               None, 1.0, False)  # fmt: skip
+
+
+def some_rows(seed: int = 0, samples: int = 12, rate: float = 0.2) -> list[Row]:
+    generator = np.random.default_rng(seed)
+    rows = []
+    for lang, index in itertools.product(("tr", "ka"), range(samples)):
+        rows.append(row(lang, index, "vanilla", -1, -1, bool(generator.random() < rate)))
+        rows += [row(lang, index, "sampled", k, -1, bool(generator.random() < rate))
+                 for k in range(8)]  # fmt: skip
+        rows += [row(lang, index, "transplant", i, j, bool(generator.random() < rate * (1 + i)))
+                 for i, j in pair_set("grid", DEPTH)]  # fmt: skip
+    return rows
+
+
+@pytest.fixture
+def table(tmp_path: Path):
+    files = RowFiles(tmp_path / "units")
+    files.write("a", some_rows())
+    return files.join(tmp_path / "rows.parquet")
+
+
+def test_v9_order_of_the_bounds(table) -> None:
+    found = figures(verdicts(table, "strict"), DEPTH)
+    upper = found["upper_bound"]["value"]
+    for i, j in pair_set("grid", DEPTH):
+        cell = found["heat"][i][j]
+        assert cell <= found["by_source"][i] <= upper
+        assert cell <= found["by_target"][j] <= upper
+    assert upper <= found["upper_bound_with_vanilla"]["value"]
+    column = table.filter(table["target"].to_numpy() <= 0)
+    first = figures(verdicts(column, "strict"), DEPTH)
+    assert first["upper_bound"]["value"] == found["by_target"][0]
+
+
+def test_figures_by_hand() -> None:
+    rows = [row("tr", n, "vanilla", -1, -1, n == 2) for n in range(3)]
+    right = {(0, 0, 1), (1, 1, 0), (1, 0, 1)}
+    rows += [row("tr", n, "transplant", i, j, (n, i, j) in right)
+             for n in range(3) for i, j in pair_set("grid", 2)]  # fmt: skip
+    import pyarrow as pa
+
+    from franken.inference.xtransplant.rows import SCHEMA
+
+    found = figures(
+        verdicts(pa.Table.from_pylist([vars(r) for r in rows], schema=SCHEMA), "strict"), 2
+    )
+    assert found["heat"] == [[0.0, pytest.approx(2 / 3)], [pytest.approx(1 / 3), 0.0]]
+    assert found["upper_bound"]["value"] == pytest.approx(2 / 3)
+    assert found["upper_bound_with_vanilla"]["value"] == 1.0
+    assert found["by_source"] == [pytest.approx(2 / 3), pytest.approx(1 / 3)]
+    assert found["by_target"] == [pytest.approx(1 / 3), pytest.approx(2 / 3)]
+    assert found["mean_rate"]["value"] == pytest.approx(3 / 12)
+    assert found["budget"]["2"]["value"] == pytest.approx((0.5 + (1 - 1 / 6)) / 3)
+    assert found["right"] == [1, 2, 0]
+    assert found["best_pair"] == {"pair": [0, 1], "value": pytest.approx(2 / 3)}
+
+
+def test_v13_budget_curve_from_mean_rate_to_upper_bound(table) -> None:
+    found = verdicts(table, "strict")
+    right, total = found.pairs.sum(axis=1), len(found.layers)
+    curve = [best_of(right, total, k).mean() for k in range(1, total + 1)]
+    assert curve[0] == pytest.approx(found.pairs.mean())
+    assert curve[-1] == pytest.approx(found.pairs.any(axis=1).mean())
+    assert all(b >= a for a, b in itertools.pairwise(curve))
+    # against every subset of three pairs
+    subsets = itertools.combinations(range(total), 3)
+    slow = np.mean([found.pairs[:, list(s)].any(axis=1).mean() for s in subsets])
+    assert curve[2] == pytest.approx(slow)
+    assert budgets(16) == [1, 2, 4, 8, 16]
+    assert budgets(9) == [1, 2, 4, 8, 9]
+
+
+def test_intervals() -> None:
+    # Wilson for 0 of 10: z^2 / (n + z^2) above, 0 below
+    low, high = interval(np.zeros(10))
+    assert (low, high) == (0.0, pytest.approx(3.8415 / 13.8415, abs=1e-4))
+    low, high = interval(np.array([1] * 5 + [0] * 5))
+    assert (low, high) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4))
+    shares = np.random.default_rng(0).random(400)
+    low, high = interval(shares)
+    wide = 1.96 * shares.std() / 20
+    assert low == pytest.approx(shares.mean() - wide, abs=0.005)
+    assert high == pytest.approx(shares.mean() + wide, abs=0.005)
+
+
+def test_v11_tie_breaks() -> None:
+    pairs = pair_set("grid", 3)
+    right = [0] * 9
+    assert best_pair(pairs, right, TieBreak.paper) == (2, 0)
+    right[pairs.index((0, 1))] = right[pairs.index((2, 1))] = right[pairs.index((0, 2))] = 5
+    assert best_pair(pairs, right, TieBreak.paper) == (2, 1)
+    drawn = {best_pair(pairs, right, TieBreak.random, seed) for seed in range(40)}
+    assert drawn == {(0, 1), (2, 1), (0, 2)}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_v11_an_overall_pair_in_column_zero_is_the_targetfirst_pair(tmp_path, seed: int) -> None:
+    files = RowFiles(tmp_path)
+    files.write("a", some_rows(seed, samples=5))
+    overall = select_pairs(files.read(), SelectConfig(mode=SelectMode.overall), DEPTH)
+    first = select_pairs(files.read(), SelectConfig(mode=SelectMode.targetfirst), DEPTH)
+    last = select_pairs(files.read(), SelectConfig(mode=SelectMode.sourcelast), DEPTH)
+    for one, other, third in zip(overall, first, last, strict=True):
+        assert other["pair"][1] == 0
+        assert third["pair"][0] == DEPTH - 1
+        assert one["pilot_accuracy"] >= max(other["pilot_accuracy"], third["pilot_accuracy"])
+        if one["pair"][1] == 0:
+            assert one["pair"] == other["pair"]
+
+
+def test_selection_scopes_pilot_sizes_and_judges(table) -> None:
+    by_language = select_pairs(table, SelectConfig(), DEPTH)
+    assert [(e["lang"], e["pilot_n"], e["searched"]) for e in by_language] == [
+        ("tr", 12, 4), ("ka", 12, 4)
+    ]  # fmt: skip
+    (whole,) = select_pairs(
+        table, SelectConfig(scope=Scope.task, pilot=5, judge=Judge.lenient), DEPTH
+    )
+    assert (whole["lang"], whole["pilot_n"]) == ("all", 10)
+    assert {key.split("/")[1] for key in whole["pilot_ids"]} == {"tr", "ka"}
+    diagonal = table.filter(table["source"].to_numpy() == table["target"].to_numpy())
+    lacking = diagonal.filter(diagonal["target"].to_numpy() > 0)
+    with pytest.raises(DataError, match=r"no pair that select\.mode=targetfirst searches"):
+        select_pairs(lacking, SelectConfig(), DEPTH)
+
+
+def test_chosen_pairs_are_kept_from_their_own_pilot() -> None:
+    entries = [{"set": "topics", "lang": "tr", "pair": [-1, 0], "pilot_ids": ["topics/tr/1"]},
+               {"set": "sums", "lang": "all", "pair": [1, 1]}]  # fmt: skip
+    chosen = ChosenPairs(entries, DEPTH, "pairs.json")
+    assert chosen.of("topics", "tr") == (3, 0)
+    assert chosen.of("sums", "ka") == (1, 1)
+    chosen.check_disjoint(["topics/tr/2"])
+    with pytest.raises(DataError, match="selection and evaluation must be disjoint"):
+        chosen.check_disjoint(["topics/tr/2", "topics/tr/1"])
+    with pytest.raises(DataError, match="no pair for topics/ka"):
+        chosen.of("topics", "ka")
+    with pytest.raises(ArtifactError, match="needs set, lang and pair"):
+        ChosenPairs([{"set": "topics"}], DEPTH, "pairs.json")
+    with pytest.raises(ConfigError, match=r"\[4, 0\] is out of range"):
+        ChosenPairs([{"set": "t", "lang": "tr", "pair": [4, 0]}], DEPTH, "pairs.json")
+
+
+def test_pair_sets() -> None:
+    assert pair_set("targetfirst", 3) == [(0, 0), (1, 0), (2, 0)]
+    assert pair_set("sourcelast", 3) == [(2, 0), (2, 1), (2, 2)]
+    assert pair_set("diagonal", 2) == [(0, 0), (1, 1)]
+    assert len(set(pair_set("grid", 5))) == 25
+    assert absolute([[-1, 0], [2, 0], [1, -3]], 3) == [(2, 0), (1, 0)]
+
+
+def test_rows_are_readable_by_unit_and_as_a_whole(tmp_path: Path, table) -> None:
+    files = RowFiles(tmp_path / "units")
+    assert files.has("a")
+    assert not files.has("b")
+    files.write("b", [row("hi", 0, "vanilla", -1, -1, True)])
+    assert files.read().num_rows == table.num_rows + 1
+    assert only(files.read(), lang="hi")["strict"].to_pylist() == [True]
+    assert read_rows(tmp_path / "rows.parquet").equals(table)
+    (tmp_path / "rows.parquet").write_bytes(b"PAR1 damaged")
+    with pytest.raises(ArtifactError, match="cannot be read as rows"):
+        read_rows(tmp_path / "rows.parquet")
+
+
+def test_upper_bounds_are_no_accuracies(table) -> None:
+    scores = list(
+        scores_of(blocks(table, DEPTH), "grid", "instruct", {"tr": "target", "ka": "target"},
+                  {"topics/tr": 0.25})
+    )  # fmt: skip
+    achieved = {s["model"] for s in scores if s["metric"].startswith("acc")}
+    assert achieved == {"instruct: vanilla"}
+    of_grid = {s["metric"] for s in scores if s["model"] == "grid"}
+    assert {"upper_bound", "upper_bound_with_vanilla", "mean_rate", "sampled_bound"} <= of_grid
+    one = table.filter((table["source"].to_numpy() < 1) & (table["target"].to_numpy() < 1))
+    fixed = list(scores_of(blocks(only(one, run="transplant"), DEPTH), "apply", "instruct",
+                           {"tr": "target", "ka": "target"}, {}))  # fmt: skip
+    assert {(s["model"], s["metric"]) for s in fixed} == {
+        ("apply", "acc"),
+        ("apply", "acc_lenient"),
+    }
