@@ -156,7 +156,8 @@ def _how(token_map: TokenMap, row: int, weighted: bool) -> str:
         return f"nothing known by {method}: {rule}{noise}"
     pooled = "elementwise maximum" if token_map.reduce is Reduce.max else "weighted sum"
     if kind is Provenance.fallback:
-        return f"nothing known by {method}: {pooled} of its own subtokens in the source"
+        lenders = token_map.notes.get("lenders", "its own subtokens in the source")
+        return f"nothing known by {method}: {pooled} of {lenders}"
     later = "; then the row was trained" if _trained_after(token_map) else ""
     return f"{pooled} of source rows, fitted by {method}{later}"
 

@@ -168,6 +168,7 @@ def _put_by_spelling(
         ignore_word_start=config.fallback.ignore_word_start,
     )  # fmt: skip
     weights = borrowed.sharpened(config.top, config.temperature)
+    builder.notes["lenders"] = "the rows of tokens that share its letters (unk's where none do)"
     builder.put_entries(*weights.joined(), Provenance.fallback)
 
 
