@@ -6,7 +6,7 @@ from typing import Any
 from franken.report.runs import Run
 from franken.report.tables import Group, Table, View
 
-_KINDS = ("special", "copied", "computed", "fallback", "padding")
+_KINDS = ("special", "copied", "computed", "given", "fallback", "padding")
 
 
 def initialisation_table(runs: Iterable[Run]) -> Table | None:

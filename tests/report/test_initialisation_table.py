@@ -17,8 +17,8 @@ def test_a_row_per_method_and_none_per_seed():
     assert table is not None
     assert table.labels == [("focus", "focus"), ("mean", "mean")]
     texts = [[view.text for view in views] for views in table.views]
-    assert texts[0] == ["4", "7", "13", "1", "0", "0.13", "3"]
-    assert texts[1] == ["4", "9", "11", "1", "0", "0.13", "–"]
+    assert texts[0] == ["4", "7", "13", "0", "1", "0", "0.13", "3"]
+    assert texts[1] == ["4", "9", "11", "0", "1", "0", "0.13", "–"]
 
 
 def test_runs_without_a_new_table_have_none():
