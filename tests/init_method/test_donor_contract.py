@@ -1,0 +1,148 @@
+"""What initialisers that read a helper owe, over tokenizers, tied and untied tables, and dtypes."""
+
+import pytest
+import torch
+
+from franken.config.base_model import TokenizerKind
+from franken.errors import CompatibilityError, DataError
+from franken.init_method import InitResources, Provenance, initialise
+from franken.parts.table import check_table
+from franken.vocab.pieces import special_roles, vocabulary_overlap
+from tests.init_method.donor import DONOR_CONFIGS, KIND, donor_resources, helper_table
+from tests.init_method.test_contract import DTYPES, TOLERANCE
+from tests.init_method.tiny import (
+    edited,
+    reference_rows,
+    source_table,
+    target_tokenizer,
+    text_ids,
+)
+
+METHODS = sorted(DONOR_CONFIGS)
+KINDS = list(TokenizerKind)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("kind", KINDS, ids=[kind.value for kind in KINDS])
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=["fp32", "bf16"])
+def test_a_method_keeps_the_contract(kind, method, tied, dtype):
+    source = source_table(kind, tied=tied, dtype=dtype)
+    target = target_tokenizer(kind)
+    config = DONOR_CONFIGS[method]
+    table, token_map = initialise(source, target, config, donor_resources(target, tied=tied), 3)
+
+    assert sum(token_map.counts().values()) == table.rows == len(target)
+    parts = [("input", source.input, table.input)]
+    if not tied:
+        parts.append(("output", source.output, table.output))
+        parts.append(("bias", source.output_bias, table.output_bias))
+    for row, partner in vocabulary_overlap(source.tokenizer, target).items():
+        assert token_map.row(row) == [(partner, 1.0)]
+        for _, old, new in parts:
+            assert torch.equal(new[row], old[partner])
+    for index in special_roles(target).values():
+        assert token_map.provenance[index] == Provenance.special
+    for part, old, new in parts:
+        for row, expected in reference_rows(token_map, old, part).items():
+            error = (new[row].double() - expected).abs().max()
+            total = sum(abs(weight) for _, weight in token_map.row(row, part)) or 1.0
+            assert error <= 4 * TOLERANCE[dtype] * max(expected.abs().max(), total), (row, error)
+    check_table(table)
+    assert table.tied == tied
+    for _, old, new in parts:
+        assert new.dtype == old.dtype == dtype
+    assert bool((table.input != 0).any(dim=1).all())
+    used = token_map.indices[torch.repeat_interleave(token_map.provenance, token_map.sizes()) == 2]
+    assert bool(token_map.exemplars[used.long()].all())  # neither padding nor control rows
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_head_takes_its_own_weights_where_the_helper_has_a_head(method):
+    source, target = source_table(KIND, tied=False), target_tokenizer(KIND)
+    _, token_map = initialise(
+        source, target, DONOR_CONFIGS[method], donor_resources(target, tied=False), 0
+    )
+    has_own = token_map.output_weights is not None
+    assert has_own is (method != "salt")
+    assert token_map.notes["head"] == ("helper_head" if has_own else "same_weights")
+    _, token_map = initialise(source, target, DONOR_CONFIGS[method], donor_resources(target), 0)
+    assert token_map.output_weights is None
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "salt"])
+def test_the_output_weights_are_those_of_the_helpers_head_alone(method):
+    """The head solved by itself, as the input of a helper whose input is that head."""
+    source, target = source_table(KIND, tied=False), target_tokenizer(KIND)
+    both = donor_resources(target, tied=False)
+    _, token_map = initialise(source, target, DONOR_CONFIGS[method], both, 0)
+    swapped = InitResources(
+        languages=["sw"], helper=helper_table(target), word_vectors=both.word_vectors
+    )
+    swapped.helper.input = both.helper.output
+    _, alone = initialise(source, target, DONOR_CONFIGS[method], swapped, 0)
+    for row in range(token_map.rows):
+        assert dict(token_map.row(row, "output")) == pytest.approx(dict(alone.row(row)), abs=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_vocabulary_of_its_own_gets_its_own_rows_back(method):
+    """Identity transfer: everything is shared, so nothing is computed."""
+    source = source_table(KIND)
+    target = source.tokenizer
+    table, token_map = initialise(source, target, DONOR_CONFIGS[method], donor_resources(target), 0)
+    assert token_map.counts()["computed"] == token_map.counts()["fallback"] == 0
+    assert torch.equal(table.input, source.input[: len(target)])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_results_do_not_depend_on_the_order_of_the_ids(method):
+    source, target = source_table(KIND), target_tokenizer(KIND)
+    ids = text_ids(target)
+    moves = dict(zip(ids, ids[::-1], strict=True))
+    moved = edited(target, moves)
+    resources, other = donor_resources(target), donor_resources(moved)
+    places = torch.tensor([moves.get(index, index) for index in range(len(target))])
+    other.helper.input = resources.helper.input[places.argsort()]
+    other.word_vectors = resources.word_vectors
+    first, _ = initialise(source, target, DONOR_CONFIGS[method], resources, 0)
+    second, _ = initialise(source, moved, DONOR_CONFIGS[method], other, 0)
+    torch.testing.assert_close(second.input[places], first.input, atol=2e-4, rtol=2e-4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_missing_or_foreign_helper_is_refused(method):
+    source, target = source_table(KIND), target_tokenizer(KIND)
+    config = DONOR_CONFIGS[method]
+    with pytest.raises(DataError, match=f"init_method={method} needs helper"):
+        initialise(source, target, config, InitResources(), 0)
+    foreign = donor_resources(target)
+    foreign.helper = helper_table(target_tokenizer(TokenizerKind.byte_level_bpe))
+    with pytest.raises(CompatibilityError, match=r"lacks \d+ and has \d+ under other ids"):
+        initialise(source, target, config, foreign, 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_shared_text_is_an_error_and_no_silent_draw(method, monkeypatch):
+    from franken.init_method import builder
+
+    monkeypatch.setattr(builder, "vocabulary_overlap", lambda source, target: {})
+    config = DONOR_CONFIGS[method]
+    if method == "salt":
+        monkeypatch.setattr("franken.init_method.sharing.text_overlap", lambda *_: {})
+    source, target = source_table(KIND), target_tokenizer(KIND)
+    with pytest.raises(CompatibilityError, match=r"has no anchors.*overlap\.mode=bytes"):
+        initialise(source, target, config, donor_resources(target), 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_tokens_without_helper_row_follow_the_fallback_and_are_counted(method):
+    source, target = source_table(KIND), target_tokenizer(KIND)
+    resources = donor_resources(target)
+    _, before = initialise(source, target, DONOR_CONFIGS[method], resources, 0)
+    lost = (before.provenance == Provenance.computed).nonzero().flatten()[:7]
+    resources.helper.input[lost] = 0
+    table, token_map = initialise(source, target, DONOR_CONFIGS[method], resources, 0)
+    assert (token_map.provenance[lost] == Provenance.fallback).all()
+    assert token_map.notes["without_helper_row"] == 7
+    assert len(torch.unique(table.input[lost], dim=0)) == 7

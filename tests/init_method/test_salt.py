@@ -1,0 +1,395 @@
+"""SALT: the properties that follow from its equation, its oracles, and its options."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from franken.config.base_model import TokenizerKind
+from franken.config.init_method import Fallback, Need
+from franken.config.init_method.donor import (
+    AnchorOptions,
+    AuxKind,
+    Overlap,
+    OverlapMode,
+    Rescale,
+    SaltInit,
+    SaltSolver,
+    Selector,
+    SelectorKind,
+    Weighting,
+)
+from franken.errors import CompatibilityError, DataError
+from franken.init_method import InitResources, Provenance, initialise
+from franken.init_method.builder import MapBuilder
+from franken.init_method.neighbours import sparsemax
+from franken.init_method.sharing import text_overlap
+from franken.vocab.pieces import canonical_bytes
+from franken.word_vectors import VectorSpace
+from tests.init_method.donor import (
+    KIND,
+    alike,
+    anchor_pairs,
+    anchors_of,
+    computed_ids,
+    donor_resources,
+    helper_table,
+    make,
+    word_space,
+)
+from tests.init_method.tiny import source_table, source_tokenizer, target_tokenizer
+
+TARGET = target_tokenizer(KIND)
+HELPER = alike(helper_table(TARGET).input, TARGET)
+FEW = SaltInit(selector=Selector(SelectorKind.topk, k=5))
+"""Fewer neighbours than the helper's 16 dimensions: the normal case."""
+MANY = SaltInit(selector=Selector(SelectorKind.topk, k=40))
+
+
+def random_matrix(rows: int, columns: int, seed: int = 5) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, columns, generator=generator)
+
+
+def new_rows(config: SaltInit, **options) -> tuple[torch.Tensor, torch.Tensor]:
+    """Computed rows in float64, and their ids."""
+    _, table, token_map = make(config, **options)
+    ids = torch.tensor(computed_ids(token_map))
+    assert len(ids) > 50
+    return table.input[ids].double(), ids
+
+
+def test_rows_are_those_of_the_published_steps_one_token_at_a_time() -> None:
+    """Steps 2 to 4 of the paper, dense, in float64, with the map X that the code never makes."""
+    config = SaltInit(selector=Selector(temperature=0.1))
+    source, table, token_map = make(config, rows=HELPER)
+    pairs = zip(*anchor_pairs(token_map), strict=True)
+    vectors, known = word_space(TARGET).lookup(
+        [TARGET.decode([i]).strip() for i in range(len(TARGET))]
+    )
+    pool = [(int(index), int(column)) for index, column in pairs if known[index]]
+    ids, columns = (torch.tensor(part) for part in zip(*pool, strict=True))
+    unit = torch.nn.functional.normalize(vectors.double(), dim=1)
+    sizes = []
+    for row in computed_ids(token_map):
+        chosen = sparsemax(unit[ids] @ unit[row] / 0.1) > 0
+        linear = (
+            torch.linalg.pinv(HELPER[ids[chosen]].double()) @ source.input[columns[chosen]].double()
+        )
+        expected = HELPER[row].double() @ linear
+        weights = sum(abs(weight) for _, weight in token_map.row(row))
+        torch.testing.assert_close(table.input[row].double(), expected, atol=2e-6 * weights, rtol=0)
+        sizes.append(int(chosen.sum()))
+    assert len(set(sizes)) > 1  # k is the token's own
+    notes = token_map.notes["weights"][0]["anchors_per_token"]
+    assert (notes["min"], notes["max"]) == (min(sizes), max(sizes))
+
+
+@pytest.mark.parametrize("config", [FEW, MANY], ids=["few", "many"])
+def test_rotating_or_scaling_the_helper_changes_nothing(config: SaltInit) -> None:
+    before, _ = new_rows(config, rows=HELPER)
+    rotation = torch.linalg.qr(random_matrix(16, 16)).Q
+    for rows in (HELPER @ rotation, HELPER * -7.5):
+        torch.testing.assert_close(new_rows(config, rows=rows)[0], before, atol=1e-3, rtol=1e-3)
+
+
+def test_a_linear_map_of_the_source_is_a_linear_map_of_the_result() -> None:
+    source = source_table(KIND)
+    matrix = random_matrix(12, 12)
+    mapped = replace(source, input=source.input @ matrix)
+    before, after = (new_rows(FEW, source=table)[0] for table in (source, mapped))
+    torch.testing.assert_close(after, before @ matrix.double(), atol=1e-3, rtol=1e-3)
+
+
+def test_a_token_that_equals_a_neighbour_gets_the_neighbours_row() -> None:
+    """Its vector too, so that the neighbour is among the chosen."""
+    _, _, token_map = make(FEW)
+    row, (column, twin) = computed_ids(token_map)[3], list(anchors_of(token_map).items())[40]
+    rows = HELPER.clone()
+    rows[row] = rows[twin]
+    config = replace(FEW, aux=AuxKind.helper)
+    source, table, token_map = make(config, rows=rows)
+    torch.testing.assert_close(table.input[row], source.input[column], atol=1e-5, rtol=1e-5)
+    assert dict(token_map.row(row))[column] == pytest.approx(1, abs=1e-5)
+
+
+def test_an_offset_of_the_helper_matters_unless_the_fit_is_centred() -> None:
+    shifted = HELPER + 5
+    before, after = new_rows(FEW, rows=HELPER)[0], new_rows(FEW, rows=shifted)[0]
+    assert (after - before).abs().max() > 0.1
+    centred = replace(FEW, solver=SaltSolver(center=True))
+    before, after = new_rows(centred, rows=HELPER)[0], new_rows(centred, rows=shifted)[0]
+    torch.testing.assert_close(after, before, atol=1e-3, rtol=1e-3)
+
+
+def test_a_general_map_of_the_helper_matters_with_few_neighbours_only() -> None:
+    bent = HELPER @ (torch.eye(16) + 0.5 * random_matrix(16, 16, seed=6))
+    before, after = new_rows(FEW, rows=HELPER)[0], new_rows(FEW, rows=bent)[0]
+    assert (after - before).abs().max() > 0.1
+    # With at least as many as dimensions each map reproduces the token; but of the many weights
+    # that do, the shortest are chosen, so the rows agree where the source is linear in the helper.
+    linear = HELPER @ random_matrix(16, 12)
+    source = linear_source(linear)
+    before, after = (new_rows(MANY, rows=rows, source=source)[0] for rows in (HELPER, bent))
+    torch.testing.assert_close(after, before, atol=1e-3, rtol=1e-3)
+
+
+def linear_source(truth: torch.Tensor):
+    """A source table whose rows of shared tokens are ``truth`` of the target token."""
+    source = source_table(KIND)
+    builder = MapBuilder(source, TARGET, SaltInit(), 0)
+    rows = source.input.clone()
+    for index, column in builder.overlap.items():
+        rows[column] = truth[index]
+    return replace(source, input=rows)
+
+
+def test_one_neighbour_with_a_negative_cosine_flips_the_sign() -> None:
+    config = SaltInit(selector=Selector(SelectorKind.topk, k=1))
+    source, table, token_map = make(config, rows=HELPER)
+    anchors, seen = anchors_of(token_map), 0
+    for row in computed_ids(token_map):
+        ((column, weight),) = token_map.row(row)
+        near = HELPER[anchors[column]]
+        assert weight == pytest.approx(float(HELPER[row] @ near / near.square().sum()), rel=1e-4)
+        torch.testing.assert_close(table.input[row], weight * source.input[column])
+        seen += weight < 0
+    assert seen > 0
+
+
+def test_rows_leave_the_convex_hull() -> None:
+    _, _, token_map = make(FEW)
+    notes = token_map.notes["weights"][0]
+    assert 0.05 < notes["negative_share"] < 0.6
+    sums = [sum(weight for _, weight in token_map.row(row)) for row in computed_ids(token_map)]
+    assert np.abs(np.array(sums) - 1).max() > 0.1
+    assert notes["mean_sum"] == pytest.approx(np.mean(sums), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", [SelectorKind.topk, SelectorKind.sparsemax, SelectorKind.omp])
+def test_self_transfer_is_the_projection_on_the_neighbours(kind: SelectorKind) -> None:
+    """Helper and source are one model; tokens that are not shared are its hidden tokens."""
+    truth = alike(random_matrix(len(TARGET), 12) + 0.4, TARGET)
+    config = SaltInit(selector=Selector(kind, k=5, temperature=0.2))
+    _, table, token_map = make(config, rows=truth, source=linear_source(truth))
+    anchors = anchors_of(token_map)
+    for row in computed_ids(token_map):
+        span = truth[[anchors[column] for column, _ in token_map.row(row)]].double()
+        expected = truth[row].double() @ torch.linalg.pinv(span, rtol=1e-10) @ span
+        weights = sum(abs(weight) for _, weight in token_map.row(row))
+        torch.testing.assert_close(
+            table.input[row].double(), expected, atol=1e-5 * (1 + weights), rtol=0
+        )
+
+
+@pytest.mark.parametrize("kind", [SelectorKind.topk, SelectorKind.all, SelectorKind.omp])
+def test_a_linear_world_is_recovered_from_enough_neighbours(kind: SelectorKind) -> None:
+    truth = alike(random_matrix(len(TARGET), 12) + 0.4, TARGET)
+    config = SaltInit(selector=Selector(kind, k=30))
+    helper = truth @ random_matrix(12, 12, seed=9)
+    _, table, token_map = make(config, rows=helper, source=linear_source(truth))
+    ids = computed_ids(token_map)
+    torch.testing.assert_close(table.input[ids], truth[ids], atol=2e-3, rtol=2e-3)
+
+
+def test_all_neighbours_are_one_map_for_all_tokens() -> None:
+    config = SaltInit(selector=Selector(SelectorKind.all))
+    source, table, token_map = make(config, rows=HELPER)
+    shared, columns = anchor_pairs(token_map)
+    linear = torch.linalg.pinv(HELPER[shared].double()) @ source.input[columns].double()
+    ids = computed_ids(token_map)
+    expected = HELPER[ids].double() @ linear
+    torch.testing.assert_close(table.input[ids].double(), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_tokens_without_a_word_vector_are_drawn_and_shared_ones_stay_copies() -> None:
+    target_words = word_space(TARGET)
+    half = VectorSpace(target_words.words[::2], target_words.vectors[::2])
+    resources = donor_resources(TARGET)
+    resources.word_vectors = {"sw": half}
+    source, table, token_map = make(SaltInit(), resources=resources)
+    drawn = token_map.provenance == Provenance.fallback
+    assert int(drawn.sum()) == token_map.notes["aux"]["without_vector"] > 20
+    assert token_map.fallback.kind is Fallback.normal
+    for row in (token_map.provenance == Provenance.copied).nonzero().flatten().tolist():
+        assert torch.equal(table.input[row], source.input[token_map.row(row)[0][0]])
+    listed = set(half.words)
+    for row in computed_ids(token_map):
+        assert TARGET.decode([row]).strip() in listed
+
+
+def test_each_language_is_compared_in_its_own_space() -> None:
+    """Two spaces that know other words, and both some shared ones."""
+    words = word_space(TARGET)
+    _, _, plain = make(FEW)
+    made = computed_ids(plain)
+    mine = {TARGET.decode([row]).strip() for row in made[:20]}
+    theirs = {TARGET.decode([row]).strip() for row in made[20:]} - mine
+    others = [word for word in words.words if word not in mine | theirs]
+    split = {
+        "sw": [*others[::2], *mine], "am": [*others[1::2], *theirs],
+    }  # fmt: skip
+    resources = donor_resources(TARGET)
+    resources.languages = ["sw", "am"]
+    resources.word_vectors = {
+        code: VectorSpace(listed, words.lookup(listed)[0]) for code, listed in split.items()
+    }
+    _, _, token_map = make(FEW, resources=resources)
+    anchors = anchors_of(token_map)
+    for row in computed_ids(token_map):
+        home = "sw" if TARGET.decode([row]).strip() in mine else "am"
+        near = {TARGET.decode([anchors[column]]).strip() for column, _ in token_map.row(row)}
+        assert near <= set(split[home])
+
+
+def test_neighbours_by_pieces_and_by_the_helper() -> None:
+    resources = donor_resources(TARGET)
+    names = {index: name for name, index in TARGET.get_vocab().items()}
+    pieces = [names[i] for i in range(len(TARGET)) if not names[i].startswith("<")]
+    resources.piece_vectors = {"target": VectorSpace(pieces, random_matrix(len(pieces), 8))}
+    for aux in (AuxKind.piece_vectors, AuxKind.helper):
+        _, _, token_map = make(replace(FEW, aux=aux), resources=resources)
+        assert len(computed_ids(token_map)) > 50
+    _, _, token_map = make(replace(FEW, aux=AuxKind.helper), rows=HELPER)
+    pool, columns = anchor_pairs(token_map)
+    for row in computed_ids(token_map)[:20]:
+        cosines = torch.cosine_similarity(HELPER[row][None], HELPER[pool], dim=1)
+        expected = set(columns[cosines.topk(5).indices].tolist())
+        assert {column for column, _ in token_map.row(row)} == expected
+
+
+@pytest.mark.parametrize("rescale", [Rescale.mean_norm, Rescale.per_row_norm])
+def test_rescaling_sets_the_norms(rescale: Rescale) -> None:
+    source, _, plain = make(FEW)
+    goal = source.input[plain.exemplars].norm(dim=1).mean()
+    ratio = plain.notes["norms"]["computed_over_source"]
+    before, _ = new_rows(FEW)
+    assert float(before.norm(dim=1).mean() / goal) == pytest.approx(ratio, rel=1e-4)
+    after, _ = new_rows(replace(FEW, rescale=rescale))
+    norms = after.norm(dim=1)
+    assert float(norms.mean()) == pytest.approx(float(goal), rel=1e-4)
+    cosine = torch.cosine_similarity(before, after, dim=1)
+    torch.testing.assert_close(cosine, torch.ones_like(cosine))
+    assert (float(norms.std()) < 1e-4) is (rescale is Rescale.per_row_norm)
+
+
+def test_weighting_by_sparsemax_matters_with_many_neighbours() -> None:
+    config = SaltInit(selector=Selector(temperature=5.0))
+    weighted = replace(config, solver=SaltSolver(weighting=Weighting.sparsemax))
+    before, after = new_rows(config)[0], new_rows(weighted)[0]
+    assert (before - after).abs().max() > 1e-2
+
+
+def overlap_sizes(kind: TokenizerKind, source_kind: TokenizerKind) -> dict[str, int]:
+    source = source_table(source_kind)
+    builder = MapBuilder(source, target_tokenizer(kind), SaltInit(), 0)
+    return {
+        f"{mode}{fold}": len(text_overlap(builder, Overlap(mode, fold)))
+        for mode in OverlapMode
+        for fold in (False, True)
+    }
+
+
+def test_vocabulary_strings_undercount_between_families() -> None:
+    sizes = overlap_sizes(TokenizerKind.sentencepiece_bpe, TokenizerKind.byte_level_bpe)
+    assert sizes["nativeFalse"] < sizes["bytesFalse"] - 100
+    assert sizes["bytesTrue"] >= sizes["bytesFalse"]
+
+
+def test_decoded_text_overcounts_bytes_that_are_no_text() -> None:
+    """128 single bytes decode to U+FFFD and count as one and the same token."""
+    target = target_tokenizer(TokenizerKind.byte_level_bpe)
+    builder = MapBuilder(source_table(TokenizerKind.byte_level_bpe), target, SaltInit(), 0)
+    table = canonical_bytes(target)
+    high = [
+        i for i, data in enumerate(table) if data is not None and len(data) == 1 and data[0] > 127
+    ]
+    assert len(high) == 128
+    decoded = text_overlap(builder, Overlap(OverlapMode.decode))
+    assert len({decoded[row] for row in high}) == 1
+    exact = text_overlap(builder, Overlap(OverlapMode.bytes))
+    assert len({exact[row] for row in high}) == 128
+
+
+def test_folding_case_adds_partners_and_keeps_exact_ones() -> None:
+    source = source_table(KIND, tokenizer=source_tokenizer(KIND))
+    target = target_tokenizer(KIND)
+    builder = MapBuilder(source, target, SaltInit(), 0)
+    exact, folded = (
+        text_overlap(builder, Overlap(OverlapMode.bytes, fold)) for fold in (False, True)
+    )
+    assert exact.items() <= folded.items()
+    for row in folded.keys() - exact.keys():
+        old, new = builder.source_bytes[folded[row]], builder.target_bytes[row]
+        assert old != new
+        assert old.decode().casefold() == new.decode().casefold()
+    native = text_overlap(builder, Overlap(OverlapMode.native, True))
+    assert len(native) > 300
+
+
+def test_the_chosen_overlap_is_copied_and_all_readings_are_counted() -> None:
+    config = SaltInit(overlap=Overlap(OverlapMode.native))
+    source = source_table(TokenizerKind.byte_level_bpe)
+    _, token_map = initialise(source, TARGET, config, donor_resources(TARGET), 0)
+    sizes = token_map.notes["shared_by_mode"]
+    assert token_map.counts()["copied"] == sizes["native"] < sizes["bytes"]
+    assert set(sizes) == {
+        f"{m}{f}" for m in ("bytes", "native", "decode") for f in ("", "+case_fold")
+    }
+
+
+def test_anchors_can_be_left_out() -> None:
+    def anchors(**options) -> dict[str, int]:
+        config = SaltInit(anchors=AnchorOptions(**options))
+        return make(config)[2].notes["anchors"]
+
+    plain = anchors()
+    assert plain["anchors"] == plain["shared"] - plain["special"]
+    assert anchors(drop_special=False)["anchors"] > plain["anchors"]
+    short = anchors(undertrained_quantile=0.25)
+    assert short["undertrained"] == pytest.approx(0.25 * plain["anchors"], abs=1)
+    assert short["anchors"] == plain["anchors"] - short["undertrained"]
+
+
+def test_missing_vectors_are_errors_that_say_what_to_do() -> None:
+    resources = donor_resources(TARGET)
+    resources.word_vectors = {}
+    with pytest.raises(DataError, match="init_method=salt needs word vectors"):
+        make(SaltInit(), resources=resources)
+    resources.word_vectors = {"fi": word_space(TARGET)}
+    with pytest.raises(DataError, match="init_method=salt needs word vectors"):
+        make(SaltInit(), resources=resources)
+    resources.word_vectors = {"sw": VectorSpace(["zzzz"], torch.ones(1, 4))}
+    with pytest.raises(
+        CompatibilityError, match=r"none of \d+ shared tokens has an auxiliary vector"
+    ):
+        make(SaltInit(), resources=resources)
+
+
+def test_needs_follow_the_options() -> None:
+    assert SaltInit().needs() == {Need.helper, Need.word_vectors}
+    assert SaltInit(aux=AuxKind.piece_vectors).needs() == {Need.helper, Need.piece_vectors}
+    assert SaltInit(aux=AuxKind.helper).needs() == {Need.helper}
+    assert SaltInit(selector=Selector(SelectorKind.omp)).needs() == {Need.helper}
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        (SaltInit(copy_overlap=False), "copy_overlap"),
+        (replace(FEW, solver=SaltSolver(weighting=Weighting.sparsemax)), "solver.weighting"),
+        (
+            SaltInit(solver=SaltSolver(weighting=Weighting.sparsemax, center=True)),
+            "solver.weighting",
+        ),
+        (SaltInit(rescale=Rescale.mean_norm, norm_match=True), "rescale"),
+    ],
+)
+def test_options_that_contradict_each_other_are_faults(config: SaltInit, key: str) -> None:
+    assert [found for found, _ in config.faults()] == [key]
+
+
+def test_no_resource_at_all_is_refused_before_work() -> None:
+    with pytest.raises(DataError, match="needs helper"):
+        make(SaltInit(), resources=InitResources(languages=["sw"]))
