@@ -79,13 +79,13 @@ def test_vanishing_sums_follow_the_fallback_and_explode_with_parity() -> None:
     """A helper centred on its shared tokens: cosines nearly cancel."""
     shared, _ = anchor_pairs(make(ClpInit())[2])
     centred = HELPER - HELPER[shared].mean(0)
-    _, _, guarded = make(ClpInit(min_sum=0.05), rows=centred)
+    _, _, guarded = make(ClpInit(min_sum=0.004), rows=centred)
     _, _, released = make(ClpInit(parity=True), rows=centred)
     lost = guarded.notes["vanishing_sums"]
     assert 3 < lost < len(computed_ids(released))
     assert guarded.counts()["fallback"] == lost
     wildest = [made.notes["weights"][0]["max_abs_weight"] for made in (guarded, released)]
-    assert wildest[1] > 5 * wildest[0]
+    assert wildest[1] > 2 * wildest[0]
 
 
 def test_clp_parity_is_refused_where_it_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
