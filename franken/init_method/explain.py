@@ -137,10 +137,11 @@ def _effective(weights: list[float]) -> float:
 def _how(token_map: TokenMap, row: int, weighted: bool) -> str:
     kind = Provenance(int(token_map.provenance[row]))
     method = token_map.notes.get("method", "the method")
+    later = _trained_later(token_map, kind)
     if kind is Provenance.special:
-        return "control token: copied from the source's token of the same role or string"
+        return f"control token: copied from the source's token of the same role or string{later}"
     if kind is Provenance.copied:
-        return "copied: the source has a piece of the same bytes"
+        return f"copied: the source has a piece of the same bytes{later}"
     if kind is Provenance.padding:
         return "no token has this id: the mean source row"
     if kind is Provenance.given:
@@ -153,18 +154,19 @@ def _how(token_map: TokenMap, row: int, weighted: bool) -> str:
     if not weighted:
         rule = _RULES[token_map.fallback.kind]
         noise = " plus noise" if token_map.noise_std else ""
-        return f"nothing known by {method}: {rule}{noise}"
+        return f"nothing known by {method}: {rule}{noise}{later}"
     pooled = "elementwise maximum" if token_map.reduce is Reduce.max else "weighted sum"
     if kind is Provenance.fallback:
         lenders = token_map.notes.get("lenders", "its own subtokens in the source")
         return f"nothing known by {method}: {pooled} of {lenders}"
-    later = "; then the row was trained" if _trained_after(token_map) else ""
     return f"{pooled} of source rows, fitted by {method}{later}"
 
 
-def _trained_after(token_map: TokenMap) -> bool:
-    """Whether rows, not weights, were trained: then the map is where they began."""
-    return "trained" in token_map.notes and "moved_rows" not in token_map.notes
+def _trained_later(token_map: TokenMap, kind: Provenance) -> str:
+    """What training did to a row after the map had made it; nothing where it trained the map."""
+    what = token_map.notes.get("trained", {}).get("what")
+    new = kind in (Provenance.computed, Provenance.fallback)
+    return "; then trained" if what == "all rows" or (what == "new rows" and new) else ""
 
 
 def _label(labels: list[str], index: int) -> str:

@@ -1,6 +1,7 @@
 """A causal model whose weights stay as they are, read with embedding rows from elsewhere."""
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +14,7 @@ from franken.config.runtime import Precision, TrainerConfig
 from franken.config.training import TrainingConfig
 from franken.errors import FrankenError
 from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
+from franken.training.loggers import close_loggers
 from franken.training.loss import chunked_linear_cross_entropy
 from franken.training.masks import packed_attention_mask
 from franken.training.schedule import learning_rate
@@ -30,7 +32,9 @@ class FrozenModel:
         self.model = model.eval().to(self.device)
         for parameter in model.parameters():
             parameter.requires_grad_(False)
-        self._embedding = model.get_input_embeddings()
+        embedding: Any = model.get_input_embeddings()
+        embedding.padding_idx = None  # it would block that row's gradient, whatever the table
+        self._embedding = embedding
         self._body: Any = model.get_submodule(anatomy_of(model.config).backbone)
         self._head = logit_softcap(model.config), logit_scale(model.config)
         self._mixed = trainer.precision is Precision.bf16_mixed
@@ -97,7 +101,7 @@ def descend(
         schedule: steps, rate, betas, clipping.
         passes: at least ``steps * accumulate`` of them.
         loss_of: the share that one pass has in the loss of its step.
-        loggers: told the loss and the rate of every step.
+        loggers: told the loss and the rate of every step; closed at the end.
 
     Returns:
         Steps done, first and last loss.
@@ -111,29 +115,43 @@ def descend(
     )  # fmt: skip
     losses: list[float] = []
     waiting = iter(passes)
-    for step in range(schedule.steps):
-        optimiser.zero_grad()
-        total = 0.0
-        for _ in range(schedule.accumulate):
-            loss = loss_of(next(waiting))
-            loss.backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach())
-        rate = learning_rate(schedule, step)
-        if not torch.isfinite(torch.tensor(total)):
-            raise FrankenError(
-                f"the loss of step {step + 1} of {schedule.steps} is {total} at learning rate "
-                f"{rate:.3g}; lower the learning rate of init_method"
-            )
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        if schedule.grad_clip:
-            nn.utils.clip_grad_norm_(parameters, schedule.grad_clip)
-        optimiser.step()
-        losses.append(total)
-        for logger in loggers:
-            logger.log_metrics({"train/loss": total, "train/lr": rate}, step=step + 1)
-    return (
-        {"steps": len(losses), "first_loss": losses[0], "last_loss": losses[-1]}
-        if losses
-        else {"steps": 0}
-    )
+    try:
+        for step in range(schedule.steps):
+            loss = _step(parameters, schedule, optimiser, step, waiting, loss_of)
+            losses.append(loss)
+            for logger in loggers:
+                rate = learning_rate(schedule, step)
+                logger.log_metrics({"train/loss": loss, "train/lr": rate}, step=step + 1)
+    finally:
+        close_loggers(loggers)
+    ends = {"first_loss": losses[0], "last_loss": losses[-1]} if losses else {}
+    return {"steps": len(losses), **ends}
+
+
+def _step(
+    parameters: Sequence[nn.Parameter],
+    schedule: TrainingConfig,
+    optimiser: torch.optim.Optimizer,
+    step: int,
+    waiting: Iterator[Pass],
+    loss_of: Callable[[Pass], Tensor],
+) -> float:
+    """One optimiser step; its loss."""
+    optimiser.zero_grad()
+    total = 0.0
+    for _ in range(schedule.accumulate):
+        loss = loss_of(next(waiting))
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += float(loss.detach())
+    rate = learning_rate(schedule, step)
+    if not math.isfinite(total):
+        raise FrankenError(
+            f"the loss of step {step + 1} of {schedule.steps} is {total} at learning rate "
+            f"{rate:.3g}; lower the learning rate of init_method"
+        )
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    if schedule.grad_clip:
+        nn.utils.clip_grad_norm_(parameters, schedule.grad_clip)
+    optimiser.step()
+    return total

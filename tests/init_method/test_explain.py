@@ -118,6 +118,18 @@ def test_rows_with_weights_of_their_own_for_the_output_show_both(tmp_path, capsy
     assert [len(piece[side]) for side in ("sources", "output_sources")] == [1, 7]
 
 
+def test_rows_that_training_moved_after_the_map_say_so():
+    token_map = small_map()
+    token_map.notes["trained"] = {"what": "new rows"}
+    assert explain_row(token_map, 1)["how"].endswith("fitted by lexicon; then trained")
+    assert explain_row(token_map, 2)["how"].endswith("the mean source row; then trained")
+    assert "trained" not in explain_row(token_map, 0)["how"]
+    token_map.notes["trained"] = {"what": "all rows"}
+    assert explain_row(token_map, 0)["how"].endswith("; then trained")
+    token_map.notes["trained"] = {"what": "weights"}
+    assert "trained" not in explain_row(token_map, 1)["how"]
+
+
 # --- compare ----------------------------------------------------------------------------------
 
 NAMES = MapLabels(["▁house", "▁home", "!"], ["!", "▁nyumba", "<tool>", "ny", "maji", ""])

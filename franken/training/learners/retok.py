@@ -39,4 +39,4 @@ def learn(task: LearnTask) -> LearnedRows:
     )
     kept = ("steps", "tokens", "trained_parameters", "final_loss", "validation_loss")
     summary = {key: value for key, value in report.to_json().items() if key in kept}
-    return LearnedRows(table, task.token_map, summary)
+    return LearnedRows(table, task.token_map, {"what": "all rows", **summary})

@@ -138,6 +138,7 @@ def learn(task: LearnTask) -> LearnedRows:
     )  # fmt: skip
     ids = [row for row in candidates if count[row] >= method.min_snippets]
     report: dict[str, Any] = {
+        "what": "new rows",
         "new_tokens": len(candidates), "distilled": len(ids), "snippets": len(snippets),
     }  # fmt: skip
     if not candidates:

@@ -184,4 +184,4 @@ def _train(
         lambda batch: adapter_loss(adapter, frozen, batch, method),
         task.loggers,
     )
-    return {**report, "weights": sum(p.numel() for p in adapter.parameters())}
+    return {"what": "weights", **report, "weights": sum(p.numel() for p in adapter.parameters())}
