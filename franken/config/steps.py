@@ -298,7 +298,7 @@ class HydraTrainStep(StepConfig):
     directions: list[str] = field(default_factory=lambda: ["to_target"])
     """Of sentence pairs: ``to_target`` (read the source language), ``to_source``; both: in turn."""
     copies: float = 0.0
-    """Share of the pairs that are read and written in the language to be written."""
+    """Share of the pairs that are written in the language they are read in: saying it again."""
     prompt: str | None = None
     """Template of the pairs; ``null``: ``data.parallel_template``."""
     pairs: str | None = None

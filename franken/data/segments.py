@@ -42,9 +42,8 @@ class Flow:
         directions: ``to_target`` (source language read, target language written), ``to_source``,
             or both in turn.
         prompt: template of the pairs, as ``data.parallel_template``.
-        copies: share of the pairs whose prompt is replaced by the response's own text: read and
-            written in one language, which teaches that the written text says what the read one
-            says, whatever the language.
+        copies: share of the pairs whose translation is replaced by the text itself: read and
+            written in one language, which teaches to say again what was read.
     """
 
     tables: Mapping[str, str]
@@ -175,7 +174,7 @@ class SegmentStreams(StreamBuilder):
                 languages = (target, source) if backward else (source, target)
                 texts = (record.target, record.source) if backward else tuple(record[:2])
                 if copied:
-                    languages, texts = (languages[1],) * 2, (texts[1],) * 2
+                    languages, texts = (languages[0],) * 2, (texts[0],) * 2
                 names = [config.language_names.get(code, code) for code in languages]
                 prompt, response = split_pair(self.flow.prompt, texts, names)
                 read, write = (self.flow.of(code) for code in languages)

@@ -107,6 +107,10 @@ def written_tables(
         found += targets
     if roles & set(TEXT_STREAMS):
         found += [*targets, *([source_language] if source_language in languages else [])]
-    if "instructions" in roles or ("parallel" in roles and "to_source" in flow.directions):
+    backward = "to_source" in flow.directions
+    if "parallel" in roles and backward and flow.copies > 0:
+        found += targets
+    again = flow.copies > 0 and "to_target" in flow.directions
+    if "instructions" in roles or ("parallel" in roles and (backward or again)):
         found.append(source_language)
     return list(dict.fromkeys(flow.of(language) for language in found))

@@ -7,7 +7,7 @@ artefact itself. So a tuned table costs a table on disk, never a second body.
 from pathlib import Path
 from typing import Any
 
-from franken.composition.hydra.storage import HydraRef
+from franken.composition.hydra.storage import HydraRef, default_first
 from franken.errors import ArtifactError
 from franken.files import read_json, write_json
 from franken.parts.model import ModelRef
@@ -67,11 +67,12 @@ def open_hydra_model(artifact: Artifact, store: Store) -> HydraRef:
         for name, place in places.get("tables", {"default": places["table"]}).items()
     }
     routing = places.get("routing") or {}
+    default = routing.get("default", "default" if "default" in tables else None)
     return HydraRef(
-        plain.body, tables, plain.lineage, plain.fingerprint, plain.deltas,
+        plain.body, default_first(tables, default), plain.lineage, plain.fingerprint, plain.deltas,
         dict(routing.get("languages", {})),
         {name: tuple(scripts) for name, scripts in routing.get("scripts", {}).items()},
-        routing.get("default", "default" if "default" in tables else None),
+        default,
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def hydra_card(ref: HydraRef, facts: CardFacts) -> str:
         f"{len(names)} vocabulary tables. It reads in one vocabulary and writes in another.",
         *facts.notes,
         "## Usage",
-        _USAGE.format(read=names[0], write=names[-1]),
+        _USAGE.format(read=names[-1], write=names[0]),
         "## Tables",
         _tables(ref),
         f"Body `{ref.fingerprint[:16]}`, base `{ref.lineage[:16]}`. Text without a table of its "

@@ -123,7 +123,7 @@ def open_hydra(directory: Path) -> HydraRef:
     if not tables:
         raise ArtifactError(f"{directory} holds no table under tables/; expected at least one")
     return HydraRef(
-        directory / "body", _default_first(tables, description["default"]),
+        directory / "body", default_first(tables, description["default"]),
         description["lineage"], description["fingerprint"], (), languages, scripts,
         description["default"],
     )  # fmt: skip
@@ -245,9 +245,9 @@ def _check_lineage(name: str, made: str, lineage: str) -> None:
         )
 
 
-def _default_first(tables: Mapping[str, Path], default: str | None) -> dict[str, Path]:
-    first = [default] if default in tables else []
-    return {name: tables[name] for name in dict.fromkeys([*first, *tables]) if name is not None}
+def default_first(tables: Mapping[str, Path], default: str | None) -> dict[str, Path]:
+    """The default table, then the others by name: an order that no listing changes."""
+    return {name: tables[name] for name in sorted(tables, key=lambda name: (name != default, name))}
 
 
 def _write_body(ref: HydraRef, folder: Path) -> str:
