@@ -190,13 +190,15 @@ def train_router(
     experts: Experts, examples: list[tuple[list[int], int]], config: TrainedRouter, *, seed: int,
     device: Any = "cpu",
 ) -> tuple[Router, RouterReport]:  # fmt: skip
-    """Fit a router; every tenth example is kept out and judged by.
+    """Fit a router; a tenth of the examples, drawn, is kept out and judged by.
 
     Labels are ``softmax(-loss / temperature)`` over the experts (graftllm notes, 8): soft, so an
     example that all packs answer alike teaches nothing wrong.
     """
-    held_out = examples[::10]
-    training = [example for index, example in enumerate(examples) if index % 10]
+    shuffle = torch.Generator().manual_seed(derive_seed(seed, "router", "held out"))
+    order = torch.randperm(len(examples), generator=shuffle).tolist()
+    kept = max(1, len(examples) // 10)
+    held_out, training = ([examples[i] for i in part] for part in (order[:kept], order[kept:]))
     features, losses = losses_and_features(experts, training, config, device)
     labels = (-losses / config.temperature).softmax(dim=1)
     if not config.with_base:

@@ -32,7 +32,7 @@ def run(step: EvaluateStep, context: StepContext) -> dict[str, Any]:
         model, tokenizer = assemble(plain, device=device)
     model.eval()
     data = open_data(step.data)
-    options = {"seed": context.seed, "device": device}
+    options: dict[str, Any] = {"seed": context.seed, "device": device}
     if is_routed(context.inputs["model"]):
         result = _routed(step, context, model, tokenizer, data, options)
     else:

@@ -131,10 +131,10 @@ def _config_slice(step: StepConfig, config: Config) -> dict[str, Any]:
             content["data"] = _split(step.data, step.split)
         return content
     if isinstance(step, GraftStep):
-        own = ("weights", "density", "body_scale", "materialise")
         return {
-            **{name: getattr(step, name) for name in own}, "packs": list(step.packs),
-            "merge": str(step.merge), "table": str(step.table),
+            "packs": list(step.packs), "weights": step.weights, "merge": str(step.merge),
+            "density": step.density, "table": str(step.table), "body_scale": step.body_scale,
+            "materialise": step.materialise,
         }  # fmt: skip
     if isinstance(step, RouteStep):
         if step.by_task or not isinstance(step.router, TrainedRouter):

@@ -34,8 +34,8 @@ def run(step: RouteStep, context: StepContext) -> dict[str, Any]:
     for name, pack in packs.items():
         if pack.body != places["fingerprint"] or pack.manifest["vocab"] is not None:
             raise CompatibilityError(
-                f"step {context.name!r}: pack {name!r} was made on body {pack.body[:12]}, or brings "
-                f"a vocabulary; a router chooses among packs of {places['fingerprint'][:12]}"
+                f"step {context.name!r}: pack {name!r} was made on body {pack.body[:12]}, or "
+                f"brings a vocabulary; a router chooses among packs of {places['fingerprint'][:12]}"
             )
     sources = {name: context.inputs[f"packs.{name}"] for name in step.packs}
     for artifact in sources.values():

@@ -1,0 +1,107 @@
+"""``python -m franken.skillpack`` and the LoRA export (graftllm notes, invariant 20)."""
+
+import json
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+from franken.parts.checkpoint import Checkpoint
+from franken.parts.skillpack import SkillPack
+from franken.skillpack import pack_difference
+from franken.skillpack.__main__ import main
+from franken.skillpack.peft_export import export_peft
+from tests.parts.tiny import logits_of, some_ids
+from tests.skillpack.pairs import checkpoints, policy, stored
+
+
+@pytest.fixture
+def made(tmp_path):
+    base, tuned = checkpoints(tmp_path)
+    command = ["pack", str(base), str(tuned), str(tmp_path / "p"), "pack=dense", "--name", "sums"]
+    assert main([*command, "--licence", "CC-BY"]) == 0
+    return tmp_path
+
+
+def test_pack_apply_and_verify_bring_the_tuned_model_back(made, capsys):
+    base, out = str(made / "base"), str(made / "out")
+    assert main(["verify", str(made / "p"), "--base", base]) == 0
+    assert main(["apply", base, out, str(made / "p")]) == 0
+    result, tuned = Checkpoint(made / "out"), Checkpoint(made / "tuned")
+    assert all(torch.equal(result.tensor(n), tuned.tensor(n)) for n in tuned.names())
+    AutoModelForCausalLM.from_pretrained(out)
+    assert (made / "out" / "tokenizer.json").exists()
+    assert "fine" in capsys.readouterr().out
+
+
+def test_inspect_prints_what_the_manifest_says(made, capsys):
+    assert main(["inspect", str(made / "p")]) == 0
+    text = capsys.readouterr().out
+    assert f"sums: {SkillPack(made / 'p').bytes_count} bytes on disk" in text
+    assert main(["inspect", "--json", str(made / "p")]) == 0
+    manifest = json.loads(capsys.readouterr().out)
+    assert manifest["licence"] == "CC-BY"
+    assert manifest["policy"]["name"] == "dense"
+
+
+def test_unpack_writes_the_plain_difference(made):
+    assert main(["unpack", str(made / "p"), str(made / "d.safetensors")]) == 0
+    base, tuned = stored(made / "base"), stored(made / "tuned")
+    for name, delta in load_file(made / "d.safetensors").items():
+        torch.testing.assert_close(
+            delta, tuned.tensor(name) - base.tensor(name), rtol=1e-4, atol=1e-8
+        )
+
+
+def test_diff_tells_equal_packs_from_others(made, capsys):
+    base, tuned = str(made / "base"), str(made / "tuned")
+    assert main(["pack", base, tuned, str(made / "same"), "pack=dense"]) == 0
+    assert main(["pack", base, tuned, str(made / "other"), "pack=bitdelta"]) == 0
+    assert main(["diff", str(made / "p"), str(made / "same")]) == 0
+    assert main(["diff", str(made / "p"), str(made / "other")]) == 1
+
+
+def test_weights_scale_the_change(made):
+    base, out = str(made / "base"), str(made / "half")
+    assert main(["apply", base, out, str(made / "p"), "--weights", "0.5"]) == 0
+    found, before, after = (Checkpoint(made / d) for d in ("half", "base", "tuned"))
+    for name in before.names():
+        expected = (before.tensor(name) + after.tensor(name)) / 2
+        torch.testing.assert_close(found.tensor(name), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_wrong_requests_say_what_is_wrong(made, capsys):
+    base = str(made / "base")
+    for command, message in (
+        (["pack", base, base, str(made / "p")], "exists already"),
+        (["pack", base, base, str(made / "x"), "pack=nothing"], "nothing"),
+        (["pack", base, base, str(made / "x"), "lr=3"], "no override of pack"),
+        (["pack", base, base, str(made / "x"), "pack.quant.group=1"], "at least 2"),
+        (["inspect", base], "is no SkillPack"),
+        (["apply", str(made / "tuned"), str(made / "x"), str(made / "p")], "another base"),
+    ):
+        assert main(command) == 2, command
+        assert message in capsys.readouterr().err
+    assert main(["verify", str(made / "p"), "--base", str(made / "tuned")]) == 1
+
+
+@pytest.mark.parametrize("name", ["phlora", "module_aware"])
+def test_peft_loads_the_export_and_gives_what_the_pack_gives(tmp_path, name):
+    pair = checkpoints(tmp_path, tied=False, only="_proj")
+    pack = pack_difference(
+        *map(stored, pair), policy(name, "pack.schedule_width=null"), tmp_path / "p", name="p"
+    )
+    left_out = export_peft(pack, tmp_path / "lora")
+    base = AutoModelForCausalLM.from_pretrained(pair[0])
+    adapted = PeftModel.from_pretrained(base, tmp_path / "lora")
+    merged = adapted.merge_and_unload()
+    expected = stored(pair[0])
+    for tensor, weight in merged.named_parameters():
+        if tensor in pack.tensors and "_proj" in tensor:
+            torch.testing.assert_close(
+                weight.detach(), expected.tensor(tensor) + pack.delta(tensor), rtol=1e-5, atol=1e-6
+            )
+    assert all("_proj" not in tensor for tensor in left_out)
+    assert logits_of(merged, some_ids(96)).isfinite().all()

@@ -1,0 +1,186 @@
+"""Packs with a vocabulary of their own (graftllm notes, invariant 18)."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from franken.errors import CompatibilityError
+from franken.init_method.engine import apply_map
+from franken.init_method.token_map import MapLabels, Provenance, TokenMap
+from franken.parts.skillpack import SkillPack
+from franken.parts.surgery import take_table
+from franken.parts.weights import LoadedWeights
+from franken.skillpack.language import graft_table, mapped, pack_language, residuals
+from tests.parts.tiny import tiny_model, tiny_tokenizer
+from tests.skillpack.pairs import exact_policy, policy, tuned_copy
+
+CODES = (Provenance.special, Provenance.copied, Provenance.computed, Provenance.fallback)
+
+
+def token_map(rows: int, source: int, *, identity: bool = False, seed: int = 0) -> TokenMap:
+    """Four control rows, then copies, sums of three rows, and a few rows without weights."""
+    generator = torch.Generator().manual_seed(seed)
+    indptr, indices, weights, codes = [0], [], [], []
+    for row in range(rows):
+        code = CODES[0] if row < 4 else CODES[1] if identity else CODES[1 + row % 3]
+        if code in (Provenance.special, Provenance.copied):
+            found = [row % source]
+            shares = [1.0]
+        elif code is Provenance.computed:
+            found = sorted(torch.randperm(source, generator=generator)[:3].tolist())
+            shares = [0.5, 0.25, 0.25]
+        else:
+            found, shares = [], []
+        indices += found
+        weights += shares
+        indptr.append(len(indices))
+        codes.append(int(code))
+    return TokenMap(
+        torch.tensor(indptr), torch.tensor(indices, dtype=torch.int32), torch.tensor(weights),
+        torch.tensor(codes, dtype=torch.uint8), torch.ones(source, dtype=torch.bool),
+        [str(row).encode() for row in range(rows)],
+        labels=MapLabels(["x"] * source, ["y"] * rows),
+    )  # fmt: skip
+
+
+def world(tied=True, identity=False):
+    """A base B, a language model L over another vocabulary, and a relative I of B."""
+    base, receiver = tiny_model(tied=tied), tiny_model(tied=tied)
+    receiver = tuned_copy(base, size=0.05, seed=7)
+    adapted = tuned_copy(base, size=0.02, seed=8)
+    base_table = take_table(base, tiny_tokenizer(), lineage="b" * 64)
+    receiver_table = take_table(receiver, tiny_tokenizer(), lineage="b" * 64)
+    rows = 96 if identity else 90
+    found = token_map(rows, 96, identity=identity)
+    tokenizer = tiny_tokenizer() if identity else tiny_tokenizer(size=90)
+    generator = torch.Generator().manual_seed(1)
+    matrices = {
+        part: apply_map(found, matrix, part=part) + torch.randn(rows, 16, generator=generator) * 0.1
+        for part, matrix in base_table.matrices().items()
+    }
+    tuned_table = replace(
+        base_table, tokenizer=tokenizer, input=matrices["input"], output=matrices.get("output")
+    )
+    return base, adapted, receiver, base_table, tuned_table, receiver_table, found
+
+
+def packed(directory, parts, found=None):
+    base, adapted, _, base_table, tuned_table, _, mapping = parts
+    return pack_language(
+        LoadedWeights(base), LoadedWeights(adapted), base_table, tuned_table, mapping,
+        found or exact_policy(), directory, name="lang",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_on_its_own_base_the_pack_gives_the_tuned_table_back(tmp_path, tied):
+    parts = world(tied)
+    base_table, tuned_table, mapping = parts[3], parts[4], parts[6]
+    grafted = graft_table(packed(tmp_path / "p", parts), base_table)
+    control = mapping.provenance == int(Provenance.special)
+    for part, matrix in tuned_table.matrices().items():
+        ours = grafted.matrices()[part]
+        torch.testing.assert_close(ours[~control], matrix[~control], rtol=1e-6, atol=1e-6)
+        assert torch.equal(ours[control], base_table.matrices()[part][:4])
+    assert grafted.tokenizer.get_vocab() == tuned_table.tokenizer.get_vocab()
+
+
+def test_on_a_relative_the_table_is_m_e_plus_r(tmp_path):
+    parts = world()
+    receiver_table, mapping = parts[5], parts[6]
+    pack = packed(tmp_path / "p", parts)
+    rest = residuals(parts[3], parts[4], mapping)["input"]
+    dense = torch.zeros(mapping.rows, 96)
+    for row in range(mapping.rows):
+        for source, weight in mapping.row(row):
+            dense[row, source] = weight
+    expected = dense @ receiver_table.input + rest
+    found = graft_table(pack, receiver_table)
+    torch.testing.assert_close(found.input, expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(found.input[:4], receiver_table.input[:4])
+    assert found.lineage == receiver_table.lineage
+
+
+def test_relative_and_absolute_agree_where_the_receiver_kept_its_table(tmp_path):
+    parts = world()
+    pack, base_table = packed(tmp_path / "p", parts), parts[3]
+    relative = graft_table(pack, base_table).input
+    assert torch.equal(relative, graft_table(pack, base_table, rows_of=base_table).input)
+    moved = graft_table(pack, parts[5])
+    swapped = graft_table(pack, parts[5], rows_of=base_table)
+    assert not torch.equal(moved.input, swapped.input)
+    torch.testing.assert_close(swapped.input[4:], parts[4].input[4:], rtol=1e-6, atol=1e-6)
+    assert torch.equal(swapped.input[:4], parts[5].input[:4])  # control rows: the receiver's
+
+
+def test_with_one_vocabulary_it_is_the_ordinary_change(tmp_path):
+    parts = world(identity=True)
+    pack, base_table, tuned_table = packed(tmp_path / "p", parts), parts[3], parts[4]
+    change = tuned_table.input - base_table.input
+    torch.testing.assert_close(pack.delta("vocab.input")[4:], change[4:], rtol=1e-5, atol=1e-6)
+    found = graft_table(pack, parts[5]).input
+    expected = parts[5].input[4:] + change[4:]
+    torch.testing.assert_close(found[4:], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_fallback_rows_are_kept_whole_and_need_no_source():
+    parts = world()
+    mapping = parts[6]
+    lost = mapping.provenance == int(Provenance.fallback)
+    assert bool((mapped(parts[3], mapping)["input"][lost] == 0).all())
+    rest = residuals(parts[3], parts[4], mapping)["input"]
+    assert torch.equal(rest[lost], parts[4].input[lost])
+
+
+def test_a_compressed_language_pack_is_smaller_and_close(tmp_path):
+    parts = world()
+    exact = packed(tmp_path / "a", parts)
+    small = packed(tmp_path / "b", parts, policy("module_aware"))
+    assert small.manifest["size"]["payload"] < exact.manifest["size"]["payload"] / 2
+    computed = parts[6].provenance == int(Provenance.computed)
+    whole = graft_table(exact, parts[3]).input[computed]
+    close = graft_table(small, parts[3]).input[computed]
+    assert float((whole - close).norm() / whole.norm()) < 0.02
+    counts = small.manifest["vocab"]["counts"]
+    assert counts["special"] == 4
+    assert sum(counts.values()) == 90
+
+
+def test_order_of_token_ids_only_permutes_the_rows(tmp_path):
+    parts = list(world())
+    permutation = torch.randperm(96, generator=torch.Generator().manual_seed(0))
+    mapping = parts[6]
+    inverse = permutation.argsort()
+    turned = replace(mapping, indices=_sorted_rows(mapping, inverse), exemplars=mapping.exemplars)
+    turned.weights = _sorted_weights(mapping, inverse)
+    shuffled = replace(parts[3], input=parts[3].input[permutation])
+    straight = mapped(parts[3], mapping)["input"]
+    torch.testing.assert_close(mapped(shuffled, turned)["input"], straight, rtol=1e-6, atol=1e-6)
+
+
+def _sorted_rows(mapping, inverse):
+    rows = [sorted(int(inverse[s]) for s, _ in mapping.row(r)) for r in range(mapping.rows)]
+    return torch.tensor([index for row in rows for index in row], dtype=torch.int32)
+
+
+def _sorted_weights(mapping, inverse):
+    rows = [sorted((int(inverse[s]), w) for s, w in mapping.row(r)) for r in range(mapping.rows)]
+    return torch.tensor([weight for row in rows for _, weight in row])
+
+
+def test_wrong_maps_and_plain_packs_are_refused(tmp_path):
+    parts = list(world())
+    parts[6] = token_map(80, 96)
+    with pytest.raises(CompatibilityError, match="the tables have 90 new and 96 old"):
+        packed(tmp_path / "p", parts)
+    assert not (tmp_path / "p").exists()
+    parts = world()
+    pack = packed(tmp_path / "q", parts)
+    untied = world(tied=False)
+    with pytest.raises(CompatibilityError, match="unties silently"):
+        graft_table(pack, untied[5])
+    file = tmp_path / "q" / "tokenizer" / "tokenizer.json"
+    file.write_text(file.read_text() + " ")
+    with pytest.raises(Exception, match="sha256"):
+        SkillPack(tmp_path / "q")
