@@ -13,6 +13,10 @@ from franken.errors import DataError
 from franken.word_vectors.space import VectorSpace
 
 
+END_OF_LINE = "</s>"
+"""fastText's mark, listed among the words of its files; it is left out, being none."""
+
+
 def read_vectors(path: Path, *, max_words: int | None = None, ngrams: bool = True) -> VectorSpace:
     """Read a file by its ending.
 
@@ -46,7 +50,9 @@ def _read_text(path: Path, handle: BinaryIO, max_words: int | None) -> VectorSpa
     for number, word, values in _lines(path, handle, wanted):
         if len(values) != dim:
             _fail(path, number, f"{word!r} has {len(values)} values, the header promises {dim}")
-        if word not in rows:  # a few published files list a word twice: the more frequent stays
+        if (
+            word not in rows and word != END_OF_LINE
+        ):  # a few published files list a word twice: the more frequent stays
             vectors[len(rows)] = values
             rows[word] = len(rows)
     kept = torch.from_numpy(vectors[: len(rows)].copy())
@@ -87,8 +93,9 @@ def _read_bin(path: Path, max_words: int | None, ngrams: bool) -> VectorSpace:
             f"word vectors: {path} is no fastText model: {error!r}; text vectors end in .vec or "
             ".vec.gz"
         ) from error
-    words = list(found.index_to_key)[:max_words]
-    vectors = torch.from_numpy(found.vectors[: len(words)].copy())
+    kept = [row for row, word in enumerate(found.index_to_key) if word != END_OF_LINE][:max_words]
+    words = [found.index_to_key[row] for row in kept]
+    vectors = torch.from_numpy(found.vectors[kept])
     counts = torch.tensor([found.get_vecattr(word, "count") for word in words])
     if not ngrams or not found.bucket:
         return VectorSpace(words, vectors, counts)

@@ -31,8 +31,8 @@ def test_text_is_read_whole_or_in_part(tmp_path, name):
     assert read_vectors(file, max_words=9).words == space.words
 
 
-def test_a_word_listed_twice_keeps_its_first_vector(tmp_path):
-    space = read_vectors(written(tmp_path, "3 1\na 1\na 2\nb 3\n"))
+def test_a_word_listed_twice_keeps_its_first_vector_and_the_end_mark_is_none(tmp_path):
+    space = read_vectors(written(tmp_path, "4 1\n</s> 9\na 1\na 2\nb 3\n"))
     assert space.words == ["a", "b"]
     assert space.vectors.flatten().tolist() == [1, 3]
 
