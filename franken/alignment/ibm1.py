@@ -6,13 +6,19 @@ precision, for the same words; deterministic, as nothing runs in parallel.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from franken.alignment.bitext import Bitext, read_bitext
-from franken.alignment.link_index import CHUNK_LINKS, Chunk, LinkIndex, index_links
+from franken.alignment.link_index import (
+    CHUNK_LINKS,
+    Chunk,
+    LinkIndex,
+    distinct_sorted,
+    index_links,
+)
 from franken.alignment.links import Links, as_links, count_links
 from franken.alignment.symmetrise import symmetrise
 from franken.alignment.table import WordTable
@@ -96,7 +102,7 @@ def viterbi(model: Ibm1Model) -> Links:
     """The best source word of every target occurrence; none where NULL is best, or as good."""
     sources, targets = [], []
     for chunk in model.index.chunks:
-        weights = model.probability[chunk.pairs][chunk.links]
+        weights = chunk.weights(model.probability)
         starts = chunk.starts
         best = np.maximum.reduceat(weights, starts)
         hits = np.flatnonzero(weights == np.repeat(best, chunk.widths))
@@ -113,11 +119,10 @@ def _expect(index: LinkIndex, probability: np.ndarray) -> tuple[np.ndarray, floa
     """The E step: expected counts, and the log likelihood without the alignment prior."""
     counts, likelihood = np.zeros(len(index.keys)), 0.0
     for chunk in index.chunks:
-        links = chunk.links.astype(np.intp)
-        weights = probability[chunk.pairs][links]
+        weights = chunk.weights(probability)
         sums = np.add.reduceat(weights, chunk.starts)
         weights /= np.repeat(sums, chunk.widths)
-        counts[chunk.pairs] += np.bincount(links, weights, minlength=len(chunk.pairs))
+        chunk.add_to(counts, weights)
         likelihood += float(np.log(sums).sum())
     return counts, likelihood
 
@@ -137,18 +142,16 @@ def _pruned(index: LinkIndex, probability: np.ndarray, floor: float) -> LinkInde
 
 
 def _pruned_chunk(chunk: Chunk, probability: np.ndarray, floor: float) -> Chunk:
-    weights = probability[chunk.pairs][chunk.links]
+    weights = chunk.weights(probability)
     starts = chunk.starts
     best = np.repeat(np.maximum.reduceat(weights, starts), chunk.widths)
     kept = (weights >= floor) | (weights == best)
     places = np.arange(len(weights)) - np.repeat(starts, chunk.widths)
-    return Chunk(
-        chunk.pairs,
-        chunk.links[kept],
-        np.add.reduceat(kept.astype(np.int64), starts),
-        chunk.first_target,
-        chunk.first_sources,
-        places[kept].astype(np.int32),
+    return replace(
+        chunk,
+        links=chunk.links[kept],
+        widths=np.add.reduceat(kept.astype(np.int64), starts),
+        places=places[kept].astype(np.int32),
     )
 
 
@@ -160,17 +163,20 @@ def _links(model: Ibm1Model, backward: bool) -> Links:
 def _expected(
     model: Ibm1Model, bitext: Bitext, backward: bool, floor: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Keys (source * target words + target), counts, probabilities; NULL and tiny counts apart."""
+    """Ascending keys (source * target words + target), counts and probabilities.
+
+    Pairs of NULL and pairs with counts below the floor are left out.
+    """
     index = model.index
     sources, targets = np.divmod(index.keys, index.target_words)
     kept = (sources >= index.null) & (model.counts >= floor)
     sources, targets = sources[kept] - index.null, targets[kept]
-    if not backward:
-        keys = sources * len(bitext.target.words) + targets
-        return keys, model.counts[kept], model.probability[kept]
-    keys = targets * len(bitext.target.words) + sources
+    if backward:
+        sources, targets = targets, sources
+    keys = sources * len(bitext.target.words) + targets
     order = np.argsort(keys)
-    return keys[order], model.counts[kept][order], None
+    probability = None if backward else model.probability[kept][order]
+    return keys[order], model.counts[kept][order], probability
 
 
 def _table(
@@ -180,7 +186,7 @@ def _table(
     """All pairs with an expected count or a link."""
     width = len(bitext.target.words)
     link_keys = linked[:, 0].astype(np.int64) * width + linked[:, 1]
-    union = np.union1d(keys, link_keys)
+    union = distinct_sorted(np.concatenate([keys, link_keys]))
     columns = [_spread(union, keys, expected), _spread(union, link_keys, counts)]
     if probability is None:
         totals = np.bincount(union // width, columns[0])

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from franken.alignment.bitext import Bitext
+from franken.alignment.link_index import distinct_sorted
 from franken.alignment.links import Links, as_links
 from franken.config.alignment import Symmetry
 
@@ -22,7 +23,8 @@ def symmetrise(bitext: Bitext, forward: Links, backward: Links, rule: Symmetry) 
     """
     width = len(bitext.target.ids) + 1
     one, two = (links[:, 0] * width + links[:, 1] for links in (forward, backward))
-    both, either = np.intersect1d(one, two), np.union1d(one, two)
+    both = np.intersect1d(one, two, assume_unique=True)
+    either = distinct_sorted(np.concatenate([one, two]))
     if rule is Symmetry.intersect:
         return as_links(both // width, both % width)
     if rule is Symmetry.union or len(both) == len(either):
