@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from franken.composition.hydra import load_hydra
+from franken.config.composition import HydraComposition
+from franken.config.steps import HydraStep
 from franken.errors import ConfigError
 from franken.parts.export import export_model
 from franken.parts.table import load_table
@@ -138,13 +140,19 @@ def test_a_second_run_finds_everything(runner: Runner, tmp_path: Path) -> None:
         ("recipe.steps.hydra_parft.directions=[to_mars]", "must be some of to_target, to_source"),
         ("recipe.steps.hydra_parft.tables=[]", "names no table"),
         ("recipe.steps.hydra_parft.trainable=lora", "cannot be lora"),
-        ("recipe.steps.hydra.tables={}", "names no table"),
     ],
 )
 def test_faults_are_named_before_any_work(override: str, message: str) -> None:
     overrides = [o for o in RECIPE if not (override == "composition=swap" and "composition" in o)]
     with pytest.raises(ConfigError, match=message):
         build_graph(compose_config(*overrides, override, "recipe.evaluate=[hydra_parft]"))
+
+
+def test_a_hydra_without_tables_is_a_fault() -> None:
+    composition = HydraComposition()
+    (fault,) = HydraStep(body="base", composition=composition).faults()
+    assert fault[0] == "tables"
+    assert "names no table" in fault[1]
 
 
 def test_tables_of_another_base_are_refused_before_any_work() -> None:
