@@ -48,8 +48,9 @@ class Chunk:
 
     def weights(self, values: np.ndarray) -> np.ndarray:
         """``(n,)``: the value of each link's pair, out of ``(P,)`` values of all pairs."""
-        mine: np.ndarray = np.concatenate([values[self.shared], values[self.own]])
-        return mine[self.links]
+        mine = np.concatenate([values[self.shared], values[self.own]])
+        found: np.ndarray = mine[self.links]
+        return found
 
     def add_to(self, totals: np.ndarray, weights: np.ndarray) -> None:
         """Add weights ``(n,)`` of the links to totals ``(P,)`` of the pairs."""
@@ -91,7 +92,7 @@ def index_links(bitext: Bitext, *, null: bool, chunk_links: int = CHUNK_LINKS) -
     ]
     keys = _merged([pairs for pairs, _ in parts])
     # Two bytes where they do: their stable sort is a radix sort.
-    owner = np.zeros(len(keys), np.uint16 if len(parts) < 2**16 - 1 else np.int64)
+    owner: np.ndarray = np.zeros(len(keys), np.uint16 if len(parts) < 2**16 - 1 else np.int64)
     is_shared = np.zeros(len(keys), bool)
     places = []
     for number, (pairs, _) in enumerate(parts, 1):
@@ -201,7 +202,8 @@ def distinct_sorted(values: np.ndarray) -> np.ndarray:
     ``np.unique`` hashes integers, which takes ten times as long.
     """
     values.sort()
-    return values[_first_of_runs(values)]
+    distinct: np.ndarray = values[_first_of_runs(values)]
+    return distinct
 
 
 def _first_of_runs(values: np.ndarray) -> np.ndarray:
