@@ -138,10 +138,16 @@ class Runner:
     def write_results(self) -> list[dict[str, Any]]:
         """``results.jsonl`` in the run directory: one record per score."""
         records = []
+        seen: set[tuple[str, ...]] = set()
         scored = {**self.graph.evaluations, **{name: name for name in self.graph.runs}}
         for model, name in scored.items():
             for score in read_json(self.artifacts[name].path / "scores.json"):
-                records.append(self._record(model, name, score))
+                record = self._record(model, name, score)
+                # runs of one model repeat its baselines
+                mark = tuple(record[key] for key in ("model", "task", "lang", "metric"))
+                if mark not in seen:
+                    seen.add(mark)
+                    records.append(record)
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         write_atomically(self.run_dir / "results.jsonl", lines.encode())
         return records

@@ -5,6 +5,9 @@ from pathlib import Path
 from rich.console import Console
 
 from franken.report import print_tables, read_records, write_report
+from franken.report.runs import load_runs
+from franken.report.text import print_table
+from franken.report.transplants import transplant_tables, transplants_of
 
 
 def show_report(run_dirs: list[Path], out_dir: Path, title: str, *, command: str) -> None:
@@ -14,6 +17,8 @@ def show_report(run_dirs: list[Path], out_dir: Path, title: str, *, command: str
     if not records:
         return
     print_tables(records, console)
+    for table in transplant_tables(transplants_of(load_runs(run_dirs)))[:2]:
+        print_table(table, console)
     paths = write_report(run_dirs, out_dir / "report", title)
     console.print(f"results  {out_dir / 'results.jsonl'}", soft_wrap=True, highlight=False)
     console.print(f"report   {paths.html}", soft_wrap=True, highlight=False)

@@ -418,7 +418,8 @@ class GraftStep(StepConfig):
     body_scale: float = 1.0
     """Language packs: factor of the change of the body; 0 grafts the vocabulary alone."""
     materialise: bool = False
-    """Write the sum as a new body instead of referring to the packs; needed to train on it."""
+    """Write the sum as a new body instead of referring to the packs; needed to train on it. Without
+    packs the model's own adapters go into its body."""
 
     def references(self) -> dict[str, str]:
         """One reference per pack."""
@@ -426,7 +427,7 @@ class GraftStep(StepConfig):
         return {"model": self.model, **base, **{f"packs.{k}": v for k, v in self.packs.items()}}
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        if not self.packs:
+        if not self.packs and not self.materialise:
             yield "packs", "names no pack; give at least one, e.g. {skill: packed}"
         for name in self.weights:
             if name not in self.packs:
@@ -497,7 +498,8 @@ class TransplantStep(StepConfig):
     data: DataConfig = field(default_factory=DataConfig)
     portion: Portion = Portion.pilot
     donor: DonorKind | None = None
-    """Takes the place of ``inference.donor``: the controls of one recipe."""
+    """Takes the place of ``inference.donor``: the controls of one recipe. They repeat neither the
+    sampled answers nor the baselines, but for vanilla."""
     site: Site | None = None
     """Takes the place of ``inference.site``."""
 

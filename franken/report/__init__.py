@@ -27,6 +27,7 @@ from franken.report.results import Results
 from franken.report.runs import Run, load_groups
 from franken.report.tables import Table, all_tables
 from franken.report.text import long_csv, markdown, print_table, wide_csv
+from franken.report.transplants import transplant_notes, transplant_tables, transplants_of
 
 __all__ = [
     "Record",
@@ -147,9 +148,15 @@ def write_groups(
     tables = all_tables(results, baseline=baseline)
     initialised = initialisation_table(runs)
     tables += [initialised] if initialised else []
+    transplants = transplants_of(runs)
+    tables[1:1] = transplant_tables(transplants)
     comparisons = comparison_tables(groups) if compare and len(groups) > 1 else []
-    warnings = [*notes, *computed_notes(results)]
+    warnings = [*notes, *transplant_notes(transplants), *computed_notes(results)]
     drawn = draw_plots(results, runs, out_dir, baseline=baseline) if plots else []
+    if plots and transplants:
+        from franken.report.transplant_plots import draw_transplants
+
+        drawn = [*draw_transplants(transplants, out_dir), *drawn]
     paths = ReportPaths(
         html=out_dir / "index.html",
         markdown=out_dir / "report.md",

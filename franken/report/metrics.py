@@ -46,6 +46,10 @@ _KNOWN = {
         Metric("byte_piece_share", "tokens that are byte pieces (%)", 100, 1, -1),
         Metric("unknown_share", "unknown tokens (%)", 100, 1, -1),
         Metric("round_trip_failures", "lines not restored by decoding (%)", 100, 1, -1),
+        Metric("upper_bound", "upper bound, no accuracy (%)", 100, 1, 0),
+        Metric("upper_bound_with_vanilla", "upper bound with vanilla, no accuracy (%)", 100, 1, 0),
+        Metric("mean_rate", "a pair, on average (%)", 100, 1, 0),
+        Metric("sampled_bound", "best of the sampled answers, no accuracy (%)", 100, 1, 0),
         Metric("vocabulary_utilisation", "vocabulary in use (%)", 100, 1, 0),
     )
 }

@@ -78,11 +78,18 @@ def _gap_notes(results: Results) -> list[str]:
             row
             for row in results.rows
             if any(results.cell(row, task, name, lang) is None for lang in languages)
+            and not _scored_otherwise(results, row, task, name)
         ]
         if lacking:
             systems = _systems(results, lacking)
             notes.append(f"{task}: not all of {', '.join(languages)} scored for {systems}.")
     return notes
+
+
+def _scored_otherwise(results: Results, row: Row, task: str, name: str) -> bool:
+    """Whether a row has other metrics of a task and none of this one (bounds, no accuracies)."""
+    metrics = {record.metric for record in results.records_of(row) if record.task == task}
+    return bool(metrics) and name not in metrics
 
 
 def _truncation_notes(results: Results) -> list[str]:

@@ -84,6 +84,11 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
 
 
 def _save(figure: Any, axes: Any, path: Path, title: str) -> Plot:
+    return save_figure(figure, path, title)
+
+
+def save_figure(figure: Any, path: Path, title: str) -> Plot:
+    """Write a figure as PNG, with its title wrapped to its width."""
     width = int(figure.get_figwidth() * TITLE_LETTERS)
     text = "\n".join(textwrap.wrap(title, width))
     figure.suptitle(text, fontsize=11, x=0.01, ha="left", color="black")
@@ -147,7 +152,7 @@ def _accuracy(
     title = accuracy_finding(results, task, baseline=baseline)
     if left_out > 0:
         title += f" (best {MAX_BARS} of {left_out + MAX_BARS} systems)"
-    return _save(figure, axes, directory / f"accuracy_{_slug(task)}.png", title)
+    return _save(figure, axes, directory / f"accuracy_{slug(task)}.png", title)
 
 
 def _without_bar_colour(axes: Any) -> tuple[list[Any], list[str]]:
@@ -202,7 +207,7 @@ def _bits(results: Results, task: str, directory: Path) -> Plot | None:
     axes.set_xlabel("bits per UTF-8 byte of held-out text (lower is better)", color=INK)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=9)
-    path = directory / f"bits_{_slug(task)}.png"
+    path = directory / f"bits_{slug(task)}.png"
     return _save(figure, axes, path, bits_finding(results, task))
 
 
@@ -228,7 +233,7 @@ def _tokens(results: Results, task: str, directory: Path) -> Plot | None:
     axes.set_xlabel("tokens per UTF-8 byte (lower is better)", color=INK)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     figure.legend(loc="outside lower left", ncols=1, frameon=False, fontsize=9)
-    path = directory / f"tokens_{_slug(task)}.png"
+    path = directory / f"tokens_{slug(task)}.png"
     return _save(figure, axes, path, token_finding(results, task))
 
 
@@ -268,5 +273,6 @@ def _curves(results: Results, runs: Sequence[Run], directory: Path) -> Plot | No
     return _save(figure, axes, directory / "training_curves.png", curve_finding(shown))
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """A text as part of a file name."""
     return "".join(c if c.isalnum() or c in "-_" else "_" for c in text)

@@ -206,16 +206,19 @@ def _file_hash(path: Path, key: str) -> str:
     return sha256_file(path)
 
 
-_ENGINE_ONLY = ("engine", "verify", "share", "max_rows", "batch_tokens", "unstable")
+_TILING = ("share", "max_rows", "batch_tokens")
 
 
 def _inference(step: TransplantStep) -> dict[str, Any]:
-    """Options without the engine, which gives the same tokens; in half precision it may not."""
+    """Options that can change a row; the engine counts, as margins and marks are its own.
+
+    In half precision products of other shapes round differently, so there everything counts.
+    """
     config = step.inference
     content = asdict(config)
     content.pop("select")
     if config.dtype is Numbers.float32:
-        content = {key: value for key, value in content.items() if key not in _ENGINE_ONLY}
+        content = {key: value for key, value in content.items() if key not in _TILING}
     path = content.pop("pairs_file", None)
     if step.pairs is not None:
         content.pop("pairs", None)
@@ -253,7 +256,8 @@ def _vectors(step: VectorsStep) -> dict[str, Any]:
 
 
 def _training(training: TrainingConfig) -> dict[str, Any]:
-    return {key: value for key, value in asdict(training).items() if key not in _NEUTRAL_TRAINING}
+    unset = ("anchor",) if training.anchor == 0 else ()  # options that came later keep old keys
+    return _without(asdict(training), *_NEUTRAL_TRAINING, *unset)
 
 
 def _split(data: DataConfig, split: str) -> dict[str, Any]:

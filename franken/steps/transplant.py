@@ -70,7 +70,8 @@ def run(step: TransplantStep, context: StepContext) -> dict[str, Any]:
         "sets": sets,
     }  # fmt: skip
     write_json(context.directory / "summary.json", summary)
-    scores = scores_of(sets, context.name, step.model, _roles(data, groups), _chance(groups))
+    prompted = f"{step.model} {step.portion}"
+    scores = scores_of(sets, context.name, prompted, _roles(data, groups), _chance(groups))
     write_json(context.directory / "scores.json", list(scores))
     return {
         "rows": table.num_rows, "samples": sum(map(len, groups)),
@@ -83,7 +84,7 @@ def _configured(step: TransplantStep) -> InferenceConfig:
     config = step.inference
     if isinstance(config, XTransplant):
         if step.donor is not None:
-            config = replace(config, donor=step.donor)
+            config = replace(config, donor=step.donor, baselines=["vanilla"], samples=0)
         if step.site is not None:
             config = replace(config, site=step.site)
     return config

@@ -20,7 +20,7 @@ def scores_of(
     Args:
         sets: as ``bounds.blocks`` gives them.
         step: name of the step: the system in tables.
-        model: name of the model's step, under which the baselines are listed.
+        model: what the baselines are listed under: the model's step and the part of the data.
         roles: language -> ``source``, ``target`` or ``other``.
         chance: ``set/lang`` -> accuracy of guessing, or ``None``.
     """

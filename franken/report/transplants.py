@@ -1,0 +1,227 @@
+"""Transplants in the report: bounds beside baselines and controls, with intervals and cautions.
+
+Reads ``transplants/<step>.json`` of run directories; see ``franken/steps/transplant.py``.
+"""
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from franken.errors import DataError
+from franken.report.runs import Run
+from franken.report.tables import Group, Table, View
+
+CAUTION = (
+    "An upper bound is the best of many runs chosen with the gold answer at hand: no accuracy "
+    "that anything reaches. Any diverse sampler drives it up, so read it beside the controls (own "
+    "prompt, another question's translation, noise) and sampled answers at equal budget.",
+    "The best pair of a sample is optimistic on that sample: the best of 1024 independent pairs "
+    "that are all right with probability 0.33 is expected at 0.55 on 50 samples (0.47 of 32 "
+    "pairs). Only a pair scored on samples that it was not chosen on is an accuracy.",
+)
+"""Spec 2.7."""
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Transplant:
+    """One step's summary."""
+
+    label: str
+    """Step and, in a grid of jobs, the job's variant."""
+    content: dict[str, Any]
+
+    @property
+    def sets(self) -> dict[str, Any]:
+        """Set -> languages and overall."""
+        found: dict[str, Any] = self.content["sets"]
+        return found
+
+    def overall(self, name: str, judge: str = "strict") -> dict[str, Any]:
+        """Figures of all languages of a set."""
+        found: dict[str, Any] = self.sets[name]["overall"].get(judge, {})
+        return found
+
+
+def transplants_of(runs: Sequence[Run]) -> list[Transplant]:
+    """All transplants of some runs, in order; equal ones of a grid once.
+
+    Raises:
+        DataError: for a file that is no JSON.
+    """
+    found: list[Transplant] = []
+    for run in runs:
+        variant = str(run.info.get("variant") or "")
+        for path in sorted((run.path.parent / "transplants").glob("*.json")):
+            if path.name.endswith(".progress.json"):
+                continue
+            try:
+                content = json.loads(path.read_bytes())
+            except ValueError as error:
+                raise DataError(f"{path} is no JSON ({error}); run the experiment again") from None
+            if any(other.content == content for other in found):
+                continue
+            several = len(runs) > 1 and variant
+            label = f"{content['step']} ({variant})" if several else str(content["step"])
+            found.append(Transplant(label, content))
+    return found
+
+
+def transplant_tables(transplants: Sequence[Transplant]) -> list[Table]:
+    """Bounds and baselines, then paired differences to the controls."""
+    if not transplants:
+        return []
+    rows = [(t, name) for t in transplants for name in t.sets]
+    table = Table(
+        "transplants", "Transplants: accuracy (%), strict matcher, all languages [95 % interval]",
+        ("run", "set"),
+        [Group("prompted", ("vanilla", "pivot", "PIM")),
+         Group("transplanted", ("a pair, on average", "best pair of this sample", "upper bound",
+                                "with vanilla")),
+         Group("equal budget", ("k", "best of k pairs", "best of k sampled"))],
+        notes=[*CAUTION],
+    )  # fmt: skip
+    for transplant, name in rows:
+        figures = transplant.overall(name)
+        plain = figures.get("plain", {})
+        views = [_interval(plain.get(run)) for run in ("vanilla", "pivot", "pim")]
+        if figures.get("pairs", 0) == 1:
+            views += [View(), View(), _interval(figures["upper_bound"], "the pair: "), View()]
+        else:
+            best = figures.get("best_pair")
+            shown = f"{best['value']:.1%} at {tuple(best['pair'])}" if best else ""
+            views += [
+                _interval(figures.get("mean_rate")),
+                View(shown, best["value"]) if best else View(),
+                _interval(figures.get("upper_bound")),
+                _interval(figures.get("upper_bound_with_vanilla")),
+            ]
+        views += _equal_budget(figures)
+        table.labels.append((transplant.label, name))
+        table.views.append(views)
+    return [table, *_differences(transplants), *_by_language(transplants)]
+
+
+def _by_language(transplants: Sequence[Transplant]) -> Iterator[Table]:
+    for transplant in transplants:
+        langs = list(dict.fromkeys(
+            lang for entry in transplant.sets.values() for lang in entry["languages"]
+        ))  # fmt: skip
+        table = Table(
+            f"transplant-{transplant.label}", f"{transplant.label}: by language", ("set", "figure"),
+            [Group("", tuple(langs))],
+        )  # fmt: skip
+        for name, entry in transplant.sets.items():
+            one = any(e.get("strict", {}).get("pairs") == 1 for e in entry["languages"].values())
+            for judge in ("strict", "lenient", "option"):
+                for key, shown in (
+                    ("vanilla", "vanilla"),
+                    ("mean_rate", "a pair, on average"),
+                    ("upper_bound", "the pair" if one else "upper bound"),
+                ):
+                    cells = [
+                        entry["languages"].get(lang, {}).get(judge, {}) for lang in langs
+                    ]  # fmt: skip
+                    own = [c.get("plain", {}).get(key) if key == "vanilla" else c.get(key)
+                           for c in cells]  # fmt: skip
+                    if any(own) and not (one and key == "mean_rate"):
+                        table.labels.append((name, f"{shown}, {judge}"))
+                        table.views.append([_interval(value) for value in own])
+        yield table
+
+
+def _differences(transplants: Sequence[Transplant]) -> list[Table]:
+    """Upper bound of the translation minus that of each control, on the same samples."""
+    table = Table(
+        "transplant-controls", "Upper bound against controls: same samples, same pairs",
+        ("run", "set"),
+        [Group("", ("control", "difference", "95 % interval"))],
+        notes=["Paired bootstrap over samples; points of per cent."],
+    )  # fmt: skip
+    for one in transplants:
+        if one.content["inference"].get("donor") != "translation":
+            continue
+        for other in transplants:
+            if not _is_control(one, other):
+                continue
+            for name in one.sets:
+                found = paired_difference(one.overall(name), other.overall(name))
+                if found is None:
+                    continue
+                value, low, high = found
+                table.labels.append((one.label, name))
+                control = str(other.content["inference"]["donor"])
+                between = f"{100 * low:+.1f} to {100 * high:+.1f}"
+                table.views.append(
+                    [View(control), View(f"{100 * value:+.1f}", value), View(between)]
+                )
+    return [table] if table.labels else []
+
+
+def _is_control(one: Transplant, other: Transplant) -> bool:
+    aside = ("donor", "baselines", "samples")
+    mine, theirs = ({k: v for k, v in t.content["inference"].items() if k not in aside}
+                    for t in (one, other))  # fmt: skip
+    where = ("model", "portion")
+    same = all(one.content[k] == other.content[k] for k in where) and mine == theirs
+    return same and other.content["inference"].get("donor") != "translation"
+
+
+def paired_difference(
+    one: dict[str, Any], other: dict[str, Any]
+) -> tuple[float, float, float] | None:
+    """Difference of two upper bounds over common samples, with a bootstrap interval."""
+    if not one.get("ids") or one.get("ids") != other.get("ids"):
+        return None
+    pairs = zip(one["right"], other["right"], strict=True)
+    gaps = [(a > 0) - (b > 0) for a, b in pairs]
+    generator, count = random.Random(0), len(gaps)
+    means = sorted(sum(generator.choices(gaps, k=count)) / count for _ in range(RESAMPLES))
+    cut = int(0.025 * RESAMPLES)
+    return sum(gaps) / count, means[cut], means[-cut - 1]
+
+
+def transplant_notes(transplants: Sequence[Transplant]) -> list[str]:
+    """Cautions, and what was wrong with data and engines."""
+    notes = list(CAUTION) if any(_searched(t) for t in transplants) else []
+    seen: set[str] = set()
+    for transplant in transplants:
+        for defect in transplant.content["defects"]:
+            text = f"{defect['set']} {defect['lang']}: {defect['message']}."
+            if defect["drops"] and transplant.content.get("dropped", True):
+                text = text[:-1] + "; left out unless prompts.defects=keep."
+            seen.add(text)
+        if transplant.content["unstable_rows"]:
+            count = transplant.content["unstable_rows"]
+            notes.append(f"{transplant.label}: {count} rows nearly tie and might read differently "
+                         "with another engine or number format.")  # fmt: skip
+        if transplant.content["truncated"]:
+            count = transplant.content["truncated"]
+            notes.append(f"{transplant.label}: {count} prompts lost their beginning.")
+        if transplant.content["cut_samples"]:
+            notes.append(f"{transplant.label}: samples ended at their first right pair; rates, "
+                         "heat maps and budget curves are too low.")  # fmt: skip
+    return [*notes, *sorted(seen)]
+
+
+def _searched(transplant: Transplant) -> bool:
+    return any(transplant.overall(name).get("pairs", 0) > 1 for name in transplant.sets)
+
+
+def _equal_budget(figures: dict[str, Any]) -> list[View]:
+    both = set(figures.get("budget", {})) & set(figures.get("sampled", {}))
+    if not both:
+        return [View(), View(), View()]
+    k = max(both, key=int)
+    return [View(k, float(k)), _interval(figures["budget"][k]), _interval(figures["sampled"][k])]
+
+
+def _interval(found: dict[str, Any] | None, prefix: str = "") -> View:
+    if not found:
+        return View()
+    text = f"{prefix}{100 * found['value']:.1f}"
+    if found["low"] is not None:
+        text += f" [{100 * found['low']:.0f}, {100 * found['high']:.0f}]"
+    return View(text, found["value"])

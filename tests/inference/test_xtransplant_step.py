@@ -1,0 +1,189 @@
+"""The session over samples: what it writes, resumption, engines through it, the report."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from franken.config.data import MicroworldData
+from franken.config.inference import (
+    DonorKind,
+    Engine,
+    InferenceConfig,
+    SelectConfig,
+    Stop,
+    Unstable,
+    XTransplant,
+)
+from franken.config.prompts import AnswerForm, Portion, PromptsConfig, PromptSet
+from franken.data import open_data
+from franken.errors import CompatibilityError, DataError
+from franken.inference.xtransplant import Host, open_host, pair_set, session
+from franken.inference.xtransplant.bounds import blocks
+from franken.inference.xtransplant.rows import RowFiles, only
+from franken.inference.xtransplant.samples import Tokens, gather
+from franken.inference.xtransplant.selection import select_pairs
+from franken.inference.xtransplant.session import Session
+from tests.parts.tiny import tiny_model, tiny_tokenizer
+
+PROMPTS = PromptsConfig(
+    pilot=3,
+    sets={
+        "topics": PromptSet(
+            source="topic_classification", answers=AnswerForm.word, limit=5,
+            prompts={"any": "{text}\ntopic :"}, labels={"any": {"science/technology": "science"}},
+        )
+    },
+)  # fmt: skip
+CONFIG = XTransplant(max_new_tokens=3, samples=2, verify=2)
+DATA = open_data(MicroworldData(languages=["tr"], evaluation=5))
+
+
+@pytest.fixture(scope="module")
+def host() -> Host:
+    model = tiny_model("llama", rows=96, max_position_embeddings=512)
+    return open_host(model)
+
+
+def samples_of(config: InferenceConfig, portion: Portion = Portion.pilot, **changes: Any) -> Any:
+    tokens = Tokens(tiny_tokenizer(), config, 512)
+    given = {"donor": DonorKind.translation, "stop": Stop.text, "seed": 0, **changes}
+    samples, _ = gather(PROMPTS, "topics", DATA, "tr", portion, tokens, **given)
+    return tokens, samples
+
+
+def run(host: Host, config: InferenceConfig, directory: Path, **changes: Any) -> Session:
+    tokens, samples = samples_of(config, **changes)
+    made = Session(
+        host, tokens, config, PROMPTS, RowFiles(directory / "rows"),
+        lambda name, lang: pair_set("grid", host.depth), directory / "progress.json",
+    )  # fmt: skip
+    made.run([samples])
+    return made
+
+
+def test_rows_of_every_run(host: Host, tmp_path: Path) -> None:
+    made = run(host, CONFIG, tmp_path)
+    table = made.files.read()
+    counts = {name: only(table, run=name).num_rows for name in
+              ("vanilla", "pivot", "pim", "sampled", "transplant")}  # fmt: skip
+    assert counts == {"vanilla": 3, "pivot": 3, "pim": 3, "sampled": 6, "transplant": 12}
+    grid = only(table, run="transplant", id="0")
+    assert list(zip(grid["source"].to_pylist(), grid["target"].to_pylist(), strict=True)) == (
+        pair_set("grid", 2)
+    )
+    assert made.checked is not None
+    assert made.checked.tokens_equal == 2
+    progress = json.loads((tmp_path / "progress.json").read_text())
+    assert (progress["done"], progress["total"], progress["seconds_left"]) == (4, 4, 0.0)
+    pairs = select_pairs(table, SelectConfig(), 2)
+    assert [(entry["set"], entry["lang"]) for entry in pairs] == [("topics", "tr")]
+    assert blocks(table, 2)["topics"]["overall"]["strict"]["n"] == 3
+
+
+@pytest.mark.parametrize("engine", [Engine.naive, Engine.cache])
+def test_engines_give_equal_rows(host: Host, tmp_path: Path, engine: Engine) -> None:
+    one = run(host, CONFIG, tmp_path / "one").files.read()
+    other = run(host, replace(CONFIG, engine=engine), tmp_path / "other").files.read()
+    left = ["margin", "unstable"]
+    assert one.drop_columns(left).equals(other.drop_columns(left))
+
+
+def test_a_killed_run_goes_on_at_the_sample(host: Host, tmp_path: Path, monkeypatch) -> None:
+    whole = run(host, CONFIG, tmp_path / "whole").files.read()
+    done: list[int] = []
+
+    class Killed(Exception):
+        pass
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        if len(done) == 2:
+            raise Killed
+        done.append(1)
+        return real(*args, **kwargs)
+
+    real = session.ENGINES[Engine.wavefront]
+    config = replace(CONFIG, verify=0)
+    monkeypatch.setitem(session.ENGINES, Engine.wavefront, dying)
+    with pytest.raises(Killed):
+        run(host, config, tmp_path / "cut")
+    assert only(RowFiles(tmp_path / "cut" / "rows").read(), run="transplant").num_rows == 8
+    done[:] = [1]
+    made = run(host, config, tmp_path / "cut")
+    assert len(done) == 2, "one sample was left"
+    left = ["margin", "unstable"]
+    assert made.files.read().drop_columns(left).equals(whole.drop_columns(left))
+
+
+def test_an_engine_that_differs_stops_the_run(host: Host, tmp_path: Path, monkeypatch) -> None:
+    real = session.ENGINES[Engine.wavefront]
+
+    def faulty(*args: Any, **kwargs: Any) -> Any:
+        runs = real(*args, **kwargs)
+        runs.first_logits = runs.first_logits + 1
+        return runs
+
+    monkeypatch.setitem(session.ENGINES, Engine.wavefront, faulty)
+    with pytest.raises(CompatibilityError, match=r"Use inference\.engine=cache"):
+        run(host, CONFIG, tmp_path)
+
+
+def test_unstable_rows_are_marked_or_run_again(host: Host, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("franken.inference.xtransplant.preflight.UNSTABLE_TIMES", 1e12)
+    marked = run(host, CONFIG, tmp_path / "marked").files.read()
+    assert all(only(marked, run="transplant")["unstable"].to_pylist())
+    assert not any(only(marked, run="vanilla")["unstable"].to_pylist())
+    config = replace(CONFIG, unstable=Unstable.rerun)
+    again = run(host, config, tmp_path / "again").files.read()
+    assert again["tokens"].equals(marked["tokens"])
+
+
+def test_one_pair_is_applied_in_batches(host: Host, tmp_path: Path) -> None:
+    grid = only(run(host, CONFIG, tmp_path / "grid").files.read(), run="transplant", source=1,
+                target=0)  # fmt: skip
+    tokens, samples = samples_of(CONFIG)
+    made = Session(
+        host, tokens, CONFIG, PROMPTS, RowFiles(tmp_path / "one"), lambda name, lang: [(1, 0)],
+        tmp_path / "progress.json",
+    )  # fmt: skip
+    made.run([samples])
+    fixed = only(made.files.read(), run="transplant")
+    assert fixed["tokens"].equals(grid["tokens"])
+    assert fixed["text"].equals(grid["text"])
+
+
+def test_parts_are_disjoint_and_empty_ones_refused() -> None:
+    _, pilot = samples_of(CONFIG)
+    _, rest = samples_of(CONFIG, Portion.rest)
+    assert [s.pair.index for s in pilot] == [0, 1, 2]
+    assert [s.pair.index for s in rest] == [3, 4]
+    tokens = Tokens(tiny_tokenizer(), CONFIG, 512)
+    with pytest.raises(DataError, match="part rest is empty"):
+        gather(replace(PROMPTS, pilot=9), "topics", DATA, "tr", Portion.rest, tokens,
+               donor=DonorKind.translation, stop=Stop.text, seed=0)  # fmt: skip
+
+
+def test_donors_of_the_controls() -> None:
+    tokens, real = samples_of(CONFIG)
+    _, own = samples_of(CONFIG, donor=DonorKind.self)
+    _, shuffled = samples_of(CONFIG, donor=DonorKind.shuffled)
+    _, noise = samples_of(CONFIG, donor=DonorKind.noise)
+    for a, b in zip(real, own, strict=True):
+        assert torch.equal(b.task.donor.ids, a.task.target)
+    texts = [s.task.donor.ids.tolist() for s in real]
+    moved = [s.task.donor.ids.tolist() for s in shuffled]
+    assert sorted(moved) == sorted(texts)
+    assert all(a != b for a, b in zip(moved, texts, strict=True))
+    assert [s.task.donor.ids.tolist() for s in noise] == texts
+    assert len({s.task.donor.noise_seed for s in noise}) == 3
+    assert tokens.text([]) == ""
+
+
+def test_early_ends_keep_the_strict_verdict(host: Host, tmp_path: Path) -> None:
+    whole = only(run(host, CONFIG, tmp_path / "whole").files.read(), run="transplant")
+    config = replace(CONFIG, stop=Stop.verdict)
+    early = run(host, config, tmp_path / "early", stop=Stop.verdict).files.read()
+    assert only(early, run="transplant")["strict"].equals(whole["strict"])
