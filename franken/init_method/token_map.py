@@ -1,8 +1,9 @@
 """TokenMap: which source rows, with which weights, make each row of a new table.
 
 ``W`` is ``(T, S)`` in CSR form; the new table is ``W @ E`` for the input embeddings ``E``
-``(S, D)`` and, with the same weights, for the output embeddings. Rows without weights follow the
-fallback rule. The map names its tokens, so it can be read and explained without any tokenizer.
+``(S, D)`` and, with the same weights unless the map has ``output_weights``, for the output
+embeddings. Rows without weights are drawn from their class, given by a file, or follow the fallback
+rule. The map names its tokens, so it can be read and explained without any tokenizer.
 """
 
 from dataclasses import dataclass, field

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from franken.config.runtime import Precision, TrainerConfig
 from franken.config.training import TrainingConfig
-from franken.errors import FrankenError
+from franken.errors import ConfigError, FrankenError
 from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
 from franken.training.loggers import close_loggers
 from franken.training.loss import chunked_linear_cross_entropy
@@ -54,6 +54,9 @@ class FrozenModel:
             segments: ``(B, L)`` document numbers from 1; 0 is padding.
             positions: ``(B, L)``.
             layer: as in ``output_hidden_states``: 0 is the input of the first layer.
+
+        Raises:
+            ConfigError: where the model has no such layer.
         """
         width = next(self._body.parameters()).dtype
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
@@ -66,7 +69,15 @@ class FrozenModel:
                 use_cache=False,
                 output_hidden_states=layer != -1,
             )
-        found: Tensor = output.last_hidden_state if layer == -1 else output.hidden_states[layer]
+        if layer == -1:
+            last: Tensor = output.last_hidden_state
+            return last.float()
+        count = len(output.hidden_states)
+        if not -count <= layer < count:
+            raise ConfigError(
+                f"layer {layer} does not exist: this model has states {-count}..{count - 1}"
+            )
+        found: Tensor = output.hidden_states[layer]
         return found.float()
 
     def logits(self, states: Tensor, rows: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -29,7 +29,13 @@ from franken.training.learners.snippets import Snippet, collate, mine
 from franken.training.learners.token_distillation import Distillation, NewRows, new_tokens
 from franken.training.learners.vocadt import MapAdapter, adapter_loss
 from franken.vocab.pieces import canonical_bytes, encode_pieces
-from tests.init_method.tiny import SWAHILI, source_tokenizer, target_tokenizer
+from tests.init_method.tiny import (
+    SWAHILI,
+    edited,
+    source_tokenizer,
+    target_tokenizer,
+    text_ids,
+)
 from tests.training.tiny import CPU
 
 KIND = TokenizerKind.byte_level_bpe
@@ -301,6 +307,11 @@ def test_a_piece_without_any_source_row_starts_at_a_random_mixture(tmp_path):
         assert sum(weights) == pytest.approx(1.0)
     supports = {tuple(i for i, _ in task.token_map.row(row)) for row in computed}
     assert len(supports) > len(computed) // 2
+    ids = text_ids(target_tokenizer(KIND))
+    moved = dict(zip(ids, ids[1:] + ids[:1], strict=True))
+    other, _ = initialise(task.source, edited(target_tokenizer(KIND), moved), method, RESOURCES, 0)
+    for old, new in moved.items():
+        assert torch.equal(task.start.input[old], other.input[new])
 
 
 # --- token distillation -----------------------------------------------------------------------
@@ -381,6 +392,21 @@ def test_the_first_loss_is_that_of_the_subtoken_mean_by_a_plain_computation(tmp_
         total += float((student - teacher[last]).square().sum().detach())
         count += student.numel()
     assert found == pytest.approx(total / count, rel=1e-4)
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2, -2])
+def test_states_of_any_layer_may_be_the_target(tmp_path, layer):
+    task = make_task(METHODS["token_distillation"](0.0), tmp_path)
+    ids = encode_pieces(task.source.tokenizer, [b" the house is near the water"])[0]
+    ones, places = torch.ones(1, len(ids), dtype=torch.int64), torch.arange(len(ids))[None]
+    frozen, model = FrozenModel(task.model, CPU), make_model()
+    embedded = frozen.embed(task.source.input, torch.tensor(ids)[None])
+    found = frozen.states(embedded, ones, places, layer=layer)
+    with torch.no_grad():
+        expected = model(torch.tensor(ids)[None], output_hidden_states=True).hidden_states[layer]
+    assert torch.allclose(found, expected, atol=1e-6)
+    with pytest.raises(ConfigError, match=r"this model has states -3\.\.2"):
+        frozen.states(embedded, ones, places, layer=3)
 
 
 def test_padding_does_not_reach_the_loss(tmp_path):
