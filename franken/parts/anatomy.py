@@ -275,5 +275,7 @@ def donor_tables(config: PretrainedConfig, stored: list[str]) -> list[str]:
             f"the {config.model_type} checkpoint stores no token table (looked for "
             f"{', '.join(ends or spellings)}); it is no plain transformers checkpoint"
         )
-    head = [] if is_tied(config) else [name for name in heads if name in stored]
+    # transformers 5 calls every T5 tied; a stored head says otherwise.
+    tied = ends is None and is_tied(config)
+    head = [] if tied else [name for name in heads if name in stored]
     return found[:1] + head[:1]

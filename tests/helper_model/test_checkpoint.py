@@ -1,0 +1,126 @@
+"""Tables of encoders and decoders: which tensor, how wide, and whose vocabulary."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AlbertConfig,
+    AlbertForMaskedLM,
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+    ElectraConfig,
+    ElectraForPreTraining,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MambaConfig,
+    MambaModel,
+    T5Config,
+    T5ForConditionalGeneration,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
+)
+
+from franken.config.base_model import TokenizerKind
+from franken.errors import ArtifactError, CompatibilityError
+from franken.helper_model import read_helper
+from franken.parts.tokenizer_files import save_exported_tokenizer, vocabulary_difference
+from tests.init_method.tiny import target_tokenizer
+
+TARGET = target_tokenizer(TokenizerKind.sentencepiece_bpe)
+SIZE = len(TARGET)
+BERT = {
+    "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+    "vocab_size": SIZE,
+}  # fmt: skip
+MODELS = {
+    "bert": lambda: BertForMaskedLM(BertConfig(**BERT)),
+    "bare bert": lambda: BertModel(BertConfig(**BERT)),
+    "xlm-roberta": lambda: XLMRobertaForMaskedLM(XLMRobertaConfig(**BERT)),
+    "albert": lambda: AlbertForMaskedLM(AlbertConfig(**BERT, embedding_size=8)),
+    "electra": lambda: ElectraForPreTraining(ElectraConfig(**BERT, embedding_size=8)),
+    "gpt2": lambda: GPT2LMHeadModel(
+        GPT2Config(vocab_size=SIZE, n_embd=16, n_layer=1, n_head=2, n_positions=8)
+    ),
+    "t5": lambda: T5ForConditionalGeneration(
+        T5Config(vocab_size=SIZE, d_model=16, d_ff=16, num_layers=1, num_heads=2, d_kv=8)
+    ),
+    "untied llama": lambda: LlamaForCausalLM(LlamaConfig(**BERT, tie_word_embeddings=False)),
+}  # fmt: skip
+
+
+def save(model, directory):
+    torch.manual_seed(0)
+    model.save_pretrained(directory)
+    save_exported_tokenizer(TARGET, directory)
+    return directory
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_the_token_table_of_every_kind_of_model(name, tmp_path) -> None:
+    model = MODELS[name]()
+    table, lacking = read_helper(save(model, tmp_path), TARGET)
+    expected = model.get_input_embeddings().weight
+    assert torch.equal(table.input, expected)
+    assert table.hidden_size == (8 if name in ("albert", "electra") else 16)
+    assert lacking == 0
+    if name.startswith("untied"):
+        assert torch.equal(table.output, model.get_output_embeddings().weight)
+    else:
+        assert table.output is None
+
+
+def test_a_stored_head_of_t5_is_its_own(tmp_path) -> None:
+    """T5 v1.1 and mT5 are untied, whatever transformers 5 makes of their config."""
+    directory = save(MODELS["t5"](), tmp_path)
+    weights = directory / "model.safetensors"
+    head = torch.rand(SIZE, 16)
+    save_file({**load_file(weights), "lm_head.weight": head}, weights)
+    table, _ = read_helper(directory, TARGET)
+    assert torch.equal(table.output, head)
+
+
+def test_padding_rows_are_cut_and_missing_rows_are_zero_and_counted(tmp_path) -> None:
+    for size in (SIZE + 9, SIZE - 9):
+        model = BertModel(BertConfig(**{**BERT, "vocab_size": size}))
+        directory = save(model, tmp_path / str(size))
+        table, lacking = read_helper(directory, TARGET)
+        assert table.rows == SIZE
+        assert lacking == max(0, SIZE - size)
+        rows = min(size, SIZE)
+        assert torch.equal(table.input[:rows], model.embeddings.word_embeddings.weight[:rows])
+        assert not table.input[rows:].any()
+
+
+def test_another_vocabulary_is_refused_with_the_number_of_differing_tokens(tmp_path) -> None:
+    directory = save(BertModel(BertConfig(**BERT)), tmp_path)
+    other = target_tokenizer(TokenizerKind.byte_level_bpe)
+    with pytest.raises(CompatibilityError, match=r"of 427 target tokens it lacks \d+ and has \d+"):
+        read_helper(directory, other)
+
+
+def test_a_family_without_a_known_table_is_named(tmp_path) -> None:
+    model = MambaModel(
+        MambaConfig(vocab_size=SIZE, hidden_size=16, state_size=4, num_hidden_layers=1)
+    )
+    with pytest.raises(CompatibilityError, match="unknown model family 'mamba'"):
+        read_helper(save(model, tmp_path), TARGET)
+
+
+def test_a_checkpoint_without_its_table_is_named(tmp_path) -> None:
+    directory = save(MODELS["t5"](), tmp_path)
+    weights = directory / "model.safetensors"
+    kept = {k: v for k, v in load_file(weights).items() if "shared" not in k and "embed" not in k}
+    save_file(kept, weights)
+    with pytest.raises(ArtifactError, match=r"stores no token table.*shared\.weight"):
+        read_helper(directory, TARGET)
+
+
+def test_vocabularies_differ_by_what_is_lacking_or_moved_not_by_what_is_added() -> None:
+    wanted = {"a": 0, "b": 1}
+    assert vocabulary_difference(wanted, wanted) is None
+    assert vocabulary_difference({**wanted, "c": 2}, wanted) is None
+    assert "lacks 1 and has 0" in (vocabulary_difference({"a": 0}, wanted) or "")
+    assert "lacks 0 and has 2" in (vocabulary_difference({"a": 1, "b": 0}, wanted) or "")

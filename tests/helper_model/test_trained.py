@@ -1,0 +1,120 @@
+"""Helper models trained on the spot: what they learn, what is kept, and that nothing leaks."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from franken.config.base_model import TokenizerKind
+from franken.config.helper_model import HelperKind, TrainedHelper
+from franken.errors import DataError
+from franken.helper_model import train_helper
+from franken.helper_model.sequences import LanguageTurns, collect_tokens
+from franken.helper_model.trained import mask_tokens
+from franken.vocab.families import train_tokenizer
+
+NOUNS, VERBS = ["paka", "mbwa", "simba", "tembo"], ["anakula", "analala", "anaona", "anacheza"]
+TEXT = [f"{noun} mdogo {verb} sana leo" for noun in NOUNS for verb in VERBS] * 3
+SMALL = TrainedHelper(
+    hidden_size=32, layers=1, heads=2, sequence_length=16, steps=120, batch_size=16, lr=1e-2
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(TokenizerKind.sentencepiece_bpe, TEXT * 4, 340)
+
+
+def train(tokenizer, config=SMALL, seed=0, texts=None):
+    texts = {"sw": lambda: TEXT} if texts is None else texts
+    return train_helper(config, tokenizer, texts, seed)
+
+
+@pytest.mark.parametrize("kind", list(HelperKind))
+def test_the_text_is_learnt_beyond_the_frequency_of_its_tokens(tokenizer, kind) -> None:
+    table, report = train(tokenizer, replace(SMALL, kind=kind, mask_share=0.3))
+    assert report.last_loss < report.unigram_entropy < report.first_loss
+    assert report.steps == 120
+    assert table.input.shape == (len(tokenizer), 32)
+    assert table.tied
+
+
+def test_words_of_one_kind_come_close_to_each_other(tokenizer) -> None:
+    table, _ = train(tokenizer)
+
+    def rows(words):
+        ids = [tokenizer(f"x {word}", add_special_tokens=False)["input_ids"][-1] for word in words]
+        assert len(set(ids)) == len(words)
+        return torch.nn.functional.normalize(table.input[ids], dim=1)
+
+    nouns, verbs = rows(NOUNS), rows(VERBS)
+    same = ((nouns @ nouns.T).sum() - 4) / 12
+    assert float(same) > float((nouns @ verbs.T).mean()) + 0.2
+
+
+@pytest.mark.parametrize("kind", list(HelperKind))
+def test_equal_seeds_give_equal_bytes_and_the_global_generator_is_left_alone(tokenizer, kind):
+    config = replace(SMALL, kind=kind, steps=5)
+    state = torch.get_rng_state()
+    first, _ = train(tokenizer, config)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(10)
+    second, _ = train(tokenizer, config)
+    other, _ = train(tokenizer, config, seed=1)
+    assert torch.equal(first.input, second.input)
+    assert first.lineage == second.lineage != other.lineage
+    assert not torch.equal(first.input, other.input)
+
+
+def test_the_extra_mask_row_is_dropped(tokenizer) -> None:
+    assert tokenizer.mask_token_id is None
+    table, _ = train(tokenizer, replace(SMALL, kind=HelperKind.masked, steps=2))
+    assert table.rows == len(tokenizer)
+
+
+def test_masks_hide_most_exchange_some_and_leave_the_rest() -> None:
+    batch = torch.arange(40_000).view(100, 400)
+    chosen, inputs = mask_tokens(batch, -7, 0.15, torch.Generator().manual_seed(0))
+    assert torch.equal(inputs[~chosen], batch[~chosen])
+    assert float(chosen.float().mean()) == pytest.approx(0.15, abs=0.01)
+    hidden = inputs[chosen] == -7
+    kept = inputs[chosen] == batch[chosen]
+    assert float(hidden.float().mean()) == pytest.approx(0.8, abs=0.02)
+    assert float(kept.float().mean()) == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_batch_without_luck_still_guesses_something() -> None:
+    chosen, _ = mask_tokens(torch.zeros(1, 2).long(), 9, 1e-9, torch.Generator().manual_seed(0))
+    assert int(chosen.sum()) == 1
+
+
+def test_languages_take_turns_and_short_texts_repeat() -> None:
+    tokens = {"long": torch.arange(100, 200), "short": torch.tensor([1, 2, 3])}
+    turns = LanguageTurns(tokens, 10, 0)
+    seen = [turns.next(3) for _ in range(8)]
+    rows = torch.cat(seen)
+    assert rows.shape == (24, 10)
+    assert torch.equal(rows[1], torch.tensor([1, 2, 3] * 4)[:10])
+    assert (rows[::2] >= 100).all()
+    assert (rows[1::2] < 100).all()
+    starts = rows[::2][:10, 0].tolist()
+    assert sorted(starts) == list(range(100, 200, 10))  # each once before any comes again
+    assert starts != sorted(starts)
+
+
+def test_reading_stops_when_there_is_enough(tokenizer) -> None:
+    def endless():
+        while True:
+            yield TEXT[0]
+
+    found = collect_tokens(tokenizer, endless(), 50)
+    assert len(found) == 50
+    line = [*tokenizer(TEXT[0], add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    assert found[: len(line)].tolist() == line
+
+
+def test_no_text_is_an_error_that_says_what_to_do(tokenizer) -> None:
+    with pytest.raises(DataError, match=r"no text.*\['am', 'sw'\].*helper_model=checkpoint"):
+        train(tokenizer, texts={"sw": lambda: [], "am": lambda: iter(())})
+    with pytest.raises(DataError, match="no text"):
+        train(tokenizer, texts={})
