@@ -12,7 +12,6 @@ import torch
 from franken.errors import DataError
 from franken.word_vectors.space import VectorSpace
 
-
 END_OF_LINE = "</s>"
 """fastText's mark, listed among the words of its files; it is left out, being none."""
 
@@ -50,9 +49,8 @@ def _read_text(path: Path, handle: BinaryIO, max_words: int | None) -> VectorSpa
     for number, word, values in _lines(path, handle, wanted):
         if len(values) != dim:
             _fail(path, number, f"{word!r} has {len(values)} values, the header promises {dim}")
-        if (
-            word not in rows and word != END_OF_LINE
-        ):  # a few published files list a word twice: the more frequent stays
+        # A few published files list a word twice: the more frequent one stays.
+        if word not in rows and word != END_OF_LINE:
             vectors[len(rows)] = values
             rows[word] = len(rows)
     kept = torch.from_numpy(vectors[: len(rows)].copy())

@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import read_json, write_json
@@ -71,10 +72,9 @@ class VectorSpace:
         known = rows >= 0
         vectors = torch.zeros(len(words), self.dim)
         vectors[known] = self.vectors[rows[known]]
-        if ngrams and self.ngrams is not None:
-            for place in (~known).nonzero().flatten().tolist():
-                if hashes := self._hashes(words[place]):
-                    vectors[place] = self.ngrams[hashes].mean(0)
+        if ngrams and self.ngrams is not None and not bool(known.all()):
+            unknown = (~known).nonzero().flatten().tolist()
+            vectors[unknown] = self._guessed([words[row] for row in unknown])
         return vectors, (vectors != 0).any(1)
 
     def transformed(self, matrix: Tensor) -> "VectorSpace":
@@ -119,9 +119,13 @@ class VectorSpace:
                 "the step that makes it is redone"
             ) from error
 
-    def _hashes(self, word: str) -> list[int]:
+    def _guessed(self, words: Sequence[str]) -> Tensor:
+        """``(m, d)`` mean n-gram vectors; zero rows for words too short to have one."""
         from gensim.models.fasttext import ft_ngram_hashes
 
         assert self.ngrams is not None
-        found: list[int] = ft_ngram_hashes(word, self.min_n, self.max_n, len(self.ngrams))
-        return found
+        buckets = len(self.ngrams)
+        hashes = [ft_ngram_hashes(word, self.min_n, self.max_n, buckets) for word in words]
+        ends = torch.tensor([0, *map(len, hashes)]).cumsum(0)
+        flat = torch.tensor([value for found in hashes for value in found], dtype=torch.int64)
+        return embedding_bag(flat, self.ngrams, ends, mode="mean", include_last_offset=True)
