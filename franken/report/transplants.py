@@ -54,7 +54,10 @@ def transplants_of(runs: Sequence[Run]) -> list[Transplant]:
     found: list[Transplant] = []
     for run in runs:
         variant = str(run.info.get("variant") or "")
-        for path in sorted((run.path.parent / "transplants").glob("*.json")):
+        paths = sorted((run.path.parent / "transplants").glob("*.json"))
+        asked = run.info.get("config", {}).get("recipe", {}).get("run") or []
+        rank = {name: at for at, name in enumerate(asked)}
+        for path in sorted(paths, key=lambda path: rank.get(path.stem, len(rank))):
             if path.name.endswith(".progress.json"):
                 continue
             try:
