@@ -58,6 +58,8 @@ class TaskConfig:
     limit: int | None = None
     """Items per language at most (first ones)."""
     max_new_tokens: int = 64
+    min_new_tokens: int = 0
+    """Generations do not end by eos before so many tokens."""
     max_new_bytes: int | None = None
     """Cut generations at so many bytes too, equal for all vocabularies (spec 9.7)."""
     stop: str = "\n"
@@ -92,6 +94,7 @@ class TaskConfig:
         yield from at_least("shots", self.shots, 0)
         yield from at_least("max_new_tokens", self.max_new_tokens, 1)
         yield from at_least("max_new_bytes", self.max_new_bytes, 1)
+        yield from at_least("min_new_tokens", self.min_new_tokens, 0)
         yield from at_least("beams", self.beams, 1)
         yield from at_least("window_tokens", self.window_tokens, 1)
 

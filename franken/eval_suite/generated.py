@@ -53,7 +53,10 @@ def continue_items(
     pieces = [[*preamble, (prompt(item), False)] for item in items]
     texts = ["".join(text for text, _ in piece) for piece in pieces]
     encoded = [task.encoder.opened(ids, room) for ids in task.encoder.prompts(pieces)]
-    limits = Limits(task.config.max_new_tokens, task.config.max_new_bytes, task.config.stop)
+    limits = Limits(
+        task.config.max_new_tokens, task.config.max_new_bytes, task.config.stop,
+        task.config.min_new_tokens,
+    )  # fmt: skip
     made = generate(
         task.readout,
         task.encoder.tokenizer,

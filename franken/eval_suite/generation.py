@@ -35,11 +35,13 @@ class Limits:
         max_new_bytes: UTF-8 bytes at most; whole characters are kept. Equal for all vocabularies,
             while equal token limits favour a vocabulary with long pieces.
         stop: text is cut before its first occurrence; empty for none.
+        min_new_tokens: eos is not chosen before so many.
     """
 
     max_new_tokens: int
     max_new_bytes: int | None = None
     stop: str = ""
+    min_new_tokens: int = 0
 
 
 def generate(
@@ -93,7 +95,9 @@ def _search(
     beams: int, writable: int | None,
 ) -> list[list[int]]:  # fmt: skip
     """New ids of one batch by beam search; eos is put back where it ended a hypothesis."""
-    options = Decoding(Strategy.beam, limits.max_new_tokens, beams=beams)
+    options = Decoding(
+        Strategy.beam, limits.max_new_tokens, min_new_tokens=limits.min_new_tokens, beams=beams
+    )
     eos = tokenizer.eos_token_id
     found = decode(readout, prompts, options, end=eos, writable=writable or readout.vocabulary)
     return [[*w.ids, eos] if w.ended else w.ids for w in found]
@@ -125,6 +129,8 @@ def _continue(
         )
         cache = output.past_key_values
         logits = readout.logits(readout.states(output)[:, -1])
+        if step < limits.min_new_tokens and tokenizer.eos_token_id is not None:
+            logits[:, tokenizer.eos_token_id] = -torch.inf
         chosen: Tensor = logits[:, :writable].argmax(dim=-1)
         for line, token in enumerate(chosen.tolist()):
             new[line].append(token)

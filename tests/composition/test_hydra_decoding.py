@@ -131,6 +131,25 @@ def test_the_readout_of_a_view_gives_the_same_as_its_forward() -> None:
         assert [w.ids for w in by_parts] == [w.ids for w in run(view, prompts_of(view))]
 
 
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_nothing_ends_before_the_least_length(strategy: Strategy) -> None:
+    made, _ = hydra("llama", False)
+    view = made.view("xx", ["en"])
+    prompt = prompts_of(view)[:1]
+    end = run(view, prompt)[0].ids[0]  # the token that comes first stands for the end
+
+    def made_with(least: int) -> Written:
+        options = Decoding(strategy, 6, min_new_tokens=least, temperature=1e-4, beams=3)
+        network = WholeModel(view.model)
+        return decode(network, prompt, options, end=end, writable=view.writable)[0]
+
+    if strategy is not Strategy.beam:
+        assert made_with(0).ids == []
+    late = made_with(4)
+    assert 4 <= len(late.ids) <= 6
+    assert end not in late.ids
+
+
 def test_an_empty_prompt_is_refused() -> None:
     made, _ = hydra()
     with pytest.raises(DataError, match="prompt 2 of 2 is empty"):

@@ -31,6 +31,7 @@ class Decoding:
     Attributes:
         strategy: greedy, beam or sample.
         max_new_tokens: tokens at most.
+        min_new_tokens: the end token is not chosen before so many.
         beams: hypotheses kept per prompt, for ``beam``.
         length_penalty: a finished hypothesis scores ``log p / length ** length_penalty``.
         temperature: of sampling.
@@ -43,6 +44,7 @@ class Decoding:
 
     strategy: Strategy = Strategy.greedy
     max_new_tokens: int = 64
+    min_new_tokens: int = 0
     beams: int = 4
     length_penalty: float = 1.0
     temperature: float = 1.0
@@ -188,8 +190,8 @@ def _one_by_one(stepper: _Stepper, options: Decoding, end: int | None) -> list[W
         torch.Generator().manual_seed(derive_seed(options.seed, "sampling", options.first + line))
         for line in range(count)
     ]
-    for _ in range(options.max_new_tokens):
-        values = stepper.next()
+    for step in range(options.max_new_tokens):
+        values = _too_early(stepper.next(), step, options, end)
         if options.strategy is Strategy.sample:
             chosen = _draw(values, options, generators)
         else:
@@ -206,6 +208,13 @@ def _one_by_one(stepper: _Stepper, options: Decoding, end: int | None) -> list[W
             break
         stepper.feed(chosen)
     return [Written(*line) for line in zip(new, totals, ended, strict=True)]
+
+
+def _too_early(values: Tensor, made: int, options: Decoding, end: int | None) -> Tensor:
+    """Log-probabilities without the end token where too few tokens are made; not normalised."""
+    if end is not None and made < options.min_new_tokens and end < values.shape[1]:
+        values[:, end] = -torch.inf
+    return values
 
 
 def _draw(values: Tensor, options: Decoding, generators: Sequence[torch.Generator]) -> Tensor:
@@ -253,7 +262,7 @@ def _beam(stepper: _Stepper, options: Decoding, end: int | None) -> list[Written
     scores = torch.full((prompts, width), -torch.inf, device=device)
     scores[:, 0] = 0.0
     for length in range(1, options.max_new_tokens + 1):
-        values = stepper.next()
+        values = _too_early(stepper.next(), length - 1, options, end)
         size = values.shape[1]
         totals = (scores.view(-1, 1) + values).view(prompts, width * size)
         best, where = totals.topk(min(2 * width, totals.shape[1]), dim=1)
