@@ -8,6 +8,7 @@ leave given rows as they are.
 """
 
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ def fit(
     """
     path = Path(config.path).expanduser()
     builder = MapBuilder(source, target, config, seed)
+    names = {field: Path(place).name for field, place in config.paths().items()}
+    builder.notes["options"] = {**asdict(config), **names}  # where files lay is nobody's business
     if (path / "token_map.json").is_file():
         return _stored_map(path, builder)
     tensors = _open(path)

@@ -65,6 +65,7 @@ def test_rows_by_id_are_the_files_and_control_tokens_the_sources(tmp_path, targe
     for row in special.nonzero().flatten().tolist():
         assert torch.equal(table.input[row], source.input[token_map.row(row)[0][0]])
     assert table.provenance["found"] == int(given.sum())
+    assert str(tmp_path) not in json.dumps(table.provenance)
     row = int(given.nonzero()[0])
     assert phrase(token_map, row).endswith("a row of rows.safetensors, made elsewhere")
 
