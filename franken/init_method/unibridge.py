@@ -10,12 +10,15 @@ Departures from the release (VinAIResearch/UniBridge bf2d63f):
 
 * Its two spaces are trained apart and never aligned; ``align`` rotates the one onto the other
   first, by the pieces that both have.
+* Where fewer pieces are shared than there are dimensions, the rotation is open and step 2 is left
+  out with a warning.
 * Semantic matches are token ids; the release indexes its deduplicated decoded vocabulary.
 * Pieces that the text never holds are neither anchors nor matches (``rare``): their n-grams were
   not trained on them. They still take a row of the third kind.
 * Pieces without a vector follow the fallback rule; the release gives them unseeded noise.
 """
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -41,6 +44,8 @@ from franken.init_method.token_map import TokenMap
 from franken.init_method.token_vectors import piece_space_vectors
 from franken.parts.table import Table
 from franken.word_vectors.align import aligned, identical_words
+
+logger = logging.getLogger(__name__)
 
 
 def fit(
@@ -111,16 +116,25 @@ def _semantic(
 ) -> tuple[dict[int, int], dict[str, int]]:
     """Open target id -> source row of its mutual nearest neighbour; and counts."""
     notes = {}
-    if config.align:
-        if "source" not in spaces:
-            piece_space_vectors(spaces, "source", builder.target, config.name, ngrams=True)
-        spaces["source"], notes["alignment_pieces"] = aligned(
+    tokenizer = builder.source.tokenizer
+    if config.align and "source" in spaces:
+        shared = identical_words(spaces["source"], spaces["target"])
+        notes["alignment_pieces"] = len(shared)
+        if 0 < len(shared) < spaces["target"].dim:
+            logger.warning(
+                "init_method=unibridge: %d pieces that both spaces hold do not determine a "
+                "rotation in %d dimensions; the semantic step is left out. Train vectors of fewer "
+                "dimensions (word_vectors.dim), or give text that holds more shared pieces",
+                len(shared),
+                spaces["target"].dim,
+            )
+            return {}, {**notes, "semantic_copies": 0}
+        spaces["source"], _ = aligned(
             spaces["source"],
             spaces["target"],
-            identical_words(spaces["source"], spaces["target"]),
+            shared,
             what="init_method=unibridge, shared pieces",
         )
-    tokenizer = builder.source.tokenizer
     vectors, known = piece_space_vectors(
         spaces, "source", tokenizer, config.name, ngrams=config.rare
     )

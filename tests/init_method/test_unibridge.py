@@ -206,6 +206,21 @@ def test_what_is_missing_is_named(source, target, resources):
         refit({**spaces, "target": alone}, semantic=False)
 
 
+def test_too_few_shared_pieces_leave_the_semantic_step_out(source, target, resources, caplog):
+    spaces = dict(resources.piece_vectors)
+    full = spaces["source"]
+    shared = [word for word in full.words if word in spaces["target"].index][:5]
+    words = [word for word in full.words if word not in spaces["target"].index] + shared
+    spaces["source"] = VectorSpace(words, full.lookup(words)[0])
+    given = resources_of(source.tokenizer, target, piece_vectors=spaces)
+    with caplog.at_level(logging.WARNING):
+        found = fit_map(source, target, UnibridgeInit(), given, 0)
+    assert "5 pieces that both spaces hold do not determine a rotation in 16" in caplog.text
+    assert found.notes["unibridge"]["semantic_copies"] == 0
+    lexical = fit_map(source, target, UnibridgeInit(semantic=False), given, 0)
+    assert torch.equal(dense(found), dense(lexical))
+
+
 def test_pieces_without_any_vector_fall_back_with_their_count(source, target, resources, caplog):
     full = resources.piece_vectors["target"]
     words = [word for word in full.words if word in ("▁the", "▁house", "▁water")]
