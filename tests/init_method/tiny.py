@@ -21,6 +21,7 @@ from franken.config.init_method import (
     SubtokenMaxInit,
     SubtokenMeanInit,
 )
+from franken.config.init_method.donor import UnksEverywhereInit
 from franken.config.init_method.learned import RetokInit, TokenDistillationInit, VocadtInit
 from franken.config.init_method.parallel import (
     TransTokenizationInit,
@@ -83,6 +84,7 @@ CONFIGS: dict[str, InitMethodConfig] = {
         TokenDistillationInit(),
         TransTokenizationInit(copy_overlap=True, min_count=1.0),
         TransTokenizationParityInit(copy_overlap=True, min_count=1.0),
+        UnksEverywhereInit(),
         UnibridgeInit(),
         VocadtInit(neighbours=0),
         WechselInit(copy_overlap=True),
