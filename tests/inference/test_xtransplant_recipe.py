@@ -1,0 +1,156 @@
+"""Recipes that run transplants: targets, faults, keys; and the report of what they leave."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from franken.cli.check import to_config
+from franken.config.register import register_schemas
+from franken.recipe import build_graph, graph_faults
+from franken.report import write_report
+from franken.report.runs import load_runs
+from franken.report.transplants import (
+    CAUTION,
+    paired_difference,
+    transplant_notes,
+    transplant_tables,
+    transplants_of,
+)
+from franken.steps.keys import step_key
+
+CONF = Path(__file__).parents[2] / "conf"
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment/xtransplant").glob("*.yaml"))
+
+
+def config_of(*overrides: str) -> Any:
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return to_config(compose("config", overrides=list(overrides)))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiments_have_sound_graphs(name: str) -> None:
+    config = config_of(f"+experiment=xtransplant/{name}")
+    graph = build_graph(config)
+    assert graph.targets == config.recipe.run
+    assert {graph.steps[step].kind for step in graph.runs} == {"transplant"}
+    needed = set(graph.needed())
+    assert ("franken" in needed) == (name == "after_surgery")
+    assert ("chosen" in needed) == (name in ("select", "apply", "after_surgery"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("recipe.run=[gird]", "recipe.run: 'gird' is no step with scores. Did you mean 'grid'"),
+        ("recipe.run=[instruct]", "'instruct' is no step with scores"),
+        ("recipe.steps.chosen.grid=instruct", "'instruct' gives a model, but a grid is needed"),
+        ("inference=none", "pairs: are used by inference=xtransplant"),
+    ],
+)
+def test_faulty_recipes(override: str, message: str) -> None:
+    faults = graph_faults(config_of("+experiment=xtransplant/apply", override))
+    assert any(message in str(fault) for fault in faults), faults
+
+
+def keys_of(*overrides: str) -> dict[str, str]:
+    config = config_of("+experiment=xtransplant/pilot", *overrides)
+    graph, keys = build_graph(config), {}
+    for name, step in graph.steps.items():
+        inputs = {place: keys[ref] for place, ref in step.references().items()}
+        keys[name] = step_key(step, inputs, config)
+    return {name: key.key for name, key in keys.items()}
+
+
+def test_what_enters_the_key_of_a_grid() -> None:
+    plain = keys_of()
+    assert keys_of("inference.max_rows=7", "inference.share=false")["grid"] == plain["grid"]
+    assert keys_of("inference.select.mode=overall")["grid"] == plain["grid"]
+    for change in (
+        "inference.engine=cache", "inference.site=attn_out", "prompts.pilot=7", "seed=1",
+        "inference.dtype=bfloat16",
+    ):  # fmt: skip
+        assert keys_of(change)["grid"] != plain["grid"], change
+    chosen = keys_of("inference.select.mode=overall")
+    assert chosen["chosen"] != plain["chosen"]
+    assert chosen["apply"] != plain["apply"]
+    assert len({plain[name] for name in ("grid", "self", "shuffled", "noise")}) == 4
+    assert keys_of("inference.pairs=targetfirst")["apply"] != plain["apply"]
+
+
+def figures(right: list[int], pairs: int = 4) -> dict[str, Any]:
+    share = {"value": 0.5, "low": 0.2, "high": 0.8}
+    cells = [[0.25, None], [0.5, 0.0]] if pairs > 1 else None
+    found: dict[str, Any] = {
+        "n": len(right), "pairs": pairs, "right": right, "ids": [str(n) for n in range(len(right))],
+        "plain": {"vanilla": share}, "upper_bound": share, "upper_bound_with_vanilla": share,
+        "mean_rate": share, "best_pair": {"pair": [1, 0], "value": 0.5},
+        "budget": {"1": share, "2": share, "4": share},
+    }  # fmt: skip
+    if cells:
+        found |= {"heat": cells, "by_source": [0.25, 0.5], "by_target": [0.5, None],
+                  "sampled": {"1": share, "2": share}}  # fmt: skip
+    return found
+
+
+def leave_run(directory: Path) -> None:
+    record = {
+        "experiment": "x", "recipe": "xtransplant", "model": "grid", "variant": "", "task": "topics",
+        "lang": "tr", "metric": "upper_bound", "value": 0.5, "n": 4, "stderr": 0.1, "seed": 0,
+        "key": "k",
+    }  # fmt: skip
+    (directory / "transplants").mkdir(parents=True)
+    (directory / "results.jsonl").write_text(json.dumps(record) + "\n")
+    config = {"recipe": {"run": ["grid", "control"]}}
+    (directory / "run.json").write_text(json.dumps({"experiment": "x", "config": config}))
+    defect = {
+        "set": "topics",
+        "lang": "tr",
+        "message": "2 of 9 rows are not aligned",
+        "drops": True,
+    }
+    for step, donor, right in (("grid", "translation", [3, 1, 2, 0]),
+                               ("control", "shuffled", [0, 0, 1, 0])):  # fmt: skip
+        strict = {"strict": figures(right)}
+        (directory / "transplants" / f"{step}.json").write_text(json.dumps({
+            "step": step, "model": "instruct", "depth": 2, "portion": "pilot",
+            "inference": {"donor": donor, "samples": len(step)}, "unstable_rows": 3, "truncated": 0,
+            "cut_samples": 0, "defects": [defect],
+            "sets": {"topics": {"languages": {"tr": strict}, "overall": strict}},
+        }))  # fmt: skip
+    (directory / "transplants" / "grid.progress.json").write_text('{"done": 1}')
+
+
+def test_the_report_shows_bounds_controls_and_cautions(tmp_path: Path) -> None:
+    leave_run(tmp_path / "run")
+    paths = write_report([tmp_path / "run"], tmp_path / "report", "x")
+    page, text = paths.html.read_text(), paths.markdown.read_text()
+    found = transplants_of(load_runs([tmp_path / "run"]))
+    assert [transplant.label for transplant in found] == ["grid", "control"]
+    assert all(caution in text for caution in CAUTION)
+    assert "2 of 9 rows are not aligned; left out" in text
+    assert "grid: 3 rows nearly tie" in text
+    drawn = {path.name for path in paths.plots}
+    assert {"transplant_heat_grid.png", "transplant_curves_grid.png",
+            "transplant_heat_control.png", "transplant_budget_topics.png"} <= drawn  # fmt: skip
+    assert page.count("data:image/png;base64,") >= 5
+    main, controls, *_ = transplant_tables(found)
+    assert main.labels == [("grid", "topics"), ("control", "topics")]
+    assert "50.0 [20, 80]" in [view.text for view in main.views[0]]
+    assert controls.views[0][0].text == "shuffled"
+    assert controls.views[0][1].text == "+50.0"
+    assert transplant_notes(found)
+
+
+def test_paired_differences() -> None:
+    same = paired_difference(figures([1, 0, 2, 0]), figures([2, 0, 1, 0]))
+    assert same == (0.0, 0.0, 0.0)
+    value, low, high = paired_difference(figures([1] * 50), figures([1, 0] * 25)) or (0, 0, 0)
+    assert value == 0.5
+    # binomial spread of a share of one half over 50 samples: 0.14 on either side
+    assert low == pytest.approx(0.36, abs=0.03)
+    assert high == pytest.approx(0.64, abs=0.03)
+    assert paired_difference(figures([1]), figures([1, 2])) is None
