@@ -86,6 +86,9 @@ class TrainingConfig:
     eps: float = 1e-8
     weight_decay: float = 0.0
     """Never applied to embeddings, norms and biases (spec 9.4)."""
+    anchor: float = 0.0
+    """Pull towards the weights at the start: ``anchor / 2 * |w - w_0|^2`` is added to the loss, as
+    EWC does with all importances equal (L2-SP); 0 switches it off."""
     grad_clip: float = 1.0
     """Gradient norm limit; 0 switches clipping off."""
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -113,7 +116,7 @@ class TrainingConfig:
             ("steps", 1), ("batch_size", 1), ("sequence_length", 8), ("accumulate", 1),
             ("edge_layers", 1), ("checkpoint_every", 1), ("validate_every", 0),
             ("validation_batches", 1), ("loss_chunk_tokens", 0), ("lr", 0.0),
-            ("grad_clip", 0.0), ("weight_decay", 0.0),
+            ("grad_clip", 0.0), ("weight_decay", 0.0), ("anchor", 0.0),
         ):  # fmt: skip
             yield from at_least(key, getattr(self, key), minimum)
         yield from in_range("warmup", self.warmup, 0.0, 1.0)
@@ -141,5 +144,7 @@ class TrainingSet:
     """Step 2': LoRA after the swap."""
     skill: TrainingConfig = field(default_factory=TrainingConfig)
     """GraftLLM: teaching a model one skill, whose change becomes a SkillPack."""
+    anchored: TrainingConfig = field(default_factory=TrainingConfig)
+    """As ``skill``, pulled towards the weights at the start: a baseline of continual learning."""
     edges: TrainingConfig = field(default_factory=TrainingConfig)
     """Trans-Tokenization's second phase: embeddings and the first and last layers."""

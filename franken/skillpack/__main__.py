@@ -1,4 +1,4 @@
-"""``python -m franken.skillpack``: pack, unpack, inspect, diff, apply and verify SkillPacks."""
+"""``python -m franken.skillpack``: pack, unpack, inspect, diff, apply, verify; figures."""
 
 import argparse
 import json
@@ -66,6 +66,18 @@ def _parser() -> argparse.ArgumentParser:
     apply.add_argument("--weights", type=float, nargs="+")
     apply.add_argument("--force", action="store_true", help="on a relative of the packs' base")
     apply.set_defaults(run=_apply)
+
+    figures = commands.add_parser("figures", help="score against size, forgetting, from results")
+    figures.add_argument("paths", type=Path, nargs="+", help="runs or results.jsonl")
+    figures.add_argument("--out", type=Path, help="where size.png and size.json go")
+    figures.add_argument("--task", default="arithmetic:acc_exact", metavar="TASK:METRIC")
+    figures.add_argument(
+        "--tasks", metavar="TASK:METRIC,...",
+        default="arithmetic:acc_exact,topic_classification:acc,reading_comprehension:acc",
+        help="in the order in which they are learnt",
+    )  # fmt: skip
+    figures.add_argument("--lang", default="en")
+    figures.set_defaults(run=_figures)
 
     verify = commands.add_parser("verify", help="check bytes and, with --base, ancestry")
     verify.add_argument("packs", type=Path, nargs="+")
@@ -201,6 +213,45 @@ def _apply(options: argparse.Namespace, console: Console) -> int:
     )  # fmt: skip
     console.print(f"{options.out}: written")
     return 0
+
+
+def _figures(options: argparse.Namespace, console: Console) -> int:
+    from franken.errors import DataError
+    from franken.skillpack import figures
+
+    records = figures.read_all(options.paths)
+    order = [_task(text) for text in options.tasks.split(",")]
+    learnt = figures.forgetting_of(records, order, lang=options.lang)
+    if learnt:
+        names = [f"{task} after {len(order)}" for task, _ in order]
+        table = RichTable("method", *names, "average", "forgetting", "backward transfer")
+        for found in learnt:
+            values = (*found.scores[-1], found.average, found.forgetting, found.backward_transfer)
+            table.add_row(found.method, *(f"{100 * value:.1f}" for value in values))
+        console.print(table)
+    task, metric = _task(options.task)
+    try:
+        points = figures.size_points(records, task=task, metric=metric, lang=options.lang)
+    except DataError as error:
+        if not learnt:
+            raise
+        console.print(f"no figure of sizes: {error}")
+        return 0
+    table = RichTable("pack", "bytes", "% of dense", metric, "gain kept")
+    for point in points:
+        kept = "-" if point.recovery is None else f"{100 * point.recovery:.1f} %"
+        row = (point.policy, str(point.bytes), f"{100 * point.ratio:.1f}", f"{point.score:.4f}")
+        table.add_row(*row, kept)
+    console.print(table)
+    if options.out:
+        figures.write_size_figure(points, options.out / "size", title=f"{task}, {options.lang}")
+        console.print(f"figure: {options.out / 'size.png'}")
+    return 0
+
+
+def _task(text: str) -> tuple[str, str]:
+    task, _, metric = text.partition(":")
+    return task, metric or "acc"
 
 
 def _verify(options: argparse.Namespace, console: Console) -> int:

@@ -32,6 +32,7 @@ class CausalModule(LightningModule):
             resumed run needs no generator states.
         first_step: optimiser steps already done.
         mixed: dtype of the forward pass under Lightning's autocast; ``None``: float32.
+        anchors: of every trainable parameter the value at the start, for ``config.anchor``.
     """
 
     def __init__(
@@ -43,8 +44,10 @@ class CausalModule(LightningModule):
         seed: int,
         first_step: int = 0,
         mixed: torch.dtype | None = None,
+        anchors: list[Tensor] | None = None,
     ) -> None:
         super().__init__()
+        self._anchors = anchors or []
         self.model = model
         self.config, self.policy = config, policy
         self.seed, self.mixed = seed, mixed
@@ -133,6 +136,12 @@ class CausalModule(LightningModule):
         self.last_loss = float(loss)
         if not math.isfinite(self.last_loss):
             raise self._lost("loss", self.last_loss)
+        if self._anchors:
+            moving = [p for p in self.model.parameters() if p.requires_grad]
+            for parameter, start in zip(moving, self._anchors, strict=True):
+                if parameter.grad is not None:
+                    pull = (parameter.detach() - start.to(parameter.device)) * self.config.anchor
+                    parameter.grad += pull.to(parameter.grad.dtype)
         if self.policy.frozen_rows:
             for parameter in embedding_parameters(self.model):
                 # a shard of a gradient is flat: the runner puts the rows back at the end instead

@@ -119,6 +119,11 @@ class _Run:
             seed=derive_seed(self.seed, "lora"),
         )
         self.kept_rows = copy_rows(model, self.policy.frozen_rows)
+        if self.sharded and config.anchor:
+            raise ConfigError("training.anchor does not work with sharded weights; set it to 0")
+        self.anchors = [
+            p.detach().clone() for p in model.parameters() if config.anchor and p.requires_grad
+        ]
         identity = run_identity(model, self.policy, config, trainer.precision, seed)
         self.folder = CheckpointFolder(Path(work_dir) / "checkpoints", identity)
         self.saved = self.folder.newest()
@@ -162,6 +167,7 @@ class _Run:
             seed=self.seed,
             first_step=self.state.step,
             mixed=self.mixed,
+            anchors=self.anchors,
         )
         layers = list(model.get_submodule(anatomy_of(model.config).layers).children())
         callbacks: list[pl.Callback] = [follow]

@@ -1,0 +1,73 @@
+"""Score against size, forgetting and backward transfer."""
+
+import json
+
+import pytest
+
+from franken.errors import DataError
+from franken.report.records import Record
+from franken.skillpack.__main__ import main
+from franken.skillpack.figures import forgetting, forgetting_of, size_points
+
+
+def record(model, value, *, task="arithmetic", metric="acc_exact", variant="", **extra):
+    return Record(
+        "e", "graft", model, variant, task, "en", metric, value, 100, 0.02, 0,
+        f"{model}/{variant}/{task}", extra,
+    )  # fmt: skip
+
+
+def test_forgetting_and_backward_transfer_by_hand():
+    found = forgetting("x", [[0.8, 0.1, 0.0], [0.9, 0.7, 0.1], [0.5, 0.6, 0.9]])
+    assert found.forgetting == pytest.approx(((0.9 - 0.5) + (0.7 - 0.6)) / 2)
+    assert found.backward_transfer == pytest.approx(((0.5 - 0.8) + (0.6 - 0.7)) / 2)
+    assert found.average == pytest.approx(2.0 / 3)
+    with pytest.raises(DataError, match="after every stage"):
+        forgetting("x", [[0.5, 0.5]])
+
+
+def test_methods_are_found_by_their_stages():
+    tasks = [("arithmetic", "acc_exact"), ("topics", "acc")]
+    scores = {
+        "sequential_1": (0.9, 0.1), "sequential_2": (0.2, 0.8),
+        "anchored_2": (0.6, 0.7), "packs_1": (0.9, 0.1), "packs_2": (0.9, 0.8), "base": (0.0, 0.1),
+    }  # fmt: skip
+    records = [
+        record(model, values[index], task=task, metric=metric)
+        for model, values in scores.items()
+        for index, (task, metric) in enumerate(tasks)
+    ]
+    found = {item.method: item for item in forgetting_of(records, tasks, lang="en")}
+    assert set(found) == {"sequential", "anchored", "packs"}
+    assert found["packs"].forgetting == 0.0
+    assert found["sequential"].forgetting == pytest.approx(0.7)
+    assert found["anchored"].scores[0] == [0.9, 0.1]  # shares the first stage of tuning on
+
+
+def test_kept_gain_is_a_share_of_what_tuning_gained(tmp_path, capsys):
+    records = [
+        record("base", 0.1), record("tuned", 0.9),
+        record("grafted", 0.5, variant="svd", pack_bytes=1000, pack_ratio=0.2),
+        record("grafted", 0.86, variant="module_aware", pack_bytes=500, pack_ratio=0.1),
+    ]  # fmt: skip
+    small, large = size_points(records, task="arithmetic", metric="acc_exact", lang="en")
+    assert (small.policy, small.bytes, large.bytes) == ("module_aware", 500, 1000)
+    assert small.recovery == pytest.approx(0.95)
+    assert large.recovery == pytest.approx(0.5)
+    file = tmp_path / "results.jsonl"
+    file.write_text("".join(r.to_line() + "\n" for r in records))
+    assert main(["figures", str(file), "--out", str(tmp_path / "out")]) == 0
+    assert "95.0 %" in capsys.readouterr().out
+    assert (tmp_path / "out" / "size.png").stat().st_size > 1000
+    assert len(json.loads((tmp_path / "out" / "size.json").read_text())) == 2
+
+
+def test_a_gain_within_the_noise_has_no_share():
+    records = [
+        record("base", 0.50), record("tuned", 0.53),
+        record("grafted", 0.53, variant="svd", pack_bytes=1000, pack_ratio=0.2),
+    ]  # fmt: skip
+    (point,) = size_points(records, task="arithmetic", metric="acc_exact", lang="en")
+    assert point.recovery is None
+    with pytest.raises(DataError, match="no score of 'tuned'"):
+        size_points(records[:1], task="arithmetic", metric="acc_exact", lang="en")
