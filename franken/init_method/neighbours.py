@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from franken.errors import CompatibilityError
+from franken.parts.table import all_finite
 
 _PRODUCT_ROWS = 128  # BLAS rounds a row differently in a product of another height, so it is fixed
 _GROWTH = 4
@@ -146,7 +147,7 @@ def fixed_height_product(left: Tensor, right: Tensor, *, out: Tensor) -> None:
 
 
 def _prepare(queries: Tensor, anchors: Tensor, metric: str) -> tuple[Tensor, Tensor]:
-    """Both sides in float32, of unit length for ``cosine``."""
+    """The queries, and the anchors in float32, of unit length for ``cosine``."""
     if metric not in ("cosine", "dot", "euclidean"):
         raise CompatibilityError(
             f"metric {metric!r} is unknown; it is one of cosine, dot, euclidean"
@@ -156,13 +157,10 @@ def _prepare(queries: Tensor, anchors: Tensor, metric: str) -> tuple[Tensor, Ten
             f"queries have {queries.shape[1]} dimensions and anchors {anchors.shape[1]}; both must "
             "come from one space"
         )
-    sides = (queries.float(), anchors.float())
-    for name, side in zip(("queries", "anchors"), sides, strict=True):
-        if not bool(torch.isfinite(side.sum())):
+    for name, side in (("queries", queries), ("anchors", anchors)):
+        if not all_finite(side):
             raise CompatibilityError(f"{name} hold NaN or infinite values; repair their vectors")
-    if metric == "cosine":
-        return _unit(sides[0]), _unit(sides[1])
-    return sides
+    return queries, _unit(anchors.float()) if metric == "cosine" else anchors.float()
 
 
 def _unit(rows: Tensor) -> Tensor:
@@ -177,7 +175,8 @@ def _similarities(
     buffer = torch.empty(min(max(chunk_rows, 1), max(len(queries), 1)), len(anchors))
     squares = anchors.square().sum(1) if metric == "euclidean" else None
     for start in range(0, len(queries), len(buffer)):
-        chunk = queries[start : start + len(buffer)]
+        chunk = queries[start : start + len(buffer)].float()
+        chunk = _unit(chunk) if metric == "cosine" else chunk
         scores = buffer[: len(chunk)]
         fixed_height_product(chunk, anchors, out=scores)
         if squares is not None:

@@ -6,8 +6,6 @@ helper rows to their source rows map the token's helper row (Eq. 3). Every readi
 leaves open is an option; ``docs/salt.md`` lists them.
 """
 
-import logging
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from franken.config.init_method.donor import AuxKind, SaltInit, SelectorKind, Weighting
 from franken.errors import CompatibilityError
 from franken.init_method.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
-from franken.init_method.builder import MapBuilder, label_of
+from franken.init_method.builder import MapBuilder
 from franken.init_method.fallback import build_with_fallback
 from franken.init_method.neighbours import Neighbours, sparsemax_neighbours, top_neighbours
 from franken.init_method.norms import finish_norms
@@ -25,9 +23,8 @@ from franken.init_method.pursuit import pursue
 from franken.init_method.resources import InitResources
 from franken.init_method.sharing import share_by
 from franken.init_method.token_map import TokenMap
+from franken.init_method.token_vectors import piece_space_vectors
 from franken.parts.table import Table
-
-logger = logging.getLogger(__name__)
 
 Space = tuple[Tensor, np.ndarray]
 """``(T, d)`` vectors of the target tokens and ``(T,)`` bool, whether there is one."""
@@ -140,10 +137,8 @@ def _spaces(builder: MapBuilder, helper: Table, resources: InitResources) -> lis
         rows = helper.input[: len(builder.target_bytes)].float()
         return [(rows, (rows != 0).any(1).numpy())]
     if config.aux is AuxKind.piece_vectors:
-        space = resources.require("piece_vectors", "salt")["target"]
-        names = {row: name for name, row in builder.target.get_vocab().items()}
-        labels = [label_of(data, names.get(i, "")) for i, data in enumerate(builder.target_bytes)]
-        vectors, known = space.lookup(labels)
+        found = resources.require("piece_vectors", "salt")
+        vectors, known = piece_space_vectors(found, "target", builder.target, "salt", ngrams=True)
         return [(vectors, known.numpy())]
     return _word_spaces(builder, resources)
 
