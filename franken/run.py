@@ -121,6 +121,11 @@ class Runner:
                 from franken.eval_suite import check_suite
 
                 check_suite(self.config.eval_suite, data)
+            for name in self.graph.runs:
+                from franken.prompts import check_prompts
+
+                step: Any = self.graph.steps[name]
+                check_prompts(step.prompts, data)
             self._validated = True
 
     def _note(self, name: str, *, cached: bool, seconds: float) -> None:

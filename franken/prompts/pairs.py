@@ -90,6 +90,41 @@ def prompt_pairs(
     return pairs, defects
 
 
+def check_prompts(config: PromptsConfig, data: DataSource) -> None:
+    """Refuse sets that the data do not have and languages without wording, all at once.
+
+    Raises:
+        ConfigError: naming each set, what is missing, and what there is.
+    """
+    faults = []
+    source = data.config.source_language
+    for name, prompts in config.sets.items():
+        key = f"prompts.sets.{name}"
+        if prompts.source not in data.tasks():
+            faults.append(
+                f"{key}.source: {prompts.source!r} is no evaluation set of "
+                f"data={data.config.name}; it has {', '.join(data.tasks())}"
+            )
+            continue
+        there = data.task_languages(prompts.source)
+        for lang in languages_of(prompts, data):
+            if lang not in there:
+                faults.append(f"{key}.languages: {prompts.source!r} has no {lang!r}")
+        for lang in (source, *languages_of(prompts, data)):
+            if _worded(prompts.prompts, lang) is None:
+                faults.append(f"{key}.prompts: no wording for {lang!r} and none under {ANY!r}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+
+
+def languages_of(prompts: PromptSet, data: DataSource) -> list[str]:
+    """The languages of a set beside the source language, unless it is asked for."""
+    if prompts.languages is not None:
+        return prompts.languages
+    source = data.config.source_language
+    return [lang for lang in data.task_languages(prompts.source) if lang != source]
+
+
 def parallel_prompt(config: PromptsConfig, pair: PromptPair) -> Prompt:
     """Both languages in one prompt (PIM), answered as the target is."""
     text = config.pim.format(donor=pair.donor.text, target=pair.target.text)

@@ -9,7 +9,6 @@ import torch
 from franken.config.inference import DonorKind, InferenceConfig, Stop, XTransplant
 from franken.config.steps import TransplantStep
 from franken.data import DataSource, open_data
-from franken.errors import ConfigError
 from franken.eval_suite.progress import terminal_progress
 from franken.files import write_json
 from franken.inference.xtransplant.bounds import blocks
@@ -22,7 +21,7 @@ from franken.inference.xtransplant.scores import scores_of
 from franken.inference.xtransplant.selection import ChosenPairs
 from franken.inference.xtransplant.session import Session
 from franken.parts.model import assemble
-from franken.prompts import Defect
+from franken.prompts import Defect, check_prompts, languages_of
 from franken.steps.context import StepContext
 from franken.steps.models import open_model
 
@@ -93,18 +92,12 @@ def _configured(step: TransplantStep) -> InferenceConfig:
 def _samples(
     step: TransplantStep, config: InferenceConfig, data: DataSource, tokens: Tokens, seed: int
 ) -> tuple[list[list[Sample]], list[Defect]]:
+    check_prompts(step.prompts, data)
     groups, defects = [], []
-    unknown = {p.source for p in step.prompts.sets.values()} - set(data.tasks())
-    if unknown:
-        raise ConfigError(
-            f"prompts: {', '.join(sorted(unknown))} is no evaluation set of data={step.data.name}; "
-            f"it has {', '.join(data.tasks())}"
-        )
     donor = config.donor if isinstance(config, XTransplant) else DonorKind.translation
     stop = config.stop if isinstance(config, XTransplant) else Stop.text
     for name, prompts in step.prompts.sets.items():
-        known = data.task_languages(prompts.source)
-        for lang in prompts.languages or [x for x in known if x != data.config.source_language]:
+        for lang in languages_of(prompts, data):
             samples, found = gather(
                 step.prompts, name, data, lang, step.portion, tokens,
                 donor=donor, stop=stop, seed=seed,

@@ -234,10 +234,14 @@ def test_early_verdicts_stop_rows_and_samples() -> None:
         task = replace(plain, decided=lambda row: len(row) == 2)
         cut = engine(host, task, pairs, Intervention(), DECODING)
         assert cut.tokens == [row[:2] for row in whole.tokens]
-        task = replace(plain, solved=lambda row: len(row) == 3)
+        first = whole.tokens[4]
+        task = replace(plain, decided=lambda row, end=first[:3]: row == end,
+                       solved=lambda row, end=first[:3]: row == end)  # fmt: skip
         ended = engine(host, task, pairs, Intervention(), DECODING)
         assert ended.cut
-        assert max(map(len, ended.tokens)) == 3
+        assert first[:3] in ended.tokens
+        for pair, row in zip(ended.pairs, ended.tokens, strict=True):
+            assert row == whole.tokens[pairs.index(pair)][: len(row)]
 
 
 def test_watched_logits_are_those_of_the_first_step() -> None:

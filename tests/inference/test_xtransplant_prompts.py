@@ -10,7 +10,7 @@ from franken.config.data import DataConfig
 from franken.config.inference import Direction
 from franken.config.prompts import AnswerForm, DefectPolicy, PromptsConfig, PromptSet
 from franken.errors import ConfigError, DataError
-from franken.prompts import Gold, lenient, option_logit, prompt_pairs, strict_v1
+from franken.prompts import Gold, check_prompts, lenient, option_logit, prompt_pairs, strict_v1
 from franken.prompts.defects import find_defects, marker_count, misaligned_rows
 from franken.prompts.matchers import decided
 from franken.prompts.pairs import parallel_prompt
@@ -198,6 +198,27 @@ def test_rows_that_cannot_be_paired() -> None:
     pairs, defects = prompt_pairs(config(), "xnli", data, "tr", Direction.en2x)
     assert [pair.donor.text[:5] for pair in pairs] == ["en p2", "en p1"]
     assert not defects
+
+
+def test_prompts_are_checked_before_work_starts() -> None:
+    from franken.config.data import MicroworldData
+    from franken.data import open_data
+
+    data = open_data(MicroworldData(languages=["tr", "ka"]))
+    sets = {
+        "good": PromptSet(source="arithmetic", prompts={"any": "{question} :"}),
+        "gone": PromptSet(source="sums", prompts={"any": "{question} :"}),
+        "mute": PromptSet(source="arithmetic", prompts={"en": "{question} :", "tr": "{question}:"}),
+        "far": PromptSet(source="arithmetic", prompts={"any": ":"}, languages=["xx"]),
+    }
+    check_prompts(PromptsConfig(sets={"good": sets["good"]}), data)
+    with pytest.raises(ConfigError) as caught:
+        check_prompts(PromptsConfig(sets=sets), data)
+    lines = str(caught.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "prompts.sets.gone.source", "prompts.sets.mute.prompts", "prompts.sets.far.languages"
+    ]  # fmt: skip
+    assert "no wording for 'ka'" in lines[1]
 
 
 def test_missing_wording_and_wrong_templates() -> None:

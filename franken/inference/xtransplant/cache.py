@@ -114,5 +114,5 @@ def spread(runs: Runs, plan: Plan) -> Runs:
         None if runs.watched is None else runs.watched[index],
         runs.layer_tokens,
         runs.rows,
-        runs.cut,
+        runs.cut or len(asked) < len(plan.answered_by),
     )

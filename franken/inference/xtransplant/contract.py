@@ -72,7 +72,7 @@ class Task:
     decided: Callable[[Sequence[int]], bool] | None = None
     """Whether a row with these new tokens may end; asked after each token."""
     solved: Callable[[Sequence[int]], bool] | None = None
-    """Whether a row with these new tokens ends the whole sample."""
+    """Whether a finished row with these new tokens ends the whole sample."""
 
     def same_prompts(self) -> bool:
         """Whether donor and target are one prompt and the vectors are really its own."""

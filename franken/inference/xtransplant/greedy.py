@@ -64,12 +64,13 @@ class Rows:
 
     def _close(self, row: int, token: int) -> None:
         task, own = self.tasks[row], self.tokens[row]
-        self.solved = self.solved or bool(task.solved and task.solved(own))
         self.done[row] = (
             token in self.decoding.stop_ids
             or len(own) >= self.decoding.max_new_tokens
             or bool(task.decided and task.decided(own))
         )
+        if self.done[row] and task.solved is not None:
+            self.solved = self.solved or task.solved(own)
 
     def _look(self, logits: Tensor) -> Tensor | None:
         """``(R, W)`` logits of each row's watched ids, NaN where it watches fewer."""

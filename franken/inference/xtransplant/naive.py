@@ -44,7 +44,11 @@ def run_naive(
         rows = Rows([task], decoding, host.device, keep_logits=options.keep_logits)
         _answer(host, task, rows, vectors, source, target, intervention)
         parts.append(rows.runs([(source, target)], [0], 0))
-    return joined(parts, clock.spent())
+        if rows.solved:
+            break
+    runs = joined(parts, clock.spent())
+    runs.cut = len(parts) < len(pairs)
+    return runs
 
 
 def _answer(

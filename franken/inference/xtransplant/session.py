@@ -46,6 +46,8 @@ from franken.seeds import derive_seed
 
 log = logging.getLogger(__name__)
 
+TELL_EVERY = 30.0
+"""Seconds between two lines of progress in the log."""
 SAMPLED_BATCH = 64
 """Draws of one prompt per batch: part of what a seed means, so not tied to the memory at hand."""
 
@@ -81,6 +83,7 @@ class Session:
     _units: tuple[int, int] = (0, 0)
     _began: float = field(default_factory=time.monotonic)
     _fresh: int = 0
+    _told: float = 0.0
 
     @property
     def decoding(self) -> Decoding:
@@ -260,6 +263,10 @@ class Session:
         rate = self._fresh / seconds if seconds > 0 else 0.0
         left = (total - done) / rate if rate else None
         self.advance("samples", done, total)
+        if seconds - self._told >= TELL_EVERY:
+            self._told = seconds
+            shown = "?" if left is None else f"{left:.0f}"
+            log.info("%d of %d samples, %.2f a second, %s s left", done, total, rate, shown)
         write_json(
             self.progress_file,
             {"done": done, "total": total, "per_second": rate, "seconds_left": left,
