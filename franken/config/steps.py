@@ -18,9 +18,9 @@ from franken.config.eval_suite import EvalSuiteConfig
 from franken.config.helper_model import HelperModelConfig
 from franken.config.inference import DonorKind, InferenceConfig, SelectConfig, Site
 from franken.config.init_method import STEP_NEEDS, InitMethodConfig
-from franken.config.pack import PackConfig
+from franken.config.pack import PackConfig, Rounding
 from franken.config.prompts import Portion, PromptsConfig
-from franken.config.router import OracleRouter, RouterConfig
+from franken.config.router import OracleRouter, RouterConfig, TrainedRouter
 from franken.config.training import Trainable, TrainingConfig
 from franken.config.vocab import VocabConfig
 from franken.config.word_vectors import VectorUnit, WordVectorsConfig
@@ -391,9 +391,13 @@ class PackStep(StepConfig):
     """A language pack: the ``initialise`` step whose token map led from the base's vocabulary to
     the tuned model's."""
     pack: PackConfig = field(default_factory=PackConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    split: str = "instructions"
+    data: DataConfig | None = None
     """Calibration text of GPTQ."""
+    split: str = "instructions"
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.pack.quant.method is Rounding.gptq and self.data is None:
+            yield "data", "is missing: pack.quant.method=gptq calibrates on text"
 
 
 @dataclass
@@ -450,9 +454,9 @@ class RouteStep(StepConfig):
     """Let ``tasks`` decide whatever router is chosen (the oracle beside a router in one recipe)."""
     tasks: dict[str, str] = field(default_factory=lambda: {})
     """oracle: ``task``, ``task@language`` or ``@language`` -> pack; others get none."""
-    data: DataConfig = field(default_factory=DataConfig)
-    split: str = "instructions"
+    data: DataConfig | None = None
     """What a trained router learns from."""
+    split: str = "instructions"
     language_share: float = 0.0
     """Share of monolingual target-language text among the router's examples."""
 
@@ -468,6 +472,9 @@ class RouteStep(StepConfig):
                 yield f"tasks.{task}", f"names the pack {pack!r}; packs: {', '.join(self.packs)}"
         if (self.by_task or isinstance(self.router, OracleRouter)) and not self.tasks:
             yield "tasks", "is empty, but router=oracle needs to be told which task has which pack"
+        trained = isinstance(self.router, TrainedRouter) and not self.by_task
+        if trained and self.data is None:
+            yield "data", f"is missing: router={self.router.name} is trained on instructions"
         yield from in_range("language_share", self.language_share, 0.0, 1.0)
 
 

@@ -12,7 +12,7 @@ from franken.skillpack.apply import grafted
 
 
 class Experts:
-    """The model without a pack (expert 0) and with each of its packs (1, 2, ...).
+    """The model without a pack (expert 0) and with each of its packs (1, 2, ..., by name).
 
     Changed tensors are kept merged, one copy per pack, so that changing the expert exchanges
     pointers: no arithmetic, and the way back restores every bit.
@@ -30,14 +30,15 @@ class Experts:
             CompatibilityError: where a pack was made on another base.
         """
         self.model = model
-        self.names = ["none", *packs]
+        self.names = ["none", *sorted(packs)]
         weights = LoadedWeights(model)
         if check:
             for pack in packs.values():
                 check_base(pack, weights, narrower=True)
         self._parameters = dict(model.named_parameters())
         self._merged: list[dict[str, Tensor]] = [{}]
-        for pack in packs.values():
+        for label in self.names[1:]:
+            pack = packs[label]
             changed = {
                 name: grafted(weights, name, [(pack, 1.0)])
                 for name in pack.names()

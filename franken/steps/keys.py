@@ -127,21 +127,22 @@ def _config_slice(step: StepConfig, config: Config) -> dict[str, Any]:
         }  # fmt: skip
     if isinstance(step, PackStep):
         content = {"pack": _without(asdict(step.pack), "name")}
-        if step.pack.quant.method is Rounding.gptq:
+        if step.pack.quant.method is Rounding.gptq and step.data is not None:
             content["data"] = _split(step.data, step.split)
         return content
     if isinstance(step, GraftStep):
         return {
-            "packs": list(step.packs), "weights": step.weights, "merge": str(step.merge),
+            "packs": sorted(step.packs), "weights": step.weights, "merge": str(step.merge),
             "density": step.density, "table": str(step.table), "body_scale": step.body_scale,
             "materialise": step.materialise,
         }  # fmt: skip
     if isinstance(step, RouteStep):
         if step.by_task or not isinstance(step.router, TrainedRouter):
             name = "oracle" if step.by_task else step.router.name
-            return {"router": name, "packs": list(step.packs), "tasks": step.tasks}
+            return {"router": name, "packs": sorted(step.packs), "tasks": step.tasks}
+        assert step.data is not None
         return {
-            "router": _without(asdict(step.router), "name"), "packs": list(step.packs),
+            "router": _without(asdict(step.router), "name"), "packs": sorted(step.packs),
             "data": _split(step.data, step.split), "language_share": step.language_share,
             "precision": precision,
         }  # fmt: skip

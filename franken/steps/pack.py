@@ -81,6 +81,7 @@ def _language(step: PackStep, context: StepContext, base: ModelRef, tuned: Model
 def _calibrate(step: PackStep, tuned: ModelRef) -> dict[str, torch.Tensor]:
     model, tokenizer = assemble(tuned, merge=True)
     encoder, quant = RecordEncoder(tokenizer), step.pack.quant
+    assert step.data is not None
     wanted = step.data.mixtures[step.split].tasks
     records = [
         record

@@ -68,6 +68,7 @@ def _train(
 ) -> dict[str, Any]:
     device = "cuda" if context.trainer.accelerator in ("gpu", "cuda") else "cpu"
     model, tokenizer = assemble(open_model(context.inputs["model"], context.store), device=device)
+    assert step.data is not None
     data, encoder = open_data(step.data), RecordEncoder(tokenizer)
     wanted = step.data.mixtures[step.split].tasks
     texts = round(config.examples * step.language_share)
