@@ -14,6 +14,7 @@ from franken.init_method.builder import MapBuilder
 from franken.init_method.resources import InitResources
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import vocabulary_difference
+from franken.vocab.frame import BYTE_PIECE
 
 _NORM_ROWS = 16384
 
@@ -71,6 +72,11 @@ def anchor_ids(
     counts = {"shared": len(shared), "special": int((~is_text).sum())}
     keep = usable[shared] & (is_text if options.drop_special else True)
     counts["without_vector"] = int((~usable[shared] & is_text).sum())
+    if options.drop_bytes:
+        names = builder.target.convert_ids_to_tokens(shared.tolist())
+        byte = np.array([bool(BYTE_PIECE.fullmatch(name)) for name in names], dtype=bool)
+        counts["bytes"] = int((keep & byte).sum())
+        keep &= ~byte
     if options.drop_digits:
         digits = np.array([_is_digits(builder.target_bytes[row]) for row in shared], dtype=bool)
         counts["digits"] = int((keep & digits).sum())

@@ -37,7 +37,7 @@ def finish_norms(token_map: TokenMap, source: Tensor, rescale: Rescale) -> Token
             lengths.append(rows.norm(dim=1))
             angles.append(torch.cosine_similarity(rows, mean[None], dim=1))
     norms, cosines = torch.cat(lengths), torch.cat(angles)
-    token_map.notes["norms"] = {
+    token_map.notes["row_lengths"] = {
         "computed_over_source": float(norms.mean()) / goal if goal else None,
         "mean_cosine_to_source_mean": float(cosines.mean()),
         "rescale": str(rescale),

@@ -6,6 +6,8 @@ helper rows to their source rows map the token's helper row (Eq. 3). Every readi
 leaves open is an option; ``docs/salt.md`` lists them.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,8 +28,16 @@ from franken.init_method.token_map import TokenMap
 from franken.init_method.token_vectors import piece_space_vectors
 from franken.parts.table import Table
 
-Space = tuple[Tensor, np.ndarray]
-"""``(T, d)`` vectors of the target tokens and ``(T,)`` bool, whether there is one."""
+
+class Space(NamedTuple):
+    """Auxiliary vectors of the target tokens."""
+
+    vectors: Tensor
+    """``(T, d)``."""
+    known: np.ndarray
+    """``(T,)`` bool: whether there is one."""
+    preferred: np.ndarray
+    """``(T,)`` bool: tokens that this space may choose neighbours for."""
 
 
 def fit(
@@ -94,8 +104,8 @@ def _near(
     those shared tokens that its own space has.
     """
     found, left, notes = [], np.ones(len(space.tokens), dtype=bool), []
-    for vectors, known in spaces:
-        mine = np.flatnonzero(left & known[space.tokens])
+    for vectors, known, preferred in spaces:
+        mine = np.flatnonzero(left & preferred[space.tokens])
         anchors = np.flatnonzero(known[space.anchors])
         notes.append({"tokens": len(mine), "anchors": len(anchors)})
         if not len(mine) or not len(anchors):
@@ -135,11 +145,14 @@ def _spaces(builder: MapBuilder, helper: Table, resources: InitResources) -> lis
         return []
     if config.aux is AuxKind.helper:
         rows = helper.input[: len(builder.target_bytes)].float()
-        return [(rows, (rows != 0).any(1).numpy())]
+        known = (rows != 0).any(1).numpy()
+        return [Space(rows, known, known)]
     if config.aux is AuxKind.piece_vectors:
         found = resources.require("piece_vectors", "salt")
-        vectors, known = piece_space_vectors(found, "target", builder.target, "salt", ngrams=True)
-        return [(vectors, known.numpy())]
+        vectors, has_vector = piece_space_vectors(
+            found, "target", builder.target, "salt", ngrams=True
+        )
+        return [Space(vectors, has_vector.numpy(), has_vector.numpy())]
     return _word_spaces(builder, resources)
 
 
@@ -155,12 +168,14 @@ def _word_spaces(builder: MapBuilder, resources: InitResources) -> list[Space]:
     if not languages:
         resources.word_vectors = {}
         resources.require("word_vectors", "salt")
-    passes = []
-    for ngrams in (False, True):
-        for language in languages:
-            found, known = vectors[language].lookup(surfaces, ngrams=ngrams)
-            passes.append((found, known.numpy() & has_text))
-    return passes
+    listed, composed = [], []
+    for language in languages:
+        found, known = vectors[language].lookup(surfaces)
+        _, is_listed = vectors[language].lookup(surfaces, ngrams=False)
+        usable = known.numpy() & has_text
+        listed.append(Space(found, usable, is_listed.numpy() & has_text))
+        composed.append(Space(found, usable, usable))
+    return listed + composed
 
 
 def _surface(data: bytes | None) -> str:

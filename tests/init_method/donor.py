@@ -17,6 +17,7 @@ from franken.config.init_method.donor import (
 )
 from franken.init_method import InitResources, Provenance, TokenMap, initialise
 from franken.parts.table import Table
+from franken.vocab.frame import BYTE_PIECE
 from franken.vocab.pieces import canonical_bytes
 from franken.word_vectors import VectorSpace
 from tests.init_method.tiny import source_table, target_tokenizer
@@ -96,8 +97,11 @@ def computed_ids(token_map: TokenMap) -> list[int]:
 
 
 def anchor_pairs(token_map: TokenMap) -> tuple[Tensor, Tensor]:
-    """Target ids and source rows of the copied rows; two tokens may share one source row."""
-    ids = (token_map.provenance == Provenance.copied).nonzero().flatten()
+    """Target ids and source rows of the copied rows, byte pieces apart."""
+    copied = (token_map.provenance == Provenance.copied).nonzero().flatten().tolist()
+    names = target_tokenizer(KIND).convert_ids_to_tokens(copied)
+    pairs = zip(copied, names, strict=True)
+    ids = torch.tensor([index for index, name in pairs if not BYTE_PIECE.fullmatch(name)])
     return ids, token_map.indices[token_map.indptr[ids]].long()
 
 

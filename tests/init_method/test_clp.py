@@ -101,7 +101,7 @@ def test_near_uniform_weights_make_all_rows_alike() -> None:
     _, table, token_map = make(ClpInit(), rows=similar)
     rows = torch.nn.functional.normalize(table.input[computed_ids(token_map)], dim=1)
     assert float((rows @ rows.T).mean()) > 0.99
-    assert token_map.notes["norms"]["computed_over_source"] < 0.6
+    assert token_map.notes["row_lengths"]["computed_over_source"] < 0.6
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.1])

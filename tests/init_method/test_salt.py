@@ -263,7 +263,7 @@ def test_neighbours_by_pieces_and_by_the_helper() -> None:
 def test_rescaling_sets_the_norms(rescale: Rescale) -> None:
     source, _, plain = make(FEW)
     goal = source.input[plain.exemplars].norm(dim=1).mean()
-    ratio = plain.notes["norms"]["computed_over_source"]
+    ratio = plain.notes["row_lengths"]["computed_over_source"]
     before, _ = new_rows(FEW)
     assert float(before.norm(dim=1).mean() / goal) == pytest.approx(ratio, rel=1e-4)
     after, _ = new_rows(replace(FEW, rescale=rescale))
@@ -345,7 +345,9 @@ def test_anchors_can_be_left_out() -> None:
         return make(config)[2].notes["anchors"]
 
     plain = anchors()
-    assert plain["anchors"] == plain["shared"] - plain["special"]
+    assert plain["bytes"] == 256
+    assert plain["anchors"] == plain["shared"] - plain["special"] - 256
+    assert anchors(drop_bytes=False)["anchors"] == plain["anchors"] + 256
     assert anchors(drop_special=False)["anchors"] > plain["anchors"]
     short = anchors(undertrained_quantile=0.25)
     assert short["undertrained"] == pytest.approx(0.25 * plain["anchors"], abs=1)

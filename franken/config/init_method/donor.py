@@ -30,6 +30,9 @@ class AnchorOptions:
 
     drop_special: bool = True
     """Control tokens are no anchors."""
+    drop_bytes: bool = True
+    """Byte pieces (``<0x41>``) are no anchors: text hardly uses them, so their rows are untrained.
+    The letters of byte-level BPE are pieces like any other."""
     drop_digits: bool = False
     """Pieces of nothing but digits are no anchors."""
     undertrained_quantile: float = 0.0
