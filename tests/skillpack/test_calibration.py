@@ -1,0 +1,68 @@
+"""Input moments, and packs rounded with them."""
+
+import torch
+
+from franken.config.pack import Rounding
+from franken.parts.weights import LoadedWeights
+from franken.skillpack import pack_difference
+from franken.skillpack.calibration import input_moments
+from tests.parts.tiny import tiny_model
+from tests.skillpack.pairs import policy, tuned_copy
+
+
+def texts(count=12, length=20):
+    generator = torch.Generator().manual_seed(5)
+    return [torch.randint(3, 96, (length,), generator=generator).tolist() for _ in range(count)]
+
+
+@torch.no_grad()
+def test_moments_are_those_of_what_each_layer_reads():
+    model = tiny_model()
+    found = input_moments(model, texts())
+    layer = model.model.layers[0]
+    reads, products = [], []
+    for ids in texts():
+        states = model.model.embed_tokens(torch.tensor([ids]))
+        reads.append(layer.input_layernorm(states)[0])
+        output = model.model(torch.tensor([ids]), output_hidden_states=True)
+        assert torch.equal(output.hidden_states[0], states)
+        handle = layer.mlp.down_proj.register_forward_pre_hook(
+            lambda _, given: products.append(given[0][0].clone())
+        )
+        model(torch.tensor([ids]))
+        handle.remove()
+    for role in "qkv":
+        stacked = torch.cat(reads)
+        expected = 2 / len(stacked) * stacked.T @ stacked
+        moments = found[f"model.layers.0.self_attn.{role}_proj.weight"]
+        torch.testing.assert_close(moments, expected, rtol=1e-4, atol=1e-5)
+    stacked = torch.cat(products)
+    moments = found["model.layers.0.mlp.down_proj.weight"]
+    expected = 2 / len(stacked) * stacked.T @ stacked
+    torch.testing.assert_close(moments, expected, rtol=1e-4, atol=1e-5)
+    assert len(found) == 2 * 7
+
+
+def test_a_calibrated_pack_answers_closer_to_the_tuned_model(tmp_path):
+    model = tiny_model(hidden_size=64, intermediate_size=128, head_dim=16)
+    tuned = tuned_copy(model, size=0.05, only="_proj")
+    moments = input_moments(tuned, texts(40))
+    names = [name for name in moments if "mlp" in name or "q_proj" in name]
+    seen = {}
+    for method in Rounding:
+        found = policy(
+            "svd_quantised", f"pack.quant.method={method}", "pack.classes.attn.bits=2",
+            "pack.classes.mlp.bits=2", "pack.quant.group=32", "pack.classes.attn.rank=24",
+            "pack.classes.mlp.rank=24",
+        )  # fmt: skip
+        pack = pack_difference(
+            LoadedWeights(model), LoadedWeights(tuned), found, tmp_path / str(method),
+            name="p", hessians=moments,
+        )  # fmt: skip
+        total = 0.0
+        for name in names:
+            base, after = (dict(m.named_parameters())[name].detach() for m in (model, tuned))
+            rest = (after - base - pack.delta(name)).double()
+            total += float((rest @ moments[name].double() * rest).sum())
+        seen[method] = total
+    assert seen[Rounding.gptq] < seen[Rounding.rtn]
