@@ -257,12 +257,14 @@ def _beam(stepper: _Stepper, options: Decoding, end: int | None) -> list[Written
     start = stepper.ids.shape[1]
     finished = [_Beams(width, []) for _ in range(prompts)]
     over = [False] * prompts
-    stepper.keep(torch.arange(prompts, device=device).repeat_interleave(width))
-    stepper.new = stepper.ids
+    values = stepper.next()  # every prompt is read once, then its row is repeated
+    repeated = torch.arange(prompts, device=device).repeat_interleave(width)
+    values = values[repeated]
+    stepper.keep(repeated)
     scores = torch.full((prompts, width), -torch.inf, device=device)
     scores[:, 0] = 0.0
     for length in range(1, options.max_new_tokens + 1):
-        values = _too_early(stepper.next(), length - 1, options, end)
+        values = _too_early(stepper.next() if length > 1 else values, length - 1, options, end)
         size = values.shape[1]
         totals = (scores.view(-1, 1) + values).view(prompts, width * size)
         best, where = totals.topk(min(2 * width, totals.shape[1]), dim=1)
