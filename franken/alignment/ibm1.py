@@ -83,9 +83,9 @@ def train(bitext: Bitext, config: Ibm1Alignment, *, chunk_links: int = CHUNK_LIN
     Each update gives every target occurrence one unit of count, shared over the source words of
     its sentence (and NULL) in proportion to their probabilities.
     """
-    index = index_links(bitext, null=config.null, chunk_links=chunk_links)
+    index = index_links(bitext, null=config.null, tension=config.tension, chunk_links=chunk_links)
     sources = index.sources
-    prior = _log_prior(bitext, config.null)
+    prior = 0.0 if config.tension else _log_prior(bitext, config.null)
     probability = np.full(len(index.keys), 1.0 / len(bitext.target.words))
     likelihoods = []
     for update in range(config.em_updates):
@@ -152,6 +152,7 @@ def _pruned_chunk(chunk: Chunk, probability: np.ndarray, floor: float) -> Chunk:
         links=chunk.links[kept],
         widths=np.add.reduceat(kept.astype(np.int64), starts),
         places=places[kept].astype(np.int32),
+        prior=None if chunk.prior is None else chunk.prior[kept],
     )
 
 

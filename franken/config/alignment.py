@@ -43,6 +43,9 @@ class Ibm1Alignment(AlignmentConfig):
     """EM updates; the reference's ``-I 7`` is six and a Viterbi pass."""
     null: bool = True
     """Whether target words may also come from NULL."""
+    tension: float = 0.0
+    """Preference for links near the diagonal (fast_align begins with 4); 0 is Model 1, which cannot
+    tell words apart that stand in nearly every sentence, such as an article and the full stop."""
     direction: Direction = Direction.s2t
     """Whose expected counts (and, without ``symmetrise``, links) the table has."""
     symmetrise: Symmetry = Symmetry.none
@@ -60,6 +63,7 @@ class Ibm1Alignment(AlignmentConfig):
         yield from at_least("em_updates", self.em_updates, 1)
         yield from in_range("prune", self.prune, 0.0, 1.0)
         yield from at_least("max_pairs", self.max_pairs, 1)
+        yield from at_least("tension", self.tension, 0.0)
         yield from at_least("min_expected", self.min_expected, 0.0)
 
 

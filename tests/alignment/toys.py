@@ -1,5 +1,6 @@
 """Small bitexts, and Model 1 written out in dictionaries."""
 
+import math
 import random
 from collections import defaultdict
 
@@ -34,7 +35,7 @@ def bitext(pairs: list[tuple[str, str]]) -> Bitext:
 
 
 def slow_model(
-    pairs: list[tuple[str, str]], updates: int, *, null: bool
+    pairs: list[tuple[str, str]], updates: int, *, null: bool, tension: float = 0.0
 ) -> tuple[dict, dict, list[dict[int, int]]]:
     """Counts, probabilities, and the Viterbi source place of each target place, sentence by
     sentence."""
@@ -43,10 +44,11 @@ def slow_model(
     for _ in range(updates):
         counts: dict = defaultdict(float)
         for source, target in text:
-            for t in target:
-                total = sum(share[s, t] for s in source)
-                for s in source:
-                    counts[s, t] += share[s, t] / total
+            for j, t in enumerate(target):
+                prior = _prior(len(source), len(target), j, null, tension)
+                parts = [share[s, t] * p for s, p in zip(source, prior, strict=True)]
+                for s, part in zip(source, parts, strict=True):
+                    counts[s, t] += part / sum(parts)
         sums: dict = defaultdict(float)
         for (s, _), value in counts.items():
             sums[s] += value
@@ -55,11 +57,23 @@ def slow_model(
     for source, target in text:
         found = {}
         for j, t in enumerate(target):
-            best = max(range(len(source)), key=lambda i: (share[source[i], t], -i))
+            prior = _prior(len(source), len(target), j, null, tension)
+            scores = [share[s, t] * p for s, p in zip(source, prior, strict=True)]
+            best = scores.index(max(scores))
             if best >= null:
                 found[j] = best - null
         links.append(found)
     return dict(counts), share, links
+
+
+def _prior(width: int, length: int, j: int, null: bool, tension: float) -> list[float]:
+    """Of each source place, NULL first if there is one."""
+    if not tension:
+        return [1.0] * width
+    words = width - null
+    raw = [math.exp(-tension * abs((i + 0.5) / words - (j + 0.5) / length)) for i in range(words)]
+    left = 0.92 if null else 1.0
+    return [*([0.08] if null else []), *(left * value / sum(raw) for value in raw)]
 
 
 def as_dict(table: WordTable, column: str) -> dict[tuple[str, str], float]:

@@ -82,7 +82,7 @@ CONFIGS: dict[str, InitMethodConfig] = {
         SubtokenMaxInit(),
         SubtokenMeanInit(),
         TokenDistillationInit(),
-        TransTokenizationInit(copy_overlap=True, min_count=1.0),
+        TransTokenizationInit(min_count=1.0),
         TransTokenizationParityInit(copy_overlap=True, min_count=1.0),
         UnksEverywhereInit(),
         UnibridgeInit(),

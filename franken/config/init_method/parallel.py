@@ -84,7 +84,7 @@ class EvidenceConfig:
     """Counts that need no parallel text, added to those that come from it."""
 
     identity: float = 1.0
-    """For a source piece of the same bytes; 0 switches it off."""
+    """For a source piece of the same bytes, where it is not copied; 0 switches it off."""
     numbers: NumberRule = NumberRule.digits
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -113,9 +113,10 @@ class TransTokenizationInit(InitMethodConfig):
     """Source rows weighted by word alignments of parallel text (Remy et al. 2024)."""
 
     name: str = "trans_tokenization"
-    copy_overlap: bool = False
-    """Off, as in the paper: a shared piece is evidence of weight ``evidence.identity``, which a
-    word of another meaning (Indonesian "air", water) outweighs."""
+    copy_overlap: bool = True
+    """False, as in the paper: a shared piece is evidence of weight ``evidence.identity``, which a
+    word of another meaning (Indonesian "air", water) outweighs. That suits a vocabulary without the
+    source language; in one that keeps it, source words lose their rows."""
     counts: PairCounts = PairCounts.viterbi
     beam_exponent: float | None = None
     """Keep a pair only if p(target | source) >= (the source word's highest) ** this; ``null``:
@@ -149,6 +150,7 @@ class TransTokenizationParityInit(TransTokenizationInit):
     """Trans-Tokenization as its release computes it, what cannot be repeated apart."""
 
     name: str = "trans_tokenization_parity"
+    copy_overlap: bool = False
     counts: PairCounts = PairCounts.expected
     beam_exponent: float | None = 4.0
     min_count: float = 10.0
