@@ -105,10 +105,18 @@ def _budget(name: str, transplants: Sequence[Transplant], directory: Path) -> Pl
         if "sampled" in figures:
             _line(axes, figures["sampled"], PALETTE[number], "--", f"{transplant.label}: sampled")
         ends.append(f"{transplant.label} {figures['upper_bound']['value']:.0%}")
-    vanilla = transplants[0].overall(name)["plain"].get("vanilla")
-    if vanilla:
-        axes.axhline(100 * vanilla["value"], color=INK, linestyle=":", linewidth=1, label="vanilla")
+    models: set[str] = set()
+    for number, transplant in enumerate(transplants):
+        model = str(transplant.content["model"])
+        vanilla = transplant.overall(name)["plain"].get("vanilla")
+        if vanilla and model not in models:
+            models.add(model)
+            axes.axhline(
+                100 * vanilla["value"], color=PALETTE[number], linestyle=":", linewidth=1,
+                label=f"{model}: vanilla",
+            )  # fmt: skip
     axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:.0f}")
     axes.set_ylim(-2, 102)
     axes.set_xlabel("k runs per sample", color=INK)
     axes.set_ylabel("at least one right (%)", color=INK)
