@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method.parallel import NumberRule, SpecialRule
 from franken.init_method.builder import MapBuilder
@@ -91,8 +92,8 @@ def _first_pieces(builder: MapBuilder) -> Part:
     source_names, target_names = source.get_vocab(), target.get_vocab()
     entries = []
     for texts in (strings, spaced):
-        first = [ids[:1] for ids in source(texts, add_special_tokens=False)["input_ids"]]
-        whole = target(texts, add_special_tokens=False)["input_ids"]
+        first = [ids[:1] for ids in _encoded(source, texts)]
+        whole = _encoded(target, texts)
         for text, pieces, ids in zip(texts, first, whole, strict=True):
             if text in target_names:
                 named = [source_names[text]] if text in source_names else pieces
@@ -105,6 +106,12 @@ def _first_pieces(builder: MapBuilder) -> Part:
         for entry in entries
         if known[entry[0]] is not None and entry[1] < len(pieces) and pieces[entry[1]] is not None
     )
+
+
+def _encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[int]]:
+    """Ids as in running text from its beginning, by the tokenizer's own rules."""
+    backend = tokenizer.backend_tokenizer
+    return [found.ids for found in backend.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 def _is_number(data: bytes | None) -> bool:
