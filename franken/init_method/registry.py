@@ -26,7 +26,7 @@ OwnRows = Callable[..., Tensor | None]
 
 _SHARED = {
     "anchors", "borrowing", "builder", "columns", "coordinates", "dictionary", "draws", "engine",
-    "evidence", "explain", "fallback", "low_rank", "neighbours", "norms",
+    "evidence", "explain", "fallback", "neighbours", "norms",
     "projection", "pursuit", "registry", "report", "resources", "rows", "sharing", "similarity",
     "start", "statistics", "storage", "token_counts",
     "compare", "token_map", "token_vectors", "word_pieces",
