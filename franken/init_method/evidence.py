@@ -100,11 +100,13 @@ def _first_pieces(builder: MapBuilder) -> Part:
                 entries += [(target_names[text], index, 1.0) for index in named]
             if len(ids) == 1:
                 entries += [(ids[0], index, 1.0) for index in pieces]
-    known, pieces = builder.target_bytes, builder.source_bytes
+    known, source_bytes = builder.target_bytes, builder.source_bytes
     return _part(
         entry
         for entry in entries
-        if known[entry[0]] is not None and entry[1] < len(pieces) and pieces[entry[1]] is not None
+        if known[entry[0]] is not None
+        and entry[1] < len(source_bytes)
+        and source_bytes[entry[1]] is not None
     )
 
 
