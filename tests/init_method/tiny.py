@@ -24,6 +24,7 @@ from franken.config.init_method import (
 from franken.config.init_method.donor import UnksEverywhereInit
 from franken.config.init_method.learned import RetokInit, TokenDistillationInit, VocadtInit
 from franken.config.init_method.parallel import (
+    GoldAlignmentInit,
     TransTokenizationInit,
     TransTokenizationParityInit,
 )
@@ -70,6 +71,7 @@ CONFIGS: dict[str, InitMethodConfig] = {
         CopyOnlyInit(),
         EmbeddingStructureInit(),
         FocusInit(),
+        GoldAlignmentInit(min_count=1.0),
         LexiconInit(),
         MeanInit(),
         MergeInit(),
