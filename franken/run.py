@@ -196,7 +196,9 @@ class Runner:
         """
         kinds = {self.graph.steps[name].kind for name in self.graph.ancestors(model)}
         made = kinds & {STEP_KINDS[kind].kind for kind in ("initialise", "build_vocab", "pack")}
-        return self.config.variant if made else ""
+        # a grid over sites, engines or searches changes every run of its own
+        other = model in self.graph.runs and self.config.variant != self.config.init_method.name
+        return self.config.variant if made or other else ""
 
     def summary(self) -> dict[str, Any]:
         """What ``run.json`` says of the steps."""
