@@ -138,16 +138,18 @@ def _solve(
 ) -> Tensor:
     """``(B, k)`` weights for anchors ``(B, k, h)`` and tokens ``(B, h)``, all of one ``k``."""
     count, size, width = rows.shape
-    penalty = (ridge * rows.square().sum((1, 2)) / size).sqrt()
+    damping = None
+    if ridge > 0:
+        penalty = (ridge * rows.square().sum((1, 2)) / size).sqrt()
+        damping = torch.zeros(count, size, size + 1, dtype=torch.float64)
+        damping.diagonal(dim1=1, dim2=2)[:] = penalty[:, None]
     if importance is not None:
         rows = rows * importance.sqrt()[:, :, None]
     if center:
         mean = rows.mean(1, keepdim=True)
         rows, wanted = rows - mean, wanted - mean[:, 0]
-    system = torch.cat([rows.mT, wanted[:, :, None]], 2)
-    if ridge > 0:
-        damping = torch.zeros(count, size, size + 1, dtype=torch.float64)
-        damping.diagonal(dim1=1, dim2=2)[:] = penalty[:, None]
+    system = torch.cat([rows, wanted[:, None]], 1).mT
+    if damping is not None:
         system, width = torch.cat([system, damping], 1), width + size
     reduced = torch.linalg.qr(system, mode="r").R
     height = min(width, size)

@@ -1,0 +1,1 @@
+"""What ``benchmarks/init.py`` is made of: a synthetic world, and initialisers row by row."""

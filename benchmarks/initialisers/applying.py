@@ -1,0 +1,40 @@
+"""New rows from weights without an engine: row by row, and as the reference releases do."""
+
+import time
+
+import torch
+from torch import Tensor
+
+from franken.init_method import TokenMap
+
+
+def row_by_row(token_map: TokenMap, source: Tensor, rows: list[int]) -> tuple[Tensor, float]:
+    """Gather, multiply, sum, cast. Returns the rows and the seconds."""
+    made = torch.empty(len(rows), source.shape[1], dtype=source.dtype)
+    started = time.perf_counter()
+    for place, row in enumerate(rows):
+        start, stop = int(token_map.indptr[row]), int(token_map.indptr[row + 1])
+        indices = token_map.indices[start:stop].long()
+        weights = token_map.weights[start:stop, None]
+        made[place] = (source[indices].float() * weights).sum(dim=0).to(source.dtype)
+    return made, time.perf_counter() - started
+
+
+def source_by_source(token_map: TokenMap, source: Tensor, rows: list[int]) -> float:
+    """Seconds of Trans-Tokenization's ``remap_model``: one tensor operation per pair.
+
+    Light sources first, summed in the model's dtype; a single source is copied.
+    """
+    made = torch.empty(len(rows), source.shape[1], dtype=source.dtype)
+    mapping = {row: token_map.row(row)[::-1] for row in rows}
+    started = time.perf_counter()
+    for place, row in enumerate(rows):
+        pairs = mapping[row]
+        if len(pairs) == 1:
+            made[place] = source[pairs[0][0]]
+            continue
+        total = torch.zeros(source.shape[1], dtype=source.dtype)
+        for index, weight in pairs:
+            total += weight * source[index]
+        made[place] = total
+    return time.perf_counter() - started

@@ -1,0 +1,96 @@
+"""Which initialisers are measured, with which options, against which loop."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from franken.config.init_method import OPTIONS, InitMethodConfig
+from franken.init_method import TokenMap
+from initialisers import loops
+from initialisers.world import World
+
+Product = tuple[int, int, int, int]
+"""Queries, anchors, width, repetitions of a matrix product."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One initialiser."""
+
+    config: InitMethodConfig
+    make: Callable[[World, TokenMap, Any], loops.Make] | None = None
+    """Row by row; ``None`` where its loop is not over rows."""
+    rest: Callable[[World, TokenMap, Any, int], float] | None = None
+    """Seconds of what is not done per row, from a sample of so many words."""
+    rows: Callable[[World, TokenMap], list[int]] = loops.computed_rows
+    """Rows that the loop could make."""
+    products: Callable[[World, TokenMap], list[Product]] = field(default=lambda world, map: [])
+    """Matrix products that the method cannot do without."""
+    most: float = 1.0
+    """Largest share of the target's own rows that is fitted; the rest is scaled."""
+
+
+def _by_source(world: World, token_map: TokenMap) -> list[Product]:
+    name = "wechsel" if "wechsel" in token_map.notes else "ofa"
+    anchors = token_map.notes[name]["source_pieces_with_vector"]
+    queries = int((token_map.provenance == 2).sum())
+    return [(queries, anchors, world.sizes.vector_dim, 1)]
+
+
+def _by_anchors(name: str) -> Callable[[World, TokenMap], list[Product]]:
+    def products(world: World, token_map: TokenMap) -> list[Product]:
+        queries = int((token_map.provenance == 2).sum())
+        return [(queries, token_map.notes[name]["anchors"], world.sizes.vector_dim, 1)]
+
+    return products
+
+
+def _unibridge(world: World, token_map: TokenMap) -> list[Product]:
+    """To the source and, for distinct answers, back; then what is no copy."""
+    notes, width = token_map.notes["unibridge"], world.sizes.vector_dim
+    opened = int((token_map.provenance == 2).sum())
+    return [
+        (opened, len(world.source_bytes), width, 1),
+        (notes["semantic_copies"], opened, width, 1),
+        (opened - notes["semantic_copies"], notes.get("anchors", 1), width, 1),
+    ]
+
+
+def _helper(width: str, repeats: int = 1) -> Callable[[World, TokenMap], list[Product]]:
+    def products(world: World, token_map: TokenMap) -> list[Product]:
+        queries = int((token_map.provenance == 2).sum())
+        anchors = token_map.notes["anchors"]["anchors"]
+        return [(queries, anchors, getattr(world.sizes, width), repeats)]
+
+    return products
+
+
+CASES: dict[str, Case] = {
+    "subtoken_mean": Case(OPTIONS["subtoken_mean"](), loops.subtoken_mean),
+    "lexicon": Case(OPTIONS["lexicon"](), loops.lexicon, rows=loops.lexicon_rows),
+    "trans_tokenization": Case(
+        OPTIONS["trans_tokenization"](), rest=loops.trans_tokenization_rest
+    ),
+    "ramen": Case(OPTIONS["ramen"](), rest=loops.ramen_rest),
+    "ramen_vectors": Case(
+        OPTIONS["ramen"](parallel=False), loops.ramen_vectors, loops.ramen_vectors_rest,
+        products=_by_anchors("ramen"),
+    ),
+    "wechsel": Case(OPTIONS["wechsel"](), loops.wechsel, products=_by_source),
+    "focus": Case(OPTIONS["focus"](), loops.focus, products=_by_anchors("focus")),
+    "ofa": Case(OPTIONS["ofa"](), loops.ofa, loops.ofa_rest, products=_by_source),
+    "unibridge": Case(OPTIONS["unibridge"](), loops.unibridge, products=_unibridge),
+    "salt": Case(OPTIONS["salt"](), loops.salt, products=_helper("vector_dim")),
+    "clp_plus": Case(OPTIONS["clp_plus"](), loops.clp_plus, products=_helper("helper_dim")),
+    "local_least_squares": Case(
+        OPTIONS["local_least_squares"](), loops.local_least_squares,
+        products=_helper("helper_dim"),
+    ),
+    "omp": Case(
+        OPTIONS["omp"](), loops.omp, products=_helper("helper_dim", OPTIONS["omp"]().k), most=0.02
+    ),
+    "unks_everywhere": Case(
+        OPTIONS["unks_everywhere"](), loops.unks_everywhere, rows=loops.fallback_rows
+    ),
+    "embedding_structure": Case(OPTIONS["embedding_structure"](), loops.embedding_structure),
+}  # fmt: skip
