@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
@@ -48,7 +49,9 @@ def check_command_line(overrides: list[str], conf: Path, extra: str | None = Non
 
 class _Checker:
     def __init__(self, loader: ConfigLoader) -> None:
-        self.loader = loader
+        assert isinstance(loader, ConfigLoaderImpl)
+        self.repository = loader.repository
+        self._known: dict[str, list[str]] = {}
         self.parser = OverridesParser.create(config_loader=loader)
 
     def check(self, overrides: list[str]) -> list[Fault]:
@@ -109,10 +112,16 @@ class _Checker:
         return None
 
     def _options(self, group: str) -> list[str]:
-        names = self.loader.get_group_options(group, ObjectType.CONFIG)
-        for child in self.loader.get_group_options(group, ObjectType.GROUP):
-            names += [f"{child}/{name}" for name in self._options(f"{group}/{child}")]
-        return names
+        """Options of a group, nested ones as ``paper/name``.
+
+        Asks the loader's own repository: its ``get_group_options`` copies all schemas per call.
+        """
+        if group not in self._known:
+            names = list(self.repository.get_group_options(group, ObjectType.CONFIG))
+            for child in self.repository.get_group_options(group, ObjectType.GROUP):
+                names += [f"{child}/{name}" for name in self._options(f"{group}/{child}")]
+            self._known[group] = names
+        return self._known[group]
 
     def _value_fault(self, override: Override, base: DictConfig) -> Fault | None:
         key = override.key_or_group
