@@ -1,0 +1,100 @@
+"""Steps that read, train, join, score and write models."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from franken.config.base_model import BaseModelConfig
+from franken.config.composition import CompositionConfig, SpecialRows
+from franken.config.data import DataConfig
+from franken.config.eval_suite import EvalSuiteConfig
+from franken.config.steps.core import Part, StepConfig
+from franken.config.training import Trainable, TrainingConfig
+
+
+@dataclass
+class LoadStep(StepConfig):
+    """Read a checkpoint in transformers layout."""
+
+    kind: ClassVar[str] = "load"
+    inputs: ClassVar[dict[str, Part]] = {"relative_of": Part.model}
+    model: BaseModelConfig = field(default_factory=BaseModelConfig)
+    relative_of: str | None = None
+    """A step whose model this checkpoint was fine-tuned from: gives it that model's ancestry, so
+    that tables of the one fit the other."""
+    data: DataConfig | None = None
+    """Not read; here so that one recipe line serves ``load`` and ``pretrain``."""
+    training: TrainingConfig | None = None
+    """Not read, as ``data``."""
+
+
+@dataclass
+class PretrainStep(StepConfig):
+    """Train a tokenizer and a small model from random weights."""
+
+    kind: ClassVar[str] = "pretrain"
+    model: BaseModelConfig = field(default_factory=BaseModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    split: str = "pretraining"
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+@dataclass
+class TrainStep(StepConfig):
+    """Tune part of a model on one split of the data."""
+
+    kind: ClassVar[str] = "train"
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
+    model: str = ""
+    trainable: Trainable = Trainable.embeddings
+    data: DataConfig = field(default_factory=DataConfig)
+    split: str = "adaptation"
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+@dataclass
+class SwapStep(StepConfig):
+    """Put the table of one model on the body of another of the same ancestry."""
+
+    kind: ClassVar[str] = "swap"
+    inputs: ClassVar[dict[str, Part]] = {
+        "body": Part.model, "table": Part.model, "base": Part.model,
+    }  # fmt: skip
+    body: str = ""
+    table: str = ""
+    base: str | None = None
+    """Needed by ``special_rows: from_base``."""
+    composition: CompositionConfig = field(default_factory=CompositionConfig)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.composition.name != "swap":
+            yield "composition", f"is {self.composition.name!r}; choose composition=swap"
+        rows = getattr(self.composition, "special_rows", None)
+        if rows == SpecialRows.from_base and self.base is None:
+            yield "base", "composition.special_rows=from_base needs the step that made the base"
+
+
+@dataclass
+class EvaluateStep(StepConfig):
+    """Score a model with a suite. Made for every name under ``recipe.evaluate``."""
+
+    kind: ClassVar[str] = "evaluate"
+    output: ClassVar[Part] = Part.scores
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
+    model: str = ""
+    suite: EvalSuiteConfig = field(default_factory=EvalSuiteConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+
+@dataclass
+class ExportStep(StepConfig):
+    """Write a model as a plain checkpoint. Made for every name under ``recipe.export``."""
+
+    kind: ClassVar[str] = "export"
+    output: ClassVar[Part] = Part.checkpoint
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "scores": Part.scores}
+    model: str = ""
+    scores: str | None = None
+    """The evaluation whose figures the model card shows."""
+    recipe: str = ""
+    """Name of the recipe, for the card."""
