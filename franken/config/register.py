@@ -60,6 +60,9 @@ SCHEMAS: dict[str, dict[str, type]] = {
 def register_schemas() -> None:
     """Fill the ConfigStore; safe to call more than once."""
     store = ConfigStore.instance()
+    # Hydra copies its sources, and with them every schema, whenever it composes or lists options.
+    # The store is a singleton whose nodes are copied when they are read: one is enough.
+    vars(store)["__deepcopy__"] = lambda memo: store
     store.store(name="root_schema", node=Config, provider="franken")
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():

@@ -75,15 +75,25 @@ def test_every_experiment_composes_and_is_sound(experiment: str) -> None:
     assert faults_of(f"+experiment={experiment}") == {}
 
 
+NEEDED = {
+    ("alignment", "files"): ["alignment.table=x"],
+    ("base_model", "checkpoint"): ["base_model.path=x"],
+    ("composition", "hydra"): ["recipe=hydra_llm"],
+    ("helper_model", "checkpoint"): ["helper_model.path=x"],
+    ("recipe", "hydra_llm"): ["composition=hydra"],
+    ("vocab", "from_pretrained"): ["vocab.path=x"],
+    ("recipe", "xtransplant"): ["inference=xtransplant"],
+    ("word_vectors", "files"): ["word_vectors.path='x/{lang}'"],
+}
+"""What some options cannot do without."""
+
+
 @pytest.mark.parametrize("group", [g for g in GROUPS if g != "data"])
 def test_every_option_composes_and_says_what_it_is_for(group: str) -> None:
     conf = config_dir()
     for name, summary in options_of(group, conf):
         assert summary, f"conf/{group}/{name}.yaml does not begin with a comment line"
-        extra = {"checkpoint": ["base_model.path=x"], "from_pretrained": ["vocab.path=x"]}
-        if group == "alignment":
-            extra["files"] = ["alignment.table=x"]
-        found = faults_of(f"{group}={name}", *extra.get(name, []))
+        found = faults_of(f"{group}={name}", *NEEDED.get((group, name), []))
         assert found == {}, f"{group}={name}"
 
 
