@@ -232,17 +232,17 @@ def test_given_rows_do_not_depend_on_the_chunks(tmp_path, target):
 
 
 def test_the_content_of_the_file_enters_the_key_and_its_place_does_not(tmp_path):
-    from franken.steps.keys import _method
+    from franken.steps.keys.vocabulary import method_options
 
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     first, second = (tmp_path / name / "rows.safetensors" for name in "ab")
     write(first, 20)
     second.write_bytes(first.read_bytes())
-    keys = [_method(FromFileInit(path=str(path))) for path in (first, second)]
+    keys = [method_options(FromFileInit(path=str(path))) for path in (first, second)]
     assert keys[0] == keys[1]
     write(second, 21)
-    assert _method(FromFileInit(path=str(second))) != keys[0]
+    assert method_options(FromFileInit(path=str(second))) != keys[0]
     for path in ("", str(tmp_path / "nowhere")):
         with pytest.raises(DataError, match=r"reads init_method\.path, and .* does not exist"):
-            _method(FromFileInit(path=path))
+            method_options(FromFileInit(path=path))

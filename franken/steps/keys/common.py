@@ -1,0 +1,49 @@
+"""Slices that several kinds of step share."""
+
+from dataclasses import asdict
+from typing import Any
+
+from franken.config.data import DataConfig
+from franken.config.root import Config
+from franken.config.training import TrainingConfig
+from franken.data import open_data
+
+_NEUTRAL_TRAINING = ("checkpoint_every", "activation_checkpointing")
+
+
+def options(config: Any, *left_out: str) -> dict[str, Any]:
+    """Fields of a dataclass, but for some."""
+    return {key: value for key, value in asdict(config).items() if key not in left_out}
+
+
+def precision_of(config: Config) -> str:
+    """Numbers that training and scoring are done in."""
+    return str(config.trainer.precision)
+
+
+def prompt(template: str | None, data: DataConfig) -> list[Any]:
+    """The template of sentence pairs and the names that it puts."""
+    return [template or data.parallel_template, data.language_names]
+
+
+def texts(data: DataConfig) -> dict[str, Any]:
+    """The text of the data: every role counts."""
+    return {"languages": data.languages, "text": open_data(data).fingerprint()}
+
+
+def split_of(data: DataConfig, split: str) -> dict[str, Any]:
+    """One mixture of the data and its text."""
+    mixture = data.mixtures[split]
+    languages = mixture.languages
+    if languages is None:
+        languages = [data.source_language, *data.languages]
+    return {
+        "mixture": {k: v for k, v in asdict(mixture).items() if (k, v) != ("tasks", None)},
+        "languages": languages, "text": open_data(data).fingerprint(),
+    }  # fmt: skip
+
+
+def training_options(training: TrainingConfig) -> dict[str, Any]:
+    """Options of training that can change its result."""
+    unset = ("anchor",) if training.anchor == 0 else ()  # options that came later keep old keys
+    return options(training, *_NEUTRAL_TRAINING, *unset)

@@ -1,0 +1,61 @@
+"""Files enter a key by their contents."""
+
+from pathlib import Path
+
+from franken.config.base_model import LoadedModel
+from franken.errors import DataError
+from franken.files import sampled_hash, sha256_file
+
+_MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
+
+
+def whole_hash(path: Path, key: str) -> str:
+    """SHA-256 of a file that the option ``key`` names.
+
+    Raises:
+        DataError: when it is not there.
+    """
+    if not path.is_file():
+        raise DataError(f"{key}: {path} is no file (looked in {Path.cwd()}); check the path")
+    return sha256_file(path)
+
+
+def hash_or_missing(path: str) -> str:
+    """Hash of size and sampled blocks; ``missing`` is left for the step itself to complain of."""
+    file = Path(path).expanduser()
+    return sampled_hash(file) if path and file.is_file() else "missing"
+
+
+def checkpoint_hash(model: LoadedModel) -> dict[str, str]:
+    """File name -> hash of its size and of sampled blocks, for the files that make the model."""
+    directory = resolve_checkpoint(model)
+    files = sorted({file for pattern in _MODEL_FILES for file in directory.glob(pattern)})
+    return {file.name: sampled_hash(file) for file in files}
+
+
+def resolve_checkpoint(model: LoadedModel) -> Path:
+    """The local directory of a checkpoint; a hub id is downloaded once and then cached.
+
+    Raises:
+        DataError: when the path is neither a directory nor a reachable hub id.
+    """
+    local = Path(model.path).expanduser()
+    if local.is_dir():
+        return local.resolve()
+    if model.path.startswith((".", "/", "~")) or model.path.count("/") != 1:
+        raise DataError(
+            f"base_model.path={model.path!r} is no directory (looked in {Path.cwd()}); give the "
+            "directory of a transformers checkpoint or a hub id such as org/name"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = snapshot_download(
+            model.path, revision=model.revision, allow_patterns=list(_MODEL_FILES)
+        )
+    except Exception as error:
+        raise DataError(
+            f"base_model.path={model.path!r} could not be had from the hub: {error}; check the "
+            "name, your login (gated models) and the network, or give a local directory"
+        ) from error
+    return Path(found)

@@ -1,0 +1,58 @@
+"""Keys of steps that read, train, join, score and write models."""
+
+from dataclasses import asdict
+from typing import Any
+
+from franken.config.base_model import LoadedModel, PretrainedModel
+from franken.config.root import Config
+from franken.config.steps import (
+    EvaluateStep,
+    ExportStep,
+    LoadStep,
+    PretrainStep,
+    SwapStep,
+    TrainStep,
+)
+from franken.steps.keys.common import options, precision_of, split_of, texts, training_options
+from franken.steps.keys.files import checkpoint_hash
+
+
+def load(step: LoadStep, config: Config) -> dict[str, Any]:
+    """The files count, not the place they lie in."""
+    assert isinstance(step.model, LoadedModel)
+    return {"files": checkpoint_hash(step.model), "dtype": str(step.model.dtype)}
+
+
+def pretrain(step: PretrainStep, config: Config) -> dict[str, Any]:
+    """Seed apart, what the weights come from."""
+    assert isinstance(step.model, PretrainedModel)
+    return {
+        "model": options(step.model, "name"), "training": training_options(step.training),
+        "precision": precision_of(config), "data": split_of(step.data, step.split),
+    }  # fmt: skip
+
+
+def train(step: TrainStep, config: Config) -> dict[str, Any]:
+    """What is tuned, how, and on what."""
+    return {
+        "trainable": str(step.trainable), "training": training_options(step.training),
+        "data": split_of(step.data, step.split), "precision": precision_of(config),
+    }  # fmt: skip
+
+
+def swap(step: SwapStep, config: Config) -> dict[str, Any]:
+    """The rule for control rows."""
+    return asdict(step.composition)
+
+
+def evaluate(step: EvaluateStep, config: Config) -> dict[str, Any]:
+    """Batches only tile the scores."""
+    return {
+        "suite": options(step.suite, "name", "batch_tokens"), "data": texts(step.data),
+        "precision": precision_of(config),
+    }  # fmt: skip
+
+
+def export(step: ExportStep, config: Config) -> dict[str, Any]:
+    """The name that the card shows."""
+    return {"recipe": step.recipe}
