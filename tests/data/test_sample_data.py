@@ -37,7 +37,10 @@ def test_options_compose_without_faults(option: str) -> None:
     config = load(option)
     assert collect_faults(config) == []
     assert (CONF / "data" / f"{option}.yaml").read_text().startswith("# ")
-    assert set(config.mixtures) == {"pretraining", "adaptation", "instructions", "mix"}
+    if option == "hub_xtransplant":  # question sets alone: nothing to train on
+        assert config.mixtures == {}
+        return
+    assert set(config.mixtures) >= {"pretraining", "adaptation", "instructions", "mix"}
     assert set(config.mixtures["instructions"].shares) == {"instructions"}
     assert config.mixtures["adaptation"].source_share == 0.308
 

@@ -52,10 +52,13 @@ def test_word_tables_of_every_language_lie_in_the_store(runner: Runner) -> None:
         assert likelihoods == sorted(likelihoods)
 
 
-def test_most_rows_come_from_the_alignment(runner: Runner) -> None:
+def test_what_is_not_copied_comes_from_the_alignment_or_borrows(runner: Runner) -> None:
     token_map = TokenMap.load(runner.ensure("initial").path / "token_map")
     rows = token_map.notes["trans_tokenization"]["rows_by_origin"]
-    assert rows["aligned"] > 200
+    counts = token_map.counts()
+    assert rows["aligned"] == counts["computed"] > 100
+    assert sum(rows.values()) == counts["computed"] + counts["fallback"]
+    assert rows["unk"] < 10
     assert rows["nothing"] == 0
 
 
