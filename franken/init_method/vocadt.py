@@ -16,13 +16,16 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method.learned import VocadtInit
+from franken.errors import CompatibilityError
 from franken.init_method.builder import compressed
 from franken.init_method.engine import apply_map
 from franken.init_method.neighbours import top_neighbours
 from franken.init_method.resources import InitResources
 from franken.init_method.start import fit_start
-from franken.init_method.token_map import Provenance, TokenMap
+from franken.init_method.token_map import Provenance, Reduce, TokenMap
 from franken.parts.table import Table
+
+_CHUNK_ROWS = 1024
 
 
 def fit(
@@ -32,8 +35,17 @@ def fit(
     resources: InitResources,
     seed: int,
 ) -> TokenMap:
-    """Fit the start and widen its support."""
+    """Fit the start and widen its support.
+
+    Raises:
+        CompatibilityError: where rows of the start are no weighted sums.
+    """
     token_map = fit_start(source, target, config, resources, seed)
+    if token_map.reduce is not Reduce.sum or token_map.classes is not None:
+        raise CompatibilityError(
+            f"init_method=vocadt trains the weights of sums, and start={config.start} has rows "
+            "that are none; take another start, such as subtoken_mean"
+        )
     if config.tie_in_out:
         token_map.output_weights = None
     token_map = with_random_rows(token_map, config.random_support)
@@ -73,19 +85,22 @@ def with_neighbours(token_map: TokenMap, source: Tensor, count: int) -> TokenMap
     """
     computed = (token_map.provenance == int(Provenance.computed)).nonzero().flatten()
     exemplars = token_map.exemplars.nonzero().flatten()
-    start = apply_map(token_map, source)[computed].float()
-    own = int(token_map.sizes()[computed].max()) if len(computed) else 0
-    columns, _ = top_neighbours(start, source[exemplars].float(), count + own)
-    pairs = torch.stack([computed[:, None].expand_as(columns), exemplars[columns]]).flatten(1)
-    rows, found = pairs.numpy()
+    start, among = apply_map(token_map, source), source[exemplars].float()
     width = token_map.source_rows
     old_rows, old_columns, *_ = _entries(token_map)
-    fresh = ~np.isin(rows * width + found, old_rows * width + old_columns)
-    rows, found = rows[fresh], found[fresh]
-    place = np.arange(len(rows)) - np.searchsorted(rows, rows)  # rows ascend: rank within each
-    rows, found = rows[place < count], found[place < count]
-    zeros = np.zeros(len(rows))
-    return _rebuilt(token_map, [_entries(token_map), (rows, found, zeros, zeros)])
+    known = old_rows * width + old_columns
+    parts = [_entries(token_map)]
+    for ids in computed.split(_CHUNK_ROWS):
+        own = int(token_map.sizes()[ids].max())
+        columns, _ = top_neighbours(start[ids].float(), among, count + own)
+        pairs = torch.stack([ids[:, None].expand_as(columns), exemplars[columns]]).flatten(1)
+        rows, found = pairs.numpy()
+        fresh = ~np.isin(rows * width + found, known)
+        rows, found = rows[fresh], found[fresh]
+        place = np.arange(len(rows)) - np.searchsorted(rows, rows)  # rows ascend: rank within each
+        rows, found = rows[place < count], found[place < count]
+        parts.append((rows, found, np.zeros(len(rows)), np.zeros(len(rows))))
+    return _rebuilt(token_map, parts)
 
 
 def _entries(token_map: TokenMap) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

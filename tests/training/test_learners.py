@@ -19,7 +19,7 @@ from franken.config.init_method.learned import (
     VocadtInit,
 )
 from franken.config.training import TrainingConfig
-from franken.errors import ConfigError, DataError, FrankenError
+from franken.errors import CompatibilityError, ConfigError, DataError, FrankenError
 from franken.init_method import InitResources, Provenance, apply_map, initialise
 from franken.parts.surgery import put_table, take_table
 from franken.parts.table import Table
@@ -450,6 +450,17 @@ def test_the_batch_knows_the_last_piece_of_each_token():
     assert batch.last.tolist() == [[0, 1, 3, 4, 5]]
 
 
+def test_where_nothing_is_new_no_text_is_read(tmp_path):
+    def unread(language):
+        raise AssertionError("text was opened")
+
+    task = make_task(METHODS["token_distillation"](1e-2), tmp_path)
+    task.token_map.provenance[new_tokens(task.token_map)] = int(Provenance.special)
+    learned = learn_rows(replace(task, texts=lambda: unread("sw")))
+    assert learned.table is task.start
+    assert learned.report["new_tokens"] == learned.report["distilled"] == 0
+
+
 def test_text_without_new_tokens_is_a_clear_error(tmp_path):
     method = METHODS["token_distillation"](1e-2)
     with pytest.raises(DataError, match=r"none of the .* new tokens"):
@@ -462,11 +473,20 @@ def test_text_without_new_tokens_is_a_clear_error(tmp_path):
 def test_a_start_brings_its_needs_and_an_impossible_one_is_a_fault():
     assert RetokInit(start="lexicon").needs() == frozenset({Need.lexicon})
     assert RetokInit().needs() == frozenset()
-    for start in ("vocadt", "meen", "from_file"):
+    for start in ("vocadt", "meen", "from_file", "unks_everywhere"):
         (fault,) = collect_faults(RetokInit(start=start))
         assert fault.key == "start"
     assert "Did you mean 'mean'" in str(collect_faults(RetokInit(start="meen"))[0])
     assert {fault.key for fault in collect_faults(VocadtInit(norm_match=True))} == {"noise_std"}
+
+
+@pytest.mark.parametrize("start", ["subtoken_max", "embedding_structure"])
+def test_weights_are_trained_only_of_sums(tmp_path, start):
+    method = VocadtInit(start=start)
+    assert [fault.key for fault in collect_faults(method)] == ["start"]
+    assert not list(collect_faults(RetokInit(start=start)))
+    with pytest.raises(CompatibilityError, match=f"start={start} has rows that are none"):
+        make_task(method, tmp_path)
 
 
 def test_a_method_that_trains_nothing_is_refused(tmp_path):

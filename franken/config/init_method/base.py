@@ -45,6 +45,8 @@ class InitMethodConfig:
 
     learned: ClassVar[bool] = False
     """Whether rows are trained after the map was applied."""
+    map_says_all: ClassVar[bool] = True
+    """Whether the token map alone makes the rows; false where the method has rows of its own."""
 
     name: str = "subtoken_mean"
     copy_overlap: bool = True

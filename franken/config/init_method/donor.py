@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 from franken.config.checks import at_least, in_range
 from franken.config.init_method.base import Fallback, InitMethodConfig, Need
@@ -271,6 +272,8 @@ class LocalLeastSquaresInit(HelperInit):
 @dataclass
 class UnksEverywhereInit(InitMethodConfig):
     """Rows drawn in a factor space of the source table; shared tokens copied (UNKs Everywhere)."""
+
+    map_says_all: ClassVar[bool] = False
 
     name: str = "unks_everywhere"
     dim: int = 100

@@ -46,8 +46,8 @@ class LearnedInit(InitMethodConfig):
 
 
 def _can_start(option: type[InitMethodConfig]) -> bool:
-    """Methods that train, or whose options must name files, are no start."""
-    return not option.learned and not option().paths()
+    """Methods that train, whose rows are more than a map, or that must name files are no start."""
+    return not option.learned and option.map_says_all and not option().paths()
 
 
 @dataclass
@@ -61,6 +61,10 @@ class RetokInit(LearnedInit):
         )
     )
     """Schedule of the training, on the adaptation split."""
+
+
+NO_SUMS = ("embedding_structure", "subtoken_max")
+"""Maps with draws by class, or with maxima."""
 
 
 @dataclass
@@ -91,6 +95,8 @@ class VocadtInit(LearnedInit):
         yield from at_least("aux_alpha", self.aux_alpha, 0.0)
         yield from at_least("neighbours", self.neighbours, 0)
         yield from at_least("random_support", self.random_support, 1)
+        if self.start in NO_SUMS:
+            yield "start", f"{self.start} has rows that are no weighted sums: no weights to train"
         if self.noise_std or self.norm_match:
             yield "noise_std", "and norm_match are no weights of a map, so vocadt cannot train them"
 

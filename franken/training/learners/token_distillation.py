@@ -132,17 +132,15 @@ def learn(task: LearnTask) -> LearnedRows:
     method = task.method
     assert isinstance(method, TokenDistillationInit)
     candidates = new_tokens(task.token_map)
+    report: dict[str, Any] = {"what": "new rows", "new_tokens": len(candidates)}
+    if not candidates:
+        return LearnedRows(task.start, task.token_map, {**report, "distilled": 0, "snippets": 0})
     snippets, count = mine(
         task.source.tokenizer, task.start.tokenizer, candidates, task.texts(),
         snippet_tokens=method.snippet_tokens, per_token=method.snippets,
     )  # fmt: skip
     ids = [row for row in candidates if count[row] >= method.min_snippets]
-    report: dict[str, Any] = {
-        "what": "new rows",
-        "new_tokens": len(candidates), "distilled": len(ids), "snippets": len(snippets),
-    }  # fmt: skip
-    if not candidates:
-        return LearnedRows(task.start, task.token_map, report)
+    report |= {"distilled": len(ids), "snippets": len(snippets)}
     if not ids:
         raise DataError(
             f"init_method=token_distillation: none of the {len(candidates)} new tokens is in "
