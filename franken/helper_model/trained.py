@@ -4,6 +4,7 @@ Only its input rows are of use, so the models are as small as rows allow: input 
 embeddings are tied, and the loss sees the vocabulary at the guessed positions alone.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -31,6 +32,8 @@ from franken.training.loss import chunked_linear_cross_entropy
 Lines = Callable[[], Iterable[str]]
 """Opens a stream of lines anew."""
 
+logger = logging.getLogger(__name__)
+
 _CHUNK_TOKENS = 1024
 _WARM_UP = 0.1
 _WEIGHT_DECAY = 0.01
@@ -41,13 +44,15 @@ class HelperReport:
     """What came of the training."""
 
     tokens: dict[str, int]
-    """Language -> distinct tokens of text used."""
+    """Language -> tokens of text used."""
     steps: int
     first_loss: float
     last_loss: float
     """Means over the first and the last tenth of the steps, in nats per guessed token."""
     unigram_entropy: float
     """Of the text, in nats: what a model reaches that looks at no neighbours."""
+    unseen_rows: int
+    """Ids that the text does not hold: their rows say nothing, as they were never read."""
 
 
 def train_helper(
@@ -79,11 +84,18 @@ def train_helper(
     tokens = {
         code: collect_tokens(tokenizer, lines(), per_language) for code, lines in texts.items()
     }
+    without = sorted(code for code, found in tokens.items() if not len(found))
     tokens = {code: found for code, found in tokens.items() if len(found)}
     if not tokens:
         raise DataError(
             f"helper_model=trained has no text: none of the languages {sorted(texts)} has "
             "monolingual text or documents. Name them in data, or take helper_model=checkpoint"
+        )
+    if without:
+        logger.warning(
+            "helper_model=trained: no monolingual text or documents of %s; the helper learns "
+            "nothing of their tokens. Name some in data, or leave the languages out",
+            ", ".join(without),
         )
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(derive_seed(seed, "helper", "weights"))
@@ -93,12 +105,14 @@ def train_helper(
     options = asdict(config)
     lineage = hash_json([options, tokenizer_identity(tokenizer), seed])
     tenth = max(1, len(losses) // 10)
+    text = torch.cat(list(tokens.values()))
     report = HelperReport(
         {code: len(found) for code, found in tokens.items()},
         len(losses),
         sum(losses[:tenth]) / tenth,
         sum(losses[-tenth:]) / tenth,
-        _entropy(torch.cat(list(tokens.values()))),
+        _entropy(text),
+        len(rows) - len(text.unique()),
     )
     table = Table(
         tokenizer, rows, None, None, f"helper:{lineage}", {"method": "trained helper", **options}

@@ -118,3 +118,18 @@ def test_no_text_is_an_error_that_says_what_to_do(tokenizer) -> None:
         train(tokenizer, texts={"sw": lambda: [], "am": lambda: iter(())})
     with pytest.raises(DataError, match="no text"):
         train(tokenizer, texts={})
+
+
+def test_a_language_without_text_is_named_in_a_warning(tokenizer, caplog) -> None:
+    brief = replace(SMALL, steps=2)
+    _, report = train(tokenizer, brief, texts={"am": lambda: [], "sw": lambda: TEXT})
+    assert set(report.tokens) == {"sw"}
+    assert "am" in caplog.messages[0]
+    assert "sw" not in caplog.messages[0]
+
+
+def test_the_report_counts_the_rows_that_no_text_trained(tokenizer) -> None:
+    line = TEXT[0]
+    _, report = train(tokenizer, replace(SMALL, steps=2), texts={"sw": lambda: [line] * 50})
+    seen = {*tokenizer(line, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id}
+    assert report.unseen_rows == len(tokenizer) - len(seen)
