@@ -1,6 +1,6 @@
 """What methods may draw on beside the two vocabularies."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -51,3 +51,16 @@ class InitResources:
                 "the step that makes them in the recipe, or pass them in InitResources"
             )
         return found
+
+
+def text_of(
+    texts: Callable[[str], Iterator[str]], languages: Iterable[str], megabytes: float
+) -> Iterator[str]:
+    """Up to so much text of every language, one language after the other."""
+    for language in languages:
+        left = megabytes * 1e6
+        for text in texts(language):
+            if left <= 0:
+                break
+            left -= len(text.encode())
+            yield text

@@ -24,7 +24,7 @@ from franken.config.init_method.pooling import AlignedPart, AlignStart, MergeIni
 from franken.errors import DataError
 from franken.init_method import merge, subtoken_mean
 from franken.init_method.builder import MapBuilder
-from franken.init_method.resources import InitResources
+from franken.init_method.resources import InitResources, text_of
 from franken.init_method.token_map import TokenMap
 from franken.parts.table import Table
 from franken.vocab.frame import frame_of
@@ -237,16 +237,9 @@ def _entries_of(token_map: TokenMap, wanted: np.ndarray) -> tuple[np.ndarray, ..
 
 
 def _texts(resources: InitResources, megabytes: float) -> Iterator[str]:
-    """Up to so much text of every target language, one language after the other."""
     if resources.texts is None:
         raise DataError(
             "init_method=span_align needs monolingual text, and there is none: give data with the "
             "role monolingual, or pass texts in InitResources"
         )
-    for language in resources.languages:
-        left = megabytes * 1e6
-        for text in resources.texts(language):
-            if left <= 0:
-                break
-            left -= len(text.encode())
-            yield text
+    return text_of(resources.texts, resources.languages, megabytes)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from franken.config.steps import InitialiseStep
@@ -9,6 +10,7 @@ from franken.config.training import TrainingConfig
 from franken.data import open_data
 from franken.data.datamodule import TextDataModule
 from franken.init_method import TokenMap, provenance_report
+from franken.init_method.resources import text_of
 from franken.parts.model import assemble
 from franken.parts.table import Table
 from franken.seeds import derive_seed
@@ -38,14 +40,8 @@ def learn(
         )  # fmt: skip
 
     def texts() -> Iterator[str]:
-        limit = float(getattr(step.method, "megabytes", float("inf"))) * 1e6
-        for language in step.data.languages:
-            left = limit
-            for text in data.texts("monolingual", language):
-                if left <= 0:
-                    break
-                left -= len(text.encode())
-                yield text
+        limit = float(getattr(step.method, "megabytes", float("inf")))
+        return text_of(partial(data.texts, "monolingual"), step.data.languages, limit)
 
     learned = learn_rows(
         LearnTask(
