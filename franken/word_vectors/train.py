@@ -25,8 +25,7 @@ def train_space(
 ) -> VectorSpace:
     """Train vectors; equal sentences, options and seed give equal bytes.
 
-    One thread, as updates of several would race. Words enter by falling frequency, then in the
-    order of their first occurrence.
+    One thread, as updates of several would race. Words enter by falling frequency.
 
     Args:
         sentences: iterated ``epochs + 1`` times.
