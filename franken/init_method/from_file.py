@@ -139,7 +139,8 @@ def _stored_map(path: Path, builder: MapBuilder) -> TokenMap:
             f"the token map in {path} has rows that a file gave; name that file as init_method.path"
         )
     made_by = token_map.notes.get("method", "unknown")
-    token_map.notes = {**expected.notes, "file": path.name, "made_by": made_by}
+    told = {key: value for key, value in token_map.notes.items() if key == "lenders"}
+    token_map.notes = {**expected.notes, **told, "file": path.name, "made_by": made_by}
     return token_map
 
 

@@ -60,6 +60,7 @@ def fit(
     _put_borrowed(builder, config, origins, counts)
     _put_unknown(builder, config, origins)
     builder.notes["trans_tokenization"] |= origins.report(weights)
+    builder.notes["lenders"] = _lenders(config)
     if config.unmapped is Unmapped.unk:
         return builder.build(Fallback.mean)
     return build_with_fallback(builder, Fallback(config.unmapped.value))
@@ -168,8 +169,16 @@ def _put_by_spelling(
         ignore_word_start=config.fallback.ignore_word_start,
     )  # fmt: skip
     weights = borrowed.sharpened(config.top, config.temperature)
-    builder.notes["lenders"] = "the rows of tokens that share its letters (unk's where none do)"
     builder.put_entries(*weights.joined(), Provenance.fallback)
+
+
+def _lenders(config: TransTokenizationInit) -> str:
+    """Whose rows make the rows without evidence, in words."""
+    own = "its own subtokens in the source"
+    borrowed = {Borrowing.frozen_substring: "tokens that share its letters",
+                Borrowing.mean_of_pieces: own}.get(config.fallback.kind)  # fmt: skip
+    left = {Unmapped.unk: "the source's unk", Unmapped.subtoken_mean: own}.get(config.unmapped)
+    return ", else ".join(dict.fromkeys(part for part in (borrowed, left) if part))
 
 
 def _copied(

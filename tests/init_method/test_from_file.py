@@ -150,6 +150,7 @@ def test_control_tokens_of_the_file_when_asked_for(tmp_path, target):
 def test_a_stored_map_makes_the_table_it_was_saved_from(tmp_path, target):
     source = source_table(KIND, tied=False)
     first, fitted = initialise(source, target, SubtokenMeanInit(), RESOURCES, 0)
+    fitted.notes["lenders"] = "its neighbours"
     fitted.save(tmp_path / "map")
     second, loaded = initialise(
         source, target, FromFileInit(path=str(tmp_path / "map")), RESOURCES, 0
@@ -157,6 +158,7 @@ def test_a_stored_map_makes_the_table_it_was_saved_from(tmp_path, target):
     assert torch.equal(first.input, second.input)
     assert torch.equal(first.output, second.output)
     assert (loaded.notes["method"], loaded.notes["made_by"]) == ("from_file", "subtoken_mean")
+    assert loaded.notes["lenders"] == "its neighbours"  # what explains its fallback rows
 
 
 def test_a_map_of_other_vocabularies_is_refused(tmp_path, target):

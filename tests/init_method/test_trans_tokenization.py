@@ -29,6 +29,7 @@ from franken.config.init_method.parallel import (
 from franken.errors import DataError
 from franken.init_method import InitResources, Provenance, fit_map, initialise
 from franken.init_method.borrowing import borrow
+from franken.init_method.explain import explain_row
 from franken.init_method.token_counts import TokenCounts
 from franken.init_method.word_pieces import filtered_pairs, spread_table
 from franken.vocab.families import train_tokenizer
@@ -539,6 +540,7 @@ def test_tokens_without_any_evidence_follow_the_stated_rule(rule):
         assert token_map.row(row) == [(unk, 1.0)]
         assert torch.equal(table.input[row], source.input[unk])
         assert token_map.notes["trans_tokenization"]["rows_by_origin"]["unk"] > 0
+        assert explain_row(token_map, row)["how"].endswith("weighted sum of the source's unk")
     else:
         assert token_map.fallback.kind.value == rule.value
         assert bool(token_map.row(row)) is (rule is Unmapped.subtoken_mean)
