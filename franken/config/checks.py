@@ -61,6 +61,11 @@ def in_range(key: str, value: float | None, low: float, high: float) -> Iterator
         yield key, f"must lie between {low} and {high}, got {value}"
 
 
+def is_folder_name(name: str) -> bool:
+    """Whether a name can be that of a directory and of a tag in a text."""
+    return bool(name) and not name.startswith(".") and not set(name) & set("/\\<> \t\n")
+
+
 def hint(word: str, valid: Iterable[Any], *, what: str = "Valid") -> str:
     """`` Did you mean 'swap'? Valid: hydra, swap.``: the end of a message about a wrong name."""
     names = sorted(map(str, valid))

@@ -1,5 +1,6 @@
 """The directory: bit-equal logits, one more language touches nothing, plain exports."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,26 @@ def test_adding_a_language_writes_one_directory_and_no_other_file(tmp_path: Path
     with pytest.raises(CompatibilityError, match="'tt' was made for base body cccccccccccc"):
         add_table(tmp_path / "h", "tt", table)
     assert not (tmp_path / "h" / "tables" / "tt").exists()
+
+
+def test_an_addition_that_cannot_be_told_apart_is_refused(tmp_path: Path) -> None:
+    made, _ = hydra(languages={"tt": "xx"}, scripts={"xx": ("Cyrillic",)})
+    save_hydra(made, tmp_path / "h")
+    table = made.tables["en"].table()
+    with pytest.raises(CompatibilityError, match=r"'a/b' cannot name a table"):
+        add_table(tmp_path / "h", "a/b", table)
+    for claim in ({"languages": ["tt"]}, {"scripts": ["Cyrillic"]}):
+        with pytest.raises(CompatibilityError, match="goes to the table 'xx' already"):
+            add_table(tmp_path / "h", "am", table, **claim)
+    assert open_hydra(tmp_path / "h").tables.keys() == {"en", "xx"}
+
+
+def test_what_a_killed_addition_left_is_no_table(tmp_path: Path) -> None:
+    made, _ = hydra()
+    save_hydra(made, tmp_path / "h")
+    tables = tmp_path / "h" / "tables"
+    shutil.copytree(tables / "xx", tables / ".yy.0123.tmp")
+    assert open_hydra(tmp_path / "h").tables.keys() == {"en", "xx"}
 
 
 def test_damaged_and_missing_parts_are_named(tmp_path: Path) -> None:

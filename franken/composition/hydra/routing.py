@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import regex
 
+from franken.config.checks import is_folder_name
 from franken.errors import CompatibilityError, DataError
 from franken.vocab.scripts import uses_only_scripts
 
@@ -146,6 +147,20 @@ class Router:
             if scripts and uses_only_scripts(character, scripts):
                 return table
         return None
+
+
+def check_table_name(name: str) -> str:
+    """The name, if it can be that of a table, which is also a directory and a tag.
+
+    Raises:
+        CompatibilityError: where it cannot.
+    """
+    if not is_folder_name(name):
+        raise CompatibilityError(
+            f"{name!r} cannot name a table: its directory and its tag are called so; use letters, "
+            "digits, _ and -"
+        )
+    return name
 
 
 def check_segments(segments: Sequence[Segment]) -> list[Segment]:

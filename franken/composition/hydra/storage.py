@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from franken.composition.hydra.model import HydraModel
-from franken.composition.hydra.routing import Router
+from franken.composition.hydra.routing import Router, check_table_name
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import link_or_copy, read_json, write_atomically, write_json
 from franken.parts.body import DESCRIPTION_FILE as BODY_FILE
@@ -114,6 +114,8 @@ def open_hydra(directory: Path) -> HydraRef:
     scripts: dict[str, tuple[str, ...]] = {}
     for path in sorted((directory / "tables").glob(f"*/{TABLE_FILE}")):
         name = path.parent.name
+        if name.startswith("."):  # left by an addition that was killed
+            continue
         tables[name] = path.parent
         route = path.parent / ROUTE_FILE
         content = read_json(route) if route.is_file() else {}
@@ -150,12 +152,7 @@ def write_hydra(ref: HydraRef, directory: Path, *, card: str) -> None:
             _check_lineage(name, str(read_description(path)["lineage"]), ref.lineage)
             _copy_table(path, scratch / "tables" / name)
             _write_route(ref, name, scratch / "tables" / name)
-        write_json(
-            scratch / FILE,
-            {"kind": "hydra", "schema": SCHEMA, "lineage": ref.lineage,
-             "fingerprint": fingerprint, "default": ref.default},
-        )  # fmt: skip
-        write_atomically(scratch / "README.md", card.encode())
+        _describe(scratch, ref.lineage, fingerprint, ref.default, card)
 
 
 def save_hydra(model: HydraModel, directory: Path, *, card: str = "") -> None:
@@ -172,12 +169,7 @@ def save_hydra(model: HydraModel, directory: Path, *, card: str = "") -> None:
             save_table(module.table(), folder)
             own = [tag for tag, table in router.languages.items() if table == name]
             _route(folder, own, router.scripts.get(name, ()))
-        write_json(
-            scratch / FILE,
-            {"kind": "hydra", "schema": SCHEMA, "lineage": model.lineage,
-             "fingerprint": fingerprint, "default": router.default},
-        )  # fmt: skip
-        write_atomically(scratch / "README.md", card.encode())
+        _describe(scratch, model.lineage, fingerprint, router.default, card)
 
 
 def save_hydra_body(model: HydraModel, directory: Path) -> str:
@@ -205,11 +197,14 @@ def add_table(
         scripts: Unicode scripts that go to it.
 
     Raises:
-        CompatibilityError: where the table is of another base.
+        CompatibilityError: where the table is of another base, the name is no plain name, or a
+            language or script goes to another table already.
         ArtifactError: where the name is taken.
     """
     directory = Path(directory)
     lineage = _description(directory)["lineage"]
+    check_table_name(name)
+    _check_unclaimed(open_hydra(directory), name, languages, scripts)
     made = table.lineage if isinstance(table, Table) else read_description(table)["lineage"]
     _check_lineage(name, str(made), lineage)
     with new_directory(directory / "tables" / name) as scratch:
@@ -218,6 +213,17 @@ def add_table(
         else:
             shutil.copytree(table, scratch, dirs_exist_ok=True)
         _route(scratch, languages, scripts)
+
+
+def _describe(
+    directory: Path, lineage: str, fingerprint: str, default: str | None, card: str
+) -> None:
+    write_json(
+        directory / FILE,
+        {"kind": "hydra", "schema": SCHEMA, "lineage": lineage, "fingerprint": fingerprint,
+         "default": default},
+    )  # fmt: skip
+    write_atomically(directory / "README.md", card.encode())
 
 
 def _description(directory: Path) -> dict[str, Any]:
@@ -243,6 +249,22 @@ def _check_lineage(name: str, made: str, lineage: str) -> None:
             f"table {name!r} was made for base body {made[:12]}, but this body descends from "
             f"{lineage[:12]}; a table only fits bodies of its own base"
         )
+
+
+def _check_unclaimed(
+    ref: HydraRef, name: str, languages: Sequence[str], scripts: Sequence[str]
+) -> None:
+    owners = {script: table for table, own in ref.scripts.items() for script in own}
+    for kind, wanted, owned in (
+        ("language", languages, ref.languages),
+        ("script", scripts, owners),
+    ):
+        for item in wanted:
+            if owned.get(item, name) != name:
+                raise CompatibilityError(
+                    f"{kind} {item!r} goes to the table {owned[item]!r} already; leave it out of "
+                    f"those of {name!r}"
+                )
 
 
 def default_first(tables: Mapping[str, Path], default: str | None) -> dict[str, Path]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from franken.config.checks import at_least, in_range
+from franken.config.checks import at_least, in_range, is_folder_name
 from franken.config.composition import CompositionConfig, HydraComposition
 from franken.config.data import DataConfig
 from franken.config.steps.core import Part, StepConfig
@@ -33,6 +33,12 @@ class HydraStep(StepConfig):
             return
         if not self.tables:
             yield "tables", "names no table; give at least one, e.g. {source: base}"
+        for name in self.tables:
+            if not is_folder_name(name):
+                yield (
+                    "tables",
+                    f"{name!r} cannot name a directory and a tag; rename the table",
+                )
         named = {
             **{f"languages.{k}": v for k, v in self.composition.languages.items()},
             **{f"scripts.{k}": k for k in self.composition.scripts},
