@@ -46,9 +46,10 @@ class WithPairs:
             return
         if not self._file(lang).is_file():
             raise DataError(f"no pairs were generated for language {lang!r}")
-        for line in self._file(lang).read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            yield Pair(record["source"], record["target"])
+        with self._file(lang).open(encoding="utf-8", newline="\n") as lines:
+            for line in lines:  # splitlines() would also cut at U+2028 inside a sentence
+                record = json.loads(line)
+                yield Pair(record["source"], record["target"])
 
     def _file(self, lang: str) -> Path:
         return self._directory / f"{lang}.jsonl"

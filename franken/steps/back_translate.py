@@ -30,8 +30,9 @@ def run(step: BackTranslateStep, context: StepContext) -> dict[str, Any]:
     Raises:
         DataError: where a language has no text of the role.
     """
-    device = "cuda" if context.trainer.accelerator in ("gpu", "cuda") else "cpu"
-    hydra = assemble_hydra(open_hydra_model(context.inputs["model"], context.store), device=device)
+    hydra = assemble_hydra(
+        open_hydra_model(context.inputs["model"], context.store), device=context.device
+    )
     source = open_data(step.data)
     counts: dict[str, int] = {}
     for language in step.data.languages:

@@ -32,3 +32,8 @@ class StepContext:
     """Artefacts (kind, key) that what is written here points to."""
     log_config: dict[str, Any] = field(default_factory=dict)
     """The step's resolved config, for the logger."""
+
+    @property
+    def device(self) -> str:
+        """Where a model that is only run belongs."""
+        return "cuda" if self.trainer.accelerator in ("gpu", "cuda") else "cpu"

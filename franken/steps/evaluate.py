@@ -21,18 +21,17 @@ from franken.steps.route import is_routed, open_router, open_routing
 
 def run(step: EvaluateStep, context: StepContext) -> dict[str, Any]:
     """Writes ``scores.json`` (an entry per task, language, metric) and ``items/<task>.jsonl``."""
-    device = "cuda" if context.trainer.accelerator in ("gpu", "cuda") else "cpu"
     model: Any
     tokenizer: Any = None
     if is_hydra(context.inputs["model"]):
         ref = open_hydra_model(context.inputs["model"], context.store)
-        model = assemble_hydra(ref, device=device)
+        model = assemble_hydra(ref, device=context.device)
     else:
         plain = open_model(context.inputs["model"], context.store)
-        model, tokenizer = assemble(plain, device=device)
+        model, tokenizer = assemble(plain, device=context.device)
     model.eval()
     data = open_data(step.data)
-    options: dict[str, Any] = {"seed": context.seed, "device": device}
+    options: dict[str, Any] = {"seed": context.seed, "device": context.device}
     if is_routed(context.inputs["model"]):
         result = _routed(step, context, model, tokenizer, data, options)
     else:

@@ -66,7 +66,7 @@ def run(step: RouteStep, context: StepContext) -> dict[str, Any]:
 def _train(
     step: RouteStep, config: TrainedRouter, context: StepContext, packs: dict[str, SkillPack]
 ) -> dict[str, Any]:
-    device = "cuda" if context.trainer.accelerator in ("gpu", "cuda") else "cpu"
+    device = context.device
     model, tokenizer = assemble(open_model(context.inputs["model"], context.store), device=device)
     assert step.data is not None
     data, encoder = open_data(step.data), RecordEncoder(tokenizer)

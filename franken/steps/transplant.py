@@ -35,9 +35,8 @@ def run(step: TransplantStep, context: StepContext) -> dict[str, Any]:
     ``transplants/<step>.progress.json`` in the run directory names, with rate and time left.
     """
     config = _configured(step)
-    device = "cuda" if context.trainer.accelerator in ("gpu", "cuda") else "cpu"
     model, tokenizer = assemble(
-        open_model(context.inputs["model"], context.store), device=device,
+        open_model(context.inputs["model"], context.store), device=context.device,
         dtype=getattr(torch, str(config.dtype)),
     )  # fmt: skip
     host = open_host(model)

@@ -79,3 +79,9 @@ def test_generated_pairs_stand_for_the_role_parallel(tmp_path: Path) -> None:
     assert source.fingerprint() != before
     with pytest.raises(DataError, match="no pairs were generated for language 'ta'"):
         list(source.pairs("ta"))
+
+
+def test_generated_pairs_hold_any_character(tmp_path: Path) -> None:
+    pairs = [Pair("one\u2028line", "a\u0085b\r"), Pair("x", "y")]
+    write_pairs(pairs, tmp_path, "sw")
+    assert list(WithPairs(Source(), tmp_path).pairs("sw")) == pairs  # type: ignore[arg-type]
