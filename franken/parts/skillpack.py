@@ -244,7 +244,7 @@ def check_base(
     Args:
         pack: its manifest holds a digest of every base tensor.
         weights: the model, as stored or as loaded.
-        names: look at these only.
+        names: look at these only; default: all but the rows of a vocabulary of the pack's own.
         narrower: pass over tensors that were loaded in a narrower format than the base was stored
             in, whose bits are gone.
 
@@ -252,7 +252,7 @@ def check_base(
         CompatibilityError: names the first tensor that is missing or differs.
     """
     known = set(weights.names())
-    for name in names or pack.names():
+    for name in names or [name for name in pack.names() if pack.tensors[name]["base"]]:
         if name not in known:
             raise CompatibilityError(
                 f"pack {pack.name!r} changes {name!r}, which the model does not have; it was made "

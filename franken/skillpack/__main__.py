@@ -87,10 +87,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _pack(options: argparse.Namespace, console: Console) -> int:
+    from franken.config.pack import Rounding
+    from franken.errors import ConfigError
     from franken.parts.weights import StoredWeights
     from franken.skillpack.extract import pack_difference
 
     policy = read_policy(options.overrides)
+    if policy.quant.method is Rounding.gptq:
+        raise ConfigError(
+            "pack.quant.method=gptq calibrates on text, of which this command has none; pack in a "
+            "recipe (recipe=graft), or choose rtn"
+        )
     found = pack_difference(
         StoredWeights.of_checkpoint(options.base), StoredWeights.of_checkpoint(options.tuned),
         policy, options.out, name=options.name or options.out.name,

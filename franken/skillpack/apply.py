@@ -36,16 +36,24 @@ def apply_to_checkpoint(
         check: compare the base's tensors with the digests in the packs.
 
     Raises:
-        CompatibilityError: where a pack belongs to another base; nothing is left behind.
+        CompatibilityError: where a pack belongs to another base, or brings a vocabulary; nothing is
+            left behind.
     """
     factors = list(weights) if weights is not None else [1.0] * len(packs)
     if len(factors) != len(packs):
         raise CompatibilityError(f"{len(packs)} packs, but {len(factors)} weights")
     checkpoint = Checkpoint(base)
     stored = StoredWeights.of_checkpoint(base)
-    if check:
-        for pack in packs:
+    for pack in packs:
+        if pack.manifest["vocab"] is not None:
+            raise CompatibilityError(
+                f"pack {pack.name!r} brings a vocabulary of its own, which changes more than "
+                "weights; graft it in a recipe (recipe=language_pack)"
+            )
+        if check:
             check_base(pack, stored)
+        else:
+            _check_shapes(pack, stored)
     order = sorted(zip(packs, factors, strict=True), key=lambda item: item[0].name)
     spelled = {_spelling(checkpoint, stored, name): name for name in stored.names()}
     with new_directory(Path(directory)) as scratch:
@@ -71,6 +79,17 @@ def grafted(weights: Weights, name: str, packs: Sequence[tuple[SkillPack, float]
         delta = pack.delta(name)
         total = total + (delta if factor == 1.0 else delta * factor)
     return total.to(original.dtype)
+
+
+def _check_shapes(pack: SkillPack, stored: StoredWeights) -> None:
+    known = set(stored.names())
+    for name, item in pack.tensors.items():
+        found = stored.shape(name) if name in known else None
+        if found != tuple(item["shape"]):
+            raise CompatibilityError(
+                f"pack {pack.name!r} changes {name!r} of shape {tuple(item['shape'])}; the "
+                f"checkpoint has {found or 'no such tensor'}: it is no relative of the pack's base"
+            )
 
 
 def _entry(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from franken.config.router import RouterFeature, RouterLevel, TrainedRouter
-from franken.errors import ArtifactError
+from franken.errors import ArtifactError, DataError
 from franken.files import read_json, write_json
 from franken.parts import safetensors_file
 from franken.parts.anatomy import anatomy_of
@@ -183,6 +183,11 @@ def losses_and_features(
         else:
             found.append(states[0, :silent].float().mean(dim=0, keepdim=True).cpu())
             losses.append(stacked.mean(dim=0, keepdim=True).cpu())
+    if not found:
+        raise DataError(
+            "no example for the router has a response; give it more examples (router.examples), or "
+            "a split whose tasks the data have"
+        )
     return torch.cat(found), torch.cat(losses)
 
 
@@ -194,7 +199,15 @@ def train_router(
 
     Labels are ``softmax(-loss / temperature)`` over the experts (graftllm notes, 8): soft, so an
     example that all packs answer alike teaches nothing wrong.
+
+    Raises:
+        DataError: where there are too few examples to train on some and judge by others.
     """
+    if len(examples) < 3:
+        raise DataError(
+            f"{len(examples)} examples are too few to train a router on; give it more "
+            "(router.examples), or a split whose tasks the data have"
+        )
     shuffle = torch.Generator().manual_seed(derive_seed(seed, "router", "held out"))
     order = torch.randperm(len(examples), generator=shuffle).tolist()
     kept = max(1, len(examples) // 10)

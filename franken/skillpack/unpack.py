@@ -57,7 +57,8 @@ def compare(first: SkillPack, second: SkillPack) -> list[Comparison]:
     """Compare decoded changes tensor by tensor; one that a pack lacks counts as zero.
 
     Raises:
-        CompatibilityError: where the packs were made on different bodies.
+        CompatibilityError: where the packs were made on different bodies, or over different
+            vocabularies.
     """
     if first.body != second.body:
         raise CompatibilityError(
@@ -67,6 +68,11 @@ def compare(first: SkillPack, second: SkillPack) -> list[Comparison]:
     rows = []
     for name in sorted({*first.names(), *second.names()}):
         found = [pack.delta(name).double() for pack in (first, second) if name in pack.tensors]
+        if len({tuple(delta.shape) for delta in found}) > 1:
+            raise CompatibilityError(
+                f"{name!r} has shape {tuple(found[0].shape)} in {first.name!r} and "
+                f"{tuple(found[1].shape)} in {second.name!r}; such packs cannot be compared"
+            )
         a, b = found if len(found) == 2 else (found[0], torch.zeros_like(found[0]))
         norms = float(a.norm()), float(b.norm())
         largest = max(norms)

@@ -8,7 +8,7 @@ from franken.config.pack import Rounding
 from franken.config.steps import PackStep
 from franken.data import open_data
 from franken.data.encoding import RecordEncoder
-from franken.errors import CompatibilityError
+from franken.errors import CompatibilityError, DataError
 from franken.init_method.token_map import TokenMap
 from franken.parts.model import ModelRef, assemble
 from franken.parts.skillpack import SkillPack
@@ -93,4 +93,9 @@ def _calibrate(step: PackStep, tuned: ModelRef) -> dict[str, torch.Tensor]:
     ]  # fmt: skip
     encoded = encoder.encode(records[: quant.calibration_records], quant.calibration_tokens)
     texts = [item.ids.tolist() for item in encoded if item is not None]
+    if not texts:
+        raise DataError(
+            f"data.mixtures.{step.split} gives no text to calibrate on among the first "
+            "instructions; choose another split, or pack.quant.method=rtn"
+        )
     return input_moments(model, texts)

@@ -79,6 +79,7 @@ def test_wrong_requests_say_what_is_wrong(made, capsys):
         (["pack", base, base, str(made / "x"), "pack=nothing"], "nothing"),
         (["pack", base, base, str(made / "x"), "lr=3"], "no override of pack"),
         (["pack", base, base, str(made / "x"), "pack.quant.group=1"], "at least 2"),
+        (["pack", base, base, str(made / "x"), "pack.quant.method=gptq"], "calibrates on text"),
         (["inspect", base], "is no SkillPack"),
         (["apply", str(made / "tuned"), str(made / "x"), str(made / "p")], "another base"),
     ):

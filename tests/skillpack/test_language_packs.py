@@ -8,11 +8,12 @@ import torch
 from franken.errors import CompatibilityError
 from franken.init_method.engine import apply_map
 from franken.init_method.token_map import MapLabels, Provenance, TokenMap
-from franken.parts.skillpack import SkillPack
+from franken.parts.skillpack import SkillPack, check_base
 from franken.parts.surgery import take_table
 from franken.parts.weights import LoadedWeights
+from franken.skillpack.apply import apply_to_checkpoint
 from franken.skillpack.language import graft_table, mapped, pack_language, residuals
-from tests.parts.tiny import tiny_model, tiny_tokenizer
+from tests.parts.tiny import save_checkpoint, tiny_model, tiny_tokenizer
 from tests.skillpack.pairs import exact_policy, policy, tuned_copy
 
 CODES = (Provenance.special, Provenance.copied, Provenance.computed, Provenance.fallback)
@@ -84,6 +85,20 @@ def test_on_its_own_base_the_pack_gives_the_tuned_table_back(tmp_path, tied):
         torch.testing.assert_close(ours[~control], matrix[~control], rtol=1e-6, atol=1e-6)
         assert torch.equal(ours[control], base_table.matrices()[part][:4])
     assert grafted.tokenizer.get_vocab() == tuned_table.tokenizer.get_vocab()
+
+
+def test_its_body_is_verified_and_no_checkpoint_takes_half_of_it(tmp_path):
+    parts = world()
+    base, adapted = parts[0], parts[1]
+    pack = packed(tmp_path / "p", parts)
+    check_base(pack, LoadedWeights(base))
+    with pytest.raises(CompatibilityError, match="another base"):
+        check_base(pack, LoadedWeights(adapted))
+    save_checkpoint(base, None, tmp_path / "base")
+    for check in (True, False):
+        with pytest.raises(CompatibilityError, match="brings a vocabulary of its own"):
+            apply_to_checkpoint(tmp_path / "base", [pack], tmp_path / "out", check=check)
+    assert not (tmp_path / "out").exists()
 
 
 def test_on_a_relative_the_table_is_m_e_plus_r(tmp_path):

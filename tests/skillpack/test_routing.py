@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from franken.config.router import RouterFeature, RouterLevel, TrainedRouter
+from franken.errors import DataError
 from franken.eval_suite.readout import read_out
 from franken.eval_suite.scoring import Request, log_probs
 from franken.parts.weights import LoadedWeights
@@ -146,6 +147,13 @@ def test_a_router_learns_who_answers_best(experts, tmp_path, level, feature, wid
     router.save(tmp_path / "router")
     again = Router.load(tmp_path / "router")
     assert torch.equal(again.gates(features), router.gates(features))
+
+
+def test_too_few_examples_are_refused(experts):
+    with pytest.raises(DataError, match="2 examples are too few"):
+        train_router(experts, [([1, 2, 3], 1)] * 2, TrainedRouter(), seed=0)
+    with pytest.raises(DataError, match="has a response"):
+        train_router(experts, [([1, 2, 3], 3)] * 10, TrainedRouter(), seed=0)
 
 
 def test_the_map_of_tasks_prefers_the_narrower_entry():

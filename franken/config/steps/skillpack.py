@@ -56,6 +56,8 @@ class PackStep(StepConfig):
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.pack.quant.method is Rounding.gptq and self.data is None:
             yield "data", "is missing: pack.quant.method=gptq calibrates on text"
+        if self.pack.quant.method is Rounding.gptq and self.initial is not None:
+            yield "pack.quant.method", "gptq is not there for language packs; choose rtn"
 
 
 @dataclass
