@@ -41,6 +41,15 @@ class Portion(StrEnum):
     all = "all"
 
 
+def _fields_of(config: object, key: str, *fields: str) -> Iterator[tuple[str, str]]:
+    """A fault where a template has other fields than these."""
+    template = getattr(config, key)
+    try:
+        template.format(**dict.fromkeys(fields, ""))
+    except (KeyError, ValueError, IndexError) as error:
+        yield key, f"{template!r} does not fit ({error!r}); fields: {', '.join(fields)}"
+
+
 @dataclass
 class PromptSet:
     """One evaluation set as prompts."""
@@ -76,6 +85,8 @@ class PromptSet:
         for lang, template in self.prompts.items():
             if template != template.rstrip():
                 yield f"prompts.{lang}", "ends in white space; the answer begins with it instead"
+        yield from _fields_of(self, "option", "mark", "option")
+        yield from _fields_of(self, "continuation", "mark", "option")
         yield from at_least("limit", self.limit, 1)
 
 
@@ -93,6 +104,7 @@ class PromptsConfig:
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("pilot", self.pilot, 0)
+        yield from _fields_of(self, "pim", "donor", "target")
         for place in ("{donor}", "{target}"):
             if place not in self.pim:
                 yield "pim", f"lacks {place}; got {self.pim!r}"

@@ -151,6 +151,8 @@ def test_selection_scopes_pilot_sizes_and_judges(table) -> None:
     lacking = diagonal.filter(diagonal["target"].to_numpy() > 0)
     with pytest.raises(DataError, match=r"no pair that select\.mode=targetfirst searches"):
         select_pairs(lacking, SelectConfig(), DEPTH)
+    with pytest.raises(DataError, match="no transplant to choose from"):
+        select_pairs(only(table, run="vanilla"), SelectConfig(), DEPTH)
 
 
 def test_chosen_pairs_are_kept_from_their_own_pilot() -> None:

@@ -249,3 +249,12 @@ def test_prompt_options_compose_and_end_where_the_answer_begins(name: str) -> No
     assert not collect_faults(prompts)
     for one in prompts.sets.values():
         assert all(template.rstrip()[-1] in ":：" for template in one.prompts.values())
+
+
+def test_templates_with_fields_that_do_not_exist_are_faults() -> None:
+    broken = PromptSet(
+        source="x", prompts={"any": "?"}, option="{markk} {option}", continuation=" {"
+    )
+    assert [key for key, _ in broken.faults()] == ["option", "continuation"]
+    pim = PromptsConfig(pim="{donor} {target} {both}")
+    assert [key for key, _ in pim.faults()] == ["pim"]

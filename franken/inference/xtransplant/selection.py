@@ -45,6 +45,10 @@ def select_pairs(
         DataError: where the pilot run lacks the pairs that the mode searches.
     """
     table = only(table, run=TRANSPLANT)
+    if not table.num_rows:
+        raise DataError(
+            "the pilot run holds no transplant to choose from; run it with inference=xtransplant"
+        )
     found = []
     for name in dict.fromkeys(table["set"].to_pylist()):
         own = only(table, set=name)
