@@ -16,9 +16,8 @@ def test_every_kind_has_a_key_and_a_module() -> None:
 
 
 def test_a_kind_without_a_key_is_refused() -> None:
+    class OtherStep(StepConfig):
+        kind = "other"
+
     with pytest.raises(TypeError, match="no key is defined for step kind 'other'"):
-
-        class OtherStep(StepConfig):
-            kind = "other"
-
         step_key(OtherStep(), {}, Config())
