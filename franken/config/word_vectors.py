@@ -95,7 +95,11 @@ class VectorFiles(WordVectorsConfig):
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.path and not self.paths:
-            yield "path", "names no file; give path=.../cc.{lang}.300.bin, or paths.<lang>=..."
+            yield (
+                "path",
+                "names no file; give 'word_vectors.path=\"DIR/cc.{lang}.300.bin\"' (quoted so), or "
+                "+word_vectors.paths.LANG=FILE",
+            )
         if self.path and "{lang}" not in self.path:
             yield "path", f"lacks {{lang}}; got {self.path!r}"
         yield from at_least("max_words", self.max_words, 1)

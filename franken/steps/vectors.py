@@ -50,8 +50,8 @@ def _read(step: VectorsStep, config: VectorFiles) -> dict[str, VectorSpace]:
     files = config.files(step.unit, [step.data.source_language, *step.data.languages])
     if step.unit is VectorUnit.pieces and not any(files.values()):
         raise DataError(
-            "word_vectors=files names no vectors of pieces; give word_vectors.paths.target (and "
-            ".source), choose word_vectors=trained, or a method that reads words "
+            "word_vectors=files names no vectors of pieces; give +word_vectors.paths.target=FILE "
+            "(and .source), choose word_vectors=trained, or a method that reads words "
             "(init_method.unit=words)"
         )
     spaces = {}
@@ -60,7 +60,9 @@ def _read(step: VectorsStep, config: VectorFiles) -> dict[str, VectorSpace]:
             file = Path(path).expanduser()
             spaces[key] = read_vectors(file, max_words=config.max_words, ngrams=config.ngrams)
         elif step.unit is VectorUnit.words:
-            raise DataError(f"word_vectors names no file for {key!r}; give .paths.{key}")
+            raise DataError(
+                f"word_vectors names no file for {key!r}; give +word_vectors.paths.{key}=FILE"
+            )
     return spaces
 
 

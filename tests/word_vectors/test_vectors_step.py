@@ -17,6 +17,7 @@ from franken.steps.keys import step_key
 from franken.word_vectors import load_spaces
 from franken.word_vectors.pieces import piece_labels
 from tests.init_method.tiny import ENGLISH, SWAHILI, source_tokenizer, target_tokenizer
+from tests.recipes.conftest import compose_config
 
 TRAINED = TrainedVectors(dim=8, epochs=2, buckets=200, subsample=0.0)
 KIND = TokenizerKind.sentencepiece_bpe
@@ -86,7 +87,7 @@ def test_files_are_read_by_language_and_must_agree_in_width(data, context, tmp_p
     files.paths = {"sw": str(tmp_path / "bad.vec")}
     with pytest.raises(CompatibilityError, match="differ in dimension"):
         module.run(VectorsStep(vectors=files, data=data), context)
-    with pytest.raises(DataError, match=r"no file for 'en'; give \.paths\.en"):
+    with pytest.raises(DataError, match=r"no file for 'en'; give \+word_vectors\.paths\.en=FILE"):
         module.run(VectorsStep(vectors=VectorFiles(paths={"sw": "x"}), data=data), context)
     step = VectorsStep(unit=VectorUnit.pieces, vectors=files, data=data)
     with pytest.raises(DataError, match="names no vectors of pieces"):
@@ -127,3 +128,15 @@ def test_faulty_options_are_found_before_any_work():
     assert dict(VectorFiles().faults()).keys() == {"path"}
     assert "lacks {lang}" in dict(VectorFiles(path="cc.sw.vec").faults())["path"]
     assert not list(VectorFiles(paths={"sw": "cc.sw.vec"}).faults())
+
+
+@pytest.mark.parametrize(
+    ("override", "files"),
+    [
+        ('word_vectors.path="cc.{lang}.vec"', {"en": "cc.en.vec", "sw": "cc.sw.vec"}),
+        ("+word_vectors.paths.sw=cc.vec", {"en": "", "sw": "cc.vec"}),
+    ],
+)
+def test_files_are_named_on_the_command_line_as_the_messages_say(override, files):
+    config = compose_config("word_vectors=files", override, pretrained=False)
+    assert config.word_vectors.files(VectorUnit.words, ["en", "sw"]) == files
