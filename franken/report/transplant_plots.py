@@ -15,14 +15,14 @@ def draw_transplants(transplants: Sequence[Transplant], directory: Path) -> list
     """Every figure that the summaries allow, in reading order."""
     plots = []
     for transplant in transplants:
-        names = [name for name in transplant.sets if "heat" in transplant.overall(name)][:PANELS]
+        names = [name for name in transplant.sets if transplant.searched(name)][:PANELS]
         if names:
             plots.append(_heat_maps(transplant, names, directory))
             plots.append(_curves(transplant, names, directory))
     names = list(dict.fromkeys(name for t in transplants for name in t.sets))
     for name in names:
         having = [t for t in transplants if name in t.sets]
-        own = [t for t in having if len(t.overall(name).get("budget", {})) > 1]
+        own = [t for t in having if t.searched(name)]
         if own:
             plots.append(_budget(name, own[: len(PALETTE)], directory))
     return plots

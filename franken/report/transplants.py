@@ -44,6 +44,15 @@ class Transplant:
         found: dict[str, Any] = self.sets[name]["overall"].get(judge, {})
         return found
 
+    def searched(self, name: str) -> bool:
+        """Whether several pairs ran on one sample.
+
+        Where each language has a pair of its own, the figures over all languages hold several
+        pairs, of which each sample saw one.
+        """
+        languages = self.sets[name]["languages"].values()
+        return any(entry.get("strict", {}).get("pairs", 0) > 1 for entry in languages)
+
 
 def transplants_of(runs: Sequence[Run]) -> list[Transplant]:
     """All transplants of some runs, in order; equal ones of a grid once.
@@ -90,7 +99,7 @@ def transplant_tables(transplants: Sequence[Transplant]) -> list[Table]:
         figures = transplant.overall(name)
         plain = figures.get("plain", {})
         views = [_interval(plain.get(run)) for run in ("vanilla", "pivot", "pim")]
-        if figures.get("pairs", 0) == 1:
+        if figures.get("pairs", 0) and not transplant.searched(name):
             views += [View(), View(), _interval(figures["upper_bound"], "the pair: "), View()]
         else:
             best = figures.get("best_pair")
@@ -101,7 +110,8 @@ def transplant_tables(transplants: Sequence[Transplant]) -> list[Table]:
                 _interval(figures.get("upper_bound")),
                 _interval(figures.get("upper_bound_with_vanilla")),
             ]
-        views += _equal_budget(figures)
+        alike = transplant.searched(name) or figures.get("pairs") == 1
+        views += _equal_budget(figures if alike else {})
         table.labels.append((transplant.label, name))
         table.views.append(views)
     return [table, *_differences(transplants), *_by_language(transplants)]
@@ -188,7 +198,8 @@ def paired_difference(
 
 def transplant_notes(transplants: Sequence[Transplant]) -> list[str]:
     """Cautions, and what was wrong with data and engines."""
-    notes = list(CAUTION) if any(_searched(t) for t in transplants) else []
+    searched = any(t.searched(name) for t in transplants for name in t.sets)
+    notes = list(CAUTION) if searched else []
     seen: set[str] = set()
     for transplant in transplants:
         for defect in transplant.content["defects"]:
@@ -207,10 +218,6 @@ def transplant_notes(transplants: Sequence[Transplant]) -> list[str]:
             notes.append(f"{transplant.label}: samples ended at their first right pair; rates, "
                          "heat maps and budget curves are too low.")  # fmt: skip
     return [*notes, *sorted(seen)]
-
-
-def _searched(transplant: Transplant) -> bool:
-    return any(transplant.overall(name).get("pairs", 0) > 1 for name in transplant.sets)
 
 
 def _equal_budget(figures: dict[str, Any]) -> list[View]:

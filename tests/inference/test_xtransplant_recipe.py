@@ -12,8 +12,10 @@ from franken.config.register import register_schemas
 from franken.recipe import build_graph, graph_faults
 from franken.report import write_report
 from franken.report.runs import load_runs
+from franken.report.transplant_plots import draw_transplants
 from franken.report.transplants import (
     CAUTION,
+    Transplant,
     paired_difference,
     transplant_notes,
     transplant_tables,
@@ -140,6 +142,21 @@ def test_the_report_shows_bounds_controls_and_cautions(tmp_path: Path) -> None:
     assert controls.views[0][0].text == "shuffled"
     assert controls.views[0][1].text == "+50.0"
     assert transplant_notes(found)
+
+
+def test_a_pair_per_language_is_no_search(tmp_path: Path) -> None:
+    one, several = {"strict": figures([1, 0], pairs=1)}, {"strict": figures([1, 0, 0, 1])}
+    sets = {"topics": {"languages": {"tr": one, "ka": one}, "overall": several}}
+    apply = Transplant("apply", {"step": "apply", "sets": sets, "inference": {}, "defects": [],
+                                 "unstable_rows": 0, "truncated": 0, "cut_samples": 0})  # fmt: skip
+    ((views,), *_) = (table.views for table in transplant_tables([apply]))
+    shown = [view.text for view in views]
+    empty = "–"
+    assert shown[:3] == ["50.0 [20, 80]", empty, empty]
+    assert shown[3:6] == [empty, empty, "the pair: 50.0 [20, 80]"]
+    assert set(shown[6:]) == {empty}
+    assert not transplant_notes([apply])
+    assert not draw_transplants([apply], tmp_path)
 
 
 def test_paired_differences() -> None:
