@@ -1,10 +1,14 @@
 """Options of the group ``pack``: how the difference of two models becomes a SkillPack."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from franken.config.checks import at_least, in_range
+
+KINDS = ("table", "attention", "mlp", "vector", "other")
+"""Kinds of tensors that a class may match."""
 
 
 class Operator(StrEnum):
@@ -123,6 +127,7 @@ class ClassRule:
     index: SparseIndex = SparseIndex.auto
 
     def faults(self) -> Iterator[tuple[str, str]]:
+        yield from self._match_faults()
         yield from in_range("density", self.density, 0.0, 1.0)
         if self.energy is not None:
             yield from in_range("energy", self.energy, 0.0, 1.0)
@@ -133,6 +138,17 @@ class ClassRule:
                 "bits",
                 f"must be one of {', '.join(map(str, allowed))} for {self.op}, got {self.bits}",
             )
+
+    def _match_faults(self) -> Iterator[tuple[str, str]]:
+        if self.match.startswith("re:"):
+            try:
+                re.compile(self.match[3:])
+            except re.error as error:
+                yield "match", f"{self.match!r} is no regular expression: {error}"
+        elif self.match != ".*":
+            for kind in self.match.split("|"):
+                if kind not in KINDS:
+                    yield "match", f"{kind!r} is no kind of tensor; valid: {', '.join(KINDS)}"
 
 
 @dataclass
@@ -174,7 +190,7 @@ class PackConfig:
             yield "classes", "holds no class: nothing says what to do with a tensor"
         names = {self.schedule, *(rule.schedule for rule in self.classes.values())} - {None}
         for name in sorted(map(str, names)):
-            uniform = name.startswith("uniform") and name[7:].isdigit()
+            uniform = name in {f"uniform{bits}" for bits in (*range(1, 9), 16, 32)}
             if name not in self.schedules and not uniform:
                 known = ", ".join(sorted(self.schedules)) or "none"
                 yield "schedule", f"{name!r} is not under schedules; known: {known}, uniform<bits>"

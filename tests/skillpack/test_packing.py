@@ -291,3 +291,13 @@ def test_a_kill_while_packing_leaves_no_pack(pair, tmp_path):
     with pytest.raises(ArtifactError, match="is no SkillPack"):
         SkillPack(tmp_path / "p")
     pack(pair, tmp_path / "p")  # what the killed process left is in nobody's way
+
+
+def test_rules_that_fit_no_tensor_are_faults():
+    for match, message in (("attn", "no kind of tensor"), ("re:[", "no regular expression")):
+        ((key, found),) = ClassRule(match=match).faults()
+        assert key == "match"
+        assert message in found
+    wrong = PackConfig(classes={"all": ClassRule(schedule="uniform9")})
+    assert [key for key, _ in wrong.faults()] == ["schedule"]
+    assert not list(PackConfig(classes={"all": ClassRule(schedule="uniform4")}).faults())
