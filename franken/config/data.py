@@ -193,7 +193,7 @@ class EvaluationSource(Source):
     """An evaluation set in the schema of its hub publication."""
 
     schema: str = "sib200"
-    """sib200, belebele, xcopa, flores, mgsm, gsm8k, global_mmlu, xlsum; see franken/data/schemas.py."""
+    """sib200, belebele, xcopa, flores, mgsm, gsm8k, global_mmlu, xlsum: franken/data/schemas.py."""
     split: str = "test"
     """What the publication calls the part that is scored; stands for ``{split}`` in ``path``."""
     splits: dict[str, str] = field(default_factory=dict)

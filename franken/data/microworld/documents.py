@@ -62,7 +62,8 @@ def instruction(
     if draw < 0.9 or not known_languages:
         sums = draw_sum(rng)
         return Instruction(
-            ARITHMETIC.format(question=sums.text("en")), f" {sums.first + sums.second}",
+            ARITHMETIC.format(question=sums.text("en")),
+            f" {sums.first + sums.second}",
             "arithmetic",
         )
     language = rng.choice(known_languages)
