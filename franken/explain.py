@@ -7,7 +7,7 @@ support; ``python -m franken.explain compare MAP MAP`` sets two maps beside each
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,12 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FrankenError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if options.json:
-        print(json.dumps(answer, ensure_ascii=False, indent=2))
-    else:
-        from rich.console import Console
-
-        _show(answer, Console(highlight=False))
+    _give(answer, _show, as_json=options.json)
     for problem in answer.get("unknown", []):
         print(f"error: {problem}", file=sys.stderr)
     return 2 if "unknown" in answer else 0
@@ -104,13 +99,20 @@ def _compare(options: argparse.Namespace) -> int:
     except FrankenError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if options.json:
-        print(json.dumps(answer, ensure_ascii=False, indent=2))
-    else:
-        from rich.console import Console
-
-        _show_comparison(answer, Console(highlight=False))
+    _give(answer, _show_comparison, as_json=options.json)
     return 0
+
+
+def _give(
+    answer: dict[str, Any], show: Callable[[dict[str, Any], "Console"], None], *, as_json: bool
+) -> None:
+    """Print an answer, for machines or for people."""
+    if as_json:
+        print(json.dumps(answer, ensure_ascii=False, indent=2))
+        return
+    from rich.console import Console
+
+    show(answer, Console(highlight=False))
 
 
 def _show_comparison(answer: dict[str, Any], console: "Console") -> None:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from franken.config.root import Config
-from franken.config.steps import STEP_KINDS
 from franken.data import open_data
 from franken.files import read_json, write_atomically
 from franken.recipe import Graph, build_graph
 from franken.steps.keys import step_key
 from franken.store import Artifact, StepKey, Store
+from franken.store.manifest import MANIFEST
 
 log = logging.getLogger(__name__)
 
@@ -166,8 +166,8 @@ class Runner:
     def write_curves(self) -> None:
         """``curves/<step>/metrics.csv`` of training that this run did not have to repeat."""
         for name in self.graph.needed():
-            key, target = self.keys[name], self.run_dir / "curves" / name
-            report = self.store.root / key.kind / key.key / "training.json"
+            target = self.run_dir / "curves" / name
+            report = self.store.path_of(self.keys[name]) / "training.json"
             if target.exists() or not report.is_file():
                 continue
             curve = read_json(report)["curve"]
@@ -195,7 +195,7 @@ class Runner:
         In a grid over initialisers the base and instruct models are the same in every job.
         """
         kinds = {self.graph.steps[name].kind for name in self.graph.ancestors(model)}
-        made = kinds & {STEP_KINDS[kind].kind for kind in ("initialise", "build_vocab", "pack")}
+        made = kinds & {"initialise", "build_vocab", "pack"}
         # a grid over sites, engines or searches changes every run of its own
         other = model in self.graph.runs and self.config.variant != self.config.init_method.name
         return self.config.variant if made or other else ""
@@ -217,7 +217,7 @@ class Runner:
         found = []
         for name in self.graph.needed():
             key = self.keys[name]
-            manifest = self.store.root / key.kind / key.key / "manifest.json"
+            manifest = self.store.path_of(key) / MANIFEST
             if key.kind == "initialise" and manifest.is_file():
                 meta = read_json(manifest).get("meta", {})
                 found.append({

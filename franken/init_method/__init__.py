@@ -11,7 +11,13 @@ from transformers import PreTrainedTokenizerBase
 from franken.config.init_method import InitMethodConfig
 from franken.errors import CompatibilityError
 from franken.init_method.engine import AppliedMap, apply_map, apply_to_bias
-from franken.init_method.registry import load_given_rows, load_method, load_own_rows, method_names
+from franken.init_method.registry import (
+    load_given_rows,
+    load_method,
+    load_own_rows,
+    load_save_beside,
+    method_names,
+)
 from franken.init_method.report import provenance_report
 from franken.init_method.resources import InitResources
 from franken.init_method.rows import ReaderRows
@@ -40,6 +46,7 @@ __all__ = [
     "fit_map",
     "initialise",
     "load_method",
+    "load_save_beside",
     "method_names",
     "provenance_report",
 ]

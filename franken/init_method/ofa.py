@@ -13,13 +13,14 @@ Departures from the release (cisnlp/ofa 73fce73):
 """
 
 from functools import partial
+from pathlib import Path
 
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method.similarity import OfaInit
 from franken.init_method.builder import MapBuilder
-from franken.init_method.coordinates import apply_low_rank, folded
+from franken.init_method.coordinates import apply_low_rank, folded, save_factors
 from franken.init_method.fallback import build_with_fallback
 from franken.init_method.resources import InitResources
 from franken.init_method.similarity import (
@@ -78,3 +79,9 @@ def own_rows(token_map: TokenMap, source: Tensor, config: OfaInit, part: str) ->
     if config.keep_dim is None:
         return None
     return folded(*apply_low_rank(token_map, source, config.keep_dim, part=part), source.dtype)
+
+
+def save_beside(token_map: TokenMap, source: Table, config: OfaInit, directory: Path) -> None:
+    """With ``keep_dim``: the factors of the table, in ``factors/``."""
+    if config.keep_dim is not None:
+        save_factors(token_map, source, config.keep_dim, directory / "factors")

@@ -24,12 +24,14 @@ OwnRows = Callable[..., Tensor | None]
 """``own_rows(token_map, source, config, part)``: ``(T, D)`` rows instead of ``W @ source``, or
 ``None`` where these options want the plain product."""
 
+SaveBeside = Callable[..., None]
+"""``save_beside(token_map, source, config, directory)``: further files of an initialisation."""
+
 _SHARED = {
-    "anchors", "borrowing", "builder", "columns", "coordinates", "dictionary", "draws", "engine",
-    "evidence", "explain", "fallback", "neighbours", "norms",
-    "projection", "pursuit", "registry", "report", "resources", "rows", "sharing", "similarity",
-    "start", "statistics", "storage", "token_counts",
-    "compare", "token_map", "token_vectors", "word_pieces",
+    "anchors", "borrowing", "builder", "columns", "compare", "coordinates", "dictionary", "draws",
+    "engine", "evidence", "explain", "fallback", "neighbours", "norms", "projection", "pursuit",
+    "registry", "report", "resources", "rows", "sharing", "similarity", "start", "statistics",
+    "storage", "token_counts", "token_map", "token_vectors", "word_pieces",
 }  # fmt: skip
 """Modules of this package that are no methods."""
 
@@ -60,20 +62,27 @@ def load_method(name: str) -> FitFunction:
 
 def load_given_rows(name: str) -> GivenRows | None:
     """The function of a method whose maps count on rows made elsewhere; ``None`` for the others."""
-    if name in _points():
-        return None
-    module: Any = importlib.import_module(f"franken.init_method.{name}")
-    found: GivenRows | None = getattr(module, "given_rows", None)
+    found: GivenRows | None = _beside_fit(name, "given_rows")
     return found
 
 
 def load_own_rows(name: str) -> OwnRows | None:
     """The function of a method that does not always make rows by ``W E``; ``None`` for others."""
+    found: OwnRows | None = _beside_fit(name, "own_rows")
+    return found
+
+
+def load_save_beside(name: str) -> SaveBeside | None:
+    """The function of a method that keeps more than map and table; ``None`` for the others."""
+    found: SaveBeside | None = _beside_fit(name, "save_beside")
+    return found
+
+
+def _beside_fit(name: str, function: str) -> Any:
+    """An optional function beside a method's ``fit``; methods of other packages have none."""
     if name in _points():
         return None
-    module: Any = importlib.import_module(f"franken.init_method.{name}")
-    found: OwnRows | None = getattr(module, "own_rows", None)
-    return found
+    return getattr(importlib.import_module(f"franken.init_method.{name}"), function, None)
 
 
 def _points() -> dict[str, EntryPoint]:

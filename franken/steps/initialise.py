@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from franken.config.init_method.similarity import OfaInit
 from franken.config.steps import InitialiseStep
 from franken.data import open_data
 from franken.files import write_json
-from franken.init_method import InitResources, initialise
+from franken.init_method import InitResources, initialise, load_save_beside
 from franken.measure import measured
 from franken.parts.table import load_table, save_table
 from franken.parts.tokenizer_files import load_tokenizer
@@ -30,10 +29,9 @@ def run(step: InitialiseStep, context: StepContext) -> dict[str, Any]:
             table, token_map = learn(step, context, source, table, token_map)
     save_table(table, context.directory / "table")
     token_map.save(context.directory / "token_map")
-    if isinstance(step.method, OfaInit) and step.method.keep_dim is not None:
-        from franken.init_method.coordinates import save_factors
-
-        save_factors(token_map, source, step.method.keep_dim, context.directory / "factors")
+    save_beside = load_save_beside(step.method.name)
+    if save_beside is not None:
+        save_beside(token_map, source, step.method, context.directory)
     write_json(context.directory / "report.json", table.provenance)
     places = read_places(base)
     write_model(

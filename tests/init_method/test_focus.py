@@ -30,21 +30,6 @@ KIND = TokenizerKind.sentencepiece_bpe
 
 
 @pytest.fixture(scope="module")
-def source():
-    return source_table(KIND)
-
-
-@pytest.fixture(scope="module")
-def target():
-    return target_tokenizer(KIND)
-
-
-@pytest.fixture(scope="module")
-def resources(source, target):
-    return resources_of(source.tokenizer, target)
-
-
-@pytest.fixture(scope="module")
 def fitted(source, target, resources):
     return fit_map(source, target, FocusInit(), resources, 0)
 

@@ -12,7 +12,7 @@ from franken.init_method import InitResources, Provenance, fit_map, initialise
 from franken.init_method.dictionary import Dictionary
 from franken.vocab.families import train_tokenizer
 from franken.vocab.pieces import canonical_bytes, encode_piece
-from tests.init_method.tiny import ENGLISH, LEXICON, RESOURCES, SWAHILI, source_table
+from tests.init_method.tiny import ENGLISH, LEXICON, RESOURCES, SWAHILI, row_of
 
 KIND = TokenizerKind.sentencepiece_bpe
 
@@ -24,15 +24,6 @@ def target():
     wanted = ["▁na", "na", "▁nyumbani", "▁shule", "Nyumba", "▁mkate", "▁air"]
     tokenizer.add_tokens([piece for piece in wanted if piece not in vocabulary])
     return tokenizer
-
-
-@pytest.fixture(scope="module")
-def source():
-    return source_table(KIND)
-
-
-def row_of(tokenizer, text: str) -> int:
-    return canonical_bytes(tokenizer).index(text.encode())
 
 
 def mean_of(source, *texts: str) -> torch.Tensor:

@@ -11,6 +11,7 @@ from franken.init_method.neighbours import (
     sparsemax_neighbours,
     top_neighbours,
 )
+from tests.init_method.spaces import projected_on_simplex
 
 
 def vectors(count: int, width: int = 24, seed: int = 0) -> torch.Tensor:
@@ -21,18 +22,6 @@ def vectors(count: int, width: int = 24, seed: int = 0) -> torch.Tensor:
 def cosines(queries: torch.Tensor, anchors: torch.Tensor) -> torch.Tensor:
     unit = [side.double() / side.double().norm(dim=1, keepdim=True) for side in (queries, anchors)]
     return unit[0] @ unit[1].T
-
-
-def simplex_projection(scores: np.ndarray) -> np.ndarray:
-    """By bisection on the threshold, which shares nothing with sorting and cumulative sums."""
-    low, high = scores.min() - 1.0, scores.max()
-    for _ in range(200):
-        middle = (low + high) / 2
-        if np.maximum(scores - middle, 0).sum() > 1:
-            low = middle
-        else:
-            high = middle
-    return np.maximum(scores - (low + high) / 2, 0)
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
@@ -92,7 +81,7 @@ def test_sparsemax_is_the_projection_on_the_simplex_and_ignores_shifts() -> None
     weights = sparsemax(scores)
     assert (weights >= 0).all()
     torch.testing.assert_close(weights.sum(1), torch.ones(60, dtype=torch.float64))
-    expected = np.stack([simplex_projection(row) for row in scores.numpy()])
+    expected = np.stack([projected_on_simplex(row) for row in scores.numpy()])
     np.testing.assert_allclose(weights.numpy(), expected, atol=1e-12)
     torch.testing.assert_close(sparsemax(scores + 1234.5), weights, atol=1e-10, rtol=0)
 

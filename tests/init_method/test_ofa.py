@@ -9,7 +9,7 @@ from franken.config.base_model import TokenizerKind
 from franken.config.init_method.base import Fallback, Need
 from franken.config.init_method.similarity import OfaInit, SpaceAlignment
 from franken.errors import CompatibilityError
-from franken.init_method import Provenance, apply_map, fit_map, initialise
+from franken.init_method import Provenance, apply_map, fit_map, initialise, load_save_beside
 from franken.init_method.coordinates import (
     apply_low_rank,
     coordinates,
@@ -24,8 +24,8 @@ from franken.init_method.token_vectors import (
     pooled_vectors,
 )
 from franken.vocab.pieces import canonical_bytes, vocabulary_overlap
-from tests.init_method.spaces import cosines, dense, resources_of
-from tests.init_method.tiny import source_table, target_tokenizer
+from tests.init_method.spaces import cosines, dense
+from tests.init_method.tiny import source_table
 
 KIND = TokenizerKind.sentencepiece_bpe
 
@@ -33,16 +33,6 @@ KIND = TokenizerKind.sentencepiece_bpe
 @pytest.fixture(scope="module")
 def source():
     return source_table(KIND, tied=False)
-
-
-@pytest.fixture(scope="module")
-def target():
-    return target_tokenizer(KIND)
-
-
-@pytest.fixture(scope="module")
-def resources(source, target):
-    return resources_of(source.tokenizer, target)
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +167,13 @@ def test_a_rank_beyond_the_table_is_refused(source, target, resources):
 def test_needs_follow_the_options():
     assert OfaInit().needs() == {Need.word_vectors, Need.lexicon}
     assert OfaInit(align=SpaceAlignment.none).needs() == {Need.word_vectors}
+
+
+def test_the_factors_are_kept_beside_a_low_rank_table_alone(source, fitted, tmp_path):
+    save = load_save_beside("ofa")
+    save(fitted, source, OfaInit(), tmp_path / "full")
+    save(fitted, source, OfaInit(keep_dim=4), tmp_path / "low")
+    assert not (tmp_path / "full").exists()
+    kept = sorted(path.name for path in (tmp_path / "low" / "factors").iterdir())
+    assert kept == ["input.safetensors", "output.safetensors"]
+    assert load_save_beside("mean") is None

@@ -18,9 +18,9 @@ from franken.init_method.token_vectors import (
     languages_in_one_space,
     pooled_vectors,
 )
-from franken.vocab.pieces import canonical_bytes, encode_piece
+from franken.vocab.pieces import encode_piece
 from tests.init_method.spaces import cosines, dense, projected_on_simplex, resources_of
-from tests.init_method.tiny import source_table, target_tokenizer
+from tests.init_method.tiny import row_of, source_table
 
 KIND = TokenizerKind.sentencepiece_bpe
 MONOLINGUAL = RamenInit(parallel=False, align=SpaceAlignment.lexicon)
@@ -29,11 +29,6 @@ MONOLINGUAL = RamenInit(parallel=False, align=SpaceAlignment.lexicon)
 @pytest.fixture(scope="module")
 def source():
     return source_table(KIND, tied=False)
-
-
-@pytest.fixture(scope="module")
-def target():
-    return target_tokenizer(KIND)
 
 
 def table_of(counts: dict[tuple[str, str], float], **changes) -> WordTable:
@@ -49,10 +44,6 @@ def fit(source, target, counts, config=None, **changes):
     tables = {"sw": table_of(counts, **changes)}
     resources = resources_of(source.tokenizer, target, alignments=tables, word_vectors={})
     return initialise(source, target, config or RamenInit(), resources, 0)
-
-
-def row_of(tokenizer, text: str) -> int:
-    return canonical_bytes(tokenizer).index(text.encode())
 
 
 def pieces_of(tokenizer, text: str) -> list[int]:

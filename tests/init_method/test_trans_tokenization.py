@@ -34,7 +34,7 @@ from franken.init_method.token_counts import TokenCounts
 from franken.init_method.word_pieces import filtered_pairs, spread_table
 from franken.vocab.families import train_tokenizer
 from franken.vocab.pieces import canonical_bytes, encode_piece, special_roles
-from tests.init_method.tiny import edited, source_table
+from tests.init_method.tiny import edited, row_of, source_table
 
 PAIRS = [
     ("the house is near the water", "nyumba iko karibu na maji"),
@@ -75,10 +75,6 @@ def fit(source, target, tables, **options):
     """By default without copies, so that evidence decides every row."""
     config = TransTokenizationInit(**{"copy_overlap": False, **options})
     return initialise(source, target, config, InitResources(alignments=tables), 0)
-
-
-def row_of(tokenizer, text: str) -> int:
-    return canonical_bytes(tokenizer).index(text.encode())
 
 
 # --- golden numbers of the specification ----------------------------------------------------------

@@ -26,33 +26,14 @@ from tests.init_method.spaces import (
     resources_of,
     rotation,
 )
-from tests.init_method.tiny import edited, source_table, target_tokenizer, text_ids
+from tests.init_method.tiny import edited, row_of, text_ids
 
 KIND = TokenizerKind.sentencepiece_bpe
 
 
 @pytest.fixture(scope="module")
-def source():
-    return source_table(KIND)
-
-
-@pytest.fixture(scope="module")
-def target():
-    return target_tokenizer(KIND)
-
-
-@pytest.fixture(scope="module")
-def resources(source, target):
-    return resources_of(source.tokenizer, target)
-
-
-@pytest.fixture(scope="module")
 def fitted(source, target, resources):
     return fit_map(source, target, UnibridgeInit(), resources, 0)
-
-
-def row_of(tokenizer, text: str) -> int:
-    return canonical_bytes(tokenizer).index(text.encode())
 
 
 def with_twins(resources, source, target, pairs):

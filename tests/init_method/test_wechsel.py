@@ -20,33 +20,14 @@ from franken.init_method.token_vectors import (
 from franken.vocab.pieces import canonical_bytes, vocabulary_overlap
 from franken.word_vectors import VectorSpace
 from tests.init_method.spaces import ONE_TO_ONE, cosines, dense, resources_of, rotation
-from tests.init_method.tiny import edited, source_table, target_tokenizer, text_ids
+from tests.init_method.tiny import edited, row_of, text_ids
 
 KIND = TokenizerKind.sentencepiece_bpe
 
 
 @pytest.fixture(scope="module")
-def source():
-    return source_table(KIND)
-
-
-@pytest.fixture(scope="module")
-def target():
-    return target_tokenizer(KIND)
-
-
-@pytest.fixture(scope="module")
-def resources(source, target):
-    return resources_of(source.tokenizer, target)
-
-
-@pytest.fixture(scope="module")
 def fitted(source, target, resources):
     return fit_map(source, target, WechselInit(), resources, 0)
-
-
-def row_of(tokenizer, text: str) -> int:
-    return canonical_bytes(tokenizer).index(text.encode())
 
 
 def test_each_row_has_ten_weights_that_sum_to_one(fitted):

@@ -44,6 +44,7 @@ from franken.config.init_method.similarity import (
 from franken.init_method import InitResources, Provenance, Reduce, TokenMap
 from franken.parts.table import Table
 from franken.vocab.families import train_tokenizer
+from franken.vocab.pieces import canonical_bytes
 from tests.init_method.spaces import substring_spaces, word_spaces
 from tests.init_method.texts import ENGLISH, LEXICON, SWAHILI
 
@@ -142,6 +143,11 @@ def edited(tokenizer: PreTrainedTokenizerFast, ids: dict[int, int]) -> PreTraine
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(spec)), **tokenizer.special_tokens_map
     )
+
+
+def row_of(tokenizer: PreTrainedTokenizerFast, text: str) -> int:
+    """Id of the piece that stands for these characters; a leading space marks a word's start."""
+    return canonical_bytes(tokenizer).index(text.encode())
 
 
 def text_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
