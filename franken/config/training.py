@@ -89,6 +89,9 @@ class TrainingConfig:
     anchor: float = 0.0
     """Pull towards the weights at the start: ``anchor / 2 * |w - w_0|^2`` is added to the loss, as
     EWC does with all importances equal (L2-SP); 0 switches it off."""
+    anchor_examples: int = 0
+    """EWC proper: each weight's pull is multiplied by its diagonal Fisher information, measured on
+    this many documents of each split under the step's ``earlier``; 0: all weights alike."""
     grad_clip: float = 1.0
     """Gradient norm limit; 0 switches clipping off."""
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -117,6 +120,7 @@ class TrainingConfig:
             ("edge_layers", 1), ("checkpoint_every", 1), ("validate_every", 0),
             ("validation_batches", 1), ("loss_chunk_tokens", 0), ("lr", 0.0),
             ("grad_clip", 0.0), ("weight_decay", 0.0), ("anchor", 0.0),
+            ("anchor_examples", 0),
         ):  # fmt: skip
             yield from at_least(key, getattr(self, key), minimum)
         yield from in_range("warmup", self.warmup, 0.0, 1.0)
@@ -146,5 +150,7 @@ class TrainingSet:
     """GraftLLM: teaching a model one skill, whose change becomes a SkillPack."""
     anchored: TrainingConfig = field(default_factory=TrainingConfig)
     """As ``skill``, pulled towards the weights at the start: a baseline of continual learning."""
+    ewc: TrainingConfig = field(default_factory=TrainingConfig)
+    """As ``anchored``, the pull weighted by Fisher information (EWC)."""
     edges: TrainingConfig = field(default_factory=TrainingConfig)
     """Trans-Tokenization's second phase: embeddings and the first and last layers."""

@@ -1,5 +1,6 @@
 """Tune part of a model on one split of the data."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,7 +41,7 @@ def run(step: TrainStep, context: StepContext) -> dict[str, Any]:
     model, tokenizer = assemble(ref)
     report = fit(
         model, tokenizer, context, data=step.data, split=step.split, training=step.training,
-        trainable=step.trainable,
+        trainable=step.trainable, earlier=step.earlier,
     )  # fmt: skip
     body, table, deltas = places["body"], places["table"], list(places["deltas"])
     fingerprint = places["fingerprint"]
@@ -65,26 +66,32 @@ def run(step: TrainStep, context: StepContext) -> dict[str, Any]:
 def fit(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: StepContext, *,
     data: DataConfig, split: str, training: TrainingConfig, trainable: Trainable,
+    earlier: Sequence[str] = (),
 ) -> dict[str, Any]:  # fmt: skip
     """Train in place, resumably; write ``training.json`` and return its summary."""
-    mixture = data.mixtures[split]
-    datamodule = TextDataModule(
-        source=open_data(data),
-        mixture=mixture,
-        tokenizer=tokenizer,
-        training=training,
-        seed=context.seed,
-        work_dir=context.scratch / "corpus",
-        source_language=data.source_language,
-        languages=mixture.languages or [data.source_language, *data.languages],
-    )
+
+    def module_of(name: str, folder: str) -> TextDataModule:
+        mixture = data.mixtures[name]
+        return TextDataModule(
+            source=open_data(data),
+            mixture=mixture,
+            tokenizer=tokenizer,
+            training=training,
+            seed=context.seed,
+            work_dir=context.scratch / folder,
+            source_language=data.source_language,
+            languages=mixture.languages or [data.source_language, *data.languages],
+        )
+
+    datamodule = module_of(split, "corpus")
+    before = [module_of(name, f"earlier_{name}") for name in earlier if training.anchor_examples]
     loggers = make_loggers(
         context.logger, context.run_dir / "curves" / context.name, group=context.experiment,
         job_type=context.name, run_id=context.key, config=context.log_config,
     )  # fmt: skip
     report = train_model(
         model, tokenizer, datamodule, training, trainable, context.trainer,
-        work_dir=context.scratch, seed=context.seed, loggers=loggers,
+        work_dir=context.scratch, seed=context.seed, loggers=loggers, earlier=before,
     )  # fmt: skip
     content = report.to_json()
     content["mixture"] = datamodule.mixture_report()

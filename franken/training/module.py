@@ -33,6 +33,7 @@ class CausalModule(LightningModule):
         first_step: optimiser steps already done.
         mixed: dtype of the forward pass under Lightning's autocast; ``None``: float32.
         anchors: of every trainable parameter the value at the start, for ``config.anchor``.
+        importances: of every trainable parameter factors of that pull; ``None``: 1.
     """
 
     def __init__(
@@ -45,9 +46,10 @@ class CausalModule(LightningModule):
         first_step: int = 0,
         mixed: torch.dtype | None = None,
         anchors: list[Tensor] | None = None,
+        importances: list[Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self._anchors = anchors or []
+        self._anchors, self._importances = anchors or [], importances or []
         self.model = model
         self.config, self.policy = config, policy
         self.seed, self.mixed = seed, mixed
@@ -137,11 +139,7 @@ class CausalModule(LightningModule):
         if not math.isfinite(self.last_loss):
             raise self._lost("loss", self.last_loss)
         if self._anchors:
-            moving = [p for p in self.model.parameters() if p.requires_grad]
-            for parameter, start in zip(moving, self._anchors, strict=True):
-                if parameter.grad is not None:
-                    pull = (parameter.detach() - start.to(parameter.device)) * self.config.anchor
-                    parameter.grad += pull.to(parameter.grad.dtype)
+            self._pull()
         if self.policy.frozen_rows:
             for parameter in embedding_parameters(self.model):
                 # a shard of a gradient is flat: the runner puts the rows back at the end instead
@@ -204,6 +202,17 @@ class CausalModule(LightningModule):
 
     def _clip(self, parameters: list[nn.Parameter], limit: float) -> Tensor:
         root: Any = self.trainer.strategy.model
+    def _pull(self) -> None:
+        """Add the gradient of ``anchor / 2 * sum_i F_i (w_i - w_0i)^2``; F is 1 without EWC."""
+        moving = [p for p in self.model.parameters() if p.requires_grad]
+        for index, (parameter, start) in enumerate(zip(moving, self._anchors, strict=True)):
+            if parameter.grad is None:
+                continue
+            pull = (parameter.detach() - start.to(parameter.device)) * self.config.anchor
+            if self._importances:
+                pull *= self._importances[index].to(parameter.device)
+            parameter.grad += pull.to(parameter.grad.dtype)
+
         if hasattr(root, "clip_grad_norm_"):  # FSDP: gradients are shards
             norm: Tensor = root.clip_grad_norm_(limit)
             return norm

@@ -19,10 +19,11 @@ from franken.config.training import Trainable, TrainingConfig
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
 from franken.parts.anatomy import anatomy_of
 from franken.seeds import derive_seed
-from franken.training.batches import Batch, StepFeed
+from franken.training.batches import Batch, StepFeed, to_device
 from franken.training.callbacks import FollowRun, OnLog
 from franken.training.checkpoints import CheckpointFolder
 from franken.training.environment import checkpointed_layers, isolated, uninterrupted
+from franken.training.fisher import diagonal_fisher, documents_of
 from franken.training.identity import run_identity
 from franken.training.loggers import close_loggers
 from franken.training.module import CausalModule
@@ -53,6 +54,7 @@ def train_model(
     seed: int,
     loggers: Sequence[Logger] | None = None,
     on_log: OnLog | None = None,
+    earlier: Sequence[Any] = (),
 ) -> TrainingReport:
     """Train ``model`` in place; killed and called again with equal arguments, it continues.
 
@@ -70,6 +72,7 @@ def train_model(
         seed: of LoRA's initial weights and of dropout; everything is derived from it.
         loggers: Lightning loggers; closed at the end.
         on_log: called with every point of the training curve.
+        earlier: data modules of what was learnt before, for ``config.anchor_examples``.
 
     Returns:
         The report; the model is left in ``eval`` mode with gradients as they were, trained
@@ -81,7 +84,9 @@ def train_model(
     wanted = {name: p.requires_grad for name, p in model.named_parameters()}
     try:
         with isolated(trainer.threads):
-            run = _Run(model, tokenizer, datamodule, config, trainable, trainer, work_dir, seed)
+            run = _Run(
+                model, tokenizer, datamodule, config, trainable, trainer, work_dir, seed, earlier
+            )  # fmt: skip
             run.fit(list(loggers or []), on_log)
             return run.finish()
     finally:
@@ -104,6 +109,7 @@ class _Run:
         trainer: TrainerConfig,
         work_dir: Path,
         seed: int,
+        earlier: Sequence[Any] = (),
     ) -> None:
         check_shape(config, trainer)
         self.model, self.datamodule, self.config, self.trainer = model, datamodule, config, trainer
@@ -124,6 +130,7 @@ class _Run:
         self.anchors = [
             p.detach().clone() for p in model.parameters() if config.anchor and p.requires_grad
         ]
+        self.importances = self._importances(earlier) if config.anchor_examples else []
         identity = run_identity(model, self.policy, config, trainer.precision, seed)
         self.folder = CheckpointFolder(Path(work_dir) / "checkpoints", identity)
         self.saved = self.folder.newest()
@@ -168,6 +175,7 @@ class _Run:
             first_step=self.state.step,
             mixed=self.mixed,
             anchors=self.anchors,
+            importances=self.importances,
         )
         layers = list(model.get_submodule(anatomy_of(model.config).layers).children())
         callbacks: list[pl.Callback] = [follow]
@@ -201,6 +209,36 @@ class _Run:
         if self.sharded:
             put_rows(self.model, self.policy.frozen_rows, self.kept_rows)
         return make_report(self.state, self.policy.to_json(), self.resumed_at)
+
+    def _importances(self, earlier: Sequence[Any]) -> list[torch.Tensor]:
+        """Fisher information of the starting weights, summed over what was learnt before.
+
+        Measured anew when a killed run goes on: the same weights give the same numbers.
+        """
+        if not earlier or not self.anchors:
+            raise ConfigError(
+                "training.anchor_examples measures on data learnt before, for a pull: it needs "
+                "training.anchor above 0 and the data modules of earlier splits"
+            )
+        gpu = self.trainer.accelerator in ("gpu", "cuda")
+        module = CausalModule(self.model, self.policy, self.config, seed=self.seed)
+        modes = {part: part.training for part in self.model.modules()}
+        module.eval().to("cuda" if gpu else "cpu")
+        moving = [p for p in self.model.parameters() if p.requires_grad]
+        sums = [torch.zeros_like(start, dtype=torch.float32) for start in self.anchors]
+        for datamodule in earlier:
+            datamodule.prepare_data()
+            datamodule.setup("fit")
+            documents = documents_of(datamodule.train_dataloader(), self.config.anchor_examples)
+            placed = (to_device(document, moving[0].device) for document in documents)
+            for total, found in zip(
+                sums, diagonal_fisher(moving, module.summed_loss, placed), strict=True
+            ):
+                total += found.to(total.device)
+        self.model.to("cpu")
+        for part, training in modes.items():
+            part.training = training
+        return sums
 
     def _restore(self) -> None:
         assert self.saved is not None

@@ -51,6 +51,18 @@ class TrainStep(StepConfig):
     split: str = "adaptation"
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
+    earlier: list[str] = field(default_factory=list)
+    """Splits learnt before, on which ``training.anchor_examples`` measures what must not move."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.training.anchor_examples and not self.earlier:
+            yield "earlier", "names no split, but training.anchor_examples measures on some"
+        if self.training.anchor_examples and not self.training.anchor:
+            yield "training.anchor", "is 0, so anchor_examples weighs a pull that is not there"
+        for split in self.earlier:
+            if split not in self.data.mixtures:
+                known = ", ".join(self.data.mixtures)
+                yield "earlier", f"{split!r} is no split of the data; known: {known}"
 
 @dataclass
 class SwapStep(StepConfig):

@@ -45,5 +45,6 @@ def split_of(data: DataConfig, split: str) -> dict[str, Any]:
 
 def training_options(training: TrainingConfig) -> dict[str, Any]:
     """Options of training that can change its result."""
-    unset = ("anchor",) if training.anchor == 0 else ()  # options that came later keep old keys
+    later = ("anchor", "anchor_examples")  # options that came later keep old keys while unset
+    unset = [name for name in later if not getattr(training, name)]
     return options(training, *_NEUTRAL_TRAINING, *unset)

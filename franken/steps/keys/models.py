@@ -34,10 +34,13 @@ def pretrain(step: PretrainStep, config: Config) -> dict[str, Any]:
 
 def train(step: TrainStep, config: Config) -> dict[str, Any]:
     """What is tuned, how, and on what."""
-    return {
+    content = {
         "trainable": str(step.trainable), "training": training_options(step.training),
         "data": split_of(step.data, step.split), "precision": precision_of(config),
     }  # fmt: skip
+    if step.training.anchor_examples:
+        content["earlier"] = [split_of(step.data, split) for split in step.earlier]
+    return content
 
 
 def swap(step: SwapStep, config: Config) -> dict[str, Any]:
