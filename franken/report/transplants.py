@@ -45,13 +45,8 @@ class Transplant:
         return found
 
     def searched(self, name: str) -> bool:
-        """Whether several pairs ran on one sample.
-
-        Where each language has a pair of its own, the figures over all languages hold several
-        pairs, of which each sample saw one.
-        """
-        languages = self.sets[name]["languages"].values()
-        return any(entry.get("strict", {}).get("pairs", 0) > 1 for entry in languages)
+        """Whether several pairs ran on every sample, the same on all."""
+        return "heat" in self.overall(name)
 
 
 def transplants_of(runs: Sequence[Run]) -> list[Transplant]:

@@ -84,6 +84,30 @@ def test_figures_by_hand() -> None:
     assert found["best_pair"] == {"pair": [0, 1], "value": pytest.approx(2 / 3)}
 
 
+def test_languages_with_pairs_of_their_own_are_no_search(tmp_path: Path) -> None:
+    """A sample is not charged with pairs that only other languages ran, nor credited with them."""
+    rows = [row("tr", n, "transplant", 3, 0, n < 3) for n in range(4)]
+    rows += [row("ka", n, "transplant", 1, 2, n < 1) for n in range(4)]
+    files = RowFiles(tmp_path)
+    files.write("a", rows)
+    found = blocks(files.read(), DEPTH)["topics"]
+    overall = found["overall"]["strict"]
+    assert (overall["n"], overall["pairs"]) == (8, 1)
+    assert overall["upper_bound"]["value"] == overall["mean_rate"]["value"] == 4 / 8
+    assert list(overall["budget"]) == ["1"]
+    assert overall["budget"]["1"]["value"] == 4 / 8
+    assert not {"heat", "best_pair", "by_source", "by_target"} & set(overall)
+    assert found["languages"]["ka"]["strict"]["upper_bound"]["value"] == 1 / 4
+
+
+def test_samples_that_ended_early_are_no_ground_for_a_choice(table) -> None:
+    whole = blocks(table, DEPTH)["topics"]["overall"]["strict"]
+    cut = table.slice(0, table.num_rows - 2)
+    assert blocks(cut, DEPTH)["topics"]["overall"]["strict"]["pairs"] == whole["pairs"]
+    with pytest.raises(DataError, match=r"ended before all their pairs.*first_correct"):
+        select_pairs(cut, SelectConfig(), DEPTH)
+
+
 def test_v13_budget_curve_from_mean_rate_to_upper_bound(table) -> None:
     found = verdicts(table, "strict")
     right, total = found.pairs.sum(axis=1), len(found.layers)

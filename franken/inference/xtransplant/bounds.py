@@ -33,13 +33,15 @@ JUDGES = ("strict", "lenient", "option")
 class Verdicts:
     """Verdicts of one judge on one set of samples.
 
-    ``pairs`` is ``(X, M)`` over the pairs ``layers``; ``plain`` has ``(X,)`` per baseline;
-    ``draws`` is ``(X, K)`` over sampled answers (K may be 0).
+    ``pairs`` is ``(X, M)`` over the pairs ``layers``, and ``asked`` says which of them the sample's
+    set and language ran at all; ``plain`` has ``(X,)`` per baseline; ``draws`` is ``(X, K)`` over
+    sampled answers (K may be 0).
     """
 
     ids: list[str]
     layers: list[tuple[int, int]]
     pairs: np.ndarray
+    asked: np.ndarray
     plain: dict[str, np.ndarray]
     draws: np.ndarray
 
@@ -47,11 +49,13 @@ class Verdicts:
 def verdicts(table: pa.Table, judge: str) -> Verdicts:
     """Verdicts of one judge; samples in the order of the table.
 
-    A sample that was ended at its first right pair counts its missing pairs as not run (false).
+    A sample that was ended at its first right pair counts its missing pairs as wrong: its language
+    ran them. Pairs that only other languages ran are none of its own.
     """
     named = zip(*(table[name].to_pylist() for name in ("set", "lang", "id")), strict=True)
     keys = ["/".join(parts) for parts in named]
     ids = {key: at for at, key in enumerate(dict.fromkeys(keys))}
+    group = [key.rsplit("/", 1)[0] for key in ids]
     runs = table["run"].to_pylist()
     spots = list(zip(table["source"].to_pylist(), table["target"].to_pylist(), strict=True))
     said = [bool(verdict) for verdict in table[judge].to_pylist()]
@@ -60,20 +64,26 @@ def verdicts(table: pa.Table, judge: str) -> Verdicts:
     count = 1 + max((s for (s, _), run in zip(spots, runs, strict=True) if run == SAMPLED),
                     default=-1)  # fmt: skip
     pairs = np.zeros((len(ids), len(layers)), dtype=bool)
+    of_group = {name: np.zeros(len(layers), dtype=bool) for name in group}
     draws = np.zeros((len(ids), count), dtype=bool)
     plain = {name: np.zeros(len(ids), dtype=bool) for name in BASELINES if name in set(runs)}
     for key, run, spot, right in zip(keys, runs, spots, said, strict=True):
         if run == TRANSPLANT:
             pairs[ids[key], column[spot]] = right
+            of_group[group[ids[key]]][column[spot]] = True
         elif run == SAMPLED:
             draws[ids[key], spot[0]] = right
         else:
             plain[run][ids[key]] = right
-    return Verdicts(list(ids), layers, pairs, plain, draws)
+    asked = np.array([of_group[name] for name in group])
+    return Verdicts(list(ids), layers, pairs, asked, plain, draws)
 
 
-def best_of(right: np.ndarray, total: int, k: int) -> np.ndarray:
-    """``1 - C(M - c, k) / C(M, k)`` per sample: the chance that k of M draws hold a right one."""
+def best_of(right: np.ndarray, total: int | np.ndarray, k: int) -> np.ndarray:
+    """``1 - C(M - c, k) / C(M, k)`` per sample: the chance that k of M draws hold a right one.
+
+    ``total`` is M, or M per sample; k is at most the least of them.
+    """
     miss = np.ones(len(right))
     for step in range(k):
         miss *= np.clip(total - right - step, 0, None) / (total - step)
@@ -126,7 +136,7 @@ def figures(found: Verdicts, depth: int) -> dict[str, Any]:
     """Everything that is reported about one judge on one set of samples, as plain data."""
     summary: dict[str, Any] = {
         "n": len(found.ids),
-        "pairs": len(found.layers),
+        "pairs": int(found.asked.sum(axis=1).max(initial=0)),
         "plain": {name: estimate(values) for name, values in found.plain.items()},
     }
     if found.layers:
@@ -141,16 +151,13 @@ def figures(found: Verdicts, depth: int) -> dict[str, Any]:
 
 
 def _of_pairs(found: Verdicts, depth: int) -> dict[str, Any]:
-    right, total = found.pairs.sum(axis=1), len(found.layers)
+    """Bounds; and per pair, where all samples ran the same ones."""
+    right, total = found.pairs.sum(axis=1), found.asked.sum(axis=1)
     upper = right > 0
-    cells = found.pairs.mean(axis=0)
-    best = int(np.argmax(cells))
     summary: dict[str, Any] = {
         "upper_bound": estimate(upper),
-        "mean_rate": estimate(found.pairs.mean(axis=1)),
-        "median_rate": float(np.median(cells)),
-        "best_pair": {"pair": list(found.layers[best]), "value": float(cells[best])},
-        "budget": {str(k): estimate(best_of(right, total, k)) for k in budgets(total)},
+        "mean_rate": estimate(right / total),
+        "budget": {str(k): estimate(best_of(right, total, k)) for k in budgets(int(total.min()))},
         "right": right.tolist(),
         "ids": found.ids,
     }
@@ -158,10 +165,16 @@ def _of_pairs(found: Verdicts, depth: int) -> dict[str, Any]:
         vanilla = found.plain["vanilla"]
         summary["upper_bound_with_vanilla"] = estimate(upper | vanilla)
         summary["vanilla_right"] = vanilla.astype(int).tolist()
-    if total > 1:
-        summary["heat"] = heat_map(found, depth)
-        for name, axis in (("by_source", 0), ("by_target", 1)):
-            summary[name] = _curve(found, depth, axis)
+    if found.asked.all() and len(found.layers) > 1:
+        cells = found.pairs.mean(axis=0)
+        best = int(np.argmax(cells))
+        summary |= {
+            "median_rate": float(np.median(cells)),
+            "best_pair": {"pair": list(found.layers[best]), "value": float(cells[best])},
+            "heat": heat_map(found, depth),
+            "by_source": _curve(found, depth, 0),
+            "by_target": _curve(found, depth, 1),
+        }
     return summary
 
 

@@ -65,6 +65,11 @@ def _entry(
     table: pa.Table, config: SelectConfig, depth: int, name: str, lang: str, seed: int
 ) -> dict[str, Any]:
     judged = verdicts(table, str(config.judge))
+    if table.num_rows < judged.asked.sum():
+        raise DataError(
+            f"{name} {lang}: samples of the pilot run ended before all their pairs were finished "
+            "(inference.stop=first_correct), so pairs cannot be compared; use stop=text or verdict"
+        )
     wanted = [at for at, pair in enumerate(judged.layers) if _competes(pair, config.mode, depth)]
     if not wanted:
         raise DataError(
