@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from franken.composition.hydra.storage import HydraRef, default_first
-from franken.errors import ArtifactError
+from franken.errors import ArtifactError, CompatibilityError
 from franken.files import read_json, write_json
 from franken.parts.model import ModelRef
 from franken.steps.context import StepContext
@@ -25,8 +25,7 @@ def write_model(
 ) -> None:  # fmt: skip
     """Write ``model.json`` and note which other artefacts it points to.
 
-    A Hydra LLM has ``tables`` by name and their ``routing``; its ``table`` is the default one, so
-    that it also stands for an ordinary model.
+    A Hydra LLM has ``tables`` by name and their ``routing``; its ``table`` is the default one.
     """
     several = {} if tables is None else {"tables": tables, "routing": routing}
     write_json(
@@ -61,7 +60,8 @@ def open_hydra_model(artifact: Artifact, store: Store) -> HydraRef:
     Raises:
         ArtifactError: when a part is missing.
     """
-    places, plain = read_places(artifact), open_model(artifact, store)
+    places = read_places(artifact)
+    plain = _opened(places, artifact, store)
     tables = {
         name: _existing(place, artifact, store)
         for name, place in places.get("tables", {"default": places["table"]}).items()
@@ -81,9 +81,18 @@ def open_model(artifact: Artifact, store: Store) -> ModelRef:
 
     Raises:
         ArtifactError: when a part is missing.
+        CompatibilityError: for a Hydra LLM, none of whose tables stands for the others.
     """
     places = read_places(artifact)
+    if "tables" in places:
+        raise CompatibilityError(
+            f"{artifact.path} is a Hydra LLM with the tables {', '.join(places['tables'])}, where "
+            "a model of one table is needed; name one by a select_table step"
+        )
+    return _opened(places, artifact, store)
 
+
+def _opened(places: dict[str, Any], artifact: Artifact, store: Store) -> ModelRef:
     def path(place: Place) -> Path:
         return _existing(place, artifact, store)
 

@@ -1,15 +1,17 @@
 """A Hydra LLM from a config to scores and a directory, on both families of tiny bases."""
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from franken.composition.hydra import load_hydra
-from franken.config.composition import HydraComposition
-from franken.config.steps import HydraStep
-from franken.errors import ConfigError
+from franken.config.composition import HydraComposition, SwapComposition
+from franken.config.steps import STEP_KINDS, HydraStep
+from franken.errors import CompatibilityError, ConfigError, DataError
 from franken.parts.export import export_model
 from franken.parts.table import load_table
 from franken.recipe import build_graph
@@ -18,15 +20,17 @@ from franken.steps.models import open_hydra_model, open_model, read_places
 
 from .conftest import compose_config
 
-RECIPE = (
-    "recipe=hydra_llm", "composition=hydra", "eval_suite=microworld_mt", "vocab=scratch",
-    "vocab.size=600", "vocab.include_source=false", "data.languages=[id]",
-    "+composition.languages.es=source", "recipe.steps.back_translation.sentences=12",
-    "recipe.steps.back_translation.max_new_tokens=6",
+FEW = (
     *(f"eval_suite.tasks.{task}.{key}"
       for task in ("translation", "named_translation", "into_source")
       for key in ("limit=4", "max_new_tokens=6")),
     "eval_suite.tasks.bits_per_byte.limit=4",
+)  # fmt: skip
+RECIPE = (
+    "recipe=hydra_llm", "composition=hydra", "eval_suite=microworld_mt", "vocab=scratch",
+    "vocab.size=600", "vocab.include_source=false", "data.languages=[id]",
+    "+composition.languages.es=source", "recipe.steps.back_translation.sentences=12",
+    "recipe.steps.back_translation.max_new_tokens=6", *FEW,
 )  # fmt: skip
 LLAMA = ("base_model=tiny_llama", "base_model.settings.num_attention_heads=2")
 MODELS = ["translator", "hydra", "hydra_backft", "hydra_parft", "target_model"]
@@ -125,6 +129,45 @@ def test_the_exported_directory_gives_the_same_logits(runner: Runner, tmp_path: 
     assert made.router.by_language("id") == "target"
 
 
+def test_a_language_joins_an_exported_hydra_and_touches_nothing_else(
+    runner: Runner, tmp_path: Path
+) -> None:
+    first = runner.ensure("export:hydra").path / "model"
+    config = compose_config(
+        "recipe=hydra_add_language", "composition=hydra", "eval_suite=microworld_mt",
+        "vocab=scratch", "vocab.size=600", "vocab.include_source=false", "data.languages=[tr]",
+        "+composition.languages.tr=added", "composition.default=null", *FEW,
+        f"store.path={runner.store.root}", f"recipe.steps.loaded.path={first}",
+    )  # fmt: skip
+    made = Runner(config, tmp_path)
+    made.run()
+    second = made.ensure("export:hydra").path / "model"
+    old = {p.relative_to(first): p.read_bytes() for p in first.rglob("*") if p.is_file()}
+    new = {p.relative_to(second): p.read_bytes() for p in second.rglob("*") if p.is_file()}
+    card = Path("README.md")
+    assert {p for p in old if old[p] != new.get(p)} <= {card}
+    assert {p.parts[:2] for p in new.keys() - old.keys()} == {("tables", "added")}
+    hydra = load_hydra(second)
+    assert hydra.router.by_language("tr") == "added"
+    assert hydra.router.by_language("id") == "target"
+    loaded = made.ensure("loaded")
+    assert read_places(made.ensure("hydra"))["body"] == [loaded.kind, loaded.key, "body"]
+
+
+def test_a_loaded_hydra_is_keyed_by_its_files(runner: Runner, tmp_path: Path) -> None:
+    from franken.steps.keys.files import hydra_hash
+
+    first = runner.ensure("export:hydra").path / "model"
+    twin = tmp_path / "twin"
+    shutil.copytree(first, twin)
+    (twin / "README.md").write_text("another card")
+    assert hydra_hash(str(twin)) == hydra_hash(str(first))
+    (twin / "tables" / "target" / "route.json").write_text("{}")
+    assert hydra_hash(str(twin)) != hydra_hash(str(first))
+    with pytest.raises(DataError, match="no directory of a Hydra LLM"):
+        hydra_hash(str(tmp_path))
+
+
 def test_a_second_run_finds_everything(runner: Runner, tmp_path: Path) -> None:
     again = Runner(runner.config, tmp_path)
     again.run()
@@ -146,6 +189,55 @@ def test_faults_are_named_before_any_work(override: str, message: str) -> None:
     overrides = [o for o in RECIPE if not (override == "composition=swap" and "composition" in o)]
     with pytest.raises(ConfigError, match=message):
         build_graph(compose_config(*overrides, override, "recipe.evaluate=[hydra_parft]"))
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"step": "graft", "model": "hydra_parft", "packs": {"some": "some"}},
+        {"step": "route", "model": "hydra", "packs": {"some": "some"}},
+        {"step": "train", "model": "hydra"},
+        {"step": "swap", "body": "adapted", "table": "hydra"},
+        {"step": "initialise", "base": "hydra", "tokenizer": "vocabulary"},
+    ],
+    ids=lambda step: step["step"],
+)
+def test_steps_of_one_table_refuse_a_hydra_before_any_work(step: dict[str, Any]) -> None:
+    config = compose_config(*RECIPE)
+    own = {"data": config.data, "method": config.init_method, "composition": SwapComposition()}
+    fields = STEP_KINDS[step["step"]].__dataclass_fields__
+    config.recipe.steps["some"] = {"step": "pack", "base": "base", "tuned": "translator"}
+    config.recipe.steps["other"] = {**{k: v for k, v in own.items() if k in fields}, **step}
+    with pytest.raises(ConfigError, match=r"is a Hydra LLM, and .* takes a model of one table"):
+        build_graph(config)
+    place = next(k for k, v in step.items() if str(v).startswith("hydra"))
+    config.recipe.steps["single"] = {
+        "step": "select_table",
+        "model": step[place],
+        "table": "target",
+    }
+    config.recipe.steps["other"][place] = "single"
+    build_graph(config)
+
+
+def test_a_hydra_is_never_taken_for_its_default_table(runner: Runner) -> None:
+    with pytest.raises(CompatibilityError, match=r"tables source, target.*select_table"):
+        open_model(runner.ensure("hydra"), runner.store)
+
+
+def test_a_table_that_a_hydra_lacks_is_not_replaced_by_its_default(
+    runner: Runner, tmp_path: Path
+) -> None:
+    config = compose_config(f"store.path={runner.store.root}", *RECIPE)
+    config.recipe.steps = dict(runner.config.recipe.steps)
+    config.recipe.steps["joined"] = {
+        "step": "hydra", "body": "hydra", "tables": {"source": "hydra", "tt": "hydra"},
+        "composition": HydraComposition(languages={"en": "source"}),
+    }  # fmt: skip
+    config.base_model = runner.config.base_model
+    config.recipe.evaluate = ["joined"]
+    with pytest.raises(CompatibilityError, match="has no table 'tt' but"):
+        Runner(config, tmp_path).ensure("joined")
 
 
 def test_a_hydra_without_tables_is_a_fault() -> None:

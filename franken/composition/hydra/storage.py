@@ -136,6 +136,30 @@ def load_hydra(directory: Path, **options: Any) -> HydraModel:
     return assemble_hydra(open_hydra(directory), **options)
 
 
+def link_hydra(directory: Path, target: Path) -> HydraRef:
+    """Give the body and the tables of a Hydra directory a second place, linked where possible.
+
+    Args:
+        directory: as written by ``write_hydra``.
+        target: gets ``body/`` and ``tables/NAME/``.
+
+    Returns:
+        The parts where they lay before.
+
+    Raises:
+        ArtifactError: where a part is damaged or missing.
+        CompatibilityError: where a table belongs to another base.
+    """
+    ref = open_hydra(directory)
+    check_body(ref.plain(next(iter(ref.tables))))
+    _copy_files(ref.body, target / "body")
+    for name, path in ref.tables.items():
+        _check_lineage(name, load_table(path).lineage, ref.lineage)
+        _copy_files(path, target / "tables" / name)
+        (target / "tables" / name / ROUTE_FILE).unlink(missing_ok=True)
+    return ref
+
+
 def write_hydra(ref: HydraRef, directory: Path, *, card: str) -> None:
     """Write the whole as a directory that needs nothing beside it.
 
@@ -150,7 +174,7 @@ def write_hydra(ref: HydraRef, directory: Path, *, card: str) -> None:
         fingerprint = _write_body(ref, scratch / "body")
         for name, path in ref.tables.items():
             _check_lineage(name, str(read_description(path)["lineage"]), ref.lineage)
-            _copy_table(path, scratch / "tables" / name)
+            _copy_files(path, scratch / "tables" / name)
             _write_route(ref, name, scratch / "tables" / name)
         _describe(scratch, ref.lineage, fingerprint, ref.default, card)
 
@@ -291,7 +315,7 @@ def _write_body(ref: HydraRef, folder: Path) -> str:
     return body_fingerprint(folder, Checkpoint(folder).anatomy())
 
 
-def _copy_table(source: Path, target: Path) -> None:
+def _copy_files(source: Path, target: Path) -> None:
     target.mkdir(parents=True)
     for path in sorted(source.iterdir()):
         if path.is_file():

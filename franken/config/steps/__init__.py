@@ -5,7 +5,13 @@ does is in ``franken/steps/<kind>.py``, what of it enters its key in ``franken/s
 """
 
 from franken.config.steps.core import Part, StepConfig
-from franken.config.steps.hydra import BackTranslateStep, HydraStep, HydraTrainStep, SelectTableStep
+from franken.config.steps.hydra import (
+    BackTranslateStep,
+    HydraStep,
+    HydraTrainStep,
+    LoadHydraStep,
+    SelectTableStep,
+)
 from franken.config.steps.models import (
     EvaluateStep,
     ExportStep,
@@ -28,7 +34,7 @@ STEP_KINDS: dict[str, type[StepConfig]] = {
     cls.kind: cls
     for cls in (
         LoadStep, PretrainStep, BuildVocabStep, AlignStep, VectorsStep, HelperStep, InitialiseStep,
-        TrainStep, SwapStep, HydraStep, SelectTableStep, HydraTrainStep, BackTranslateStep,
+        TrainStep, SwapStep, LoadHydraStep, HydraStep, SelectTableStep, HydraTrainStep, BackTranslateStep,
         TransplantStep, SelectPairsStep, PackStep, GraftStep, RouteStep, EvaluateStep, ExportStep,
     )
 }  # fmt: skip
@@ -45,6 +51,7 @@ __all__ = [
     "HydraStep",
     "HydraTrainStep",
     "InitialiseStep",
+    "LoadHydraStep",
     "LoadStep",
     "MergeMethod",
     "PackStep",

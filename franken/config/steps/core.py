@@ -43,6 +43,8 @@ class StepConfig:
     """Code version: raised when a change of the code changes results, so that keys change."""
     output: ClassVar[Part] = Part.model
     inputs: ClassVar[dict[str, Part]] = {}
+    takes_hydra: ClassVar[tuple[str, ...]] = ()
+    """Inputs that may be a Hydra LLM; any other input of a model needs one with a single table."""
 
     def references(self) -> dict[str, str]:
         """Field -> name of the step it refers to; unset optional references are left out."""

@@ -12,14 +12,30 @@ from franken.config.training import Trainable, TrainingConfig
 
 
 @dataclass
+class LoadHydraStep(StepConfig):
+    """Read a Hydra LLM's directory, as exported or written by ``save_hydra``."""
+
+    kind: ClassVar[str] = "load_hydra"
+    path: str = ""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.path:
+            yield "path", "names no directory; give one that holds a hydra.json"
+
+
+@dataclass
 class HydraStep(StepConfig):
     """Assemble one body and several named tables of the same ancestry (a Hydra LLM)."""
 
     kind: ClassVar[str] = "hydra"
     inputs: ClassVar[dict[str, Part]] = {"body": Part.model, "tables": Part.model}
+    takes_hydra: ClassVar[tuple[str, ...]] = ("body", "tables")
     body: str = ""
     tables: dict[str, str] = field(default_factory=lambda: {})
     """Name of a table -> step that gives it (its table of that name, else its only one)."""
+    keep: bool = False
+    """Whether the tables and the routing of a ``body`` that is a Hydra LLM stay, beside
+    ``tables``."""
     composition: CompositionConfig = field(default_factory=CompositionConfig)
 
     def references(self) -> dict[str, str]:
@@ -45,7 +61,7 @@ class HydraStep(StepConfig):
         }
         if self.composition.default is not None:
             named["default"] = self.composition.default
-        for key, table in named.items():
+        for key, table in named.items() if not self.keep else ():
             if self.tables and table not in self.tables:
                 yield (
                     f"composition.{key}",
@@ -59,6 +75,7 @@ class SelectTableStep(StepConfig):
 
     kind: ClassVar[str] = "select_table"
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
+    takes_hydra: ClassVar[tuple[str, ...]] = ("model",)
     model: str = ""
     table: str = ""
 
@@ -69,6 +86,7 @@ class HydraTrainStep(StepConfig):
 
     kind: ClassVar[str] = "hydra_train"
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "pairs": Part.pairs}
+    takes_hydra: ClassVar[tuple[str, ...]] = ("model",)
     model: str = ""
     tables: list[str] = field(default_factory=list)
     """Tables whose rows are trained; the others stay as they are."""
@@ -108,6 +126,7 @@ class BackTranslateStep(StepConfig):
     kind: ClassVar[str] = "back_translate"
     output: ClassVar[Part] = Part.pairs
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
+    takes_hydra: ClassVar[tuple[str, ...]] = ("model",)
     model: str = ""
     data: DataConfig = field(default_factory=DataConfig)
     role: str = "monolingual"

@@ -18,6 +18,7 @@ class LoadStep(StepConfig):
 
     kind: ClassVar[str] = "load"
     inputs: ClassVar[dict[str, Part]] = {"relative_of": Part.model}
+    takes_hydra: ClassVar[tuple[str, ...]] = ("relative_of",)
     model: BaseModelConfig = field(default_factory=BaseModelConfig)
     relative_of: str | None = None
     """A step whose model this checkpoint was fine-tuned from: gives it that model's ancestry, so
@@ -50,7 +51,6 @@ class TrainStep(StepConfig):
     data: DataConfig = field(default_factory=DataConfig)
     split: str = "adaptation"
     training: TrainingConfig = field(default_factory=TrainingConfig)
-
     earlier: list[str] = field(default_factory=list)
     """Splits learnt before, on which ``training.anchor_examples`` measures what must not move."""
 
@@ -63,6 +63,7 @@ class TrainStep(StepConfig):
             if split not in self.data.mixtures:
                 known = ", ".join(self.data.mixtures)
                 yield "earlier", f"{split!r} is no split of the data; known: {known}"
+
 
 @dataclass
 class SwapStep(StepConfig):
@@ -93,6 +94,7 @@ class EvaluateStep(StepConfig):
     kind: ClassVar[str] = "evaluate"
     output: ClassVar[Part] = Part.scores
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
+    takes_hydra: ClassVar[tuple[str, ...]] = ("model",)
     model: str = ""
     suite: EvalSuiteConfig = field(default_factory=EvalSuiteConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -105,6 +107,7 @@ class ExportStep(StepConfig):
     kind: ClassVar[str] = "export"
     output: ClassVar[Part] = Part.checkpoint
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "scores": Part.scores}
+    takes_hydra: ClassVar[tuple[str, ...]] = ("model",)
     model: str = ""
     scores: str | None = None
     """The evaluation whose figures the model card shows."""

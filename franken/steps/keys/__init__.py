@@ -25,6 +25,7 @@ SLICES: dict[str, Callable[[Any, Config], dict[str, Any]]] = {
     "vectors": vocabulary.vectors,
     "helper": vocabulary.helper,
     "initialise": vocabulary.initialise,
+    "load_hydra": hydra.load_hydra,
     "hydra": hydra.hydra,
     "select_table": hydra.select_table,
     "hydra_train": hydra.hydra_train,
@@ -37,7 +38,7 @@ SLICES: dict[str, Callable[[Any, Config], dict[str, Any]]] = {
 }
 """Step kind -> what of its options counts."""
 
-_SEEDLESS = ("load", "align", "swap", "hydra", "select_table", "export")
+_SEEDLESS = ("load", "load_hydra", "align", "swap", "hydra", "select_table", "export")
 
 
 def step_key(step: StepConfig, inputs: dict[str, StepKey], config: Config) -> StepKey:

@@ -33,6 +33,23 @@ def checkpoint_hash(model: LoadedModel) -> dict[str, str]:
     return {file.name: sampled_hash(file) for file in files}
 
 
+def hydra_hash(path: str) -> dict[str, str]:
+    """File -> hash of its size and of sampled blocks, for the parts of a Hydra LLM's directory.
+
+    Raises:
+        DataError: when there is none.
+    """
+    directory = Path(path).expanduser()
+    if not (directory / "hydra.json").is_file():
+        raise DataError(
+            f"path={path!r} is no directory of a Hydra LLM: it has no hydra.json (looked in "
+            f"{Path.cwd()}); give what recipe.export or save_hydra wrote"
+        )
+    parts = [*directory.glob("body/*"), *directory.glob("tables/[!.]*/*")]
+    files = sorted(file for file in (directory / "hydra.json", *parts) if file.is_file())
+    return {file.relative_to(directory).as_posix(): sampled_hash(file) for file in files}
+
+
 def resolve_checkpoint(model: LoadedModel) -> Path:
     """The local directory of a checkpoint; a hub id is downloaded once and then cached.
 

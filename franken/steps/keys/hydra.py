@@ -4,13 +4,26 @@ from dataclasses import asdict
 from typing import Any
 
 from franken.config.root import Config
-from franken.config.steps import BackTranslateStep, HydraStep, HydraTrainStep, SelectTableStep
+from franken.config.steps import (
+    BackTranslateStep,
+    HydraStep,
+    HydraTrainStep,
+    LoadHydraStep,
+    SelectTableStep,
+)
 from franken.steps.keys.common import precision_of, prompt, split_of, texts, training_options
+from franken.steps.keys.files import hydra_hash
+
+
+def load_hydra(step: LoadHydraStep, config: Config) -> dict[str, Any]:
+    """The files count, not the place they lie in."""
+    return {"files": hydra_hash(step.path)}
 
 
 def hydra(step: HydraStep, config: Config) -> dict[str, Any]:
     """Routing, and the order of tables."""
-    return {"composition": asdict(step.composition), "tables": list(step.tables)}
+    kept = {"keep": True} if step.keep else {}
+    return {"composition": asdict(step.composition), "tables": list(step.tables), **kept}
 
 
 def select_table(step: SelectTableStep, config: Config) -> dict[str, Any]:
