@@ -44,12 +44,17 @@ class TrainedHelper(HelperModelConfig):
     """Peak; the first tenth of the steps rises to it, the rest falls to zero along a cosine."""
     mask_share: float = 0.15
     """Share of tokens that a masked model must guess; of these 80 % are hidden, 10 % replaced."""
+    min_count: int = 1
+    """Tokens that the training text holds less often have no row (a row of zeros): what they have
+    was not learnt. Methods count them, take them for no anchors, and let them fall back. 0: keep
+    every row."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         for key in ("hidden_size", "layers", "heads", "steps", "batch_size"):
             yield from at_least(key, getattr(self, key), 1)
         yield from at_least("sequence_length", self.sequence_length, 2)
         yield from at_least("lr", self.lr, 0.0)
+        yield from at_least("min_count", self.min_count, 0)
         yield from in_range("mask_share", self.mask_share, 0.01, 0.9)
         if self.heads > 0 and self.hidden_size % self.heads:
             yield "hidden_size", f"{self.hidden_size} is no multiple of heads={self.heads}"
@@ -64,6 +69,9 @@ class CheckpointHelper(HelperModelConfig):
     """Directory with ``config.json`` and safetensors, or a hub id."""
     revision: str | None = None
     """Hub revision; a commit hash makes the run repeatable."""
+    drop_untrained: bool = False
+    """Rows that look untrained (near to those of unused tokens) count as missing. At most one in a
+    hundred tokens is suspected, unused ones apart; their number is reported either way."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.path:

@@ -1,11 +1,14 @@
 """``helper_model=checkpoint``: the table of a finished model."""
 
+import logging
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from franken.errors import CompatibilityError
+from franken.helper_model.untrained import untrained_rows
 from franken.parts.anatomy import donor_tables
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.table import Table
@@ -15,18 +18,24 @@ from franken.parts.tokenizer_files import (
     vocabulary_difference,
 )
 
+logger = logging.getLogger(__name__)
 
-def read_helper(directory: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[Table, int]:
+
+def read_helper(
+    directory: Path, tokenizer: PreTrainedTokenizerBase, *, drop_untrained: bool = False
+) -> tuple[Table, dict[str, int]]:
     """Read the token table of an encoder or decoder, and of nothing else.
 
     Args:
         directory: a checkpoint of safetensors.
         tokenizer: the target tokenizer.
+        drop_untrained: whether rows that look untrained become zero rows.
 
     Returns:
         The table, cut to the target's ids and in the checkpoint's own width (a factorised ALBERT
-        or ELECTRA: that of the table, not of the layers); and the number of ids past the
-        checkpoint's rows, which get zero rows, for the methods "no vector".
+        or ELECTRA: that of the table, not of the layers); zero rows mean "no vector" to the
+        methods. And two counts: ``without_row``, ids past the checkpoint's rows, which get zero
+        rows; ``untrained``, rows that look so (see :mod:`franken.helper_model.untrained`).
 
     Raises:
         CompatibilityError: where the checkpoint's vocabulary is another.
@@ -44,13 +53,36 @@ def read_helper(directory: Path, tokenizer: PreTrainedTokenizerBase) -> tuple[Ta
         found = checkpoint.rows(name, 0, min(rows, stored))
         missing = torch.zeros(rows - len(found), found.shape[1], dtype=found.dtype)
         matrices.append(torch.cat([found, missing]))
-    lacking = max(0, rows - checkpoint.shape(names[0])[0])
+    counts = _repaired(checkpoint, names[0], matrices, own.get_vocab(), drop_untrained)
     table = Table(
         tokenizer,
         matrices[0],
         matrices[1] if len(matrices) > 1 else None,
         None,
         lineage=f"helper:{checkpoint.config().model_type}",
-        provenance={"method": "helper checkpoint", "tensors": list(names), "without_row": lacking},
+        provenance={"method": "helper checkpoint", "tensors": list(names), **counts},
     )
-    return table, lacking
+    return table, counts
+
+
+def _repaired(
+    checkpoint: Checkpoint,
+    name: str,
+    matrices: list[Tensor],
+    vocabulary: dict[str, int],
+    drop: bool,
+) -> dict[str, int]:
+    """Count rows that are missing or look untrained; zero the latter in place where asked."""
+    stored, last = checkpoint.shape(name)[0], max(vocabulary.values()) + 1
+    past = checkpoint.rows(name, min(last, stored), stored)
+    untrained = untrained_rows(matrices[0], vocabulary, past)
+    if drop:
+        for matrix in matrices:
+            matrix[untrained] = 0
+    elif bool(untrained.any()):
+        logger.warning(
+            "helper_model=checkpoint: %d of %d rows look as if no text had trained them, and are "
+            "used; helper_model.drop_untrained=true leaves them out",
+            int(untrained.sum()), len(untrained),
+        )  # fmt: skip
+    return {"without_row": max(0, len(matrices[0]) - stored), "untrained": int(untrained.sum())}

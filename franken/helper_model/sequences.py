@@ -50,7 +50,12 @@ class LanguageTurns:
         return torch.stack(rows)
 
 
+def trained_part(tokens: Tensor, length: int) -> Tensor:
+    """The tokens that lie in whole sequences; the few behind the last one are never read."""
+    return tokens[: max(len(tokens) // length * length, length)]
+
+
 def _cut(tokens: Tensor, length: int) -> Tensor:
     if len(tokens) < length:
         tokens = tokens.repeat(-(-length // len(tokens)))
-    return tokens[: len(tokens) // length * length].view(-1, length)
+    return trained_part(tokens, length).view(-1, length)

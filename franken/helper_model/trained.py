@@ -23,7 +23,7 @@ from transformers import (
 from franken.config.helper_model import HelperKind, TrainedHelper
 from franken.errors import DataError
 from franken.files import hash_json
-from franken.helper_model.sequences import LanguageTurns, collect_tokens
+from franken.helper_model.sequences import LanguageTurns, collect_tokens, trained_part
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import token_count, tokenizer_identity
 from franken.seeds import derive_seed
@@ -52,7 +52,7 @@ class HelperReport:
     unigram_entropy: float
     """Of the text, in nats: what a model reaches that looks at no neighbours."""
     unseen_rows: int
-    """Ids that the text does not hold: their rows say nothing, as they were never read."""
+    """Ids that the text holds less than ``min_count`` times: they have rows of zeros."""
 
 
 def train_helper(
@@ -63,7 +63,7 @@ def train_helper(
     *,
     device: str = "cpu",
 ) -> tuple[Table, HelperReport]:
-    """Train a model and keep its input rows.
+    """Train a model and keep its input rows, those of tokens apart that it never read.
 
     Global generators are used and put back. Equal seeds give equal bytes on one machine.
 
@@ -105,14 +105,16 @@ def train_helper(
     options = asdict(config)
     lineage = hash_json([options, tokenizer_identity(tokenizer), seed])
     tenth = max(1, len(losses) // 10)
-    text = torch.cat(list(tokens.values()))
+    text = torch.cat([trained_part(found, config.sequence_length) for found in tokens.values()])
+    unseen = torch.bincount(text, minlength=len(rows)) < config.min_count
+    rows[unseen] = 0
     report = HelperReport(
         {code: len(found) for code, found in tokens.items()},
         len(losses),
         sum(losses[:tenth]) / tenth,
         sum(losses[-tenth:]) / tenth,
         _entropy(text),
-        len(rows) - len(text.unique()),
+        int(unseen.sum()),
     )
     table = Table(
         tokenizer, rows, None, None, f"helper:{lineage}", {"method": "trained helper", **options}

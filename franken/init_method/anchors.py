@@ -138,6 +138,7 @@ def put_by_helper(builder: MapBuilder, helper: Table, weigh: Weigh) -> np.ndarra
         for table in tables
     ]
     made: np.ndarray = np.logical_and.reduce([_has_weight(part, len(tokens)) for part in found])
+    builder.notes["without_weight"] = int((~made).sum())
     for side, (row, anchor, weights) in enumerate(found):
         keep = made[row]
         zeros = np.zeros(int(keep.sum()))

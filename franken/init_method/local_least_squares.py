@@ -1,7 +1,9 @@
 """tokensurgeon's ``common_interpolation``: a token from its nearest shared tokens in the helper.
 
 Weights by least squares, by least squares of sum 1, or by proximity. The kernel is SALT's;
-only the choice of neighbours differs.
+only the choice of neighbours differs. Departure: a neighbour of negative cosine has no part in
+proximity weights, and a token without any other follows the fallback. The release divides by the
+sum of all cosines, which may vanish or be negative: its weights then explode, or turn the row.
 """
 
 from transformers import PreTrainedTokenizerBase
@@ -38,19 +40,19 @@ def _weigh(space: HelperSpace, config: LocalLeastSquaresInit) -> Coordinates:
     columns, scores = top_neighbours(
         space.token_rows, space.anchor_rows, config.k, metric=config.metric
     )
-    support = Support.of_table(columns)
     if config.weights is LocalWeights.proximity:
-        near = 1 / (-scores).clamp_min(_EPS) if config.metric is Metric.euclidean else scores
-        near = near / near.sum(1, keepdim=True).clamp_min(_EPS)
-        weights = near.double().numpy().reshape(-1)
-    else:
-        solver = config.solver
-        weights = projection_weights(
-            space.token_rows,
-            space.anchor_rows,
-            support,
-            rcond=solver.rcond,
-            ridge=solver.ridge,
-            center=solver.center or config.weights is LocalWeights.barycentric,
-        )
+        near = scores.double()
+        near = 1 / (-near).clamp_min(_EPS) if config.metric is Metric.euclidean else near.clamp(0)
+        tokens, places = (near > 0).nonzero(as_tuple=True)
+        shares = near / near.sum(1, keepdim=True)
+        return tokens.numpy(), columns[tokens, places].numpy(), shares[tokens, places].numpy()
+    support, solver = Support.of_table(columns), config.solver
+    weights = projection_weights(
+        space.token_rows,
+        space.anchor_rows,
+        support,
+        rcond=solver.rcond,
+        ridge=solver.ridge,
+        center=solver.center or config.weights is LocalWeights.barycentric,
+    )
     return support.rows, support.columns, weights

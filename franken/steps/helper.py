@@ -24,8 +24,10 @@ def run(step: HelperStep, context: StepContext) -> dict[str, Any]:
     tokenizer = load_tokenizer(context.inputs["tokenizer"].path / "tokenizer")
     if isinstance(step.helper, CheckpointHelper):
         found = LoadedModel(path=step.helper.path, revision=step.helper.revision)
-        table, lacking = read_helper(resolve_checkpoint(found), tokenizer)
-        report: dict[str, Any] = {"without_row": lacking}
+        table, counts = read_helper(
+            resolve_checkpoint(found), tokenizer, drop_untrained=step.helper.drop_untrained
+        )
+        report: dict[str, Any] = dict(counts)
     else:
         assert isinstance(step.helper, TrainedHelper)
         source = open_data(step.data)

@@ -26,6 +26,7 @@ from transformers import (
 from franken.config.base_model import TokenizerKind
 from franken.errors import ArtifactError, CompatibilityError
 from franken.helper_model import read_helper
+from franken.helper_model.untrained import untrained_rows
 from franken.parts.tokenizer_files import save_exported_tokenizer, vocabulary_difference
 from tests.init_method.tiny import target_tokenizer
 
@@ -61,11 +62,11 @@ def save(model, directory):
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_the_token_table_of_every_kind_of_model(name, tmp_path) -> None:
     model = MODELS[name]()
-    table, lacking = read_helper(save(model, tmp_path), TARGET)
+    table, counts = read_helper(save(model, tmp_path), TARGET)
     expected = model.get_input_embeddings().weight
     assert torch.equal(table.input, expected)
     assert table.hidden_size == (8 if name in ("albert", "electra") else 16)
-    assert lacking == 0
+    assert counts["without_row"] == 0
     if name.startswith("untied"):
         assert torch.equal(table.output, model.get_output_embeddings().weight)
     else:
@@ -86,9 +87,9 @@ def test_padding_rows_are_cut_and_missing_rows_are_zero_and_counted(tmp_path) ->
     for size in (SIZE + 9, SIZE - 9):
         model = BertModel(BertConfig(**{**BERT, "vocab_size": size}))
         directory = save(model, tmp_path / str(size))
-        table, lacking = read_helper(directory, TARGET)
+        table, counts = read_helper(directory, TARGET)
         assert table.rows == SIZE
-        assert lacking == max(0, SIZE - size)
+        assert counts["without_row"] == max(0, SIZE - size)
         rows = min(size, SIZE)
         assert torch.equal(table.input[:rows], model.embeddings.word_embeddings.weight[:rows])
         assert not table.input[rows:].any()
@@ -124,3 +125,42 @@ def test_vocabularies_differ_by_what_is_lacking_or_moved_not_by_what_is_added() 
     assert vocabulary_difference({**wanted, "c": 2}, wanted) is None
     assert "lacks 1 and has 0" in (vocabulary_difference({"a": 0}, wanted) or "")
     assert "lacks 0 and has 2" in (vocabulary_difference({"a": 1, "b": 0}, wanted) or "")
+
+
+def with_untrained_rows() -> tuple[BertModel, list[int]]:
+    """Rows in all directions, but for those that nobody uses and four tokens near to these."""
+    unused = [index for name, index in TARGET.get_vocab().items() if name.startswith("<unused")]
+    model = BertModel(BertConfig(**{**BERT, "hidden_size": 64, "vocab_size": SIZE + 9}))
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(SIZE + 9, 64, generator=generator)
+    lost, direction = [300, 301, 302, 303], torch.randn(64, generator=generator)
+    near = [*lost, *unused, *range(SIZE, SIZE + 9)]
+    rows[near] = direction + 0.1 * rows[near]
+    model.embeddings.word_embeddings.weight.data = rows
+    return model, [*lost, *unused]
+
+
+@pytest.mark.parametrize("drop", [False, True])
+def test_rows_near_to_unused_ones_are_counted_and_dropped_where_asked(
+    drop, tmp_path, caplog
+) -> None:
+    model, lost = with_untrained_rows()
+    table, counts = read_helper(save(model, tmp_path), TARGET, drop_untrained=drop)
+    assert counts["untrained"] == len(lost)
+    expected = model.embeddings.word_embeddings.weight[:SIZE].detach().clone()
+    if drop:
+        expected[lost] = 0
+    assert torch.equal(table.input, expected)
+    assert (
+        f"{len(lost)} of {SIZE} rows look as if no text had trained them" in caplog.text
+    ) is not drop
+
+
+def test_unused_tokens_are_known_by_their_names() -> None:
+    names = ["<unused7>", "[unused12]", "<|reserved_special_token_3|>", "<reserved_4>", "unused"]
+    used = ["reserved seats", "▁unusedness", "house", "[MASK]", "7"]
+    vocabulary = {name: index for index, name in enumerate([*names, *used])}
+    rows = torch.eye(10, 16)
+    found = untrained_rows(rows, vocabulary, torch.empty(0, 16))
+    assert found.tolist() == [True] * 5 + [False] * 5
+    assert not untrained_rows(rows[5:], {"a": 0}, torch.empty(0, 16)).any()

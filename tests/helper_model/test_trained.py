@@ -130,6 +130,17 @@ def test_a_language_without_text_is_named_in_a_warning(tokenizer, caplog) -> Non
 
 def test_the_report_counts_the_rows_that_no_text_trained(tokenizer) -> None:
     line = TEXT[0]
-    _, report = train(tokenizer, replace(SMALL, steps=2), texts={"sw": lambda: [line] * 50})
+    table, report = train(tokenizer, replace(SMALL, steps=2), texts={"sw": lambda: [line] * 50})
     seen = {*tokenizer(line, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id}
     assert report.unseen_rows == len(tokenizer) - len(seen)
+    assert set((table.input != 0).any(1).nonzero().flatten().tolist()) == seen
+
+
+def test_rows_of_rare_tokens_go_by_the_minimum(tokenizer) -> None:
+    brief = replace(SMALL, steps=2)
+    texts = {"sw": lambda: [TEXT[0]] * 50 + ["zebra"]}
+    tables = [train(tokenizer, replace(brief, min_count=n), texts=texts)[0] for n in (0, 1, 9)]
+    kept = [(table.input != 0).any(1) for table in tables]
+    assert bool(kept[0].all())
+    assert len(tokenizer) > int(kept[1].sum()) > int(kept[2].sum()) > 5
+    assert torch.equal(tables[0].input[kept[2]], tables[2].input[kept[2]])

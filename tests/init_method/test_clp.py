@@ -143,6 +143,27 @@ def test_interpolation_by_proximity(metric: Metric) -> None:
     assert same.double().mean() > 0.9  # twins at the last place may go either way
 
 
+def test_neighbours_that_point_away_have_no_part_in_proximity() -> None:
+    """All anchors are neighbours here, so about half of the cosines are negative."""
+    config = LocalLeastSquaresInit(
+        k=10_000, metric=Metric.cosine, weights=LocalWeights.proximity, fallback=Fallback.normal
+    )
+    shared, columns = anchor_pairs(make(config, rows=HELPER)[2])
+    rows = alike(torch.randn(HELPER.shape, generator=torch.Generator().manual_seed(1)), TARGET)
+    rows[shared] = rows[shared].abs()
+    before = make(config, rows=rows)[2]
+    opposite = computed_ids(before)[0]
+    rows[opposite] = -rows[shared].mean(0).abs()
+    token_map = make(config, rows=rows)[2]
+    assert token_map.provenance[opposite] == Provenance.fallback
+    assert token_map.notes["without_weight"] == before.notes["without_weight"] + 1
+    unit = torch.nn.functional.normalize(rows.double(), dim=1)
+    near = (unit[computed_ids(token_map)] @ unit[shared].T).clamp(min=0)
+    expected = dense(token_map, near / near.sum(1, keepdim=True), columns)
+    assert float((near == 0).double().mean()) > 0.2
+    torch.testing.assert_close(of_map(token_map), expected, atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("weights", [LocalWeights.least_squares, LocalWeights.barycentric])
 def test_local_least_squares_is_the_best_of_its_kind(weights: LocalWeights) -> None:
     config = LocalLeastSquaresInit(k=6, weights=weights)

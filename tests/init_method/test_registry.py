@@ -77,3 +77,12 @@ def test_a_source_with_nan_is_refused_before_the_fit():
     source.input[3, 1] = float("nan")
     with pytest.raises(CompatibilityError, match="row 3"):
         initialise(source, target_tokenizer(kind), LexiconInit(), RESOURCES, 0)
+
+
+def test_a_methods_version_changes_the_keys_of_its_own_steps_alone(monkeypatch):
+    from franken.steps.keys.vocabulary import method_options
+
+    before = method_options(LexiconInit()), method_options(CopyOnlyInit())
+    monkeypatch.setattr(LexiconInit, "version", 2)
+    assert method_options(LexiconInit()) != before[0]
+    assert method_options(CopyOnlyInit()) == before[1]

@@ -47,6 +47,9 @@ class InitMethodConfig:
     """Whether rows are trained after the map was applied."""
     map_says_all: ClassVar[bool] = True
     """Whether the token map alone makes the rows; false where the method has rows of its own."""
+    version: ClassVar[int] = 1
+    """Code version of the method: raised when a change of its code changes rows, so that keys of
+    its ``initialise`` steps change and those of the others do not."""
 
     name: str = "subtoken_mean"
     copy_overlap: bool = True

@@ -250,12 +250,14 @@ class LocalWeights(StrEnum):
     barycentric = "barycentric"
     """Least squares whose weights sum to 1."""
     proximity = "proximity"
-    """1 / distance, or the cosine itself, divided by their sum."""
+    """1 / distance, or the cosine (0 where it is negative), divided by their sum."""
 
 
 @dataclass
 class LocalLeastSquaresInit(HelperInit):
     """Interpolation among the nearest shared tokens in the helper's space (tokensurgeon)."""
+
+    version: ClassVar[int] = 2
 
     name: str = "local_least_squares"
     head: Head = Head.helper_head

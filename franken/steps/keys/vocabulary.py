@@ -54,7 +54,8 @@ def helper(step: HelperStep, config: Config) -> dict[str, Any]:
     """A checkpoint enters by its files, a model that is trained by its options."""
     if isinstance(step.helper, CheckpointHelper):
         found = LoadedModel(path=step.helper.path, revision=step.helper.revision)
-        return {"helper": step.helper.name, "files": checkpoint_hash(found)}
+        dropped = {"drop_untrained": True} if step.helper.drop_untrained else {}
+        return {"helper": step.helper.name, "files": checkpoint_hash(found), **dropped}
     return {
         "helper": asdict(step.helper), "data": texts(step.data), "precision": precision_of(config),
     }  # fmt: skip
@@ -76,6 +77,8 @@ def method_options(method: InitMethodConfig) -> dict[str, Any]:
         DataError: when one of these files is not there.
     """
     content = asdict(method)
+    if method.version > 1:
+        content["version"] = method.version
     for field, path in method.paths().items():
         place = Path(path).expanduser()
         files = sorted(place.glob("*")) if place.is_dir() else [place]
