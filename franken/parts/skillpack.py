@@ -22,7 +22,8 @@ from franken.parts.safetensors_file import Entry, TensorRange
 from franken.parts.weights import Weights, tensor_digest
 
 KIND = "skillpack"
-SCHEMA = 1
+SCHEMA = 2
+"""1 had the bare name of a language pack's policy."""
 MANIFEST_FILE = "delta.json"
 PAYLOAD_FILE = "pack.safetensors"
 _METADATA = {"format": "franken skillpack"}

@@ -6,6 +6,7 @@ carries that relative's own rows into the new vocabulary. Nothing of this is in 
 """
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -67,10 +68,11 @@ def pack_language(
     density = embed.density if embed is not None and embed.op is Operator.prune else 0.1
     dense = 2 * sum(math.prod(plan.shape) for plan in plans)
     dense += 2 * sum(t.numel() for t in tuned_table.matrices().values())
+    settings = asdict(policy)
     facts = {
         "name": name, "body": base.body, "lineage": base_table.lineage,
         "base": {"family": base.anatomy.family, "tied": base_table.tied},
-        "policy": {"name": policy.name}, "policy_sha256": hash_json(policy.name),
+        "policy": settings, "policy_sha256": hash_json(settings),
         "vocab": {
             "rows": tuned_table.rows, "tied": tuned_table.tied,
             "tokenizer_sha256": tokenizer_identity(tuned_table.tokenizer),

@@ -174,6 +174,35 @@ def test_order_of_token_ids_only_permutes_the_rows(tmp_path):
     torch.testing.assert_close(mapped(shuffled, turned)["input"], straight, rtol=1e-6, atol=1e-6)
 
 
+def test_order_of_new_token_ids_permutes_the_grafted_table(tmp_path):
+    parts = world()
+    order = torch.randperm(86, generator=torch.Generator().manual_seed(3)) + 4
+    order = torch.cat([torch.arange(4), order])  # row i of the turned side is row order[i]
+    mapping, tuned = parts[6], parts[4]
+    rows = [mapping.row(int(i)) for i in order]
+    turned = replace(
+        mapping,
+        indptr=torch.tensor([0, *(sum(map(len, rows[: i + 1])) for i in range(90))]),
+        indices=torch.tensor([s for r in rows for s, _ in sorted(r)], dtype=torch.int32),
+        weights=torch.tensor([w for r in rows for _, w in sorted(r)]),
+        provenance=mapping.provenance[order], keys=[mapping.keys[int(i)] for i in order],
+    )  # fmt: skip
+    shuffled = [*parts[:4], replace(tuned, input=tuned.input[order]), parts[5], turned]
+    straight = graft_table(packed(tmp_path / "a", parts), parts[5]).input
+    found = graft_table(packed(tmp_path / "b", shuffled), parts[5]).input
+    torch.testing.assert_close(found, straight[order], rtol=1e-5, atol=1e-6)
+
+
+def test_the_manifest_holds_the_whole_policy(tmp_path):
+    one = packed(tmp_path / "a", world(), policy("module_aware")).manifest
+    other = packed(
+        tmp_path / "b", world(), policy("module_aware", "pack.classes.embed.density=0.2")
+    ).manifest
+    assert one["policy"]["classes"]["embed"]["density"] == 0.1
+    assert one["policy"]["name"] == other["policy"]["name"]
+    assert one["policy_sha256"] != other["policy_sha256"]  # equal names, other options
+
+
 def _sorted_rows(mapping, inverse):
     rows = [sorted(int(inverse[s]) for s, _ in mapping.row(r)) for r in range(mapping.rows)]
     return torch.tensor([index for row in rows for index in row], dtype=torch.int32)

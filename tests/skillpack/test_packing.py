@@ -220,6 +220,7 @@ def test_damaged_packs_are_refused_with_a_reason(pair, tmp_path):
 
     for change, message in (
         ({"schema": 99}, "format version 99"),
+        ({"schema": 1}, "format version 1; this program reads version 2"),
         ({"kind": "lora"}, "of kind 'lora'"),
     ):
         manifest.write_text(json.dumps(json.loads(text) | change))

@@ -39,6 +39,7 @@ class PackStep(StepConfig):
     """Compress the difference of two models into a SkillPack."""
 
     kind: ClassVar[str] = "pack"
+    version: ClassVar[int] = 2
     output: ClassVar[Part] = Part.pack
     inputs: ClassVar[dict[str, Part]] = {
         "base": Part.model, "tuned": Part.model, "initial": Part.model,
