@@ -21,7 +21,7 @@ class Misfit(Exception):
 
 
 class OtherCulture(Exception):
-    """A sound row that asks about no country of the language wanted."""
+    """A sound row that is left out: about no country of the language wanted, or unanswerable."""
 
 
 def text(row: Columns, *names: str) -> str:

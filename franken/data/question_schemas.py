@@ -11,6 +11,7 @@ schema                columns                                      fields of the
                       answer, country
 ====================  ===========================================  ==========================
 
+XQuAD's columns are those of SQuAD; rows of SQuAD 2.0 without an answer are left out.
 GlobalOpinionQA's gold option is the one that most people of the country chose (ties: the first).
 The country of a row decides its language, as in the release of XTransplant.
 """
@@ -54,10 +55,13 @@ def _xnli(row: Columns, number: int, context: Context) -> ChoiceItem:
 
 def _xquad(row: Columns, number: int, context: Context) -> AnswerItem:
     answers = value_of(row, "answers")
-    if not isinstance(answers, dict) or not answers.get("text"):
+    if not isinstance(answers, dict) or not isinstance(answers.get("text"), list):
         raise Misfit(f"the column 'answers' holds {answers!r}, where {{text: [...]}} is expected")
+    found = tuple(str(answer) for answer in answers["text"] if str(answer).strip())
+    if not found:
+        raise OtherCulture("unanswerable (SQuAD 2.0)")
     fields = {"context": text(row, "context"), "question": text(row, "question")}
-    return AnswerItem(str(row.get("id", number)), fields, tuple(map(str, answers["text"])))
+    return AnswerItem(str(row.get("id", number)), fields, found)
 
 
 def _mkqa(row: Columns, number: int, context: Context) -> AnswerItem:

@@ -138,7 +138,7 @@ def test_countries_decide_the_language() -> None:
     ("schema", "change", "message"),
     [
         ("xnli", {"label": 3}, "label is '3'; valid: 0, 1, 2"),
-        ("xquad", {"answers": {"text": []}}, "where {text: [...]} is expected"),
+        ("xquad", {"answers": {"text": "a"}}, "where {text: [...]} is expected"),
         ("mkqa", {"queries": {"en": "who?"}}, "no query or answers in 'sw'; it has en"),
         ("globalopinionqa", {"options": "['Yes']"}, "Kenya: 1 options but 3 shares"),
         ("globalopinionqa", {"options": "Yes or no"}, "cannot be read"),

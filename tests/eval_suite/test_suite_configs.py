@@ -25,6 +25,11 @@ ROWS = {
     ),
     "translation": ("flores", {"id": 1, "sentence_en": "s", "sentence_sw": "t"}),
     "arithmetic": ("mgsm", {"question": "q", "answer_number": 3}),
+    "summarisation": ("xlsum", {"id": "1", "url": "u", "title": "t", "summary": "s", "text": "t"}),
+    "question_answering": (
+        "xquad",
+        {"id": "1", "context": "c", "question": "q", "answers": {"text": ["a"], "answer_start": [0]}},
+    ),
 }  # fmt: skip
 
 
@@ -57,6 +62,8 @@ def test_prompts_fit_the_items_of_their_schema(path):
             assert len(continuations(task, item.options, task=name)) == len(item.options)
         elif task.kind == TaskKind.math:
             fields["question"] = item.question
+        elif task.kind in (TaskKind.summary, TaskKind.answering):
+            fields |= item.fields
         else:
             fields |= {"source": item.source, "from_language": "x", "to_language": "y"}
         assert fill(task.prompt, fields, task=name)
