@@ -15,6 +15,7 @@ from franken.inference.xtransplant.bounds import blocks
 from franken.inference.xtransplant.contract import Pair
 from franken.inference.xtransplant.host import Host, open_host
 from franken.inference.xtransplant.plan import absolute, pair_set
+from franken.inference.xtransplant.progress import Progress
 from franken.inference.xtransplant.rows import FILE, RowFiles
 from franken.inference.xtransplant.samples import Sample, Tokens, gather
 from franken.inference.xtransplant.scores import scores_of
@@ -47,10 +48,13 @@ def run(step: TransplantStep, context: StepContext) -> dict[str, Any]:
         log.warning("%s", defect)
     files = RowFiles(context.scratch / "rows")
     with terminal_progress(True) as advance:
+        progress = Progress(
+            context.run_dir / "transplants" / f"{context.name}.progress.json", files.directory,
+            lambda done, total: advance(context.name, done, total),
+        )  # fmt: skip
         session = Session(
             host, tokens, config, step.prompts, files, _pairs(step, config, context, host, groups),
-            context.run_dir / "transplants" / f"{context.name}.progress.json", context.seed,
-            lambda label, done, total: advance(context.name, done, total),
+            progress, context.seed,
         )  # fmt: skip
         session.run(groups)
     table = files.join(context.directory / FILE)

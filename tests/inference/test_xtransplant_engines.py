@@ -22,6 +22,7 @@ from franken.inference.xtransplant import (
     run_wavefront,
 )
 from franken.inference.xtransplant.cost import column_layer_tokens, grid_layer_tokens
+from franken.inference.xtransplant.drafts import guess
 from tests.inference.small import small_host, some_prompt, some_task
 
 WAVEFRONT = [
@@ -258,3 +259,43 @@ def test_layers_out_of_range() -> None:
     for engine in (run_cache, run_wavefront):
         with pytest.raises(ConfigError, match=r"\[0, 3\] is out of range; the model has 3 layers"):
             engine(host, task, [(0, 3)], Intervention(), DECODING)
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma2", "gemma3_text", "gpt2"])
+def test_drafts_change_no_token(family: str) -> None:
+    """4.3: a right, a half right and a wrong guess, windows shorter than the answer included."""
+    host, task, decoding = small_host(family), some_task(), Decoding(9)
+    pairs = [*pair_set("targetfirst", host.depth), (0, 1), (2, 2)]
+    plain = run_wavefront(host, task, pairs, Intervention(), decoding, Options(share=False))
+    right = tuple(plain.tokens[0])
+    for draft in (right, (*right[:4], *[5] * 5), (5,) * 9, right[:2]):
+        guessed = replace(task, draft=draft)
+        for options in (Options(draft_rows=8, share=False), Options(draft_rows=8)):
+            runs = run_wavefront(host, guessed, pairs, Intervention(), decoding, options)
+            assert runs.tokens == plain.tokens
+            torch.testing.assert_close(runs.margins, plain.margins, atol=2e-5, rtol=0)
+    ends = Decoding(9, stop_ids=(right[3],))
+    stopped = run_wavefront(host, task, pairs, Intervention(), ends)
+    guessed = replace(task, draft=right)
+    runs = run_wavefront(host, guessed, pairs, Intervention(), ends, Options(draft_rows=8))
+    assert runs.tokens == stopped.tokens
+
+
+def test_a_right_draft_takes_one_pass() -> None:
+    host, task = small_host("llama"), some_task()
+    (answer,) = run_wavefront(host, task, [(0, 2)], Intervention(), DECODING).tokens
+    passes: list[int] = []
+    handle = host.layers[0].register_forward_pre_hook(lambda module, args: passes.append(1))
+    guessed = replace(task, draft=tuple(answer))
+    run_wavefront(host, guessed, [(0, 2)], Intervention(), DECODING, Options(draft_rows=1))
+    handle.remove()
+    assert len(passes) == 4, "donor, prefix, the last prompt token, and all new tokens at once"
+
+
+def test_guesses_follow_the_longest_agreement() -> None:
+    known = [[1, 2, 3, 4, 5], [9, 7, 3, 8, 6]]
+    assert guess([1, 2, 3], known) == [4, 5]
+    assert guess([9, 9, 3], known) == [4, 5]
+    assert guess([9, 7, 3], known) == [8, 6]
+    assert list(guess([3], known)) == []
+    assert list(guess([1, 2, 3, 4, 5, 6], known)) == []

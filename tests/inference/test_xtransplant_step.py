@@ -23,6 +23,7 @@ from franken.data import open_data
 from franken.errors import CompatibilityError, DataError
 from franken.inference.xtransplant import Host, open_host, pair_set, session
 from franken.inference.xtransplant.bounds import blocks
+from franken.inference.xtransplant.progress import Progress
 from franken.inference.xtransplant.rows import RowFiles, only
 from franken.inference.xtransplant.samples import Tokens, gather
 from franken.inference.xtransplant.selection import select_pairs
@@ -59,7 +60,8 @@ def run(host: Host, config: InferenceConfig, directory: Path, **changes: Any) ->
     tokens, samples = samples_of(config, **changes)
     made = Session(
         host, tokens, config, PROMPTS, RowFiles(directory / "rows"),
-        lambda name, lang: pair_set("grid", host.depth), directory / "progress.json",
+        lambda name, lang: pair_set("grid", host.depth),
+        Progress(directory / "progress.json", directory / "rows"),
     )  # fmt: skip
     made.run([samples])
     return made
@@ -147,7 +149,7 @@ def test_one_pair_is_applied_in_batches(host: Host, tmp_path: Path) -> None:
     tokens, samples = samples_of(CONFIG)
     made = Session(
         host, tokens, CONFIG, PROMPTS, RowFiles(tmp_path / "one"), lambda name, lang: [(1, 0)],
-        tmp_path / "progress.json",
+        Progress(tmp_path / "progress.json", tmp_path / "one"),
     )  # fmt: skip
     made.run([samples])
     fixed = only(made.files.read(), run="transplant")

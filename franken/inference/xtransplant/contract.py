@@ -67,6 +67,8 @@ class Task:
     target: Tensor
     """``(P,)`` prompt; p = P - 1 is the patched position."""
     donor: Donor
+    draft: tuple[int, ...] = ()
+    """A guess at the answer, such as that without a transplant; see ``Options.draft_rows``."""
     watch: tuple[int, ...] = ()
     """Token ids whose first-step logits are wanted (option scoring)."""
     decided: Callable[[Sequence[int]], bool] | None = None
@@ -110,6 +112,8 @@ class Options:
     share: bool = True
     keep_logits: bool = False
     max_rows: int | None = None
+    draft_rows: int = 0
+    """Up to so many rows, ``wavefront`` looks at several drafted tokens in one pass (spec 4.3)."""
 
 
 PLAIN = Options()

@@ -63,6 +63,7 @@ def preflight(
     name: str,
     count: int,
     seed: int = 0,
+    draft_rows: int = 0,
 ) -> Preflight:
     """Compare an engine with ``naive`` on a few pairs.
 
@@ -79,17 +80,19 @@ def preflight(
         name: its name, for messages.
         count: pairs to compare.
         seed: draws them.
+        draft_rows: as in the run; the vanilla answer is then taken as a draft here too.
 
     Raises:
         CompatibilityError: where they differ, with the figures and what to use instead.
     """
-    plain = Task(task.target, task.donor)
+    plain = Task(task.target, task.donor, draft=task.draft)
     chosen = _chosen(pairs, count, seed)
     dtype = next(host.model.parameters()).dtype
     with host.silent():
         continuation = clean_continuation_difference(host, task.target, intervention, decoding)
         oracle = run_naive(host, plain, chosen, intervention, decoding, Options(keep_logits=True))
-        other = engine(host, plain, chosen, intervention, decoding, Options(keep_logits=True))
+        options = Options(keep_logits=True, draft_rows=draft_rows)
+        other = engine(host, plain, chosen, intervention, decoding, options)
     difference = _largest(oracle.first_logits, other.first_logits)
     report = _report(name, oracle, other, difference, continuation)
     largest = max(1.0, float(_given(oracle.first_logits).abs().max()))

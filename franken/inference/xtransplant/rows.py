@@ -83,6 +83,10 @@ class RowFiles:
         pq.write_table(table, partial, compression="zstd")
         partial.replace(path)
 
+    def unit(self, name: str) -> pa.Table:
+        """One unit that is done."""
+        return pq.read_table(self._path(name), schema=SCHEMA)
+
     def read(self) -> pa.Table:
         """All units so far, ordered by name."""
         paths = sorted(self.directory.glob("*.parquet"))

@@ -4,10 +4,8 @@ Finished units lie as Parquet files in the working directory and can be read whi
 """
 
 import logging
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,7 +18,6 @@ from franken.config.inference import (
     XTransplant,
 )
 from franken.config.prompts import PromptsConfig
-from franken.files import write_json
 from franken.inference.xtransplant import ENGINES
 from franken.inference.xtransplant.batched import (
     answer_plainly,
@@ -33,7 +30,8 @@ from franken.inference.xtransplant.host import Host, check_site
 from franken.inference.xtransplant.naive import run_naive
 from franken.inference.xtransplant.plan import check_pairs
 from franken.inference.xtransplant.preflight import Preflight, preflight
-from franken.inference.xtransplant.rows import SAMPLED, TRANSPLANT, Row, RowFiles
+from franken.inference.xtransplant.progress import Progress
+from franken.inference.xtransplant.rows import SAMPLED, TRANSPLANT, Row, RowFiles, only
 from franken.inference.xtransplant.samples import (
     Sample,
     Tokens,
@@ -46,8 +44,6 @@ from franken.seeds import derive_seed
 
 log = logging.getLogger(__name__)
 
-TELL_EVERY = 30.0
-"""Seconds between two lines of progress in the log."""
 SAMPLED_BATCH = 64
 """Draws of one prompt per batch: part of what a seed means, so not tied to the memory at hand."""
 
@@ -63,7 +59,7 @@ class Session:
         prompts: for the baselines that need both languages.
         files: where finished units go.
         pairs_of: (set, language) -> the pairs to run.
-        progress_file: rewritten after every unit: done, total, rate, time left.
+        progress: told of every unit.
         seed: for sampling and the choice of compared pairs.
     """
 
@@ -73,17 +69,12 @@ class Session:
     prompts: PromptsConfig
     files: RowFiles
     pairs_of: Callable[[str, str], list[Pair]]
-    progress_file: Path
+    progress: Progress
     seed: int = 0
-    advance: Callable[[str, int, int], None] = lambda label, done, total: None
     checked: Preflight | None = None
     layer_tokens: int = 0
     """Spent on transplants in this process."""
     cut_samples: int = 0
-    _units: tuple[int, int] = (0, 0)
-    _began: float = field(default_factory=time.monotonic)
-    _fresh: int = 0
-    _told: float = 0.0
 
     @property
     def decoding(self) -> Decoding:
@@ -105,14 +96,14 @@ class Session:
 
     def run(self, groups: Sequence[list[Sample]]) -> None:
         """Run everything for lists of samples, each of one set and language."""
-        self._units = (0, sum(1 + len(samples) for samples in groups))
+        self.progress.begin(sum(1 + len(samples) for samples in groups))
         with torch.inference_mode():
             for samples in groups:
                 self._baselines(samples)
                 if isinstance(self.config, XTransplant):
                     self._transplants(samples, self.config)
                 else:
-                    self._done(len(samples), fresh=False)
+                    self.progress.done(len(samples), fresh=False)
 
     def _baselines(self, samples: list[Sample]) -> None:
         first = samples[0].pair
@@ -122,7 +113,7 @@ class Session:
             rows = [row for run in self.config.baselines for row in self._plain(samples, run)]
             rows += self._sampled(samples)
             self.files.write(name, rows)
-        self._done(1, fresh=fresh)
+        self.progress.done(1, fresh=fresh)
 
     def _plain(self, samples: list[Sample], run: str) -> list[Row]:
         prompts = [baseline_prompt(self.prompts, sample.pair, run) for sample in samples]
@@ -157,6 +148,7 @@ class Session:
         first = samples[0].pair
         pairs = self.pairs_of(first.set, first.lang)
         check_pairs(pairs, self.host.depth)
+        samples = self._drafted(samples, pairs, config)
         self._check_engine(samples[0], pairs, config)
         one = len(pairs) == 1 and config.engine is not Engine.naive
         if one and fits_batches(self.intervention):
@@ -167,7 +159,21 @@ class Session:
             fresh = not self.files.has(name)
             if fresh:
                 self.files.write(name, self._grid(sample, pairs, config))
-            self._done(1, fresh=fresh)
+            self.progress.done(1, fresh=fresh)
+
+    def _drafted(
+        self, samples: list[Sample], pairs: Sequence[Pair], config: XTransplant
+    ) -> list[Sample]:
+        """Samples with their vanilla answers as drafts, where the pairs are few and it is known."""
+        if len(pairs) > config.draft_rows or "vanilla" not in config.baselines:
+            return samples
+        first = samples[0].pair
+        rows = only(self.files.unit(f"{first.set}-{first.lang}-plain"), run="vanilla")
+        answers = dict(zip(rows["id"].to_pylist(), rows["tokens"].to_pylist(), strict=True))
+        return [
+            replace(sample, task=replace(sample.task, draft=tuple(answers[sample.pair.id])))
+            for sample in samples
+        ]
 
     def _check_engine(self, sample: Sample, pairs: Sequence[Pair], config: XTransplant) -> None:
         if config.engine is Engine.naive or not config.verify or self.checked is not None:
@@ -175,6 +181,7 @@ class Session:
         self.checked = preflight(
             self.host, sample.task, pairs, self.intervention, self.decoding,
             ENGINES[config.engine], name=str(config.engine), count=config.verify, seed=self.seed,
+            draft_rows=config.draft_rows,
         )  # fmt: skip
         log.info("engine %s equals naive: %s", config.engine, self.checked)
 
@@ -182,7 +189,9 @@ class Session:
         task = sample.task
         if config.stop is Stop.first_correct:
             task = replace(task, solved=solved(sample, self.tokens))
-        options = Options(share=config.share, max_rows=config.max_rows)
+        options = Options(
+            share=config.share, max_rows=config.max_rows, draft_rows=config.draft_rows
+        )
         engine = ENGINES[config.engine]
         runs = engine(self.host, task, pairs, self.intervention, self.decoding, options)
         self.layer_tokens += runs.layer_tokens
@@ -204,7 +213,7 @@ class Session:
 
     def _fixed_pair(self, samples: list[Sample], pair: Pair) -> None:
         left = [sample for sample in samples if not self.files.has(self._unit(sample))]
-        self._done(len(samples) - len(left), fresh=False)
+        self.progress.done(len(samples) - len(left), fresh=False)
         tasks = [sample.task for sample in left]
         for batch in self._batches(tasks):
             chosen = [tasks[at] for at in batch]
@@ -214,7 +223,7 @@ class Session:
                 found = self._row(left[at], TRANSPLANT, pair, runs, row, left[at].pair.target,
                                   unstable=unstable)  # fmt: skip
                 self.files.write(self._unit(left[at]), [found])
-            self._done(len(batch))
+            self.progress.done(len(batch))
 
     def _batches(self, tasks: Sequence[Task]) -> Any:
         lengths = [
@@ -253,22 +262,3 @@ class Session:
 
     def _unit(self, sample: Sample) -> str:
         return f"{sample.pair.set}-{sample.pair.lang}-{sample.pair.index:07d}"
-
-    def _done(self, count: int, *, fresh: bool = True) -> None:
-        """Note progress: rate and time left are those of units computed in this process."""
-        done, total = self._units[0] + count, self._units[1]
-        self._units = (done, total)
-        self._fresh += count if fresh else 0
-        seconds = time.monotonic() - self._began
-        rate = self._fresh / seconds if seconds > 0 else 0.0
-        left = (total - done) / rate if rate else None
-        self.advance("samples", done, total)
-        if seconds - self._told >= TELL_EVERY:
-            self._told = seconds
-            shown = "?" if left is None else f"{left:.0f}"
-            log.info("%d of %d samples, %.2f a second, %s s left", done, total, rate, shown)
-        write_json(
-            self.progress_file,
-            {"done": done, "total": total, "per_second": rate, "seconds_left": left,
-             "rows": str(self.files.directory)},
-        )  # fmt: skip

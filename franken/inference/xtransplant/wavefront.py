@@ -31,6 +31,7 @@ from franken.inference.xtransplant.contract import (
     Task,
 )
 from franken.inference.xtransplant.donors import donor_vectors
+from franken.inference.xtransplant.drafts import decode_drafted
 from franken.inference.xtransplant.greedy import Rows
 from franken.inference.xtransplant.host import Host, rebuilt, tensor_of
 from franken.inference.xtransplant.naive import joined
@@ -115,7 +116,10 @@ class _Front:
             tokens = rows.push(self.host.last_logits(states))
             same = self._coinciding(rows) if options.share else {}
             alive = [row for row in rows.going() if row not in same]
-            self._decode(rows, tokens, alive)
+            if self.task.draft and self._few(len(alive), options):
+                decode_drafted(self.host, self.cache, rows, alive, self.task.draft)
+            else:
+                self._decode(rows, tokens, alive)
         of = [same.get(row, row) for row in range(len(self.pairs))]
         runs = rows.runs(self.pairs, of, 0)
         # coinciding rows have their first logits for themselves
@@ -124,6 +128,9 @@ class _Front:
         runs.rows -= len(same)
         runs.cut = runs.cut or rows.solved
         return runs
+
+    def _few(self, rows: int, options: Options) -> bool:
+        return self.what.steps is Steps.prefill and rows <= options.draft_rows
 
     def _first(self) -> Tensor:
         """``(R, 1, D)`` final states of the token at p, one row per pair."""

@@ -9,7 +9,7 @@ from franken.config.steps import SelectPairsStep, TransplantStep
 from franken.steps.keys.common import options, texts
 from franken.steps.keys.files import hash_or_missing
 
-_TILING = ("share", "max_rows", "batch_tokens")
+_TILING = ("share", "max_rows", "draft_rows", "batch_tokens")
 
 
 def transplant(step: TransplantStep, config: Config) -> dict[str, Any]:
