@@ -41,6 +41,7 @@ class Cell:
         n: items per language and seed (the smallest).
         chance: accuracy of guessing, where known.
         languages: languages averaged over; 1 for a single one.
+        interval: 95 % bootstrap interval over items, of a single language and seed that has one.
     """
 
     value: float
@@ -50,6 +51,7 @@ class Cell:
     n: int
     chance: float | None = None
     languages: int = 1
+    interval: tuple[float, float] | None = None
 
     @property
     def at_chance(self) -> bool:
@@ -204,6 +206,8 @@ def _over_seeds(seeds: Mapping[int, Sequence[Record]]) -> Cell | None:
     told = [error for error in errors if error is not None]
     stderr = math.hypot(*told) / len(values) if len(told) == len(values) else None
     records = [record for own in seeds.values() for record in own]
+    bounds = [records[0].extra.get(side) for side in ("low", "high")]
+    single = len(records) == 1 and None not in bounds
     chances = [float(r.extra["chance"]) for r in records if r.extra.get("chance") is not None]
     return Cell(
         value=math.fsum(values) / len(values),
@@ -213,4 +217,5 @@ def _over_seeds(seeds: Mapping[int, Sequence[Record]]) -> Cell | None:
         n=min(record.n for record in records),
         chance=math.fsum(chances) / len(chances) if len(chances) == len(records) else None,
         languages=max(map(len, seeds.values())),
+        interval=(float(bounds[0]), float(bounds[1])) if single else None,
     )

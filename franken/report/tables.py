@@ -74,7 +74,7 @@ def task_table(
     for lang in results.targets(task, metric_name):
         cells = [results.cell(row, task, metric_name, lang) for row in rows]
         table.groups.append(Group("", (lang,)))
-        columns.append(_views(cells, metric))
+        columns.append(_views(cells, metric, intervals=True))
     table.views = [list(views) for views in zip(*columns, strict=True)]
     table.notes = [_item_counts(results, rows, task, metric_name)]
     table.legend = _legend(results, table, baseline)
@@ -146,7 +146,7 @@ def _summary_columns(
     if targets:
         cells = [results.mean(row, task, metric.name) for row in rows]
         names.append("targets")
-        columns.append(_views(cells, metric, languages=len(targets)))
+        columns.append(_views(cells, metric, languages=len(targets), intervals=not brief))
         gains = [results.gain(row, task, metric.name, baseline) for row in rows]
         if shows_gain(metric.name) and any(gain is not None for gain in gains):
             names.append("gain")
@@ -156,14 +156,22 @@ def _summary_columns(
     for lang in results.sources(task, metric.name):
         names.append(lang)
         cells = [results.cell(row, task, metric.name, lang) for row in rows]
-        columns.append(_views(cells, metric, spread=not brief))
+        columns.append(_views(cells, metric, spread=not brief, intervals=not brief))
     return names, columns
 
 
 def _views(
-    cells: Sequence[Cell | None], metric: Metric, *, languages: int = 1, spread: bool = True
+    cells: Sequence[Cell | None],
+    metric: Metric,
+    *,
+    languages: int = 1,
+    spread: bool = True,
+    intervals: bool = False,
 ) -> list[View]:
-    """Cells as texts; the best shown value is bold, ties included."""
+    """Cells as texts; the best shown value is bold, ties included.
+
+    ``intervals``: a cell that has one shows it in place of its spread.
+    """
     shown = [None if cell is None else metric.shown(cell.value) for cell in cells]
     complete = [
         float(text)
@@ -183,6 +191,8 @@ def _views(
             continue
         marks = CHANCE_MARK if cell.at_chance else ""
         tail = "" if error is None else f" ±{error}"
+        if intervals and cell.interval is not None:
+            tail = f" [{', '.join(map(metric.shown, cell.interval))}]"
         partial = cell.languages < languages
         marks += PARTIAL_MARK if partial else ""
         is_best = best is not None and float(text) == best and not partial
@@ -217,6 +227,8 @@ def _legend(results: Results, table: Table, baseline: str) -> list[str]:
             notes.append(f"±: {seeds}; {items} in rows with one seed.")
         else:
             notes.append(f"±: {seeds}.")
+    if any("[" in text for text in texts):
+        notes.append("[low, high]: 95 % bootstrap interval over items.")
     if "gain" in columns:
         notes.append(f"gain: difference to {baseline} on the target languages.")
     if any(view.best for views in table.views for view in views):

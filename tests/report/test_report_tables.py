@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -179,3 +180,25 @@ def test_comparison_gives_differences_with_the_combined_error(two_runs):
 def test_only_what_both_runs_have_is_compared(two_runs, make):
     write_records(two_runs[1] / "results.jsonl", [make("flan", "hi", 0.5)])
     assert comparison_tables(load_groups(two_runs)) == []
+
+
+def test_a_bootstrap_interval_stands_in_place_of_the_standard_error(grid):
+    def with_interval(record):
+        bounds = {"low": record.value - 0.1, "high": record.value + 0.05}
+        return replace(record, extra={**record.extra, **bounds})
+
+    own = [with_interval(r) for r in grid if r.task == "topic" and r.lang != "hi"]
+    one_seed = Results(record for record in own if record.seed == 0)
+    table = task_table(one_seed, "topic", "acc")
+    columns = [c for group in table.groups for c in group.columns]
+    row = dict(zip(columns, table.views[1], strict=True))
+    value = one_seed.cell(one_seed.rows[1], "topic", "acc", "ka").value
+    expected = f"{100 * value:.1f} [{100 * value - 10:.1f}, {100 * value + 5:.1f}]"
+    assert row["ka"].text == row["targets"].text == expected
+    assert "[low, high]: 95 % bootstrap interval over items." in table.legend
+    assert "[" not in printed(overview(one_seed))
+    seeds = task_table(Results(own), "topic", "acc")
+    assert not any("[" in view.text for view in seeds.views[1])  # what seeds differ by is said
+    both = Results(with_interval(r) for r in grid if r.seed == 0)
+    targets = task_table(both, "topic", "acc").views[1][0]
+    assert "±" in targets.text  # a mean of two languages has no interval of its own
