@@ -35,6 +35,7 @@ from torch import Tensor
 from franken.config.init_method import OPTIONS, InitMethodConfig
 from franken.init_method import TokenMap, apply_map, fit_map, load_own_rows
 from franken.measure import measured
+from franken.parts.table import Table
 from franken.vocab import pieces
 
 LIMIT_BYTES = 2e9
@@ -102,7 +103,7 @@ def measure(
     token_map, seconds, fit_peak = fit(world, case.config)
     held = max(0, resident() - before)
     with measured() as cost:
-        new = apply(token_map, world.source.input, case.config)
+        new = apply(token_map, world.source, case.config)
     table_bytes = new.numel() * new.element_size()
     peak = None
     if fit_peak is not None and cost.peak_bytes is not None:
@@ -141,11 +142,11 @@ def fit(world: World, config: InitMethodConfig) -> tuple[TokenMap, float, int | 
     return token_map, cost.seconds, cost.peak_bytes
 
 
-def apply(token_map: TokenMap, source: Tensor, config: InitMethodConfig) -> Tensor:
+def apply(token_map: TokenMap, source: Table, config: InitMethodConfig) -> Tensor:
     """The new input table, as ``initialise`` makes it."""
     own = load_own_rows(config.name)
     made = None if own is None else own(token_map, source, config, "input")
-    return apply_map(token_map, source) if made is None else made
+    return apply_map(token_map, source.input) if made is None else made
 
 
 def loop_fit(

@@ -1,7 +1,5 @@
 """Links of both directions brought together (Och & Ney 2003; Koehn et al. 2003)."""
 
-from itertools import pairwise
-
 import numpy as np
 
 from franken.alignment.bitext import Bitext
@@ -21,7 +19,7 @@ def symmetrise(bitext: Bitext, forward: Links, backward: Links, rule: Symmetry) 
         backward: links of p(source | target), as (source place, target place) too.
         rule: ``intersect``, ``union``, or ``grow_diag_final_and``.
     """
-    width = len(bitext.target.ids) + 1
+    width = len(bitext.target.ids) + 1  # so that no place is next to the one before the first
     one, two = (links[:, 0] * width + links[:, 1] for links in (forward, backward))
     both = np.intersect1d(one, two, assume_unique=True)
     either = distinct_sorted(np.concatenate([one, two]))
@@ -29,59 +27,70 @@ def symmetrise(bitext: Bitext, forward: Links, backward: Links, rule: Symmetry) 
         return as_links(both // width, both % width)
     if rule is Symmetry.union or len(both) == len(either):
         return as_links(either // width, either % width)
-    return _grown(bitext, forward, backward)
+    grown = np.concatenate([both, _grown(bitext, one, two, both, either)])
+    return as_links(grown // width, grown % width)
 
 
-def _grown(bitext: Bitext, forward: Links, backward: Links) -> Links:
-    found: list[tuple[int, int]] = []
-    sides = [_by_sentence(bitext, links) for links in (forward, backward)]
-    for one, two in zip(*sides, strict=True):
-        found += one if one == two else sorted(grow_diag_final_and(one, two))
-    array = np.array(found, dtype=np.int64).reshape(-1, 2)
-    return as_links(array[:, 0], array[:, 1])
+def _grown(
+    bitext: Bitext, forward: np.ndarray, backward: np.ndarray, both: np.ndarray, either: np.ndarray
+) -> np.ndarray:
+    """What Moses' heuristic adds to the intersection, in all sentences at once.
 
+    Links of the union that neighbour one (diagonals too) and have a word that is not linked yet,
+    until none is left; then links of either direction, forward first, both of whose words are not
+    linked yet. Sentences share no place, so only the order within a sentence matters: links in the
+    order in which they were added, ``_NEIGHBOURS`` in theirs.
 
-def _by_sentence(bitext: Bitext, links: Links) -> list[list[tuple[int, int]]]:
-    """Links of each sentence; places stay those of the flat text, neighbours are neighbours."""
-    bounds = np.searchsorted(links[:, 1], bitext.target.offsets).tolist()
-    flat = list(map(tuple, links.tolist()))
-    return [flat[start:stop] for start, stop in pairwise(bounds)]
+    Args:
+        bitext: for the ends of its sentences.
+        forward: codes of the links of one direction: source place * ``width`` + target place.
+        backward: of the other.
+        both: ascending codes of their intersection.
+        either: ascending codes of their union.
 
-
-def grow_diag_final_and(
-    forward: list[tuple[int, int]], backward: list[tuple[int, int]]
-) -> set[tuple[int, int]]:
-    """The heuristic as Moses has it, for one sentence.
-
-    Begin with the intersection; add links of the union that neighbour one (diagonals too) and have
-    a word that is not linked yet, until none is left; then add links of either direction, forward
-    first, both of whose words are not linked yet.
+    Returns:
+        Codes of the links to add.
     """
-    union = set(forward) | set(backward)
-    grown = set(forward) & set(backward)
-    sources, targets = {i for i, _ in grown}, {j for _, j in grown}
+    width = len(bitext.target.ids) + 1
+    sides = bytearray(len(bitext.source.ids)), bytearray(len(bitext.target.ids))
+    flags = [np.frombuffer(side, dtype=np.uint8) for side in sides]
+    flags[0][both // width], flags[1][both % width] = 1, 1
+    added: list[int] = []
 
-    def add(link: tuple[int, int]) -> None:
-        grown.add(link)
-        sources.add(link[0])
-        targets.add(link[1])
+    def add(code: int) -> None:
+        sides[0][code // width] = sides[1][code % width] = 1
+        added.append(code)
 
-    waiting = sorted(grown)
-    while waiting:
-        added = []
-        for i, j in waiting:
-            for di, dj in _NEIGHBOURS:
-                link = (i + di, j + dj)
-                if (
-                    link in union
-                    and link not in grown
-                    and (link[0] not in sources or link[1] not in targets)
-                ):
-                    add(link)
-                    added.append(link)
-        waiting = added
+    left, waiting = either, both
+    while len(waiting):
+        start = len(added)
+        # A link whose words are both linked stays out for good, so few are looked at.
+        left = left[(flags[0][left // width] & flags[1][left % width]) == 0]
+        for code in _beside(bitext, waiting, left, width).tolist():
+            if not (sides[0][code // width] and sides[1][code % width]):
+                add(code)
+        waiting = np.array(added[start:], dtype=np.int64)
     for direction in (forward, backward):
-        for i, j in sorted(direction):
-            if i not in sources and j not in targets:
-                add((i, j))
-    return grown
+        free = (flags[0][direction // width] | flags[1][direction % width]) == 0
+        for code in np.sort(direction[free]).tolist():
+            if not sides[0][code // width] and not sides[1][code % width]:
+                add(code)
+    return np.array(added, dtype=np.int64)
+
+
+def _beside(bitext: Bitext, waiting: np.ndarray, left: np.ndarray, width: int) -> np.ndarray:
+    """Codes of ``left`` beside a link of ``waiting``, by the order of these, then of the sides."""
+    order = np.argsort(waiting, kind="stable")
+    ascending, ends = waiting[order], bitext.target.offsets
+    codes, ranks = [], []
+    for side, (source, target) in enumerate(_NEIGHBOURS):
+        wanted = left - (source * width + target)
+        place = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
+        hit = ascending[place] == wanted
+        found, beside = left[hit], wanted[hit]
+        sentences = [np.searchsorted(ends, item % width, "right") for item in (found, beside)]
+        same = sentences[0] == sentences[1]
+        codes.append(found[same])
+        ranks.append(order[place[hit]][same] * len(_NEIGHBOURS) + side)
+    events: np.ndarray = np.concatenate(codes)[np.argsort(np.concatenate(ranks))]
+    return events

@@ -101,7 +101,7 @@ def initialise(
     own = load_own_rows(config.name)
 
     def rows(part: str, old: Tensor) -> Tensor:
-        made = None if own is None else own(token_map, old, config, part)
+        made = None if own is None else own(token_map, source, config, part)
         return apply_map(token_map, old, part=part, given=given(part)) if made is None else made
 
     new_input = rows("input", source.input)

@@ -150,9 +150,16 @@ def put_by_helper(builder: MapBuilder, helper: Table, weigh: Weigh) -> np.ndarra
             output_weights=None if len(tables) == 1 else (zeros, given)[side],
         )
     builder.notes["weights"] = [_weight_notes(part, made) for part in found]
-    builder.notes["head"] = str(Head.helper_head if len(tables) > 1 else Head.same_weights)
+    builder.notes["head"] = str(_head_of(builder, config.head, len(tables)))
     decided: np.ndarray = tokens[made]
     return decided
+
+
+def _head_of(builder: MapBuilder, wanted: Head, tables: int) -> Head:
+    """What the output rows will be made by; a tied table has none of its own."""
+    if wanted in (Head.global_map, Head.random) and not builder.source.tied:
+        return wanted
+    return Head.helper_head if tables > 1 else Head.same_weights
 
 
 def _rows(table: Tensor, ids: np.ndarray) -> Tensor:

@@ -15,12 +15,15 @@ from franken.config.init_method.donor import ClpInit, Rescale
 from franken.init_method.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
 from franken.init_method.builder import MapBuilder
 from franken.init_method.fallback import build_with_fallback
+from franken.init_method.heads import own_rows
 from franken.init_method.neighbours import top_neighbours
 from franken.init_method.norms import finish_norms
 from franken.init_method.projection import refuse_dense
 from franken.init_method.resources import InitResources
 from franken.init_method.token_map import TokenMap
 from franken.parts.table import Table
+
+__all__ = ["fit", "own_rows"]
 
 
 def fit(

@@ -10,11 +10,14 @@ from franken.config.init_method.donor import ClpPlusInit, Rescale
 from franken.init_method.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
 from franken.init_method.builder import MapBuilder
 from franken.init_method.fallback import build_with_fallback
+from franken.init_method.heads import own_rows
 from franken.init_method.neighbours import sparsemax_neighbours
 from franken.init_method.norms import finish_norms
 from franken.init_method.resources import InitResources
 from franken.init_method.token_map import TokenMap
 from franken.parts.table import Table
+
+__all__ = ["fit", "own_rows"]
 
 
 def fit(

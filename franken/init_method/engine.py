@@ -168,11 +168,14 @@ class AppliedMap:
         if classes is not None and bool((classes.target[ids] >= 0).any()):
             return self._draw_by_class(ids)
         rule, mean = self._map.fallback, self.statistics.mean.float()
-        if rule.kind is Fallback.normal:
-            return self._normal(ids, "fallback").mul_(self.statistics.std.float()).add_(mean)
+        if rule.kind in (Fallback.normal, Fallback.normal_scalar):
+            std = self.statistics.std.float()
+            if rule.kind is Fallback.normal_scalar:
+                std = std.square().mean().sqrt()
+            return self._normal(ids, "fallback").mul_(std).add_(mean)
         if rule.kind is Fallback.multivariate:
             root = self.statistics.covariance_root.T * rule.scale**0.5
-            return _fixed_height_product(self._normal(ids, "fallback"), root).add_(mean)
+            return fixed_product(self._normal(ids, "fallback"), root).add_(mean)
         return mean.expand(len(ids), -1)
 
     def _draw_by_class(self, ids: Tensor) -> Tensor:
@@ -254,7 +257,7 @@ def apply_to_bias(token_map: TokenMap, bias: Tensor, *, given: Tensor | None = N
     return apply_map(plain, bias[:, None], part="bias", given=column)[:, 0].contiguous()
 
 
-def _fixed_height_product(left: Tensor, right: Tensor) -> Tensor:
+def fixed_product(left: Tensor, right: Tensor) -> Tensor:
     """``left @ right`` in blocks of one height, so that no row depends on how many there are."""
     result = torch.empty(len(left), right.shape[1])
     block = torch.zeros(_GEMM_ROWS, left.shape[1])

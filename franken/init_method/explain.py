@@ -14,8 +14,14 @@ _TOP = 8
 _RULES = {
     Fallback.mean: "the mean source row",
     Fallback.normal: "a draw from N(mean, std per dimension) of the source rows",
+    Fallback.normal_scalar: "a draw from N(mean, one std) of the source rows",
     Fallback.multivariate: "a draw from N(mean, scale * covariance) of the source rows",
     Fallback.subtoken_mean: "the mean source row (no subtoken of the source fits)",
+}
+
+_HEADS = {
+    "global_map": "; output embeddings: the new input row times one linear map for all",
+    "random": "; output embeddings: a draw from N(mean, std per dimension) of the source's",
 }
 
 
@@ -159,7 +165,12 @@ def _how(token_map: TokenMap, row: int, weighted: bool) -> str:
     if kind is Provenance.fallback:
         lenders = token_map.notes.get("lenders", "its own subtokens in the source")
         return f"nothing known by {method}: {pooled} of {lenders}"
-    return f"{pooled} of source rows, fitted by {method}{later}"
+    return f"{pooled} of source rows, fitted by {method}{_HEADS.get(_head(token_map), '')}{later}"
+
+
+def _head(token_map: TokenMap) -> str:
+    head: str = token_map.notes.get("head", "")
+    return head
 
 
 def _trained_later(token_map: TokenMap, kind: Provenance) -> str:

@@ -1,10 +1,11 @@
 """Rows, or a whole token map, that were made elsewhere.
 
-A directory with ``token_map.json`` is taken as the map. A safetensors file holds the rows
-themselves: they are no weighted sum of source rows, so the map marks them as ``given`` and
-:func:`given_rows` hands them to the engine, beside the source rows. Control tokens, copies (where
-wanted) and pieces that the file lacks follow the usual rules. ``noise_std`` and ``norm_match``
-leave given rows as they are.
+A directory with ``token_map.json`` is taken as the map; one whose rows were more than the map says
+(trained afterwards, or folded from factors) is refused unless ``map_alone``. A safetensors file
+holds the rows themselves: they are no weighted sum of source rows, so the map marks them as
+``given`` and :func:`given_rows` hands them to the engine, beside the source rows. Control tokens,
+copies (where wanted) and pieces that the file lacks follow the usual rules. ``noise_std`` and
+``norm_match`` leave given rows as they are.
 """
 
 import warnings
@@ -24,7 +25,7 @@ from franken.init_method.fallback import build_with_fallback
 from franken.init_method.resources import InitResources
 from franken.init_method.token_map import Provenance, TokenMap
 from franken.parts.safetensors_file import TensorRange, read_header, read_tensor
-from franken.parts.table import Table, all_finite
+from franken.parts.table import WEIGHTS_FILE, Table, all_finite
 from franken.vocab.frame import BYTE_PIECE, SPACE, byte_to_char
 
 _PARTS = ("input", "output", "output_bias")
@@ -48,7 +49,7 @@ def fit(
     names = {field: Path(place).name for field, place in config.paths().items()}
     builder.notes["options"] = {**asdict(config), **names}  # where files lay is nobody's business
     if (path / "token_map.json").is_file():
-        return _stored_map(path, builder)
+        return _stored_map(path, builder, alone=config.map_alone)
     tensors = _open(path)
     _check_shapes(path, tensors, source)
     places = _places(path, tensors, target, config, builder)
@@ -113,9 +114,17 @@ def given_rows(
     return rows
 
 
-def _stored_map(path: Path, builder: MapBuilder) -> TokenMap:
+def _stored_map(path: Path, builder: MapBuilder, *, alone: bool) -> TokenMap:
     """A map of another run, if it is of these two vocabularies."""
     token_map = TokenMap.load(path)
+    if not alone and (more := _beyond_the_map(token_map.notes)):
+        rows = path.parent / "table" / WEIGHTS_FILE
+        found = f"They are in {rows}" if rows.is_file() else "They are in the table of its step"
+        raise CompatibilityError(
+            f"the token map in {path} does not say all of its rows: init_method="
+            f"{token_map.notes.get('method')} {more}. {found}: name that file as init_method.path, "
+            "or set init_method.map_alone=true for the plain sums of the map"
+        )
     expected = builder.build()
     for side, size in (("source", token_map.source_rows), ("target", token_map.rows)):
         wanted = getattr(expected, "source_rows" if side == "source" else "rows")
@@ -142,6 +151,18 @@ def _stored_map(path: Path, builder: MapBuilder) -> TokenMap:
     told = {key: value for key, value in token_map.notes.items() if key == "lenders"}
     token_map.notes = {**expected.notes, **told, "file": path.name, "made_by": made_by}
     return token_map
+
+
+def _beyond_the_map(notes: dict[str, Any]) -> str:
+    """What made the rows of a map besides its weights, in words; nothing where the map says all."""
+    trained, options = notes.get("trained", {}).get("what"), notes.get("options", {})
+    if trained in ("all rows", "new rows"):
+        return f"trained {trained} afterwards"
+    if notes.get("method") == "unks_everywhere" or options.get("keep_dim") is not None:
+        return "folded them from factors of low rank"
+    if options.get("head") in ("global_map", "random"):
+        return f"made the output embeddings by head={options['head']}"
+    return ""
 
 
 def _open(path: Path) -> dict[str, TensorRange]:

@@ -71,14 +71,15 @@ def fit(
     return build_with_fallback(builder, config.fallback)
 
 
-def own_rows(token_map: TokenMap, source: Tensor, config: OfaInit, part: str) -> Tensor | None:
+def own_rows(token_map: TokenMap, source: Table, config: OfaInit, part: str) -> Tensor | None:
     """With ``keep_dim``: the folded table ``F_t P``.
 
     Its copied rows are their best approximation of that rank, not the bits of the source's.
     """
     if config.keep_dim is None:
         return None
-    return folded(*apply_low_rank(token_map, source, config.keep_dim, part=part), source.dtype)
+    old = source.matrices()[part]
+    return folded(*apply_low_rank(token_map, old, config.keep_dim, part=part), old.dtype)
 
 
 def save_beside(token_map: TokenMap, source: Table, config: OfaInit, directory: Path) -> None:

@@ -18,6 +18,7 @@ from franken.init_method.neighbours import Neighbours
 DENSE_LIMIT = 2**25
 """Weights that a method may make which gives every token a weight on every anchor."""
 _CHUNK_BYTES = 128 << 20
+_PART_ROWS = 4096
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,39 @@ def dense_weights(
     if center:
         weights += (1 - weights.sum(1, keepdim=True)) / len(rows)
     found: np.ndarray = weights.numpy()
+    return found
+
+
+def orthogonal_weights(
+    queries: Tensor, anchors: Tensor, sources: Tensor, *, rcond: float
+) -> np.ndarray:
+    """Weights of ``s e Q``, the best rotation and scale of all anchors' rows to their source rows.
+
+    Procrustes: with ``AᵀB = U S Vᵀ``, ``Q = U Vᵀ`` and ``s = tr S / |A|²``; and as
+    ``Vᵀ = S⁻¹ Uᵀ AᵀB``, ``e Q`` is ``w B`` with ``w = e U S⁻¹ Uᵀ Aᵀ``.
+
+    Args:
+        queries: ``(n, h)`` helper rows of the tokens.
+        anchors: ``(m, h)`` helper rows of the anchors, ``A``.
+        sources: ``(m, D)`` source rows of the anchors, ``B``.
+        rcond: directions below this share of the largest singular value are left out.
+
+    Returns:
+        ``(n, m)`` weights.
+
+    Raises:
+        CompatibilityError: where they would be more than ``DENSE_LIMIT``.
+    """
+    refuse_dense(len(queries), len(anchors))
+    rows = anchors.double()
+    cross = torch.zeros(rows.shape[1], sources.shape[1], dtype=torch.float64)
+    for start in range(0, len(rows), _PART_ROWS):
+        part = slice(start, start + _PART_ROWS)
+        cross += rows[part].T @ sources[part].double()
+    left, values, _ = torch.linalg.svd(cross, full_matrices=False)
+    factors = torch.where(values > rcond * values.max(), 1 / values, 0.0)
+    scale = values.sum() / rows.square().sum()
+    found: np.ndarray = (scale * (queries.double() @ left * factors) @ left.T @ rows.T).numpy()
     return found
 
 

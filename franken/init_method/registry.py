@@ -21,17 +21,18 @@ GivenRows = Callable[..., Tensor | None]
 or ``None`` where there are none for this part."""
 
 OwnRows = Callable[..., Tensor | None]
-"""``own_rows(token_map, source, config, part)``: ``(T, D)`` rows instead of ``W @ source``, or
-``None`` where these options want the plain product."""
+"""``own_rows(token_map, source, config, part)``: from the old table, ``(T, D)`` rows of its part
+``input`` or ``output`` instead of ``W @ rows``, or ``None`` where these options want the plain
+product."""
 
 SaveBeside = Callable[..., None]
 """``save_beside(token_map, source, config, directory)``: further files of an initialisation."""
 
 _SHARED = {
     "anchors", "borrowing", "builder", "columns", "compare", "coordinates", "dictionary", "draws",
-    "engine", "evidence", "explain", "fallback", "neighbours", "norms", "projection", "pursuit",
-    "registry", "report", "resources", "rows", "sharing", "similarity", "start", "statistics",
-    "storage", "token_counts", "token_map", "token_vectors", "word_pieces",
+    "engine", "evidence", "explain", "fallback", "heads", "neighbours", "norms", "projection",
+    "pursuit", "registry", "report", "resources", "rows", "sharing", "similarity", "start",
+    "statistics", "storage", "token_counts", "token_map", "token_vectors", "word_pieces",
 }  # fmt: skip
 """Modules of this package that are no methods."""
 

@@ -13,20 +13,35 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from franken.config.init_method.donor import AuxKind, SaltInit, SelectorKind, Weighting
+from franken.config.init_method.donor import (
+    AuxKind,
+    Mapping,
+    SaltInit,
+    SelectorKind,
+    Surface,
+    Weighting,
+)
 from franken.errors import CompatibilityError
 from franken.init_method.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
 from franken.init_method.builder import MapBuilder
 from franken.init_method.fallback import build_with_fallback
+from franken.init_method.heads import own_rows
 from franken.init_method.neighbours import Neighbours, sparsemax_neighbours, top_neighbours
 from franken.init_method.norms import finish_norms
-from franken.init_method.projection import Support, dense_weights, projection_weights
+from franken.init_method.projection import (
+    Support,
+    dense_weights,
+    orthogonal_weights,
+    projection_weights,
+)
 from franken.init_method.pursuit import pursue
 from franken.init_method.resources import InitResources
 from franken.init_method.sharing import share_by
 from franken.init_method.token_map import TokenMap
 from franken.init_method.token_vectors import piece_space_vectors
 from franken.parts.table import Table
+
+__all__ = ["fit", "own_rows"]
 
 
 class Space(NamedTuple):
@@ -67,13 +82,19 @@ def _weigh(
 ) -> Coordinates:
     solver = config.solver
     if config.selector.kind is SelectorKind.all:
-        weights = dense_weights(
-            space.token_rows,
-            space.anchor_rows,
-            rcond=solver.rcond,
-            ridge=solver.ridge,
-            center=solver.center,
-        )
+        if solver.mapping is Mapping.orthogonal:
+            among = builder.source.input[torch.from_numpy(space.columns)]
+            weights = orthogonal_weights(
+                space.token_rows, space.anchor_rows, among, rcond=solver.rcond
+            )
+        else:
+            weights = dense_weights(
+                space.token_rows,
+                space.anchor_rows,
+                rcond=solver.rcond,
+                ridge=solver.ridge,
+                center=solver.center,
+            )
         rows, anchors = np.indices(weights.shape).reshape(2, -1)
         return rows, anchors, weights.reshape(-1)
     if config.selector.kind is SelectorKind.omp:
@@ -106,7 +127,8 @@ def _near(
     found, left, notes = [], np.ones(len(space.tokens), dtype=bool), []
     for vectors, known, preferred in spaces:
         mine = np.flatnonzero(left & preferred[space.tokens])
-        anchors = np.flatnonzero(known[space.anchors])
+        usable = known[space.anchors] if config.anchors.drop_no_aux else space.anchors >= 0
+        anchors = np.flatnonzero(usable)
         notes.append({"tokens": len(mine), "anchors": len(anchors)})
         if not len(mine) or not len(anchors):
             continue
@@ -131,10 +153,21 @@ def _near(
 
 def _select(queries: Tensor, anchors: Tensor, config: SaltInit) -> Neighbours:
     if config.selector.kind is SelectorKind.sparsemax:
-        return sparsemax_neighbours(queries, anchors, temperature=config.selector.temperature)
+        near = sparsemax_neighbours(queries, anchors, temperature=config.selector.temperature)
+        return heaviest(near, config.selector.max_k)
     columns, scores = top_neighbours(queries, anchors, config.selector.k)
     rows = np.repeat(np.arange(len(queries)), columns.shape[1])
     return Neighbours(rows, columns.numpy().reshape(-1), scores.double().numpy().reshape(-1))
+
+
+def heaviest(found: Neighbours, most: int | None) -> Neighbours:
+    """The first ``most`` neighbours of each query, which come by falling weight."""
+    if most is None or not len(found.rows):
+        return found
+    starts = np.flatnonzero(np.r_[True, found.rows[1:] != found.rows[:-1]])
+    place = np.arange(len(found.rows)) - np.repeat(starts, np.diff(np.r_[starts, len(found.rows)]))
+    kept = place < most
+    return Neighbours(found.rows[kept], found.columns[kept], found.weights[kept])
 
 
 def _spaces(builder: MapBuilder, helper: Table, resources: InitResources) -> list[Space]:
@@ -162,7 +195,11 @@ def _word_spaces(builder: MapBuilder, resources: InitResources) -> list[Space]:
     Words that a language lists come before words that another can only put together from n-grams.
     """
     vectors = resources.require("word_vectors", "salt")
+    assert isinstance(builder.config, SaltInit)
     surfaces = [_surface(data) for data in builder.target_bytes]
+    if builder.config.surface is Surface.native:
+        names = {index: name for name, index in builder.target.get_vocab().items()}
+        surfaces = [text and names[row] for row, text in enumerate(surfaces)]
     has_text = np.array([bool(surface) for surface in surfaces])
     languages = [code for code in resources.languages if code in vectors]
     if not languages:

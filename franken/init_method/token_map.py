@@ -48,9 +48,9 @@ class Reduce(StrEnum):
 class FallbackRule:
     """What makes the rows that have no weights.
 
-    ``mean``: the mean source row. ``normal``: N(mean, std per dimension). ``multivariate``:
-    N(mean, scale * covariance). ``subtoken_mean`` has put its weights into the map already; what it
-    could not cover takes the mean.
+    ``mean``: the mean source row. ``normal``: N(mean, std per dimension), ``normal_scalar``: one
+    std for all. ``multivariate``: N(mean, scale * covariance). ``subtoken_mean`` has put its
+    weights into the map already; what it could not cover takes the mean.
     """
 
     kind: Fallback = Fallback.mean

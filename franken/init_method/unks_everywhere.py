@@ -37,15 +37,16 @@ def fit(
     return builder.build(Fallback.normal)
 
 
-def own_rows(token_map: TokenMap, source: Tensor, config: UnksEverywhereInit, part: str) -> Tensor:
+def own_rows(token_map: TokenMap, source: Table, config: UnksEverywhereInit, part: str) -> Tensor:
     """``F' G``, with the rows that are taken over whole put in place."""
-    rank = min(config.dim, source.shape[1])
-    table = folded(*apply_low_rank(token_map, source, rank, part=part), source.dtype)
+    old = source.matrices()[part]
+    rank = min(config.dim, old.shape[1])
+    table = folded(*apply_low_rank(token_map, old, rank, part=part), old.dtype)
     whole = token_map.provenance == int(Provenance.special)
     if not config.project_overlap:
         whole = token_map.copies()
     ids = whole.nonzero().flatten()
     wanted = token_map.indices[token_map.indptr[ids]].long()
     order = wanted.argsort()
-    table[ids[order]] = gather(MemoryRows(source), wanted[order])
+    table[ids[order]] = gather(MemoryRows(old), wanted[order])
     return table

@@ -1,12 +1,14 @@
 """Word tables on disk; links from files, from gold, and from a program."""
 
+import random
 import stat
 
 import numpy as np
 import pytest
 
 from franken.alignment import WordTable, align_pairs, load_tables, save_tables
-from franken.alignment.symmetrise import grow_diag_final_and
+from franken.alignment.links import from_sentences
+from franken.alignment.symmetrise import symmetrise
 from franken.config.alignment import (
     AlignmentConfig,
     EflomalAlignment,
@@ -20,7 +22,7 @@ from franken.config.data import MicroworldData
 from franken.data import Pair, open_data
 from franken.errors import ArtifactError, ConfigError, DataError
 
-from .toys import as_dict, random_pairs
+from .toys import as_dict, bitext, random_pairs, slow_grow_diag_final_and
 
 
 def test_tables_come_back_as_they_were(tmp_path):
@@ -207,4 +209,28 @@ def test_a_program_that_is_absent_or_fails_says_so(tmp_path):
     ],
 )
 def test_grow_diag_final_and(forward, backward, expected):
-    assert grow_diag_final_and(forward, backward) == expected
+    text = bitext([("a b c d e f", "u v w x y z")])
+    sides = [from_sentences(text, [links]) for links in (forward, backward)]
+    found = symmetrise(text, *sides, Symmetry.grow_diag_final_and)
+    assert (
+        set(map(tuple, found.tolist())) == expected == slow_grow_diag_final_and(forward, backward)
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_growing_all_sentences_at_once_is_growing_each_alone(seed):
+    """Sentences of one word too: the last word of one is no neighbour of the next one's first."""
+    rng = random.Random(seed)
+    sizes = [(rng.randint(1, 6), rng.randint(1, 6)) for _ in range(150)]
+    text = bitext([(" ".join("abcdef"[:n]), " ".join("uvwxyz"[:m])) for n, m in sizes])
+    forward, backward = (
+        [[(i, j) for i in range(n) for j in range(m) if rng.random() < share] for n, m in sizes]
+        for share in (0.25, 0.3)
+    )
+    sides = [from_sentences(text, links) for links in (forward, backward)]
+    found = symmetrise(text, *sides, Symmetry.grow_diag_final_and)
+    alone = [
+        sorted(slow_grow_diag_final_and(*links)) for links in zip(forward, backward, strict=True)
+    ]
+    assert found.tolist() == from_sentences(text, alone).tolist()
+    assert len(found) > len(symmetrise(text, *sides, Symmetry.intersect)) + 50

@@ -84,3 +84,32 @@ def as_dict(table: WordTable, column: str) -> dict[tuple[str, str], float]:
         for (i, j), value in zip(table.pairs.tolist(), values, strict=True)
         if value
     }
+
+
+def slow_grow_diag_final_and(
+    forward: list[tuple[int, int]], backward: list[tuple[int, int]]
+) -> set[tuple[int, int]]:
+    """The heuristic as Moses has it, for one sentence, in sets."""
+    sides = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
+    union, grown = set(forward) | set(backward), set(forward) & set(backward)
+    sources, targets = {i for i, _ in grown}, {j for _, j in grown}
+    waiting = sorted(grown)
+    while waiting:
+        added = []
+        for i, j in waiting:
+            for di, dj in sides:
+                link = (i + di, j + dj)
+                free = link[0] not in sources or link[1] not in targets
+                if link in union and link not in grown and free:
+                    grown.add(link)
+                    sources.add(link[0])
+                    targets.add(link[1])
+                    added.append(link)
+        waiting = added
+    for direction in (forward, backward):
+        for i, j in sorted(direction):
+            if i not in sources and j not in targets:
+                grown.add((i, j))
+                sources.add(i)
+                targets.add(j)
+    return grown

@@ -9,11 +9,14 @@ from safetensors.torch import save_file
 
 from franken.config.base_model import TokenizerKind
 from franken.config.init_method import SubtokenMeanInit
+from franken.config.init_method.donor import UnksEverywhereInit
+from franken.config.init_method.learned import RetokInit, TokenDistillationInit, VocadtInit
+from franken.config.init_method.similarity import OfaInit
 from franken.config.init_method.stored import FromFileInit, TokenSpelling
 from franken.errors import CompatibilityError, DataError
 from franken.init_method import Provenance, TokenMap, apply_map, initialise
 from franken.init_method.explain import phrase
-from franken.parts.table import check_table
+from franken.parts.table import check_table, save_table
 from franken.vocab.frame import byte_to_char
 from franken.vocab.pieces import canonical_bytes
 from tests.init_method.tiny import RESOURCES, source_table, target_tokenizer
@@ -159,6 +162,40 @@ def test_a_stored_map_makes_the_table_it_was_saved_from(tmp_path, target):
     assert torch.equal(first.output, second.output)
     assert (loaded.notes["method"], loaded.notes["made_by"]) == ("from_file", "subtoken_mean")
     assert loaded.notes["lenders"] == "its neighbours"  # what explains its fallback rows
+
+
+MORE_THAN_MAPS = {
+    "trained all rows afterwards": (RetokInit(), {"trained": {"what": "all rows"}}),
+    "trained new rows afterwards": (TokenDistillationInit(), {"trained": {"what": "new rows"}}),
+    "folded them from factors": (OfaInit(keep_dim=4), {}),
+    "of low rank": (UnksEverywhereInit(dim=4), {}),
+}
+
+
+@pytest.mark.parametrize("what", MORE_THAN_MAPS)
+def test_a_map_whose_run_made_more_of_its_rows_is_refused_with_their_place(tmp_path, target, what):
+    config, notes = MORE_THAN_MAPS[what]
+    table, fitted = initialise(source_table(KIND), target, config, RESOURCES, 0)
+    fitted.notes.update(notes)
+    fitted.save(tmp_path / "token_map")
+    with pytest.raises(CompatibilityError, match=rf"{config.name} .*{what}.*the table of its step"):
+        run(FromFileInit(path=str(tmp_path / "token_map")))
+    save_table(table, tmp_path / "table")
+    rows = tmp_path / "table" / "table.safetensors"
+    with pytest.raises(CompatibilityError, match=f"They are in {rows}"):
+        run(FromFileInit(path=str(tmp_path / "token_map")))
+    again, _ = run(FromFileInit(path=str(rows), keep_special=False))
+    assert torch.equal(again.input, table.input)
+    plain, _ = run(FromFileInit(path=str(tmp_path / "token_map"), map_alone=True))
+    assert torch.equal(plain.input, apply_map(fitted, source_table(KIND).input))
+
+
+def test_a_map_whose_weights_were_trained_says_all(tmp_path, target):
+    _, fitted = initialise(source_table(KIND), target, VocadtInit(), RESOURCES, 0)
+    fitted.notes["trained"] = {"what": "weights"}
+    fitted.save(tmp_path / "map")
+    table, _ = run(FromFileInit(path=str(tmp_path / "map")))
+    assert torch.equal(table.input, apply_map(fitted, source_table(KIND).input))
 
 
 def test_a_map_of_other_vocabularies_is_refused(tmp_path, target):

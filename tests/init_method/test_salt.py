@@ -7,17 +7,20 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
+from franken.config.checks import collect_faults
 from franken.config.init_method import Fallback, Need
 from franken.config.init_method.donor import (
-    AnchorOptions,
     AuxKind,
+    Mapping,
     Overlap,
     OverlapMode,
     Rescale,
+    SaltAnchors,
     SaltInit,
     SaltSolver,
     Selector,
     SelectorKind,
+    Surface,
     Weighting,
 )
 from franken.errors import CompatibilityError, DataError
@@ -341,7 +344,7 @@ def test_the_chosen_overlap_is_copied_and_all_readings_are_counted() -> None:
 
 def test_anchors_can_be_left_out() -> None:
     def anchors(**options) -> dict[str, int]:
-        config = SaltInit(anchors=AnchorOptions(**options))
+        config = SaltInit(anchors=SaltAnchors(**options))
         return make(config)[2].notes["anchors"]
 
     plain = anchors()
@@ -395,3 +398,111 @@ def test_options_that_contradict_each_other_are_faults(config: SaltInit, key: st
 def test_no_resource_at_all_is_refused_before_work() -> None:
     with pytest.raises(DataError, match="needs helper"):
         make(SaltInit(), resources=InitResources(languages=["sw"]))
+
+
+def test_at_most_so_many_neighbours_the_heaviest() -> None:
+    config = SaltInit(selector=Selector(temperature=0.3))
+    few = SaltInit(selector=Selector(temperature=0.3, max_k=3))
+    near = replace(config, selector=Selector(SelectorKind.topk, k=3))
+    _, _, whole = make(config)
+    _, _, capped = make(few)
+    _, _, nearest = make(near)
+    sizes = [[len(item.row(row)) for row in computed_ids(item)] for item in (whole, capped)]
+    assert max(sizes[0]) > 3
+    assert sizes[1] == [min(size, 3) for size in sizes[0]]
+    rows = [row for row, size in zip(computed_ids(whole), sizes[0], strict=True) if size >= 3]
+    same = [capped.row(row) == nearest.row(row) for row in rows]
+    assert sum(same) > 0.9 * len(same) > 50  # pieces of one text tie at the last place
+
+
+@pytest.mark.parametrize("drop", [True, False])
+def test_anchors_without_vectors_may_stay_as_unrelated_ones(drop: bool) -> None:
+    """Where all vectors point away from one token, an anchor without any is the nearest to it."""
+    config = SaltInit(
+        anchors=SaltAnchors(drop_no_aux=drop), selector=Selector(SelectorKind.topk, k=1)
+    )
+    resources = donor_resources(TARGET)
+    space = resources.word_vectors["sw"]
+    shared, _ = anchor_pairs(make(config)[2])
+    surfaces = [TARGET.decode([index]).strip() for index in range(len(TARGET))]
+    twins = {surfaces[index] for index in shared.tolist()}
+    row = next(row for row in computed_ids(make(config)[2]) if surfaces[row] not in twins)
+    vectors = space.vectors.abs()
+    vectors[space.index[surfaces[int(shared[40])]]] = 0
+    vectors[space.index[surfaces[row]]] *= -1
+    space = VectorSpace(space.words, vectors)
+    resources.word_vectors = {"sw": space}
+    _, _, token_map = make(config, resources=resources)
+    [(column, _)] = token_map.row(row)
+    found, known = space.lookup([surfaces[anchors_of(token_map)[column]]])
+    assert bool(known[0]) is drop
+    assert (float(found[0] @ space.vectors[space.index[surfaces[row]]]) < 0) is drop
+
+
+def test_vocabulary_strings_may_be_what_is_looked_up() -> None:
+    names = {index: name for name, index in TARGET.get_vocab().items()}
+    resources = donor_resources(TARGET)
+    space = resources.word_vectors["sw"]
+    config = replace(FEW, surface=Surface.native)
+    _, _, stripped = make(FEW, resources=resources)
+    row = next(row for row in computed_ids(stripped) if names[row].startswith("▁"))
+    _, _, native = make(config, resources=resources)
+    assert native.provenance[row] == Provenance.fallback  # no word of the space has the marker
+    resources.word_vectors = {
+        "sw": VectorSpace(
+            [*space.words, *(f"▁{word}" for word in space.words)], torch.cat([space.vectors] * 2)
+        )
+    }
+    _, _, native = make(config, resources=resources)
+    assert native.provenance[row] == Provenance.computed
+
+
+def test_one_rotation_for_all_is_the_procrustes_map_and_its_scale() -> None:
+    config = SaltInit(
+        selector=Selector(SelectorKind.all), solver=SaltSolver(mapping=Mapping.orthogonal)
+    )
+    source, table, token_map = make(config, rows=HELPER)
+    ids, columns = anchor_pairs(token_map)
+    a, b = HELPER[ids].double(), source.input[columns].double()
+    left, values, right = torch.linalg.svd(a.T @ b, full_matrices=False)
+    linear = left @ right * values.sum() / a.square().sum()
+    rows = computed_ids(token_map)
+    torch.testing.assert_close(
+        table.input[rows].double(), HELPER[rows].double() @ linear, atol=1e-4, rtol=1e-4
+    )
+    # the best of its kind: any other rotation, at its own best scale, leaves more
+    turn = torch.linalg.qr(random_matrix(12, 12)).Q.double()
+    for other in (left @ right @ turn, left @ torch.eye(12, dtype=torch.float64)):
+        scale = ((a @ other) * b).sum() / (a @ other).square().sum()
+        assert (a @ linear - b).norm() < (a @ other * scale - b).norm()
+
+
+def test_options_that_exclude_each_other_are_faults() -> None:
+    configs = [
+        SaltInit(selector=Selector(SelectorKind.topk, max_k=3)),
+        SaltInit(solver=SaltSolver(mapping=Mapping.orthogonal)),
+        SaltInit(
+            selector=Selector(SelectorKind.all),
+            solver=SaltSolver(mapping=Mapping.orthogonal, ridge=1.0),
+        ),
+    ]
+    found = [[fault.key for fault in collect_faults(config)] for config in configs]
+    assert found == [["selector.max_k"], ["solver.mapping"], ["solver.mapping"]]
+    assert not collect_faults(SaltInit())
+
+
+def test_one_deviation_for_all_dimensions_is_a_fallback() -> None:
+    source = source_table(KIND, size=64)
+    source.input *= torch.linspace(0.1, 4, 64)
+    rows = torch.zeros_like(HELPER)
+    anchors, _ = anchor_pairs(make(SaltInit())[2])
+    rows[anchors] = HELPER[anchors]
+    config = SaltInit(fallback=Fallback.normal_scalar)
+    _, table, token_map = make(config, rows=rows, source=source)
+    drawn = table.input[token_map.provenance == Provenance.fallback]
+    text = source.input[token_map.exemplars]
+    wanted = (text - text.mean(0)).square().mean().sqrt()
+    spread = (drawn - text.mean(0)).std(0)
+    assert len(drawn) > 80
+    assert float((spread / wanted - 1).abs().max()) < 0.4
+    assert float((drawn - text.mean(0)).std() / wanted) == pytest.approx(1, abs=0.05)

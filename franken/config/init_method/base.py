@@ -13,6 +13,9 @@ class Fallback(StrEnum):
 
     mean = "mean"
     normal = "normal"
+    """N(mean, std per dimension) of the source rows."""
+    normal_scalar = "normal_scalar"
+    """N(mean, one std for all dimensions, the root mean square of theirs)."""
     multivariate = "multivariate"
     subtoken_mean = "subtoken_mean"
 

@@ -23,6 +23,11 @@ class Head(StrEnum):
     """The weights that were computed on the helper's input rows."""
     helper_head = "helper_head"
     """Weights of their own, computed on the helper's output rows, where it has any."""
+    global_map = "global_map"
+    """No weights: computed output rows are the new input rows times the one linear map that fits
+    the source's output rows best from its input rows."""
+    random = "random"
+    """No weights: computed output rows are drawn from N(mean, std) of the source's output rows."""
 
 
 @dataclass
@@ -134,6 +139,15 @@ class OverlapMode(StrEnum):
     """Same decoded text: pieces that are no text of their own all become U+FFFD and match."""
 
 
+class Surface(StrEnum):
+    """Which string of a token is looked up among word vectors."""
+
+    decode_strip = "decode_strip"
+    """Its text, without the space around it."""
+    native = "native"
+    """As the vocabulary file spells it (``▁nyumba``); what is no word gets its n-grams' vector."""
+
+
 class SelectorKind(StrEnum):
     """How the neighbours of a token are chosen."""
 
@@ -181,15 +195,41 @@ class Selector:
     """Divides the cosines before the sparsemax; smaller is sparser."""
     k: int = 64
     """Number of neighbours for topk and omp."""
+    max_k: int | None = None
+    """For sparsemax: at most so many, the heaviest; null: all, as published."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("temperature", self.temperature, 1e-6)
         yield from at_least("k", self.k, 1)
+        yield from at_least("max_k", self.max_k, 1)
+        if self.max_k is not None and self.kind is not SelectorKind.sparsemax:
+            yield "max_k", f"is for kind=sparsemax; kind={self.kind} has k"
+
+
+@dataclass
+class SaltAnchors(AnchorOptions):
+    """Which shared tokens may take part, with SALT's readings."""
+
+    drop_no_aux: bool = True
+    """Shared tokens without an auxiliary vector are no anchors; kept, they count as unrelated to
+    every token (cosine 0), which is nearer than those that point away."""
+
+
+class Mapping(StrEnum):
+    """What takes helper rows to source rows."""
+
+    linear = "linear"
+    """Any matrix: least squares."""
+    orthogonal = "orthogonal"
+    """A rotation and one scale (Procrustes), for ``selector.kind: all``: a control that cannot fit
+    the anchors at will."""
 
 
 @dataclass
 class SaltSolver(Solver):
     """Least squares over the chosen anchors, with SALT's readings."""
+
+    mapping: Mapping = Mapping.linear
 
     weighting: Weighting = Weighting.none
     """Rows of the regression weighted by the sparsemax; changes something only where a token has
@@ -202,6 +242,8 @@ class SaltInit(HelperInit):
 
     name: str = "salt"
     aux: AuxKind = AuxKind.word_vectors
+    surface: Surface = Surface.decode_strip
+    anchors: SaltAnchors = field(default_factory=SaltAnchors)
     overlap: Overlap = field(default_factory=Overlap)
     selector: Selector = field(default_factory=Selector)
     solver: SaltSolver = field(default_factory=SaltSolver)
@@ -220,6 +262,14 @@ class SaltInit(HelperInit):
                 yield "solver.weighting", "sparsemax needs selector.kind=sparsemax"
             if self.solver.center:
                 yield "solver.weighting", "sparsemax and solver.center exclude each other"
+        if self.solver.mapping is Mapping.orthogonal:
+            if self.selector.kind is not SelectorKind.all:
+                yield (
+                    "solver.mapping",
+                    "orthogonal is one map for all and needs selector.kind=all",
+                )
+            if self.solver.center or self.solver.ridge:
+                yield "solver.mapping", "orthogonal has no use for solver.center and solver.ridge"
         if self.rescale is not Rescale.none and self.norm_match:
             yield "rescale", f"{self.rescale} and norm_match=true both set the norms; choose one"
 

@@ -43,6 +43,9 @@ class FromFileInit(InitMethodConfig):
     """Share of the new pieces that the file must have; a lower one means the wrong file."""
     fallback: Fallback = Fallback.subtoken_mean
     """Rule for pieces that the file lacks."""
+    map_alone: bool = False
+    """Take a stored map for what it says, although the rows of its run were trained afterwards or
+    folded from factors; refused otherwise."""
 
     def paths(self) -> dict[str, str]:
         return {"path": self.path} | ({"tokens": self.tokens} if self.tokens else {})
