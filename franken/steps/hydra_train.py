@@ -9,6 +9,7 @@ from franken.config.steps import HydraTrainStep
 from franken.config.training import Trainable
 from franken.data import open_data
 from franken.data.generated_pairs import WithPairs
+from franken.data.mismatched_pairs import Mismatched
 from franken.data.segments import Flow, SegmentDataModule, SegmentEncoder
 from franken.data.source import TEXT_STREAMS
 from franken.errors import CompatibilityError
@@ -55,14 +56,17 @@ def run(step: HydraTrainStep, context: StepContext) -> dict[str, Any]:
     for name, table in hydra.tables.items():
         table.frozen = name not in step.tables or step.trainable is Trainable.body
     source = open_data(step.data)
+    if step.pairs:
+        source = WithPairs(source, context.inputs["pairs"].path / "pairs")
+    if step.mismatched:
+        source = Mismatched(source, step.mismatched)
     datamodule = SegmentDataModule(
         encoder=SegmentEncoder(
             {name: table.tokenizer for name, table in view.tables.items()}, view.layout.offsets,
             view.layout.total, written,
         ),
         flow=flow,
-        source=WithPairs(source, context.inputs["pairs"].path / "pairs") if step.pairs else source,
-        mixture=mixture, training=step.training, seed=context.seed,
+        source=source, mixture=mixture, training=step.training, seed=context.seed,
         work_dir=context.scratch / "corpus", source_language=step.data.source_language,
         languages=languages,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Which way pairs go, which are copied, and what language needs which table."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from franken.config.data import DataConfig, Mixture
 from franken.data.encoding import split_pair
 from franken.data.generated_pairs import WithPairs, write_pairs
+from franken.data.mismatched_pairs import Mismatched
 from franken.data.mixing import StreamKey
 from franken.data.segments import Flow, SegmentStreams, Turn
 from franken.data.source import Pair
@@ -85,3 +87,26 @@ def test_generated_pairs_hold_any_character(tmp_path: Path) -> None:
     pairs = [Pair("one\u2028line", "a\u0085b\r"), Pair("x", "y")]
     write_pairs(pairs, tmp_path, "sw")
     assert list(WithPairs(Source(), tmp_path).pairs("sw")) == pairs  # type: ignore[arg-type]
+
+
+def test_mismatched_pairs_keep_their_sources_and_lose_their_translations() -> None:
+    class Numbered:
+        config = DataConfig()
+
+        def pairs(self, lang: str, split: str = "train") -> Iterator[Pair]:
+            yield from (Pair(f"{split}{n}", f"{lang}{n}", ((0, 0),)) for n in range(10))
+
+        def fingerprint(self) -> str:
+            return "f"
+
+    source = Numbered()
+    half = Mismatched(source, 0.5)  # type: ignore[arg-type]
+    found = [(pair.source, pair.target) for pair in half.pairs("sw")]
+    right = [(f"train{n}", f"sw{n}") for n in range(0, 10, 2)]
+    wrong = [(f"train{n}", f"sw{n - 2}") for n in range(3, 10, 2)]
+    assert sorted(found) == sorted([*right, *wrong])
+    assert all(p.alignment is None for p in half.pairs("sw") if p.target[2:] != p.source[5:])
+    assert list(half.pairs("sw", "valid")) == list(source.pairs("sw", "valid"))
+    assert list(Mismatched(source, 0.0).pairs("sw")) == list(source.pairs("sw"))  # type: ignore[arg-type]
+    prints = {Mismatched(source, share).fingerprint() for share in (0.25, 0.5)}  # type: ignore[arg-type]
+    assert len(prints | {source.fingerprint()}) == 3

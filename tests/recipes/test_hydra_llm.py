@@ -33,7 +33,15 @@ RECIPE = (
     "recipe.steps.back_translation.max_new_tokens=6", *FEW,
 )  # fmt: skip
 LLAMA = ("base_model=tiny_llama", "base_model.settings.num_attention_heads=2")
-MODELS = ["translator", "translator_parft", "hydra", "hydra_backft", "hydra_parft", "target_model"]
+MODELS = [
+    "translator",
+    "translator_parft",
+    "hydra",
+    "hydra_backft",
+    "hydra_parft",
+    "hydra_parft_noisy",
+    "target_model",
+]
 
 
 @pytest.fixture(scope="module", params=["gemma2", "llama"])

@@ -101,6 +101,9 @@ class HydraTrainStep(StepConfig):
     """Template of the pairs; ``null``: ``data.parallel_template``."""
     pairs: str | None = None
     """A ``back_translate`` step whose pairs stand for the role ``parallel``."""
+    mismatched: float = 0.0
+    """Share of the training pairs that get the translation of another pair: a corpus that was
+    aligned badly."""
     data: DataConfig = field(default_factory=DataConfig)
     split: str = "adaptation"
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -115,6 +118,7 @@ class HydraTrainStep(StepConfig):
         if not self.directions or not set(self.directions) <= set(valid):
             yield "directions", f"must be some of {', '.join(valid)}; got {self.directions}"
         yield from in_range("copies", self.copies, 0.0, 1.0)
+        yield from in_range("mismatched", self.mismatched, 0.0, 1.0)
         if self.prompt is not None and "{to_text}" not in self.prompt:
             yield "prompt", f"lacks {{to_text}}; got {self.prompt!r}"
 

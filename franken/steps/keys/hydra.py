@@ -33,8 +33,9 @@ def select_table(step: SelectTableStep, config: Config) -> dict[str, Any]:
 
 def hydra_train(step: HydraTrainStep, config: Config) -> dict[str, Any]:
     """What is tuned, how, on which pairs read in which direction."""
+    noise = {"mismatched": step.mismatched} if step.mismatched else {}
     return {
-        "trainable": str(step.trainable), "tables": sorted(step.tables),
+        "trainable": str(step.trainable), "tables": sorted(step.tables), **noise,
         "flow": [step.directions, step.copies, prompt(step.prompt, step.data)],
         "training": training_options(step.training), "data": split_of(step.data, step.split),
         "precision": precision_of(config),
