@@ -224,5 +224,6 @@ class Runner:
                     "step": name, "key": key.key, "variant": self.config.variant,
                     "method": meta.get("method"), "rows": meta.get("rows", {}),
                     "seconds": meta.get("fit_seconds"), "peak": meta.get("fit_peak_bytes"),
+                    "gold": meta.get("gold"),
                 })  # fmt: skip
         return found

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
     from franken.data.source import Pair
 
 
+def has_links(pairs: Iterable["Pair"]) -> bool:
+    """Whether sentence pairs come with word links; asks the first one alone."""
+    first = next(iter(pairs), None)
+    return first is not None and first.alignment is not None
+
+
 def align(pairs: Iterable["Pair"], config: GoldAlignment, language: str) -> WordTable:
     """Count the links of the data; words are strings between spaces, as the links count them.
 

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method import InitMethodConfig
 from franken.errors import CompatibilityError
+from franken.init_method.closeness import closeness
 from franken.init_method.engine import AppliedMap, apply_map, apply_to_bias
 from franken.init_method.registry import (
     load_given_rows,
@@ -43,6 +44,7 @@ __all__ = [
     "TokenMap",
     "apply_map",
     "apply_to_bias",
+    "closeness",
     "fit_map",
     "initialise",
     "load_method",

@@ -29,10 +29,11 @@ SaveBeside = Callable[..., None]
 """``save_beside(token_map, source, config, directory)``: further files of an initialisation."""
 
 _SHARED = {
-    "anchors", "borrowing", "builder", "columns", "compare", "coordinates", "dictionary", "draws",
-    "engine", "evidence", "explain", "fallback", "heads", "neighbours", "norms", "projection",
-    "pursuit", "registry", "report", "resources", "rows", "sharing", "similarity", "start",
-    "statistics", "storage", "token_counts", "token_map", "token_vectors", "word_pieces",
+    "anchors", "borrowing", "builder", "closeness", "columns", "compare", "coordinates",
+    "dictionary", "draws", "engine", "evidence", "explain", "fallback", "heads", "neighbours",
+    "norms", "projection", "pursuit", "registry", "report", "resources", "rows", "sharing",
+    "similarity", "start", "statistics", "storage", "token_counts", "token_map", "token_vectors",
+    "word_pieces",
 }  # fmt: skip
 """Modules of this package that are no methods."""
 

@@ -1,4 +1,4 @@
-"""How the tables of a grid were initialised: rows by provenance, time and memory of the fit."""
+"""How the tables of a grid were initialised: rows by provenance, cost of the fit, gold rows."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,10 +17,13 @@ def initialisation_table(runs: Iterable[Run]) -> Table | None:
             rows.setdefault((entry["variant"], entry["key"]), entry)
     if not rows:
         return None
+    groups = [Group("rows", _KINDS), Group("fit", ("seconds", "peak MB"))]
+    with_gold = any(entry.get("gold") for entry in rows.values())
+    if with_gold:
+        groups.append(Group("gold", ("cosine",)))
     table = Table(
         "initialisation", "Initialisation: rows by provenance, cost of the fit",
-        ("method", "variant"),
-        [Group("rows", _KINDS), Group("fit", ("seconds", "peak MB"))],
+        ("method", "variant"), groups,
     )  # fmt: skip
     seen = set()
     for entry in rows.values():
@@ -31,8 +34,17 @@ def initialisation_table(runs: Iterable[Run]) -> Table | None:
         counts = [float(entry["rows"].get(kind, 0)) for kind in _KINDS]
         views = [View(f"{count:.0f}", count) for count in counts]
         table.labels.append(label)
-        table.views.append([*views, _view(entry["seconds"], 1, 2), _view(entry["peak"], 1e6, 0)])
+        views += [_view(entry["seconds"], 1, 2), _view(entry["peak"], 1e6, 0)]
+        if with_gold:
+            views.append(_view((entry.get("gold") or {}).get("cosine"), 1, 3))
+        table.views.append(views)
     table.notes.append("Rows of the first seed; the fit alone, without the steps it draws on.")
+    if with_gold:
+        table.notes.append(
+            "Gold: mean cosine of the input rows with those of the true word links, both without "
+            "the mean source row, over the tokens that the links say something of. 1: the same "
+            "rows; 0: unrelated, or the mean row."
+        )
     return table
 
 

@@ -2,12 +2,22 @@
 
 from typing import Any
 
+from franken.alignment import align_pairs
+from franken.alignment.gold import has_links
+from franken.config.alignment import GoldAlignment
+from franken.config.init_method.parallel import GoldAlignmentInit
 from franken.config.steps import InitialiseStep
 from franken.data import open_data
 from franken.files import write_json
-from franken.init_method import InitResources, initialise, load_save_beside
+from franken.init_method import (
+    InitResources,
+    closeness,
+    fit_map,
+    initialise,
+    load_save_beside,
+)
 from franken.measure import measured
-from franken.parts.table import load_table, save_table
+from franken.parts.table import Table, load_table, save_table
 from franken.parts.tokenizer_files import load_tokenizer
 from franken.seeds import derive_seed
 from franken.steps.context import StepContext
@@ -40,8 +50,23 @@ def run(step: InitialiseStep, context: StepContext) -> dict[str, Any]:
     )  # fmt: skip
     return {
         "method": step.method.name, "rows": token_map.counts(), "fit_seconds": cost.seconds,
-        "fit_peak_bytes": cost.peak_bytes,
+        "fit_peak_bytes": cost.peak_bytes, "gold": _to_gold(step, source, table, seed),
     }  # fmt: skip
+
+
+def _to_gold(
+    step: InitialiseStep, source: Table, table: Table, seed: int
+) -> dict[str, float | int] | None:
+    """How near the rows are to those of the true word links; ``None`` where the data has none."""
+    data, known = open_data(step.data), {}
+    for language in step.data.languages:
+        if data.has("parallel", language) and has_links(data.pairs(language)):
+            known[language] = align_pairs(data.pairs(language), GoldAlignment(), language)
+    if not known:
+        return None
+    resources = InitResources(step.data.source_language, step.data.languages, alignments=known)
+    reference = fit_map(source, table.tokenizer, GoldAlignmentInit(), resources, seed)
+    return closeness(table.input, reference, source.input)
 
 
 def _resources(step: InitialiseStep, context: StepContext) -> InitResources:

@@ -55,3 +55,14 @@ def test_rows_from_a_file_go_through_a_recipe(shared_store, tmp_path):
     again = run("from_file", shared_store, tmp_path, f"init_method.path={table}")
     found = again.artifacts["initial"].path / "table" / "table.safetensors"
     assert found.read_bytes() == table.read_bytes()
+
+
+@pytest.mark.parametrize("method", ["gold_alignment", "mean", "trans_tokenization"])
+def test_the_distance_to_the_true_links_is_in_the_manifest_and_the_summary(
+    method, shared_store, tmp_path
+):
+    runner = run(method, shared_store, tmp_path)
+    [entry] = runner.summary()["initialisations"]
+    assert entry["gold"]["rows"] > 20
+    low, high = {"mean": (-1e-6, 1e-6), "gold_alignment": (0.99999, 1)}.get(method, (0.3, 0.999))
+    assert low <= entry["gold"]["cosine"] <= high + 1e-6

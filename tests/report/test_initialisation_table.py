@@ -21,5 +21,17 @@ def test_a_row_per_method_and_none_per_seed():
     assert texts[1] == ["4", "9", "11", "0", "1", "0", "0.13", "–"]
 
 
+def test_the_distance_to_gold_is_a_column_where_any_run_has_it():
+    runs = [_run("focus", "a", 7), _run("gold_alignment", "b", 9), _run("old", "c", 9)]
+    for run, cosine in zip(runs, (0.25, 1.0, None), strict=True):
+        gold = None if cosine is None else {"rows": 5, "cosine": cosine}
+        run.info["initialisations"][0]["gold"] = gold
+    table = initialisation_table(runs)
+    assert table is not None
+    assert table.groups[-1].columns == ("cosine",)
+    assert [views[-1].text for views in table.views] == ["0.250", "1.000", "–"]
+    assert "true word links" in table.notes[-1]
+
+
 def test_runs_without_a_new_table_have_none():
     assert initialisation_table([Run(Path("x"), "flan", [], {})]) is None
