@@ -1,6 +1,6 @@
 """From the change of one tensor to its form, as a plan says."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -52,14 +52,12 @@ class Change:
         step = max(1, BLOCK_BYTES // max(width, 1))
         for start in range(0, shape[0], step):
             stop = min(start + step, shape[0])
-            yield (
-                self.tuned.rows(self.name, start, stop).float()
-                - self.base.rows(self.name, start, stop).float()
-            )
+            rows = (self.name, start, stop)
+            yield _difference(self.tuned.rows(*rows), self.base.rows(*rows))
 
     def whole(self) -> Tensor:
         """All of it."""
-        return self.tuned.tensor(self.name).float() - self.base.tensor(self.name).float()
+        return _difference(self.tuned.tensor(self.name), self.base.tensor(self.name))
 
     def exact(self) -> Tensor:
         """What gives the tuned tensor back bit for bit."""
@@ -203,15 +201,30 @@ def _errors(change: Change, form: Form) -> tuple[float, float]:
     if not change.shape:
         whole = change.whole().double()
         return float(whole.square()), float((whole - form.decode().double()).square())
-    decoded, at = None, 0
+    decode, at = row_decoder(form), 0
     for block in change.blocks():
         stop = at + len(block)
-        if isinstance(form, LowRankForm | SumForm):
-            decoded = form.decode() if decoded is None else decoded
-            ours = decoded[at:stop]
-        else:
-            ours = form.decode(at, stop)
-        norm += float(block.double().square().sum())
-        error += float((block.double() - ours.double()).square().sum())
+        flat = block.reshape(-1).double()
+        norm += float(flat @ flat)
+        flat -= decode(at, stop).reshape(-1)
+        error += float(flat @ flat)
         at = stop
     return norm, error
+
+
+def row_decoder(form: Form) -> Callable[[int, int], Tensor]:
+    """Decodes rows ``[start, stop)`` of a form; what all rows share is decoded once."""
+    if isinstance(form, LowRankForm):
+        left, right = form.left() * form.sigma, form.right()
+        return lambda start, stop: left[start:stop] @ right
+    if isinstance(form, SumForm):
+        parts = [row_decoder(part) for part in (form.first, form.second)]
+        return lambda start, stop: parts[0](start, stop) + parts[1](start, stop)
+    return form.decode
+
+
+def _difference(tuned: Tensor, base: Tensor) -> Tensor:
+    """``tuned - base`` in float32, with one array of that size in memory beside the two."""
+    found = tuned.to(torch.float32, copy=True)
+    found -= base if base.dtype.itemsize <= 4 else base.float()
+    return found

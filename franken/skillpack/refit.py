@@ -5,6 +5,8 @@ from torch import Tensor
 
 from franken.parts.forms.lowrank import LowRankForm, half_sigma
 
+_ROWS = 512
+
 
 def refit_sigma(form: LowRankForm, delta: Tensor, hessian: Tensor | None = None) -> LowRankForm:
     """Solve ``((U^T U) * (V^T H V)) s = diag(U^T delta H V)``; same bytes, never a larger error.
@@ -22,7 +24,10 @@ def refit_sigma(form: LowRankForm, delta: Tensor, hessian: Tensor | None = None)
     left, right = form.left().double(), form.right().double()
     weighted = right if hessian is None else right @ hessian.double()
     gram = (left.T @ left) * (weighted @ right.T)
-    aim = ((left.T @ delta.double()) * weighted).sum(dim=1)
+    projected = torch.zeros(form.rank, delta.shape[1], dtype=torch.float64)
+    for start in range(0, len(delta), _ROWS):  # a whole copy in float64 would be two of delta
+        projected += left[start : start + _ROWS].T @ delta[start : start + _ROWS].double()
+    aim = (projected * weighted).sum(dim=1)
     solved = torch.linalg.lstsq(gram, aim[:, None], driver="gelsd").solution[:, 0]
     stored = solved.float() if form.wide_sigma else half_sigma(solved)
 

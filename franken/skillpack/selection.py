@@ -8,6 +8,7 @@ from torch import Tensor
 
 from franken.seeds import derive_seed
 
+_PIECE = 1 << 20
 Blocks = Callable[[], Iterator[Tensor]]
 """Gives the rows of a change in blocks, from the first on, each time it is called."""
 
@@ -26,14 +27,14 @@ def largest(blocks: Blocks, count: int) -> tuple[Tensor, Tensor]:
         return torch.empty(0, dtype=torch.int64), torch.empty(0)
     upper = np.zeros(1 << 16, dtype=np.int64)
     for block in blocks():
-        upper += np.bincount(_magnitude(block) >> 16, minlength=1 << 16)
+        _count(upper, _magnitude(block) >> 16)
     above = np.cumsum(upper[::-1])[::-1]
     bin_ = int(np.flatnonzero(above >= count)[-1]) if above[0] >= count else 0
     need = count - int(above[bin_ + 1] if bin_ + 1 < len(above) else 0)
     lower = np.zeros(1 << 16, dtype=np.int64)
     for block in blocks():
         bits = _magnitude(block)
-        lower += np.bincount(bits[bits >> 16 == bin_] & 0xFFFF, minlength=1 << 16)
+        _count(lower, bits[bits >> 16 == bin_] & 0xFFFF)
     above = np.cumsum(lower[::-1])[::-1]
     low = int(np.flatnonzero(above >= need)[-1])
     threshold = (bin_ << 16) | low
@@ -56,6 +57,13 @@ def random_subset(blocks: Blocks, density: float, seed: int) -> tuple[Tensor, Te
         values.append(flat[found] / density)
         at += len(flat)
     return torch.cat(places), torch.cat(values)
+
+
+def _count(histogram: np.ndarray, values: np.ndarray) -> None:
+    """Add to a histogram; in pieces, for ``bincount`` makes an int64 copy of what it counts."""
+    for start in range(0, len(values), _PIECE):
+        piece = values[start : start + _PIECE]
+        histogram += np.bincount(piece, minlength=len(histogram))
 
 
 def _magnitude(block: Tensor) -> np.ndarray:

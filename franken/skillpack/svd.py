@@ -12,6 +12,7 @@ from franken.seeds import derive_seed
 _SMALL = 512
 _RANDOMIZED_SHARE = 1 / 16
 _LEAST_OVERSAMPLE = 10
+_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def factorise(delta: Tensor, rank: int | None, options: SvdOptions, *, name: str
             power=options.power, seed=seed,
         )  # fmt: skip
         return _with_excess(found, delta) if options.measure_excess else found
-    return (by_gram(delta) if method is SvdMethod.gram else full(delta)).cut(rank)
+    return by_gram(delta, rank) if method is SvdMethod.gram else full(delta).cut(rank)
 
 
 def choose_method(rows: int, columns: int, rank: int, wanted: SvdMethod) -> SvdMethod:
@@ -78,22 +79,32 @@ def full(delta: Tensor) -> Factors:
     return Factors(left, sigma, right, "full")
 
 
-def by_gram(delta: Tensor) -> Factors:
-    """Through the eigenvectors of the smaller Gram matrix.
+def by_gram(delta: Tensor, rank: int | None = None) -> Factors:
+    """Through the eigenvectors of the smaller Gram matrix; of ``rank`` directions, or all.
 
     Float64, as squaring halves the digits: in float32 a singular value of a thousandth of the
     largest one would be wrong by up to its own size squared.
     """
     wide = delta.shape[0] < delta.shape[1]
-    tall = (delta.T if wide else delta).double()
-    values, vectors = torch.linalg.eigh(tall.T @ tall)
-    vectors = vectors.flip(1)
-    sigma = values.flip(0).clamp_(min=0).sqrt_()
+    tall = delta.T if wide else delta
+    values, vectors = torch.linalg.eigh(_gram(tall))
+    vectors = vectors.flip(1)[:, :rank]
+    sigma = values.flip(0).clamp_(min=0).sqrt_()[:rank]
     safe = torch.where(sigma > sigma[0] * 1e-12, sigma, torch.inf)
-    left = (tall @ vectors) / safe
+    scaled = vectors / safe
+    left = torch.cat([part.double() @ scaled for part in tall.split(_ROWS)])
     if wide:
         return Factors(vectors.float(), sigma.float(), left.T.float(), "gram")
     return Factors(left.float(), sigma.float(), vectors.T.float(), "gram")
+
+
+def _gram(tall: Tensor) -> Tensor:
+    """``A^T A`` in float64, without a copy of A in it."""
+    found = torch.zeros(tall.shape[1], tall.shape[1], dtype=torch.float64, device=tall.device)
+    for part in tall.split(_ROWS):
+        wide = part.double()
+        found += wide.T @ wide
+    return found
 
 
 def randomized(delta: Tensor, rank: int, *, oversample: int, power: int, seed: int) -> Factors:

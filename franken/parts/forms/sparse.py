@@ -1,6 +1,6 @@
 """Changes of which only some entries are kept: places in the cheapest of three ways, values."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 from franken.parts.forms.bits import packed_length
 from franken.parts.forms.quantised import (
     Factor,
+    Quantised,
     encode_factor,
     factor_exponent,
     factor_layout,
@@ -64,9 +65,19 @@ class SparseForm:
         low, high = torch.searchsorted(
             self.places, torch.tensor([start * self.width, stop * self.width])
         ).tolist()
-        dense[self.places[low:high] - start * self.width] = self.values.decode()[0, low:high]
+        dense[self.places[low:high] - start * self.width] = self._decoded(low, high)
         found: Tensor = dense.reshape(stop - start, *self.shape[1:])
         return found
+
+    def _decoded(self, low: int, high: int) -> Tensor:
+        """Values ``[low, high)``, of which only their groups are decoded."""
+        if not isinstance(self.values, Quantised):
+            return self.values.decode()[0, low:high]
+        size, grid = self.group_size, self.values.grid
+        first, last = low // size, -(-high // size)
+        part = replace(grid, scales=grid.scales[:, first:last], zeros=grid.zeros[:, first:last])
+        start = first * size
+        return part.decode(self.values.codes[:, start:high])[0, low - start :]
 
     def touched(self) -> Tensor:
         """Rows with a kept entry, ascending."""
