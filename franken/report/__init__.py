@@ -157,6 +157,10 @@ def write_groups(
         from franken.report.transplant_plots import draw_transplants
 
         drawn = [*draw_transplants(transplants, out_dir), *drawn]
+    if plots:
+        from franken.report.size_plots import draw_sizes
+
+        drawn = [*draw_sizes(results.records, out_dir), *drawn]
     paths = ReportPaths(
         html=out_dir / "index.html",
         markdown=out_dir / "report.md",

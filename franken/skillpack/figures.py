@@ -10,58 +10,13 @@ from statistics import mean
 
 from franken.errors import DataError
 from franken.report.records import Record, read_records
+from franken.report.size_plots import draw_points
+from franken.report.sizes import SizePoint, size_points
 
-
-@dataclass(frozen=True)
-class SizePoint:
-    """One pack: what it takes and what it keeps."""
-
-    policy: str
-    bytes: int
-    ratio: float
-    """Bytes over those of the dense bfloat16 change."""
-    score: float
-    recovery: float | None
-    """(score - base) / (tuned - base); ``None`` where tuning gained less than two standard
-    errors, as a share of nothing says nothing."""
-
-
-def size_points(
-    records: Iterable[Record], *, task: str, metric: str, lang: str, model: str = "grafted",
-    base: str = "base", tuned: str = "tuned",
-) -> list[SizePoint]:  # fmt: skip
-    """Score and size of every variant, smallest first; means over seeds.
-
-    Raises:
-        DataError: where base, tuned model or packs have no such score.
-    """
-    wanted = [r for r in records if (r.task, r.metric, r.lang) == (task, metric, lang)]
-    ends = {}
-    for name in (base, tuned):
-        found = [r for r in wanted if r.model == name]
-        if not found:
-            raise DataError(f"no score of {name!r} in {task} {metric} {lang}; was it evaluated?")
-        ends[name] = found
-    low, high = (mean(r.value for r in ends[name]) for name in (base, tuned))
-    spread = sum((r.stderr or 0) ** 2 for name in ends for r in ends[name][:1]) ** 0.5
-    grouped: dict[str, list[Record]] = defaultdict(list)
-    for record in wanted:
-        if record.model == model and "pack_bytes" in record.extra:
-            grouped[record.variant].append(record)
-    if not grouped:
-        raise DataError(f"no score of {model!r} with a pack in {task} {metric} {lang}")
-    points = []
-    for variant, found in grouped.items():
-        score = mean(r.value for r in found)
-        gained = abs(high - low) > 2 * spread
-        points.append(
-            SizePoint(
-                variant, round(mean(int(r.extra["pack_bytes"]) for r in found)),
-                mean(float(r.extra["pack_ratio"]) for r in found), score,
-                (score - low) / (high - low) if gained else None,
-            )
-        )  # fmt: skip
-    return sorted(points, key=lambda point: (point.bytes, point.policy))
+__all__ = [
+    "Forgetting", "SizePoint", "forgetting", "forgetting_of", "read_all", "size_points",
+    "write_size_figure",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -139,30 +94,9 @@ def read_all(paths: Sequence[Path]) -> list[Record]:
     return list(unique.values())
 
 
-def write_size_figure(points: list[SizePoint], target: Path, *, title: str) -> None:
-    """``<target>.json`` and ``<target>.png``: score over bytes, one point per pack."""
+def write_size_figure(points: Sequence[SizePoint], target: Path, *, title: str) -> None:
+    """``<target>.json`` and ``<target>.png``: gain kept over bytes, one curve per policy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps([asdict(point) for point in points], indent=2, ensure_ascii=False)
     target.with_suffix(".json").write_text(content + "\n", encoding="utf-8")
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.subplots()
-    families = defaultdict(list)
-    for point in points:
-        families[re.split(r"[@+,]", point.policy)[0]].append(point)
-    for family, own in sorted(families.items()):
-        line = axes.plot([p.ratio * 100 for p in own], [p.score for p in own], "o-", label=family)
-        for point in own:
-            if point.recovery is not None:
-                axes.annotate(
-                    f"{100 * point.recovery:.0f} %", (point.ratio * 100, point.score),
-                    textcoords="offset points", xytext=(4, 4), fontsize=7,
-                    color=line[0].get_color(),
-                )  # fmt: skip
-    axes.set_xscale("log")
-    axes.set_xlabel("bytes of the pack, % of the dense bfloat16 change")
-    axes.set_ylabel("score")
-    axes.set_title(f"{title} (labels: share of the gain that is kept)")
-    axes.legend(fontsize=7)
-    figure.savefig(target.with_suffix(".png"), dpi=120)
+    draw_points(points, target.with_suffix(".png"), title=title)

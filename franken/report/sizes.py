@@ -1,0 +1,112 @@
+"""SkillPacks in results: what each takes, and how much of the tuned model's gain it keeps."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from franken.errors import DataError
+from franken.report.records import Record
+
+
+@dataclass(frozen=True)
+class SizePoint:
+    """One pack: what it takes and what it keeps."""
+
+    policy: str
+    """Variant of the job: a policy, with its budget after ``@`` where it was given one."""
+    bytes: int
+    ratio: float
+    """Bytes over those of the dense bfloat16 change."""
+    score: float
+    recovery: float | None
+    """(score - base) / (tuned - base); ``None`` where tuning gained less than two standard
+    errors, as a share of nothing says nothing."""
+    stderr: float | None = None
+    """Of ``recovery``, over the items; base and tuned model are taken as they are."""
+
+    @property
+    def family(self) -> str:
+        """The policy without its budget."""
+        return re.split(r"[@+,]", self.policy)[0]
+
+
+def size_points(
+    records: Iterable[Record], *, task: str, metric: str, lang: str, model: str = "grafted",
+    base: str = "base", tuned: str = "tuned",
+) -> list[SizePoint]:  # fmt: skip
+    """Score and size of every variant, smallest first; means over seeds.
+
+    Raises:
+        DataError: where base, tuned model or packs have no such score.
+    """
+    wanted = [r for r in records if (r.task, r.metric, r.lang) == (task, metric, lang)]
+    ends = {}
+    for name in (base, tuned):
+        found = [r for r in wanted if r.model == name]
+        if not found:
+            raise DataError(f"no score of {name!r} in {task} {metric} {lang}; was it evaluated?")
+        ends[name] = found
+    low, high = (mean(r.value for r in ends[name]) for name in (base, tuned))
+    gain = high - low
+    spread = sum((r.stderr or 0) ** 2 for name in ends for r in ends[name][:1]) ** 0.5
+    gained = abs(gain) > 2 * spread
+    grouped: dict[str, list[Record]] = defaultdict(list)
+    for record in wanted:
+        if record.model == model and "pack_bytes" in record.extra:
+            grouped[record.variant].append(record)
+    if not grouped:
+        raise DataError(f"no score of {model!r} with a pack in {task} {metric} {lang}")
+    points = []
+    for variant, found in grouped.items():
+        score = mean(r.value for r in found)
+        errors = [r.stderr for r in found if r.stderr is not None]
+        error = (sum(e * e for e in errors) ** 0.5 / len(errors)) if errors else None
+        points.append(
+            SizePoint(
+                variant, round(mean(int(r.extra["pack_bytes"]) for r in found)),
+                mean(float(r.extra["pack_ratio"]) for r in found), score,
+                (score - low) / gain if gained else None,
+                error / abs(gain) if gained and error is not None else None,
+            )
+        )  # fmt: skip
+    return sorted(points, key=lambda point: (point.bytes, point.policy))
+
+
+def families(points: Iterable[SizePoint]) -> dict[str, list[SizePoint]]:
+    """Points by policy, by rising size; the policy that keeps most in least space comes first."""
+    found: dict[str, list[SizePoint]] = defaultdict(list)
+    for point in points:
+        found[point.family].append(point)
+    for own in found.values():
+        own.sort(key=lambda point: point.ratio)
+
+    def rank(family: str) -> tuple[float, str]:
+        enough = [p.ratio for p in found[family] if (p.recovery or 0.0) >= 0.95]
+        return min(enough, default=1e9), family
+
+    return {family: found[family] for family in sorted(found, key=rank)}
+
+
+def learnt_task(records: Sequence[Record]) -> tuple[str, str, str] | None:
+    """(task, metric, language) in which the tuned model gained most, in standard errors.
+
+    ``None`` where no record is of a pack beside its base and tuned model.
+    """
+    packed = {(r.task, r.metric, r.lang) for r in records
+              if r.model == "grafted" and "pack_bytes" in r.extra}  # fmt: skip
+    best: tuple[float, tuple[str, str, str]] | None = None
+    for key in sorted(packed):
+        ends = [
+            [r for r in records if r.model == name and (r.task, r.metric, r.lang) == key]
+            for name in ("base", "tuned")
+        ]
+        if not all(ends) or not key[1].startswith("acc"):
+            continue
+        low, high = (mean(r.value for r in end) for end in ends)
+        spread = sum((end[0].stderr or 0.0) ** 2 for end in ends) ** 0.5
+        gain = (high - low) / max(spread, 1e-3)
+        if gain > 2 and (best is None or gain > best[0]):
+            best = gain, key
+    return None if best is None else best[1]
