@@ -19,10 +19,11 @@ def terminal_progress(enabled: bool) -> Iterator[Callable[[str, int, int], None]
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[rate]}"),
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=console, transient=True) as bar:
-        current = bar.add_task("", total=None)
+        current = bar.add_task("", total=None, rate="")
         shown = ""
 
         def advance(label: str, done: int, total: int) -> None:
@@ -30,6 +31,7 @@ def terminal_progress(enabled: bool) -> Iterator[Callable[[str, int, int], None]
             if label != shown:
                 bar.reset(current, total=total, description=label)
                 shown = label
-            bar.update(current, completed=done)
+            speed = bar.tasks[0].speed
+            bar.update(current, completed=done, rate=f"{speed:.3g}/s" if speed else "")
 
         yield advance

@@ -62,12 +62,12 @@ def prompt_pairs(
     prompts = config.sets[name]
     source = data.config.source_language
     culture = lang if prompts.culture else None
-    rows = data.task_rows(prompts.source, lang)[: prompts.limit]
+    rows = data.task_rows(prompts.source, lang)
     pivot_rows = data.task_rows(prompts.source, source)
     schema = data.task_schema(prompts.source)
     own = read_items(schema, rows, lang=lang, source_lang=source, culture=culture)
     others = read_items(schema, pivot_rows, lang=source, source_lang=source, culture=culture)
-    joined = _joined(own, others, rows, pivot_rows, f"{name} {lang}", whole=prompts.limit is None)
+    joined = _joined(own, others, rows, pivot_rows, f"{name} {lang}")[: prompts.limit]
     native = [_prompt(prompts, name, item, lang) for item, _ in joined]
     pivot = [_prompt(prompts, name, item, source) for _, item in joined]
     defects = [] if lang == source else find_defects(
@@ -91,11 +91,13 @@ def prompt_pairs(
 
 
 def check_prompts(config: PromptsConfig, data: DataSource) -> None:
-    """Refuse sets that the data do not have and languages without wording, all at once.
+    """Refuse sets that the data do not have and languages without wording, all at once; then rows
+    that cannot be paired, and defects where ``prompts.defects=refuse``.
 
     Raises:
         ConfigError: naming each set, what is missing, and what there is.
-    """
+        DataError: as ``prompt_pairs`` does.
+    """  # noqa: D205
     faults = []
     source = data.config.source_language
     for name, prompts in config.sets.items():
@@ -115,6 +117,9 @@ def check_prompts(config: PromptsConfig, data: DataSource) -> None:
                 faults.append(f"{key}.prompts: no wording for {lang!r} and none under {ANY!r}")
     if faults:
         raise ConfigError("\n".join(faults))
+    for name, prompts in config.sets.items():
+        for lang in languages_of(prompts, data):
+            prompt_pairs(config, name, data, lang, Direction.en2x)
 
 
 def languages_of(prompts: PromptSet, data: DataSource) -> list[str]:
@@ -133,7 +138,7 @@ def parallel_prompt(config: PromptsConfig, pair: PromptPair) -> Prompt:
 
 def _joined(
     own: Sequence[Any], others: Sequence[Any], rows: Sequence[Mapping[str, Any]],
-    pivot_rows: Sequence[Mapping[str, Any]], what: str, *, whole: bool,
+    pivot_rows: Sequence[Mapping[str, Any]], what: str,
 ) -> list[tuple[Any, Any]]:  # fmt: skip
     """Items of both sides, by id where both sides have ids, else by position."""
     named = all(
@@ -142,8 +147,8 @@ def _joined(
     by_id = {item.id: item for item in others}
     if named and len(by_id) == len(others) and all(item.id in by_id for item in own):
         return [(item, by_id[item.id]) for item in own]
-    if len(own) == len(others) or (not whole and len(own) < len(others)):
-        return list(zip(own, others, strict=False))
+    if len(own) == len(others):
+        return list(zip(own, others, strict=True))
     missing = [item.id for item in own if item.id not in by_id][:3] if named else []
     hint = f"; ids without a partner: {', '.join(missing)}" if missing else ""
     raise DataError(

@@ -22,7 +22,7 @@ from franken.inference.xtransplant.scores import scores_of
 from franken.inference.xtransplant.selection import ChosenPairs
 from franken.inference.xtransplant.session import Session
 from franken.parts.model import assemble
-from franken.prompts import Defect, check_prompts, languages_of
+from franken.prompts import Defect, languages_of
 from franken.steps.context import StepContext
 from franken.steps.models import open_model
 
@@ -95,7 +95,6 @@ def _configured(step: TransplantStep) -> InferenceConfig:
 def _samples(
     step: TransplantStep, config: InferenceConfig, data: DataSource, tokens: Tokens, seed: int
 ) -> tuple[list[list[Sample]], list[Defect]]:
-    check_prompts(step.prompts, data)
     groups, defects = [], []
     donor = config.donor if isinstance(config, XTransplant) else DonorKind.translation
     stop = config.stop if isinstance(config, XTransplant) else Stop.text

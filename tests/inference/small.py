@@ -1,5 +1,6 @@
 """Random models of every family with a few layers, and samples for them."""
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ _DEPTH = {"gpt2": "n_layer", "gptj": "n_layer", "xglm": "num_layers"}
 
 
 # norms around one and larger matrices than usual: a transplant then changes tokens
+@cache
 def small_host(family: str, *, layers: int = 3, tied: bool = True, **settings: Any) -> Host:
     depth = {_DEPTH.get(family, "num_hidden_layers"): layers}
     window = {"sliding_window": 6} if family in WINDOWED else {}

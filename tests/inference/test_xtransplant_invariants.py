@@ -47,8 +47,32 @@ def vanilla(host: Host, prompt: torch.Tensor) -> list[int]:
 def test_v1_v10_a_prompt_s_own_vectors_change_nothing(family: str, site: Site) -> None:
     host, prompt = small_host(family), some_prompt(9, 2)
     task, what = Task(prompt, Donor(prompt)), Intervention(site=site)
-    runs = run_naive(host, task, pair_set("diagonal", host.depth), what, DECODING)
-    assert runs.tokens == [vanilla(host, prompt)] * host.depth
+    diagonal = pair_set("diagonal", host.depth)
+    for engine in (run_naive, run_cache, run_wavefront):
+        runs = engine(host, task, diagonal, what, DECODING, Options(share=False))
+        assert runs.tokens == [vanilla(host, prompt)] * host.depth
+
+
+def test_v1_what_is_stored_is_not_overwritten_later() -> None:
+    """The release keeps a view, which an in-place sum changes afterwards (3.3)."""
+    host, prompt = small_host("llama"), some_prompt(7, 1)
+    before = donor_vectors(host, Donor(prompt), Intervention(site=Site.attn_out), DECODING)
+
+    def see(module: Any, args: Any, output: Any) -> None:
+        seen.append(output[0])
+
+    seen: list[torch.Tensor] = []
+    with host.recorded(Site.attn_out, lambda states: states[0, -1:]) as kept:
+        hooks = [
+            host.module(layer, Site.attn_out).register_forward_hook(see)
+            for layer in range(host.depth)
+        ]
+        host.states(input_ids=prompt[None])
+        for tensor in seen:
+            tensor.add_(1.0)
+        for hook in hooks:
+            hook.remove()
+    assert torch.equal(torch.stack(kept), before[0])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

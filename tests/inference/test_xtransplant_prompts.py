@@ -136,6 +136,12 @@ class Rows:
     def task_schema(self, task: str) -> str:
         return self.schema
 
+    def tasks(self) -> list[str]:
+        return ["inference"]
+
+    def task_languages(self, task: str) -> list[str]:
+        return list(self.rows)
+
 
 def xnli(lang: str, labels: list[int]) -> list[dict[str, Any]]:
     return [{"premise": f"{lang} p{n}", "hypothesis": f"h{n}", "label": label}
@@ -219,6 +225,12 @@ def test_prompts_are_checked_before_work_starts() -> None:
         "prompts.sets.gone.source", "prompts.sets.mute.prompts", "prompts.sets.far.languages"
     ]  # fmt: skip
     assert "no wording for 'ka'" in lines[1]
+    uneven = Rows({"en": xnli("en", [0, 1, 2]), "tr": xnli("tr", [0, 1])})
+    for limit in (None, 1):
+        wanted = config()
+        wanted.sets["xnli"].limit = limit
+        with pytest.raises(DataError, match="xnli tr: 2 prompts but 3 in the source language"):
+            check_prompts(wanted, uneven)
 
 
 def test_missing_wording_and_wrong_templates() -> None:

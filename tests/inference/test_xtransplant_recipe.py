@@ -1,6 +1,7 @@
 """Recipes that run transplants: targets, faults, keys; and the report of what they leave."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ CONF = Path(__file__).parents[2] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment/xtransplant").glob("*.yaml"))
 
 
+@cache
 def config_of(*overrides: str) -> Any:
     register_schemas()
     with initialize_config_dir(str(CONF), version_base="1.3"):
