@@ -4,10 +4,11 @@
 
 Decoding: greedy, one batch, equal prompts and equal numbers of new tokens; the plain model and the
 Hydra LLM run through the same loop and alternate, the quickest of ``--repeats`` counts (per CPU
-second where the machine has other work). Memory: growth of the resident set of a process of its own
-that loads body and tables from disk, and the bytes of the weights. Loading: seconds until one more
-table is ready. Characters per second: tokens per second times characters per token of Georgian
-text, under a vocabulary of English text and under one of its own.
+second where the machine has other work). Memory: bytes of the weights held, against the formula
+"one body + tables" from the sizes of the files, and growth of the resident set of a process of its
+own that loads them. Loading: seconds until one more table is ready, its tokenizer included.
+Characters per second: measured tokens per second times characters per token of Georgian text, for
+the plain model with a vocabulary of English text and for the Hydra LLM that writes one of its own.
 """
 
 import argparse
@@ -18,27 +19,33 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 HIDDEN, LAYERS = 256, 6
 LANGUAGE = "ka"
 
 
-def prepare(directory: Path, tables: int, rows: int) -> None:
-    """A Gemma-2-type body with ``tables`` random tables, and the plain model of the first."""
+def train_tokenizers() -> dict[str, Any]:
+    """A vocabulary of English text and one of the target language."""
+    from franken.config.data import MicroworldData
+    from franken.data import open_data
+    from franken.vocab.families import train_tokenizer
+
+    data = open_data(MicroworldData(languages=[LANGUAGE], sentences=3000))
+    return {
+        lang: train_tokenizer("sentencepiece_bpe", data.texts("monolingual", lang), 2000)
+        for lang in ("en", LANGUAGE)
+    }
+
+
+def prepare(directory: Path, tables: int, rows: int, tokenizers: dict[str, Any]) -> None:
+    """A Gemma-2-type body with ``tables`` random tables."""
     import torch
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
     from franken.composition.hydra import HydraModel, save_hydra
-    from franken.config.data import MicroworldData
-    from franken.data import open_data
     from franken.parts.table import Table
-    from franken.vocab.families import train_tokenizer
 
-    data = open_data(MicroworldData(languages=[LANGUAGE], sentences=3000))
-    tokenizers = {
-        lang: train_tokenizer("sentencepiece_bpe", data.texts("monolingual", lang), 2000)
-        for lang in ("en", LANGUAGE)
-    }
     torch.manual_seed(0)
     model = Gemma2ForCausalLM(
         Gemma2Config(
@@ -66,20 +73,37 @@ def resident() -> float:
 def measure(directory: Path, kind: str, threads: int) -> None:
     """Load in this process and print what the memory grew by."""
     import torch
+    from transformers.models.gemma2 import modeling_gemma2  # noqa: F401
 
     from franken.composition.hydra import load_hydra, open_hydra
     from franken.parts.model import assemble
+    from franken.parts.tokenizer_files import load_tokenizer
 
     torch.set_num_threads(threads)
-    load_hydra(directory)  # warms up imports and allocator
-    before = resident()
     ref = open_hydra(directory)
+    load_tokenizer(next(iter(ref.tables.values())))
+    before = resident()
     held = [assemble(ref.plain(name))[0] for name in ref.tables] if kind == "separate" else []
     hydra = None if kind == "separate" else load_hydra(directory)
-    grown = resident() - before
     modules = held if hydra is None else [hydra]
+    for module in modules:
+        for parameter in module.parameters():
+            parameter.sum()  # mapped files count once they are read
+    grown = resident() - before
     weights = {p.data_ptr(): p.numel() * p.element_size() for m in modules for p in m.parameters()}
-    print(json.dumps({"resident": grown, "weights": sum(weights.values()) / 2**20}))
+    body, tables = (
+        sum(file.stat().st_size for file in directory.glob(pattern)) / 2**20
+        for pattern in ("body/*.safetensors", "tables/*/*.safetensors")
+    )
+    times = len(ref.tables) if kind == "separate" else 1
+    print(
+        json.dumps(
+            {
+                "resident": grown, "weights": sum(weights.values()) / 2**20,
+                "formula": times * body + tables,
+            }
+        )
+    )  # fmt: skip
 
 
 def clock(work) -> tuple[float, float]:
@@ -90,7 +114,8 @@ def clock(work) -> tuple[float, float]:
 
 
 def speeds(directory: Path, options: argparse.Namespace) -> dict[str, tuple[float, float]]:
-    """Seconds (wall, CPU) of decoding with the plain model and with the Hydra LLM."""
+    """Seconds (wall, CPU) of decoding: the plain model of the target's table, the Hydra LLM that
+    reads the source's and writes it, the plain model of the source's table."""
     import torch
 
     from franken.composition.hydra import Decoding, WholeModel, decode, load_hydra
@@ -100,11 +125,13 @@ def speeds(directory: Path, options: argparse.Namespace) -> dict[str, tuple[floa
     write = hydra.names[-1]
     plain = hydra.view(write)
     mixed = hydra.view(write, [name for name in hydra.names if name != write])
+    source = hydra.view("source")
     own = [[5 + (line + i) % 900 for i in range(24)] for line in range(options.batch)]
     read = [[i + mixed.layout.offsets["source"] for i in prompt] for prompt in own]
     best: dict[str, tuple[float, float]] = {}
+    ways = (("plain", plain, own), ("hydra", mixed, read), ("source", source, own))
     for _ in range(options.repeats):
-        for name, view, prompts in (("plain", plain, own), ("hydra", mixed, read)):
+        for name, view, prompts in ways:
             made = Decoding(max_new_tokens=options.tokens)
             seconds = clock(
                 lambda view=view, prompts=prompts, made=made: decode(
@@ -156,17 +183,18 @@ def main() -> None:
     if options.measure:
         measure(Path(options.measure[0]), options.measure[1], options.threads)
         return
+    tokenizers = train_tokenizers()
     print(
         f"Gemma-2-type, D = {HIDDEN}, {LAYERS} layers, tables of {options.rows} rows, "
         f"{options.batch} x {options.tokens} new tokens, {options.threads} thread(s)"
     )
-    columns = ("plain tok/s", "hydra tok/s", "ratio", "CPU ratio", "hydra MiB", "separate MiB",
-               "one more table")  # fmt: skip
+    columns = ("plain tok/s", "hydra tok/s", "ratio", "CPU ratio", "MiB", "formula", "separate MiB",
+               "resident MiB", "one more table")  # fmt: skip
     print("  ".join(["tables", *columns]))
     for count in options.tables:
         with tempfile.TemporaryDirectory() as scratch:
             directory = Path(scratch) / "hydra"
-            prepare(directory, count, options.rows)
+            prepare(directory, count, options.rows, tokenizers)
             memory = {}
             for kind in ("hydra", "separate"):
                 command = [sys.executable, __file__, "--measure", str(directory), kind]
@@ -174,24 +202,22 @@ def main() -> None:
                 memory[kind] = json.loads(done.stdout)
             best = speeds(directory, options)
             seconds = load_seconds(directory)
-            tokens = options.batch * options.tokens
-            plain, hydra = best["plain"], best["hydra"]
-            print(
-                f"{count:>6}  {tokens / plain[0]:11.0f}  {tokens / hydra[0]:11.0f}  "
-                f"{plain[0] / hydra[0]:5.3f}  {plain[1] / hydra[1]:9.3f}  "
-                f"{memory['hydra']['weights']:9.0f}  {memory['separate']['weights']:12.0f}  "
-                f"{seconds:12.3f} s"
-            )
-            print(
-                f"{'':>6}  resident set: {memory['hydra']['resident']:.0f} MiB against "
-                f"{memory['separate']['resident']:.0f} MiB"
-            )
-            if count == options.tables[0]:
-                per_token = characters_per_token(directory)
-    source, own = per_token["source"], per_token["table1"]
+            per_token = characters_per_token(directory)
+        own, separate = memory["hydra"], memory["separate"]
+        tokens = options.batch * options.tokens
+        plain, hydra, source = best["plain"], best["hydra"], best["source"]
+        print(
+            f"{count:>6}  {tokens / plain[0]:11.0f}  {tokens / hydra[0]:11.0f}  "
+            f"{plain[0] / hydra[0]:5.3f}  {plain[1] / hydra[1]:9.3f}  {own['weights']:3.0f}  "
+            f"{own['formula']:7.0f}  {separate['weights']:12.0f}  "
+            f"{own['resident']:5.0f} / {separate['resident']:4.0f}  {seconds:12.3f} s"
+        )
+    speed = {"source": tokens / source[0] * per_token["source"],
+             "own": tokens / hydra[0] * per_token["table1"]}  # fmt: skip
     print(
-        f"characters per token of {LANGUAGE}: {source:.2f} in the source vocabulary, {own:.2f} in "
-        f"its own; so {own / source:.1f}x characters per second at equal tokens per second"
+        f"characters per second of {LANGUAGE}: {speed['source']:.0f} with the source vocabulary "
+        f"({per_token['source']:.2f} per token), {speed['own']:.0f} with its own "
+        f"({per_token['table1']:.2f}): {speed['own'] / speed['source']:.1f}x"
     )
 
 
