@@ -26,7 +26,7 @@ from franken.config.init_method.similarity import LinkCounts, RamenInit
 from franken.init_method.builder import MapBuilder
 from franken.init_method.fallback import build_with_fallback
 from franken.init_method.resources import InitResources
-from franken.init_method.similarity import put_sparsemax_rows, quantiles, warn_if_idle
+from franken.init_method.similarity import copy_or_say, put_sparsemax_rows, quantiles, warn_if_idle
 from franken.init_method.token_map import TokenMap
 from franken.init_method.token_vectors import (
     RUNNING,
@@ -57,12 +57,12 @@ def fit(
     builder = MapBuilder(source, target, config, seed)
     if config.parallel:
         tables = resources.require("alignments", config.name)
-        builder.copy_overlap()
+        copy_or_say(builder)
         notes = _from_links(builder, config, tables)
     else:
         spaces, pairs = languages_in_one_space(resources, config.align, config.name)
         old, new = [spaces[resources.source_language]], target_spaces(spaces, resources)
-        builder.copy_overlap()
+        copy_or_say(builder)
         notes = {"alignment_pairs": pairs, **_from_vectors(builder, config, old, new)}
     builder.notes["ramen"] = notes
     warn_if_idle(config.name, notes["rows"] > 0, config.fallback)

@@ -175,3 +175,22 @@ def warn_if_idle(method: str, computed: bool, fallback: str) -> None:
             method,
             fallback,
         )
+
+
+def copy_or_say(builder: MapBuilder) -> None:
+    """Copy the overlap; without ``copy_overlap``, as released, say what is not taken over.
+
+    The releases replace a vocabulary by one of another language. A vocabulary that keeps the source
+    language loses the rows of its words then.
+    """
+    builder.copy_overlap()
+    shared = [row for row in builder.undecided() if row in builder.overlap]
+    builder.notes["shared_not_copied"] = len(shared)
+    if shared:
+        logger.warning(
+            "init_method=%s computes %d pieces that the source vocabulary has too "
+            "(copy_overlap=false, as released). Where the new vocabulary keeps the source language "
+            "its rows are lost: init_method.copy_overlap=true copies them",
+            builder.config.name,
+            len(shared),
+        )

@@ -3,6 +3,9 @@
 ``E_t[i] = sum_j softmax_j(cos(f(i), f(j)) / temperature) E_s[j]`` over the 10 source tokens ``j``
 nearest to ``i``, all source tokens of text being candidates; ``f`` are word vectors of one space.
 
+Ordinary shared pieces are computed like any other, as in the release, which replaces a vocabulary;
+``copy_overlap`` keeps the source language of one that is extended.
+
 Departures from the release (CPJKU/wechsel 395e3d4):
 
 * Targets are rotated into the source's space, not the source into the target's: the same cosines,
@@ -20,7 +23,7 @@ from franken.config.init_method.similarity import TokenVectors, WechselInit
 from franken.init_method.builder import MapBuilder
 from franken.init_method.fallback import build_with_fallback
 from franken.init_method.resources import InitResources
-from franken.init_method.similarity import put_softmax_rows, warn_if_idle
+from franken.init_method.similarity import copy_or_say, put_softmax_rows, warn_if_idle
 from franken.init_method.token_map import TokenMap
 from franken.init_method.token_vectors import (
     WECHSEL_FORMS,
@@ -49,7 +52,7 @@ def fit(
     spaces, pairs = languages_in_one_space(resources, config.align, config.name)
     old, new = [spaces[resources.source_language]], target_spaces(spaces, resources)
     builder = MapBuilder(source, target, config, seed)
-    builder.copy_overlap()
+    copy_or_say(builder)
     if config.token_vectors is TokenVectors.decode:
         target_vectors = decoded_vectors(builder.target_bytes, new)
         source_vectors = decoded_vectors(builder.source_bytes, old)

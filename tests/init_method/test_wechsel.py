@@ -130,6 +130,18 @@ def test_overlap_is_copied_only_on_request(source, target, resources, fitted):
         assert copied.row(row) == [(overlap[row], 1.0)]
 
 
+def test_shared_pieces_that_are_not_copied_are_counted_aloud(source, target, resources, caplog):
+    text = [row for row in vocabulary_overlap(source.tokenizer, target)
+            if canonical_bytes(target)[row] is not None]  # fmt: skip
+    for copy, count in ((True, 0), (False, len(text))):
+        caplog.clear()
+        token_map = fit_map(source, target, WechselInit(copy_overlap=copy), resources, 0)
+        assert token_map.notes["shared_not_copied"] == count
+        assert (
+            f"computes {count} pieces that the source vocabulary has" in caplog.text
+        ) is not copy
+
+
 def test_pieces_without_a_vector_are_counted_and_fall_back(source, target, resources, fitted):
     pieces = canonical_bytes(target)
     broken = [

@@ -52,7 +52,8 @@ class WechselInit(SimilarityInit):
 
     name: str = "wechsel"
     copy_overlap: bool = False
-    """The release copies special tokens only; true is lm_transfer's WECHSEL+overlap."""
+    """The release copies special tokens only, and so forgets a source language that the new
+    vocabulary keeps; true, lm_transfer's WECHSEL+overlap, copies its pieces."""
     align: SpaceAlignment = SpaceAlignment.lexicon
     token_vectors: TokenVectors = TokenVectors.decode
     neighbours: int = 10
@@ -131,7 +132,8 @@ class RamenInit(SimilarityInit):
 
     name: str = "ramen"
     copy_overlap: bool = False
-    """The release copies special tokens only."""
+    """The release copies special tokens only; true where the new vocabulary keeps the source
+    language."""
     parallel: bool = True
     """Probabilities from word alignments of parallel text; false: sparsemax of cosines in aligned
     word vectors."""
