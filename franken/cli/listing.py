@@ -5,8 +5,8 @@ from pathlib import Path
 
 GROUPS = (
     "base_model", "vocab", "init_method", "alignment", "word_vectors", "helper_model", "data",
-    "training", "composition", "pack", "router", "inference", "prompts", "eval_suite", "recipe",
-    "trainer", "logger",
+    "training", "preference", "composition", "pack", "router", "inference", "prompts", "eval_suite",
+    "recipe", "trainer", "logger",
 )  # fmt: skip
 
 USAGE = """\

@@ -7,6 +7,9 @@ from enum import StrEnum
 from franken.config.checks import at_least, in_range
 
 TEXT_ROLES = ("monolingual", "documents", "parallel", "instructions")
+
+ONE_SIDED = ("monolingual", "documents")
+"""Roles whose records in one language have nothing to do with other languages."""
 """Roles that a training mixture may draw on."""
 
 
@@ -222,6 +225,14 @@ class FileData(DataConfig):
     of its own)."""
     prompt_template: str = "{prompt}\n"
     """What the model sees before the response of an instruction."""
+    preferences: dict[str, Source] = field(default_factory=dict)
+    """Fields ``prompt``, ``chosen`` and ``rejected``: texts, or chat messages as on the hub."""
+    turn_end: str = "\n"
+    """Follows an earlier answer in a conversation of several turns."""
+    preference_gap: list[float] | None = None
+    """Least and most by which the scores of a pair may differ (fields ``chosen_score`` and
+    ``rejected_score``, or ``score_chosen`` and ``score_rejected``); others are left out. ``null``:
+    every pair counts. FuseChat-3.0 has 0.01 to 0.1 on the scores of ArmoRM."""
     holdout_every: int = 50
     """Where a role names no ``valid`` source, each n-th record of ``train`` is kept out of training
     and stands for it; 0 holds nothing out."""
@@ -235,7 +246,10 @@ class FileData(DataConfig):
             yield "holdout_every", "holds out every record; use 0 (none) or at least 2"
         if "{prompt}" not in self.prompt_template:
             yield "prompt_template", f"lacks {{prompt}}; got {self.prompt_template!r}"
-        for role in ("monolingual", "documents", "parallel", "instructions"):
+        gap = self.preference_gap
+        if gap is not None and (len(gap) != 2 or not gap[0] <= gap[1]):
+            yield "preference_gap", f"must hold the least and the most difference, got {gap}"
+        for role in ("monolingual", "documents", "parallel", "instructions", "preferences"):
             for split in getattr(self, role):
                 if split not in ("train", "valid"):
                     yield f"{role}.{split}", "is no split; valid: train, valid"

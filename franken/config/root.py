@@ -13,6 +13,7 @@ from franken.config.helper_model import HelperModelConfig
 from franken.config.inference import InferenceConfig
 from franken.config.init_method import InitMethodConfig
 from franken.config.pack import PackConfig
+from franken.config.preference import PreferenceConfig
 from franken.config.prompts import PromptsConfig
 from franken.config.router import RouterConfig
 from franken.config.runtime import LoggerConfig, RecipeConfig, StoreConfig, TrainerConfig
@@ -33,6 +34,7 @@ class Config:
     helper_model: HelperModelConfig = field(default_factory=HelperModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingSet = field(default_factory=TrainingSet)
+    preference: PreferenceConfig = field(default_factory=PreferenceConfig)
     composition: CompositionConfig = field(default_factory=CompositionConfig)
     pack: PackConfig = field(default_factory=PackConfig)
     router: RouterConfig = field(default_factory=RouterConfig)

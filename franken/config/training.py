@@ -148,6 +148,8 @@ class TrainingSet:
     """Step 2': LoRA after the swap."""
     skill: TrainingConfig = field(default_factory=TrainingConfig)
     """GraftLLM: teaching a model one skill, whose change becomes a SkillPack."""
+    preference: TrainingConfig = field(default_factory=TrainingConfig)
+    """GraftLLM: tuning on pairs of a preferred and a rejected answer after ``skill``."""
     anchored: TrainingConfig = field(default_factory=TrainingConfig)
     """As ``skill``, pulled towards the weights at the start: a baseline of continual learning."""
     ewc: TrainingConfig = field(default_factory=TrainingConfig)

@@ -3,9 +3,9 @@
 from importlib import import_module
 
 from franken.config.data import DataConfig, FileData, MicroworldData
-from franken.data.source import DataSource, Instruction, Pair
+from franken.data.source import DataSource, Instruction, Pair, Preference
 
-__all__ = ["DataSource", "Instruction", "Pair", "open_data"]
+__all__ = ["DataSource", "Instruction", "Pair", "Preference", "open_data"]
 
 
 def open_data(config: DataConfig) -> DataSource:

@@ -1,20 +1,23 @@
 """Text and evaluation sets from the user's files (``data=local``) and the hub (``data=hub_*``)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from franken.config.data import EvaluationSource, FileData, Source
+from franken.config.data import ONE_SIDED, EvaluationSource, FileData, Source
 from franken.data.aligned_tasks import join_languages
 from franken.data.fields import MISSING, find_any, pick_text, pick_texts, renamed
 from franken.data.origin import Origin
+from franken.data.preferences import Wording, read_preference, score_gap
 from franken.data.readers import Row
-from franken.data.source import TEST, TRAIN, VALID, Instruction, Pair
+from franken.data.source import TEST, TRAIN, VALID, Instruction, Pair, Preference
 from franken.errors import DataError
 from franken.files import hash_json
 
 PAIR_ROLES = ("parallel", "lexicon")
 """Roles that hold the source language on one side, so that they have no records 'in' it."""
+
+_WORDING = ("parallel_template", "prompt_template", "turn_end", "preference_gap", "holdout_every")
 
 
 class FileSource:
@@ -23,7 +26,6 @@ class FileSource:
     def __init__(self, config: FileData) -> None:
         """Args: ``config`` names the sources role by role."""
         self.config = config
-        self._fingerprint: str | None = None
 
     def texts(self, role: str, lang: str, split: str = TRAIN) -> Iterator[str]:
         """Records of ``monolingual`` or ``documents``; blank ones are left out."""
@@ -70,6 +72,19 @@ class FileSource:
                 asked = self.config.prompt_template.replace("{prompt}", prompt)
                 yield Instruction(asked, response, task)
 
+    def preferences(self, split: str = TRAIN) -> Iterator[Preference]:
+        """Pairs of answers; blank ones are left out, and those outside ``preference_gap``."""
+        config = self.config
+        origin, rows = self._records("preferences", config.source_language, split)
+        wording = Wording(config.prompt_template, config.turn_end)
+        gap = config.preference_gap
+        for row in rows:
+            found = read_preference(row, origin.fields, wording)
+            if gap is not None and not gap[0] <= score_gap(row, origin.fields) <= gap[1]:
+                continue
+            if found is not None:
+                yield found
+
     def tasks(self) -> list[str]:
         """Names of the evaluation sets, sorted."""
         return sorted(self.config.evaluation)
@@ -104,15 +119,33 @@ class FileSource:
         source = self._source(role, TRAIN)
         return source is not None and (lang is None or lang in self._role_languages(role, source))
 
-    def fingerprint(self) -> str:
-        """Hash of all files' contents; hub data sets stand with id, config, split and revision."""
-        if self._fingerprint is None:
-            content = [
-                [origin.key, origin.lang, origin.split, *origin.content()]
-                for origin in self.origins()
+    def fingerprint(
+        self, roles: Collection[str] | None = None, languages: Collection[str] | None = None
+    ) -> str:
+        """Hash of all files' contents and of how they are read.
+
+        Hub data sets stand with id, config, split and revision.
+        """
+        if roles is None:
+            origins = self.origins()
+        else:
+            origins = [
+                origin
+                for role in sorted(roles)
+                for split in (TRAIN, VALID)
+                for origin in self.role_origins(role, split)
+                if languages is None or role not in ONE_SIDED or origin.lang in languages
             ]
-            self._fingerprint = hash_json(content)
-        return self._fingerprint
+        names = {origin.lang for origin in origins} | {self.config.source_language}
+        wording = {name: getattr(self.config, name) for name in _WORDING}
+        wording["language_names"] = {
+            code: name for code, name in self.config.language_names.items() if code in names
+        }
+        content = [
+            [origin.key, origin.lang, origin.split, origin.reading(), *origin.content()]
+            for origin in origins
+        ]
+        return hash_json([wording, content])
 
     def validate(self) -> None:
         """Check the head of every input; see ``franken.data.validation``."""
@@ -123,7 +156,8 @@ class FileSource:
     def origins(self) -> list[Origin]:
         """Every source in every language, in a stable order."""
         found: list[Origin] = []
-        for role in ("documents", "instructions", "lexicon", "monolingual", "parallel"):
+        roles = ("documents", "instructions", "lexicon", "monolingual", "parallel", "preferences")
+        for role in roles:
             for split in (TRAIN, VALID):
                 found += self.role_origins(role, split)
         for task in self.tasks():
@@ -222,7 +256,7 @@ class FileSource:
         )
 
     def _role_languages(self, role: str, source: Source) -> list[str]:
-        if role == "instructions":
+        if role in ("instructions", "preferences"):
             return [self.config.source_language]
         languages = self._languages(source)
         if role in PAIR_ROLES:

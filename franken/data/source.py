@@ -4,7 +4,7 @@ A source is asked, never told: it opens its streams anew at each call, so a cons
 twice, stop early, or never read it at all. Nothing here imports torch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from franken.config.data import DataConfig
@@ -35,14 +35,31 @@ class Instruction(NamedTuple):
     """What kind of task it is, where the data say so; a mixture may ask for some kinds only."""
 
 
+class Preference(NamedTuple):
+    """A prompt with an answer that is preferred to another one."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    task: str = ""
+    """As of ``Instruction``."""
+
+
 @runtime_checkable
 class DataSource(Protocol):
     """A data option, opened (``franken.data.open_data``)."""
 
     config: DataConfig
 
-    def fingerprint(self) -> str:
-        """Hash of the inputs' contents: equal fingerprints promise equal streams."""
+    def fingerprint(
+        self, roles: Collection[str] | None = None, languages: Collection[str] | None = None
+    ) -> str:
+        """Hash of what is read and how: equal fingerprints promise equal streams.
+
+        Args:
+            roles: Text roles that count alone, without the evaluation sets; ``None``: everything.
+            languages: Languages that count alone, for ``monolingual`` and ``documents``.
+        """
         ...
 
     def texts(self, role: str, lang: str, split: str = TRAIN) -> Iterator[str]:
@@ -62,6 +79,10 @@ class DataSource(Protocol):
 
     def instructions(self, split: str = TRAIN) -> Iterator[Instruction]:
         """Instructions and responses in the source language."""
+        ...
+
+    def preferences(self, split: str = TRAIN) -> Iterator[Preference]:
+        """Answers in the source language, of which one is preferred."""
         ...
 
     def tasks(self) -> list[str]:

@@ -29,7 +29,7 @@ def validate_files(source: FileSource) -> None:
         DataError: All faults together, one per line.
     """
     checks: list[Callable[[], None]] = []
-    for role in (*TEXT_STREAMS, "parallel", "lexicon", "instructions"):
+    for role in (*TEXT_STREAMS, "parallel", "lexicon", "instructions", "preferences"):
         for split in (TRAIN, VALID):
             checks += _role_checks(source, role, split)
     for task in source.tasks():
@@ -47,7 +47,8 @@ def validate_files(source: FileSource) -> None:
 
 def _role_checks(source: FileSource, role: str, split: str) -> list[Callable[[], None]]:
     origins = source.role_origins(role, split)
-    checks = [_bind(_check_same_text, origins)] if role != "instructions" else []
+    own_language = role not in ("instructions", "preferences")
+    checks = [_bind(_check_same_text, origins)] if own_language else []
     for origin in origins:
         checks += [_bind(_check_files, origin), _bind(_check_head, source, role, split, origin)]
     return checks
@@ -119,6 +120,8 @@ def _records(source: FileSource, role: str, split: str, lang: str) -> Iterator[A
         return iter(source.lexicon(lang))
     if role == "instructions":
         return source.instructions(split)
+    if role == "preferences":
+        return source.preferences(split)
     return source.texts(role, lang, split)
 
 

@@ -162,8 +162,10 @@ def read_description(directory: Path) -> dict[str, Any]:
         description = read_json(path)
     except ValueError as error:
         raise ArtifactError(f"{path} is damaged: {error}") from error
-    if not isinstance(description, dict) or description.get("schema") != SCHEMA:
-        raise ArtifactError(f"{path} is of another schema; this version reads {SCHEMA}")
+    pack = isinstance(description, dict) and description.get("kind") == skillpack.KIND
+    wanted = skillpack.SCHEMA if pack else SCHEMA
+    if not isinstance(description, dict) or description.get("schema") != wanted:
+        raise ArtifactError(f"{path} is of another schema; this version reads {wanted}")
     return description
 
 

@@ -6,10 +6,12 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from franken.config.data import DataConfig
+from franken.config.preference import PreferenceConfig
 from franken.config.steps import TrainStep
 from franken.config.training import Trainable, TrainingConfig
 from franken.data import open_data
 from franken.data.datamodule import TextDataModule
+from franken.data.source import DataSource
 from franken.errors import CompatibilityError
 from franken.files import write_json
 from franken.parts.body import save_body
@@ -19,6 +21,7 @@ from franken.parts.surgery import take_table
 from franken.parts.table import save_table
 from franken.steps.context import StepContext
 from franken.steps.models import HERE, open_model, read_places, write_model
+from franken.steps.preferences import instructing, pair_module
 from franken.training import make_loggers, train_model
 
 _CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)
@@ -39,10 +42,15 @@ def run(step: TrainStep, context: StepContext) -> dict[str, Any]:
         )
     ref = open_model(context.inputs["model"], context.store)
     model, tokenizer = assemble(ref)
-    report = fit(
-        model, tokenizer, context, data=step.data, split=step.split, training=step.training,
-        trainable=step.trainable, earlier=step.earlier,
-    )  # fmt: skip
+    shape: dict[str, Any] = {"training": step.training, "trainable": step.trainable}
+    if step.preference is not None:
+        pairs = pair_module(step, context, tokenizer)
+        report = train(model, tokenizer, context, pairs, preference=step.preference, **shape)
+    else:
+        report = fit(
+            model, tokenizer, context, data=step.data, split=step.split, earlier=step.earlier,
+            source=instructing(step, context), **shape,
+        )  # fmt: skip
     body, table, deltas = places["body"], places["table"], list(places["deltas"])
     fingerprint = places["fingerprint"]
     if step.trainable is Trainable.lora:
@@ -66,14 +74,17 @@ def run(step: TrainStep, context: StepContext) -> dict[str, Any]:
 def fit(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: StepContext, *,
     data: DataConfig, split: str, training: TrainingConfig, trainable: Trainable,
-    earlier: Sequence[str] = (),
+    earlier: Sequence[str] = (), source: DataSource | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """Train in place, resumably; write ``training.json`` and return its summary."""
+    """Train on a split in place, resumably; write ``training.json`` and return its summary.
+
+    ``source``: what the split is drawn from; ``None``: the data as they are.
+    """
 
     def module_of(name: str, folder: str) -> TextDataModule:
         mixture = data.mixtures[name]
         return TextDataModule(
-            source=open_data(data),
+            source=source if source is not None and folder == "corpus" else open_data(data),
             mixture=mixture,
             tokenizer=tokenizer,
             training=training,
@@ -85,13 +96,26 @@ def fit(
 
     datamodule = module_of(split, "corpus")
     before = [module_of(name, f"earlier_{name}") for name in earlier if training.anchor_examples]
+    return train(
+        model, tokenizer, context, datamodule, training=training, trainable=trainable,
+        earlier=before,
+    )  # fmt: skip
+
+
+def train(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: StepContext,
+    datamodule: Any, *, training: TrainingConfig, trainable: Trainable, earlier: Sequence[Any] = (),
+    preference: PreferenceConfig | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Train on a data module in place; write ``training.json`` and return its summary."""
     loggers = make_loggers(
         context.logger, context.run_dir / "curves" / context.name, group=context.experiment,
         job_type=context.name, run_id=context.key, config=context.log_config,
     )  # fmt: skip
     report = train_model(
         model, tokenizer, datamodule, training, trainable, context.trainer,
-        work_dir=context.scratch, seed=context.seed, loggers=loggers, earlier=before,
+        work_dir=context.scratch, seed=context.seed, loggers=loggers, earlier=earlier,
+        preference=preference,
     )  # fmt: skip
     content = report.to_json()
     content["mixture"] = datamodule.mixture_report()

@@ -4,7 +4,8 @@ A batch is a dict of ``(B, L)`` int64 tensors: ``input_ids``, ``labels`` (-100 i
 shifted), ``position_ids`` and ``segment_ids`` (documents from 1, padding 0).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,10 +52,11 @@ def rows_of_rank(batch: Batch, rank: int, world_size: int) -> Batch:
 class StepFeed:
     """Batches of the optimiser steps still to do, ``accumulate`` to a step.
 
-    Every batch carries ``loss_weight``, 1 over the step's counted positions, so that the summed
-    loss of all its parts is the mean over the step whatever the parts' sizes, and ``real_tokens``,
-    its tokens without padding (before processes share its rows). The length is known,
-    therefore Lightning fetches no batch ahead and :meth:`state_dict` is the exact position.
+    Every batch carries ``loss_weight``, 1 over the step's counted positions (or what ``count``
+    finds in a batch), so that the summed loss of all its parts is the mean over the step whatever
+    the parts' sizes, and ``real_tokens``, its tokens without padding (before processes share its
+    rows). The length is known, therefore Lightning fetches no batch ahead and :meth:`state_dict` is
+    the exact position.
     """
 
     def __init__(
@@ -65,10 +67,11 @@ class StepFeed:
         accumulate: int,
         across_documents: bool,
         state: dict[str, Any] | None = None,
+        count: Callable[[Batch], int] | None = None,
     ) -> None:
         self.datamodule = datamodule
+        self.count = count or partial(count_targets, across_documents=across_documents)
         self.steps, self.accumulate = steps, accumulate
-        self.across_documents = across_documents
         if state is not None:
             datamodule.load_state_dict(state["datamodule"])
         self.loader = datamodule.train_dataloader()
@@ -88,9 +91,7 @@ class StepFeed:
         source = self._endless()
         for _ in range(self.steps):
             parts = [next(source) for _ in range(self.accumulate)]
-            counted = sum(
-                count_targets(part, across_documents=self.across_documents) for part in parts
-            )
+            counted = sum(map(self.count, parts))
             for part in parts:
                 yield {
                     **part,

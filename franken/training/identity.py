@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from transformers import PreTrainedModel
 
+from franken.config.preference import PreferenceConfig
 from franken.config.runtime import Precision
 from franken.config.training import TrainingConfig
 from franken.files import hash_json
@@ -21,6 +22,7 @@ def run_identity(
     precision: Precision,
     seed: int,
     samples: int = 1024,
+    preference: PreferenceConfig | None = None,
 ) -> str:
     """Hash of what decides the result: settings, seed, and a sample of the initial weights."""
     settings = {k: v for k, v in asdict(config).items() if k not in _NEUTRAL}
@@ -37,5 +39,6 @@ def run_identity(
             "precision": precision.value,
             "seed": seed,
             "weights": weights,
+            **({} if preference is None else {"preference": asdict(preference)}),
         }
     )

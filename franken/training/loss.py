@@ -43,12 +43,15 @@ def chunked_linear_cross_entropy(
         scale: factor of the logits, applied before the soft-cap.
         chunk_tokens: positions whose logits exist at one time; 0: all of them, by plain autograd
             (quickest for small vocabularies).
-        reduction: ``mean`` over the counted positions, or ``sum``.
+        reduction: ``mean`` over the counted positions, ``sum``, or ``none``. The last has no
+            gradient at hand before it knows the positions' weights: its backward pass forms the
+            logits once more, chunk by chunk.
         compute_dtype: dtype of the matrix products; ``None``: the promotion of ``hidden`` and
             ``weight`` to at least float32.
 
     Returns:
-        Scalar; 0 (with zero gradients) when every label is ignored.
+        Scalar; 0 (with zero gradients) when every label is ignored. ``none``: ``(N,)`` in float32
+        (or better), 0 where the label is ignored.
     """
     _check(hidden, weight, labels, bias, reduction)
     counted = labels != IGNORED
@@ -57,6 +60,9 @@ def chunked_linear_cross_entropy(
     dtype = torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
     head = _Head(softcap, float(scale), compute_dtype or dtype, dtype)
     with torch.autocast(hidden.device.type, enabled=False):
+        if reduction == "none":
+            each = _each(hidden, weight, bias, labels, head, chunk_tokens)
+            return each.new_zeros(counted.shape).masked_scatter(counted, each)
         if chunk_tokens > 0:
             total: Tensor = _ChunkedSum.apply(hidden, weight, bias, labels, head, chunk_tokens)
         else:
@@ -142,6 +148,51 @@ class _ChunkedSum(torch.autograd.Function):
         return (*scaled, None, None, None)
 
 
+def _each(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    head: _Head,
+    chunk_tokens: int,
+) -> Tensor:
+    """``(N,)`` losses of counted positions."""
+    if chunk_tokens > 0:
+        losses: Tensor = _ChunkedEach.apply(hidden, weight, bias, labels, head, chunk_tokens)
+        return losses
+    return F.cross_entropy(head.logits(hidden, weight, bias), labels, reduction="none")
+
+
+class _ChunkedEach(torch.autograd.Function):
+    """Negative log-likelihood per position; the logits are formed again for the gradients."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        head: _Head,
+        chunk_tokens: int,
+    ) -> Tensor:
+        unneeded = (False, False, False)
+        losses, _ = _by_chunks(hidden, weight, bias, labels, head, chunk_tokens, unneeded)
+        ctx.save_for_backward(hidden, weight, bias, labels)
+        ctx.head, ctx.chunk_tokens = head, chunk_tokens
+        return torch.cat([hidden.new_zeros(0, dtype=head.sum_dtype), *losses])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
+        hidden, weight, bias, labels = ctx.saved_tensors
+        needed = ctx.needs_input_grad[:3]
+        _, gradients = _by_chunks(
+            hidden, weight, bias, labels, ctx.head, ctx.chunk_tokens, needed, grad_output
+        )
+        return (*gradients, None, None, None)
+
+
 def _sum_by_chunks(
     hidden: Tensor,
     weight: Tensor,
@@ -152,7 +203,25 @@ def _sum_by_chunks(
     needed: tuple[bool, ...],
 ) -> tuple[Tensor, _Gradients]:
     """The loss over all positions and the gradients that are ``needed``."""
+    losses, gradients = _by_chunks(hidden, weight, bias, labels, head, chunk_tokens, needed)
     total = hidden.new_zeros((), dtype=head.sum_dtype)
+    for part in losses:
+        total += part.sum()
+    return total, gradients
+
+
+def _by_chunks(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    head: _Head,
+    chunk_tokens: int,
+    needed: tuple[bool, ...],
+    weights: Tensor | None = None,
+) -> tuple[list[Tensor], _Gradients]:
+    """Losses of the positions, chunk by chunk, and the gradients of their (weighted) sum."""
+    losses: list[Tensor] = []
     grad_hidden = torch.empty_like(hidden) if needed[0] else None
     grad_weight = torch.zeros_like(weight, dtype=head.sum_dtype) if needed[1] else None
     grad_bias = torch.zeros_like(bias, dtype=head.sum_dtype) if needed[2] else None  # type: ignore[arg-type]
@@ -164,11 +233,13 @@ def _sum_by_chunks(
         highest = logits.amax(dim=1, keepdim=True)
         grad = (logits - highest).exp_()
         mass = grad.sum(dim=1, keepdim=True)
-        total += (mass.log() + highest - logits.gather(1, targets)).sum()
+        losses.append((mass.log() + highest - logits.gather(1, targets)).squeeze(1))
         if not any(needed):
             continue
         grad.div_(mass)  # softmax
         grad.scatter_add_(1, targets, grad.new_full(targets.shape, -1.0))
+        if weights is not None:
+            grad.mul_(weights[part, None])
         grad = head.back_to_product(grad, logits)
         del logits
         if grad_bias is not None:
@@ -180,7 +251,7 @@ def _sum_by_chunks(
             grad_weight.addmm_(grad.T, states)
         elif grad_weight is not None:
             grad_weight += grad.T @ states
-    return total, _Gradients(
+    return losses, _Gradients(
         grad_hidden,
         None if grad_weight is None else grad_weight.to(weight.dtype),
         None if grad_bias is None or bias is None else grad_bias.to(bias.dtype),
@@ -199,5 +270,5 @@ def _check(
         raise ValueError(f"labels must be ({hidden.shape[0]},), got {tuple(labels.shape)}")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise ValueError(f"bias must be ({weight.shape[0]},), got {tuple(bias.shape)}")
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction must be mean or sum, got {reduction!r}")
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"reduction must be none, mean or sum, got {reduction!r}")

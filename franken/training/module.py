@@ -55,6 +55,8 @@ class CausalModule(LightningModule):
         self.seed, self.mixed = seed, mixed
         self.steps_done = first_step
         self.last_lr = self.last_loss = self.last_grad_norm = 0.0
+        self.measures: dict[str, float] = {}
+        """What the training curve shows of the last step beside loss, rate and gradient norm."""
         self._step_loss: Tensor | None = None
         anatomy = anatomy_of(model.config)
         self._backbone_path = anatomy.backbone
@@ -200,8 +202,6 @@ class CausalModule(LightningModule):
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
-    def _clip(self, parameters: list[nn.Parameter], limit: float) -> Tensor:
-        root: Any = self.trainer.strategy.model
     def _pull(self) -> None:
         """Add the gradient of ``anchor / 2 * sum_i F_i (w_i - w_0i)^2``; F is 1 without EWC."""
         moving = [p for p in self.model.parameters() if p.requires_grad]
@@ -213,6 +213,8 @@ class CausalModule(LightningModule):
                 pull *= self._importances[index].to(parameter.device)
             parameter.grad += pull.to(parameter.grad.dtype)
 
+    def _clip(self, parameters: list[nn.Parameter], limit: float) -> Tensor:
+        root: Any = self.trainer.strategy.model
         if hasattr(root, "clip_grad_norm_"):  # FSDP: gradients are shards
             norm: Tensor = root.clip_grad_norm_(limit)
             return norm

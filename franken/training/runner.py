@@ -14,6 +14,7 @@ from rich.console import Console
 from torch import nn
 from transformers import PreTrainedModel
 
+from franken.config.preference import PreferenceConfig
 from franken.config.runtime import Precision, TrainerConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
@@ -28,7 +29,9 @@ from franken.training.identity import run_identity
 from franken.training.loggers import close_loggers
 from franken.training.module import CausalModule
 from franken.training.policy import apply_policy, embedding_parameters, frozen_dtype
+from franken.training.preference import PreferenceModule, count_pairs
 from franken.training.progress import StepProgress
+from franken.training.reference import reference_log_likelihoods
 from franken.training.sharding import strategy_of
 from franken.training.state import RunState, TrainingReport, make_report
 
@@ -55,6 +58,7 @@ def train_model(
     loggers: Sequence[Logger] | None = None,
     on_log: OnLog | None = None,
     earlier: Sequence[Any] = (),
+    preference: PreferenceConfig | None = None,
 ) -> TrainingReport:
     """Train ``model`` in place; killed and called again with equal arguments, it continues.
 
@@ -73,6 +77,8 @@ def train_model(
         loggers: Lightning loggers; closed at the end.
         on_log: called with every point of the training curve.
         earlier: data modules of what was learnt before, for ``config.anchor_examples``.
+        preference: tune on pairs of answers, which a ``PreferenceDataModule`` gives, instead of
+            next tokens. The reference model is ``model`` as it is now.
 
     Returns:
         The report; the model is left in ``eval`` mode with gradients as they were, trained
@@ -85,7 +91,8 @@ def train_model(
     try:
         with isolated(trainer.threads):
             run = _Run(
-                model, tokenizer, datamodule, config, trainable, trainer, work_dir, seed, earlier
+                model, tokenizer, datamodule, config, trainable, trainer, work_dir, seed, earlier,
+                preference,
             )  # fmt: skip
             run.fit(list(loggers or []), on_log)
             return run.finish()
@@ -110,8 +117,14 @@ class _Run:
         work_dir: Path,
         seed: int,
         earlier: Sequence[Any] = (),
+        preference: PreferenceConfig | None = None,
     ) -> None:
         check_shape(config, trainer)
+        if preference is not None and config.pack_across_documents:
+            raise ConfigError(
+                "training.pack_across_documents would let a rejected answer read the chosen one; "
+                "set it to false for preference tuning"
+            )
         self.model, self.datamodule, self.config, self.trainer = model, datamodule, config, trainer
         self.seed = derive_seed(seed, "training")
         self.mixed = _MIXED.get(trainer.precision)
@@ -131,7 +144,12 @@ class _Run:
             p.detach().clone() for p in model.parameters() if config.anchor and p.requires_grad
         ]
         self.importances = self._importances(earlier) if config.anchor_examples else []
-        identity = run_identity(model, self.policy, config, trainer.precision, seed)
+        self.preference = preference
+        identity = run_identity(
+            model, self.policy, config, trainer.precision, seed, preference=preference
+        )
+        if preference is not None:
+            self._take_reference(Path(work_dir) / "reference", identity)
         self.folder = CheckpointFolder(Path(work_dir) / "checkpoints", identity)
         self.saved = self.folder.newest()
         self.state = RunState()
@@ -154,6 +172,7 @@ class _Run:
             accumulate=config.accumulate,
             across_documents=config.pack_across_documents,
             state=saved.get("feed"),
+            count=None if self.preference is None else count_pairs,
         )
         follow = FollowRun(
             self.state,
@@ -167,13 +186,9 @@ class _Run:
         self.saved = None
         # Shards replace the parameters of a sharded model for good: train a copy.
         model = copy.deepcopy(self.model) if self.sharded else self.model
-        module = CausalModule(
+        module = self._module(
             model,
-            self.policy,
-            config,
-            seed=self.seed,
             first_step=self.state.step,
-            mixed=self.mixed,
             anchors=self.anchors,
             importances=self.importances,
         )
@@ -210,6 +225,25 @@ class _Run:
             put_rows(self.model, self.policy.frozen_rows, self.kept_rows)
         return make_report(self.state, self.policy.to_json(), self.resumed_at)
 
+    def _module(self, model: PreTrainedModel, **options: Any) -> CausalModule:
+        options |= {"seed": self.seed, "mixed": self.mixed}
+        if self.preference is None:
+            return CausalModule(model, self.policy, self.config, **options)
+        return PreferenceModule(
+            model, self.policy, self.config, preference=self.preference, **options
+        )
+
+    def _take_reference(self, directory: Path, identity: str) -> None:
+        """Before the weights of a checkpoint come in: the reference is the model as it began."""
+        self.datamodule.prepare_data()
+        self.datamodule.setup("fit")
+        module = self._module(self.model)
+        assert isinstance(module, PreferenceModule)
+        gpu = self.trainer.accelerator in ("gpu", "cuda")
+        self.datamodule.reference = reference_log_likelihoods(
+            module, self.datamodule, directory, identity, "cuda" if gpu else "cpu"
+        )
+
     def _importances(self, earlier: Sequence[Any]) -> list[torch.Tensor]:
         """Fisher information of the starting weights, summed over what was learnt before.
 
@@ -235,7 +269,7 @@ class _Run:
                 sums, diagonal_fisher(moving, module.summed_loss, placed), strict=True
             ):
                 total += found.to(total.device)
-        self.model.to("cpu")
+        module.to("cpu")
         for part, training in modes.items():
             part.training = training
         return sums

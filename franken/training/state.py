@@ -26,7 +26,7 @@ class RunState:
     window_loss: float = 0.0
     window_steps: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
-    """``step, loss`` (mean since the point before, nats per token)``, lr, grad_norm``."""
+    """``step, loss`` (mean since the point before, nats per token or pair)``, lr, grad_norm``."""
     validation: list[dict[str, float]] = field(default_factory=list)
     """``step, loss`` (nats per token)``, bits`` (per token)."""
     best_step: int | None = None
@@ -39,13 +39,22 @@ class RunState:
         self.window_loss += loss
         self.window_steps += 1
 
-    def close_window(self, lr: float, grad_norm: float) -> dict[str, float]:
-        """Turn the steps since the last point into a point of the curve."""
+    def close_window(
+        self, lr: float, grad_norm: float, measures: dict[str, float] | None = None
+    ) -> dict[str, float]:
+        """Turn the steps since the last point into a point of the curve.
+
+        Args:
+            lr: of the last step.
+            grad_norm: of the last step.
+            measures: whatever else the last step has to show.
+        """
         point = {
             "step": self.step,
             "loss": self.window_loss / max(1, self.window_steps),
             "lr": lr,
             "grad_norm": grad_norm,
+            **(measures or {}),
         }
         self.window_loss, self.window_steps = 0.0, 0
         self.curve.append(point)

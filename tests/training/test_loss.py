@@ -133,7 +133,7 @@ def test_reduction_sum_is_mean_times_count():
         ({"weight": torch.zeros(11, 4)}, "one D"),
         ({"labels": torch.zeros(3).long()}, r"labels must be \(23,\)"),
         ({"bias": torch.zeros(3)}, r"bias must be \(11,\)"),
-        ({"reduction": "none"}, "mean or sum"),
+        ({"reduction": "max"}, "mean or sum"),
     ],
 )
 def test_wrong_shapes_are_named(changes, message):
@@ -141,3 +141,35 @@ def test_wrong_shapes_are_named(changes, message):
     arguments = {"hidden": hidden, "weight": weight, "labels": labels, "bias": bias, **changes}
     with pytest.raises(ValueError, match=message):
         chunked_linear_cross_entropy(**arguments, chunk_tokens=4)
+
+
+@pytest.mark.parametrize("chunk", [0, 1, 4, 100])
+def test_losses_of_single_positions_and_their_weighted_gradients(chunk):
+    hidden, weight, bias, labels = problem()
+    weights = torch.linspace(-2, 3, 23, dtype=torch.float64)
+    logits = CAP * torch.tanh((hidden @ weight.T + bias) * SCALE / CAP)
+    expected = F.cross_entropy(logits, labels, ignore_index=-100, reduction="none")
+    found = chunked_linear_cross_entropy(
+        hidden, weight, labels, bias=bias, softcap=CAP, scale=SCALE, chunk_tokens=chunk,
+        reduction="none",
+    )  # fmt: skip
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    assert found[[0, 7, 22]].tolist() == [0.0, 0.0, 0.0]
+    inputs = (hidden, weight, bias)
+    for one, other in zip(
+        torch.autograd.grad((found * weights).sum(), inputs),
+        torch.autograd.grad((expected * weights).sum(), inputs),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("chunk", [0, 4])
+def test_single_positions_that_are_all_ignored_have_no_gradient(chunk):
+    hidden, weight, _, labels = problem()
+    found = chunked_linear_cross_entropy(
+        hidden, weight, labels.fill_(-100), chunk_tokens=chunk, reduction="none"
+    )
+    assert found.tolist() == [0.0] * 23
+    gradients = torch.autograd.grad(found.sum(), (hidden, weight))
+    assert all(not gradient.any() for gradient in gradients)

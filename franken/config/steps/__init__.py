@@ -20,6 +20,7 @@ from franken.config.steps.models import (
     SwapStep,
     TrainStep,
 )
+from franken.config.steps.preferences import RankAnswersStep, SampleAnswersStep, Scorer
 from franken.config.steps.skillpack import GraftStep, MergeMethod, PackStep, RouteStep, TableGraft
 from franken.config.steps.transplant import SelectPairsStep, TransplantStep
 from franken.config.steps.vocabulary import (
@@ -34,8 +35,9 @@ STEP_KINDS: dict[str, type[StepConfig]] = {
     cls.kind: cls
     for cls in (
         LoadStep, PretrainStep, BuildVocabStep, AlignStep, VectorsStep, HelperStep, InitialiseStep,
-        TrainStep, SwapStep, LoadHydraStep, HydraStep, SelectTableStep, HydraTrainStep, BackTranslateStep,
-        TransplantStep, SelectPairsStep, PackStep, GraftStep, RouteStep, EvaluateStep, ExportStep,
+        TrainStep, SwapStep, LoadHydraStep, HydraStep, SelectTableStep, HydraTrainStep,
+        BackTranslateStep, TransplantStep, SelectPairsStep, PackStep, GraftStep, RouteStep,
+        SampleAnswersStep, RankAnswersStep, EvaluateStep, ExportStep,
     )
 }  # fmt: skip
 
@@ -57,7 +59,10 @@ __all__ = [
     "PackStep",
     "Part",
     "PretrainStep",
+    "RankAnswersStep",
     "RouteStep",
+    "SampleAnswersStep",
+    "Scorer",
     "SelectPairsStep",
     "SelectTableStep",
     "StepConfig",

@@ -28,6 +28,10 @@ class Part(StrEnum):
     """A SkillPack."""
     pairs = "pairs"
     """Sentence pairs with a generated side."""
+    answers = "answers"
+    """What a model answered to prompts, several times each."""
+    preferences = "preferences"
+    """Pairs of a preferred and a rejected answer, and the best answers."""
 
 
 @dataclass

@@ -6,8 +6,9 @@ from typing import ClassVar
 
 from franken.config.base_model import BaseModelConfig
 from franken.config.composition import CompositionConfig, SpecialRows
-from franken.config.data import DataConfig
+from franken.config.data import DataConfig, FileData
 from franken.config.eval_suite import EvalSuiteConfig
+from franken.config.preference import PreferenceConfig
 from franken.config.steps.core import Part, StepConfig
 from franken.config.training import Trainable, TrainingConfig
 
@@ -45,7 +46,7 @@ class TrainStep(StepConfig):
     """Tune part of a model on one split of the data."""
 
     kind: ClassVar[str] = "train"
-    inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "ranked": Part.preferences}
     model: str = ""
     trainable: Trainable = Trainable.embeddings
     data: DataConfig = field(default_factory=DataConfig)
@@ -53,6 +54,12 @@ class TrainStep(StepConfig):
     training: TrainingConfig = field(default_factory=TrainingConfig)
     earlier: list[str] = field(default_factory=list)
     """Splits learnt before, on which ``training.anchor_examples`` measures what must not move."""
+    preference: PreferenceConfig | None = None
+    """Tune on pairs of answers (DPO) instead of next tokens: those of ``ranked``, else of the role
+    ``preferences``, of which ``split`` chooses by ``tasks``. The reference is ``model`` itself."""
+    ranked: str | None = None
+    """A ``rank_answers`` step; without ``preference`` its best answers stand for the role
+    ``instructions``."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.training.anchor_examples and not self.earlier:
@@ -63,6 +70,18 @@ class TrainStep(StepConfig):
             if split not in self.data.mixtures:
                 known = ", ".join(self.data.mixtures)
                 yield "earlier", f"{split!r} is no split of the data; known: {known}"
+        if self.preference is not None and self.training.pack_across_documents:
+            yield (
+                "training.pack_across_documents",
+                "would let a rejected answer read the chosen one",
+            )
+        offered = isinstance(self.data, FileData) and self.data.preferences
+        if self.preference is not None and self.ranked is None and not offered:
+            yield (
+                "ranked",
+                f"is missing: preference={self.preference.name} needs pairs, and data="
+                f"{self.data.name} has none under data.preferences; name a rank_answers step",
+            )
 
 
 @dataclass

@@ -1,11 +1,11 @@
 """The world as a data source: every role, split and task, drawn anew from the seed at each call."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import Any
 
-from franken.config.data import MicroworldData
+from franken.config.data import DataConfig, MicroworldData
 from franken.data.microworld.customs import customs, customs_rows
 from franken.data.microworld.documents import document, instruction
 from franken.data.microworld.frames import Frame, draw_frames
@@ -13,7 +13,7 @@ from franken.data.microworld.grammar import LANGUAGES, grammar, links, sentence
 from franken.data.microworld.lexicon import TOPICS
 from franken.data.microworld.tasks import draw_reading, draw_sum, draw_topic, state
 from franken.data.microworld.wordlist import word_pairs
-from franken.data.source import Instruction, Pair
+from franken.data.source import Instruction, Pair, Preference
 from franken.errors import DataError
 from franken.files import hash_json
 from franken.seeds import derive_seed
@@ -44,16 +44,24 @@ class Microworld:
         """Nothing is generated yet."""
         self.config = config
 
-    def fingerprint(self) -> str:
+    def fingerprint(
+        self, roles: Collection[str] | None = None, languages: Collection[str] | None = None
+    ) -> str:
         """Hash of the generator's version and of every setting that shapes the text.
 
-        Which languages a run uses is not part of it: a language's text does not depend on the
-        others, so adding one leaves the rest of a grid cached.
+        Which roles and languages a run uses is not part of it: a language's text does not depend on
+        the others, so adding one leaves the rest of a grid cached.
         """
-        sizes = {name: getattr(self.config, name) for name in _SIZES}
-        if self.config.customs:
-            sizes["customs"] = self.config.customs
-        return hash_json(["microworld", GENERATOR_VERSION, sizes])
+        config = self.config
+        settings = {name: getattr(config, name) for name in _SIZES}
+        if config.customs:
+            settings["customs"] = config.customs
+        names = {code: config.language_names.get(code, code) for code in LANGUAGES}
+        if names != {code: language.title() for code, language in LANGUAGES.items()}:
+            settings["language_names"] = names
+        if config.parallel_template != DataConfig.parallel_template:
+            settings["parallel_template"] = config.parallel_template
+        return hash_json(["microworld", GENERATOR_VERSION, settings])
 
     def validate(self) -> None:
         """Check that the world speaks the languages asked for.
@@ -122,6 +130,17 @@ class Microworld:
         known = [code for code in self.config.known_languages if code in LANGUAGES]
         for _ in range(self._count(self.config.instructions, split)):
             yield instruction(rng, self._held_out, known)
+
+    def preferences(self, split: str = "train") -> Iterator[Preference]:
+        """None: no answers but the right ones are written down here.
+
+        Raises:
+            DataError: always.
+        """
+        raise DataError(
+            "data=microworld holds no preferences: sample answers and rank them (recipe=graft has "
+            "the steps), or name a source data.preferences of data=local"
+        )
 
     def tasks(self) -> list[str]:
         """Names of the evaluation sets."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from franken.config.root import Config
 from franken.config.steps import StepConfig
-from franken.steps.keys import hydra, models, skillpack, transplant, vocabulary
+from franken.steps.keys import hydra, models, preferences, skillpack, transplant, vocabulary
 from franken.steps.keys.files import checkpoint_hash, resolve_checkpoint
 from franken.store import StepKey
 
@@ -33,12 +33,15 @@ SLICES: dict[str, Callable[[Any, Config], dict[str, Any]]] = {
     "pack": skillpack.pack,
     "graft": skillpack.graft,
     "route": skillpack.route,
+    "sample_answers": preferences.sample_answers,
+    "rank_answers": preferences.rank_answers,
     "transplant": transplant.transplant,
     "select_pairs": transplant.select_pairs,
 }
 """Step kind -> what of its options counts."""
 
-_SEEDLESS = ("load", "load_hydra", "align", "swap", "hydra", "select_table", "export")
+_SEEDLESS = ("load", "load_hydra", "align", "swap", "hydra", "select_table", "export",
+             "rank_answers")  # fmt: skip
 
 
 def step_key(step: StepConfig, inputs: dict[str, StepKey], config: Config) -> StepKey:

@@ -34,12 +34,16 @@ def pretrain(step: PretrainStep, config: Config) -> dict[str, Any]:
 
 def train(step: TrainStep, config: Config) -> dict[str, Any]:
     """What is tuned, how, and on what."""
-    content = {
+    content: dict[str, Any] = {
         "trainable": str(step.trainable), "training": training_options(step.training),
         "data": split_of(step.data, step.split), "precision": precision_of(config),
     }  # fmt: skip
     if step.training.anchor_examples:
         content["earlier"] = [split_of(step.data, split) for split in step.earlier]
+    if step.preference is not None:
+        content["preference"] = options(step.preference, "name")
+        if step.ranked is not None:
+            del content["data"]  # pairs come as they are
     return content
 
 

@@ -1,0 +1,179 @@
+"""Sampling, ranking and preference tuning from a config to scores, on a tiny world."""
+
+import json
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+from franken.data import open_data
+from franken.files import read_json
+from franken.recipe import graph_faults
+from franken.run import Runner
+
+from .conftest import compose_config
+
+SAMPLED = [
+    "recipe.steps.answers.prompts=12", "recipe.steps.answers.answers=3",
+    "recipe.steps.answers.max_new_tokens=6", "recipe.steps.ranked.keep_cut=true",
+]  # fmt: skip
+QUICK = [
+    *(f"training.{phase}.{key}={value}" for phase in ("skill", "preference")
+      for key, value in (("steps", 4), ("batch_size", 4), ("sequence_length", 96))),
+    "data.languages=[id]", "eval_suite.tasks.bits_per_byte.limit=4",
+]  # fmt: skip
+ARITHMETIC = [f"recipe.steps.{step}.split=arithmetic" for step in ("tuned", "answers", "preferred")]
+TUNED = "recipe.steps.skill.tuned=preferred"
+
+
+def runner(store: Path, run_dir: Path, *overrides: str) -> Runner:
+    return Runner(compose_config(f"store.path={store}", *QUICK, *overrides), run_dir)
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def preferred(shared_store: Path, tmp_path_factory) -> Runner:
+    made = runner(
+        shared_store, tmp_path_factory.mktemp("preferred"), "recipe=graft", "pack=dense",
+        *SAMPLED, *ARITHMETIC, TUNED, "recipe.steps.ranked.with_response=true",
+        "recipe.evaluate=[tuned,preferred,grafted]",
+    )  # fmt: skip
+    made.run()
+    return made
+
+
+def test_a_pack_of_the_preferred_model_scores_as_that_model(preferred: Runner) -> None:
+    scores = [read_json(preferred.artifacts[f"evaluate:{n}"].path / "scores.json")
+              for n in ("preferred", "grafted")]  # fmt: skip
+    assert [s["value"] for s in scores[0]] == [s["value"] for s in scores[1]]
+    assert {r["model"] for r in preferred.write_results()} == {"tuned", "preferred", "grafted"}
+
+
+def test_answers_are_sampled_several_times_and_anew_for_each_prompt(preferred: Runner) -> None:
+    records = lines(preferred.ensure("answers").path / "answers.jsonl")
+    assert len(records) == 12
+    assert all(len(record["answers"]) == 3 for record in records)
+    assert all(record["task"] == "arithmetic" for record in records)
+    assert len({a["text"] for record in records for a in record["answers"]}) > 3
+    assert all(a["tokens"] <= 6 and a["log_prob"] < 0 for r in records for a in r["answers"])
+
+
+def test_every_prompt_and_answer_is_accounted_for(preferred: Runner) -> None:
+    folder = preferred.ensure("ranked").path
+    report = read_json(folder / "ranking.json")
+    pairs = lines(folder / "pairs.jsonl") + lines(folder / "pairs_held_out.jsonl")
+    assert report["pairs"] == len(pairs)
+    assert report["pairs"] + report.get("ties", 0) + report.get("no_answers", 0) == 12
+    assert report["answers"] == 36
+    records = {r["prompt"]: r for r in lines(preferred.ensure("answers").path / "answers.jsonl")}
+    for pair in pairs:
+        assert pair["chosen"] == records[pair["prompt"]]["response"]  # the data's own: it is right
+        assert pair["rejected"] in {a["text"] for a in records[pair["prompt"]]["answers"]}
+    training = read_json(preferred.ensure("preferred").path / "training.json")
+    assert training["mixture"]["given"] == len(lines(folder / "pairs.jsonl"))
+    assert training["curve"][0]["loss"] == pytest.approx(0.6931, abs=1e-4)
+
+
+def test_nothing_is_done_twice(preferred: Runner, tmp_path: Path) -> None:
+    again = Runner(preferred.config, tmp_path)
+    again.run()
+    assert again.was_done
+    other = runner(
+        preferred.store.root, tmp_path, "recipe=graft", "pack=dense", *SAMPLED, *ARITHMETIC, TUNED,
+        "recipe.steps.ranked.with_response=true", "preference=dpo",
+        "+recipe.steps.answers.batch_size=5",
+    )  # fmt: skip
+    assert other.keys["answers"] == preferred.keys["answers"]  # batches only tile
+    assert other.keys["tuned"] == preferred.keys["tuned"]
+    assert other.keys["preferred"] != preferred.keys["preferred"]
+
+
+def test_best_answers_teach_and_a_judge_ranks_two_sources(
+    preferred: Runner, tmp_path: Path
+) -> None:
+    learnt = runner(
+        preferred.store.root, tmp_path, "recipe=graft", *SAMPLED, *ARITHMETIC,
+        "+recipe.steps.others={step: sample_answers, model: base, data: '${data}', "
+        "split: arithmetic, prompts: 12, answers: 2, max_new_tokens: 6}",
+        "+recipe.steps.judged={step: rank_answers, answers: {a: answers, b: others}, judge: base, "
+        "scorer: likelihood, keep_cut: true, sft_share: 0.5}",
+        "+recipe.steps.student={step: train, model: base, trainable: full, data: '${data}', "
+        "split: arithmetic, training: '${training.skill}', ranked: judged}",
+        "recipe.evaluate=[student]",
+    )  # fmt: skip
+    learnt.run()
+    folder = learnt.ensure("judged").path
+    report = read_json(folder / "ranking.json")
+    best = lines(folder / "best.jsonl")
+    assert report["best"] == len(best) == 6
+    assert report["pairs"] == 6 == sum(report["pairs_by_source"].values())
+    assert not {b["prompt"] for b in best} & {p["prompt"] for p in lines(folder / "pairs.jsonl")}
+    mixture = read_json(learnt.ensure("student").path / "training.json")["mixture"]
+    assert mixture["streams"]["instructions/en"]["records"] == 6
+
+
+def test_scores_come_from_a_file(preferred: Runner, tmp_path: Path) -> None:
+    records = lines(preferred.ensure("answers").path / "answers.jsonl")
+    scores = tmp_path / "scores.jsonl"
+    rows = [{"prompt": r["prompt"], "answer": a["text"], "score": float(len(a["text"]))}
+            for r in records for a in r["answers"]]  # fmt: skip
+    scores.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = ["recipe=graft", *SAMPLED, *ARITHMETIC, "recipe.steps.ranked.scorer=file",
+               f"recipe.steps.ranked.score_file={scores}"]  # fmt: skip
+    made = runner(preferred.store.root, tmp_path, *options)
+    key = made.keys["ranked"]
+    folder = made.ensure("ranked").path
+    for pair in lines(folder / "pairs.jsonl"):
+        assert len(pair["chosen"]) > len(pair["rejected"])
+    scores.write_text(scores.read_text() + "\n" + json.dumps(rows[0]) + "\n")
+    assert runner(preferred.store.root, tmp_path, *options).keys["ranked"] != key
+
+
+def test_pairs_from_files_train_as_the_role_preferences(preferred: Runner, tmp_path: Path) -> None:
+    """The files that ranking writes are such files; chat messages as on the hub come to the same."""
+    world = open_data(preferred.config.data)
+    texts = [json.dumps({"text": text}) for text in islice(world.texts("documents", "en"), 300)]
+    (tmp_path / "en.jsonl").write_text("\n".join(texts))
+    pairs = lines(preferred.ensure("ranked").path / "pairs.jsonl")
+    (tmp_path / "plain.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    chats = [
+        {"prompt": p["prompt"], "task": p["task"],
+         **{side: [{"role": "user", "content": p["prompt"]},
+                   {"role": "assistant", "content": p[side]}] for side in ("chosen", "rejected")}}
+        for p in pairs
+    ]  # fmt: skip
+    (tmp_path / "chat.jsonl").write_text("\n".join(map(json.dumps, chats)))
+    found = []
+    for name in ("plain", "chat"):
+        made = runner(
+            preferred.store.root, tmp_path / name, "recipe=graft", "data=local",
+            f"data.root={tmp_path}", "recipe.steps.preferred.ranked=null",
+            "recipe.steps.preferred.model=base", "recipe.evaluate=[preferred]",
+            "data.monolingual.train.path='{root}/en.jsonl'", "~data.documents", "~data.parallel",
+            "~data.lexicon", "~data.instructions", "~data.evaluation", "data.languages=[]",
+            "data.mixtures.pretraining.shares={monolingual: 1.0}",
+            f"+data.preferences.train={{path: '{{root}}/{name}.jsonl'}}",
+        )  # fmt: skip
+        made.ensure("preferred")
+        training = read_json(made.ensure("preferred").path / "training.json")
+        assert training["mixture"]["pairs"] + training["mixture"]["equal"] == len(pairs)
+        found.append([point["loss"] for point in training["curve"]])
+    assert found[0] == found[1]
+
+
+def test_faults_are_found_before_anything_runs() -> None:
+    def faults(*overrides: str) -> str:
+        return "\n".join(map(str, graph_faults(compose_config("recipe=graft", *overrides))))
+
+    assert "data=microworld has none" in faults("recipe.steps.preferred.ranked=null")
+    assert "must be above 0" in faults("recipe.steps.answers.temperature=0")
+    assert "'tuned' gives a model, but a answers is needed" in faults(
+        "recipe.steps.ranked.answers.tuned=tuned"
+    )
+    assert "scorer=likelihood needs the step" in faults("recipe.steps.ranked.scorer=likelihood")
+    assert "scorer=file reads" in faults("recipe.steps.ranked.scorer=file")
+    assert "must be at least 2" in faults("recipe.steps.answers.answers=1")
+    assert "read the chosen one" in faults("training.preference.pack_across_documents=true")
