@@ -143,6 +143,12 @@ def kind_of_spec(spec: dict[str, Any]) -> TokenizerKind:
         return TokenizerKind.byte_level_bpe
     if model_type == "BPE" and marks_spaces:
         return TokenizerKind.sentencepiece_bpe
+    if model_type == "WordPiece":
+        raise CompatibilityError(
+            "WordPiece tokenizers (BERT, ELECTRA) drop spaces, and often case and accents, so a "
+            "language model over one cannot give text back; they are not supported. Take a model "
+            "with a BPE or Unigram tokenizer instead (XLM-R, ALBERT, T5, GPT, Llama, ...)"
+        )
     raise CompatibilityError(
         f"a tokenizer of model type {model_type!r} with steps {sorted(map(str, parts))} is of no "
         f"supported kind; supported are {', '.join(kind.value for kind in TokenizerKind)}"
