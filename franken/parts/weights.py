@@ -17,7 +17,7 @@ from franken.parts.fingerprint import body_fingerprint, body_tensors
 from franken.parts.safetensors_file import TensorRange
 from franken.parts.table import open_table
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 8 << 20
 """Rows are read in blocks of about this many bytes."""
 
 
