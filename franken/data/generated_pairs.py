@@ -3,24 +3,20 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from franken.data.overlay import Overlay
 from franken.data.source import TRAIN, DataSource, Pair
 from franken.errors import DataError
-from franken.files import hash_json, sha256_file, write_atomically
+from franken.files import sha256_file, write_atomically
 
 
-class WithPairs:
+class WithPairs(Overlay):
     """Another source in all but the role ``parallel``."""
 
     def __init__(self, source: DataSource, directory: Path) -> None:
         """Args: the ``source`` behind, and the ``directory`` with a file per language."""
-        self._source = source
+        super().__init__(source)
         self._directory = directory
-        self.config = source.config
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
 
     def has(self, role: str, lang: str | None = None) -> bool:
         """The role ``parallel`` in the languages that there are files of."""
@@ -30,10 +26,9 @@ class WithPairs:
             return any(self._directory.glob("*.jsonl"))
         return self._file(lang).is_file()
 
-    def fingerprint(self) -> str:
-        """Of the source behind and of the pairs."""
-        files = sorted(self._directory.glob("*.jsonl"))
-        return hash_json([self._source.fingerprint(), [sha256_file(file) for file in files]])
+    def difference(self) -> list[str]:
+        """Hashes of the files."""
+        return [sha256_file(file) for file in sorted(self._directory.glob("*.jsonl"))]
 
     def pairs(self, lang: str, split: str = TRAIN) -> Iterator[Pair]:
         """The pairs of the file; validation pairs are those of the source behind.

@@ -1,13 +1,12 @@
 """A data source whose sentence pairs were aligned badly, to see what that does to training."""
 
 from collections.abc import Iterator
-from typing import Any
 
+from franken.data.overlay import Overlay
 from franken.data.source import TRAIN, DataSource, Pair
-from franken.files import hash_json
 
 
-class Mismatched:
+class Mismatched(Overlay):
     """Another source in all but the role ``parallel``, some of whose pairs are none."""
 
     def __init__(self, source: DataSource, share: float) -> None:
@@ -18,16 +17,12 @@ class Mismatched:
             share: of the training pairs that get the target side of another one; the first of
                 them is left out.
         """
-        self._source = source
+        super().__init__(source)
         self._share = share
-        self.config = source.config
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
-
-    def fingerprint(self) -> str:
-        """Of the source behind and the share."""
-        return hash_json([self._source.fingerprint(), self._share])
+    def difference(self) -> float:
+        """The share."""
+        return self._share
 
     def pairs(self, lang: str, split: str = TRAIN) -> Iterator[Pair]:
         """Evenly spread wrong pairs, each with the target side of the wrong one before it."""

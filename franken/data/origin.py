@@ -135,6 +135,14 @@ class Origin:
             "or `languages` of this source to those it has"
         )
 
+    def reading(self) -> dict[str, Any]:
+        """Settings that say which records of the files count, and what of them."""
+        source = self.source
+        return {
+            "fields": dict(self.fields), "columns": source.columns, "lines": source.lines,
+            "format": str(source.format), "limit": source.limit,
+        }  # fmt: skip
+
     def content(self) -> list[Any]:
         """What stands for the records in a fingerprint."""
         if self.is_hub and not local_files(self.path):

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.steps import TrainStep
 from franken.data import open_data
+from franken.data.overlay import Overlay
 from franken.data.preference_batches import PreferenceDataModule
 from franken.data.source import TRAIN, VALID, DataSource, Instruction, Preference
-from franken.files import hash_json, sha256_file
+from franken.files import sha256_file
 from franken.preference.answers import BEST_FILE, PAIRS_FILES, read_lines, read_pairs
 from franken.steps.context import StepContext
 
@@ -37,20 +37,17 @@ def instructing(step: TrainStep, context: StepContext) -> DataSource | None:
     return WithBestAnswers(open_data(step.data), context.inputs["ranked"].path / BEST_FILE)
 
 
-class WithBestAnswers:
+class WithBestAnswers(Overlay):
     """Another source in all but its instructions for training."""
 
     def __init__(self, source: DataSource, path: Path) -> None:
         """Args: the ``source`` behind, and the file with the best answers."""
-        self._source, self._path = source, path
-        self.config = source.config
+        super().__init__(source)
+        self._path = path
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
-
-    def fingerprint(self) -> str:
-        """Of the source behind and of the answers."""
-        return hash_json([self._source.fingerprint(), sha256_file(self._path)])
+    def difference(self) -> str:
+        """Hash of the answers."""
+        return sha256_file(self._path)
 
     def has(self, role: str, lang: str | None = None) -> bool:
         """Instructions in the source language, and what the source behind has."""

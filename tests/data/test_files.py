@@ -1,6 +1,7 @@
 import gzip
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,42 @@ def test_fingerprint_follows_the_content(config: FileData, tmp_path: Path) -> No
     path = tmp_path / "mono" / "ta.jsonl"
     path.write_text(path.read_text().replace("ta 3", "ta 8"))
     assert open_data(config).fingerprint() != before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda config: setattr(config, "holdout_every", 7),
+        lambda config: setattr(config, "prompt_template", "Q: {prompt}\n"),
+        lambda config: setattr(config, "parallel_template", "{from_text} = {to_text}"),
+        lambda config: setattr(config, "language_names", {"en": "English", "sw": "Kiswahili"}),
+        lambda config: setattr(config.monolingual["train"], "limit", 2),
+        lambda config: setattr(config.monolingual["train"], "lines", True),
+        lambda config: config.monolingual["train"].fields.update(text="title"),
+    ],
+    ids=["holdout", "prompt", "template", "names", "limit", "lines", "fields"],
+)
+def test_fingerprint_follows_how_files_are_read(
+    config: FileData, change: Callable[[FileData], None]
+) -> None:
+    before = open_data(config).fingerprint()
+    change(config)
+    assert open_data(config).fingerprint() != before
+
+
+def test_text_of_one_language_does_not_depend_on_the_others(
+    config: FileData, tmp_path: Path
+) -> None:
+    def of_english() -> str:
+        return open_data(config).fingerprint(["monolingual"], ["en"])
+
+    before, swahili = of_english(), open_data(config).fingerprint(["monolingual"], ["sw"])
+    config.languages.remove("ta")
+    assert of_english() == before
+    path = tmp_path / "mono" / "sw.jsonl"
+    path.write_text(path.read_text().replace("sw 3", "sw 8"))
+    assert of_english() == before
+    assert open_data(config).fingerprint(["monolingual"], ["sw"]) != swahili
 
 
 def test_unpinned_hub_data_are_warned_about(

@@ -157,6 +157,15 @@ def test_the_fingerprint_does_not_depend_on_the_languages_of_the_run(world: Micr
     assert Microworld(fewer).fingerprint() == world.fingerprint()
 
 
+def test_the_fingerprint_follows_the_wording_of_pairs(world: Microworld) -> None:
+    for change in (
+        {"parallel_template": "{from_text} = {to_text}"},
+        {"language_names": {code: name.upper() for code, name in LANGUAGES.items()}},
+    ):
+        worded = MicroworldData(**{**vars(SMALL), **change})
+        assert Microworld(worded).fingerprint() != world.fingerprint()
+
+
 @pytest.mark.parametrize("language", ["en", "tr", "hi"])
 def test_no_sentence_of_a_test_set_occurs_in_training_text(
     world: Microworld, language: str

@@ -25,7 +25,7 @@ class Source:
     def has(self, role: str, lang: str | None = None) -> bool:
         return role == "monolingual"
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, roles: object = None, languages: object = None) -> str:
         return "f"
 
 
@@ -96,7 +96,7 @@ def test_mismatched_pairs_keep_their_sources_and_lose_their_translations() -> No
         def pairs(self, lang: str, split: str = "train") -> Iterator[Pair]:
             yield from (Pair(f"{split}{n}", f"{lang}{n}", ((0, 0),)) for n in range(10))
 
-        def fingerprint(self) -> str:
+        def fingerprint(self, roles: object = None, languages: object = None) -> str:
             return "f"
 
     source = Numbered()

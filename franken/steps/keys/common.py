@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from franken.config.data import DataConfig
+from franken.config.data import ONE_SIDED, DataConfig
 from franken.config.root import Config
 from franken.config.training import TrainingConfig
 from franken.data import open_data
@@ -32,15 +32,23 @@ def texts(data: DataConfig) -> dict[str, Any]:
 
 
 def split_of(data: DataConfig, split: str) -> dict[str, Any]:
-    """One mixture of the data and its text."""
+    """One mixture of the data and its text.
+
+    Text of named languages alone stands by itself: other languages' files and the evaluation sets
+    do not count, so one base model serves every target language.
+    """
     mixture = data.mixtures[split]
     languages = mixture.languages
     if languages is None:
         languages = [data.source_language, *data.languages]
+    roles = {role for role, share in mixture.shares.items() if share > 0}
+    source = open_data(data)
+    alone = roles <= set(ONE_SIDED)
     return {
         "mixture": {k: v for k, v in asdict(mixture).items() if (k, v) != ("tasks", None)},
-        "languages": languages, "text": open_data(data).fingerprint(),
-    }  # fmt: skip
+        "languages": languages,
+        "text": source.fingerprint(roles, languages) if alone else source.fingerprint(),
+    }
 
 
 def training_options(training: TrainingConfig) -> dict[str, Any]:
