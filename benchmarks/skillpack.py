@@ -20,10 +20,11 @@ import torch
 from franken.config.pack import ClassRule, Operator, PackConfig
 from franken.parts import safetensors_file
 from franken.parts.forms import LowRankForm, form_bytes
-from franken.parts.skillpack import SkillPack
+from franken.parts.skillpack import PAYLOAD_FILE, SkillPack
 from franken.parts.weights import StoredWeights
 from franken.seeds import derive_seed
 from franken.skillpack.apply import apply_to_checkpoint
+from franken.skillpack.policy import make_plans, predicted_bytes
 from franken.skillpack.refit import refit_sigma
 from franken.skillpack.svd import by_gram, full, randomized
 
@@ -42,14 +43,14 @@ def spectrum(rows: int, columns: int, decay: float) -> torch.Tensor:
     return (left * torch.arange(1, limit + 1).float() ** -decay) @ right.T
 
 
-def decompositions(rows: int, columns: int) -> None:
-    print(f"\nSVD of {rows} x {columns}, singular values i^-d")
-    for decay in (0.5, 1.0):
+def decompositions(rows: int, columns: int, decays: tuple[float, ...] = (0.5, 1.0)) -> None:
+    print(f"\nSVD of {rows} x {columns}, singular values i^-d", flush=True)
+    for decay in decays:
         delta = spectrum(rows, columns, decay)
         whole = seconds(lambda d=delta: full(d))
         gram = seconds(lambda d=delta: by_gram(d))
         print(f"  d={decay}: full {whole:.2f} s, Gram {gram:.2f} s")
-        squares = torch.linalg.svdvals(delta).double().square()
+        squares = torch.arange(1, columns + 1).double() ** (-2 * decay)
         for share in (32, 16, 8):
             rank = columns // share
             kwargs = {"oversample": max(10, rank // 4), "power": 2, "seed": 0}
@@ -59,7 +60,8 @@ def decompositions(rows: int, columns: int) -> None:
             excess = float(error / squares[rank:].sum().sqrt()) - 1
             print(
                 f"    rank 1/{share}: {taken:.2f} s, {whole / taken:.1f} times as fast, "
-                f"excess error {100 * excess:.3f} %"
+                f"excess error {100 * excess:.3f} %",
+                flush=True,
             )
 
 
@@ -132,39 +134,48 @@ def pack_here(directory: Path) -> None:
         lambda: pack_difference(base, tuned, policy(), directory / "pack", name="bench")
     )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": taken, "grown": (peak - before) * 1024}))
+    predicted = predicted_bytes(make_plans(base, policy()), policy().quant.group)
+    print(json.dumps({"seconds": taken, "grown": (peak - before) * 1024, "predicted": predicted}))
 
 
 def whole_models(layers: int, hidden: int, inner: int) -> None:
     directory = Path(tempfile.mkdtemp(prefix="skillpack-"))
     try:
-        for count in (layers // 2, layers):
+        for count in (layers // 4, layers):
             place = directory / str(count)
             write_pair(place, count, hidden, inner)
             command = [sys.executable, __file__, "--pack", str(place)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             found = json.loads(done.stdout.splitlines()[-1])
             size = (place / "base" / "model.safetensors").stat().st_size
-            largest = 4 * 8 * hidden * hidden
+            largest = 4 * max(8 * hidden * hidden, hidden * inner)
             pack = SkillPack(place / "pack")
             print(
                 f"\npacking {size / 1e9:.2f} GB, {count} layers: {found['seconds']:.1f} s, memory "
                 f"grew by {found['grown'] / 1e6:.0f} MB = {found['grown'] / largest:.1f} times its "
-                f"largest tensor in float32; pack {pack.bytes_count / 1e6:.1f} MB"
+                f"largest tensor in float32",
+                flush=True,
+            )
+            stored = (place / "pack" / PAYLOAD_FILE).stat().st_size
+            print(
+                f"  pack.safetensors {stored} bytes, formula {found['predicted']} "
+                f"({stored - found['predicted']:+d}); {100 * pack.bytes_count / size:.2f} % of the "
+                "model"
             )
         applied = seconds(
             lambda: apply_to_checkpoint(place / "base", [pack], place / "out", check=False)
         )
         weights = StoredWeights.of_checkpoint(place / "tuned")
-        read = seconds(lambda: [weights.tensor(name) for name in weights.names()])
+        read = seconds(lambda: [weights.tensor(name).float() for name in weights.names()])
+        decoded = seconds(lambda: [pack.delta(name) for name in pack.names()])
         copied = seconds(
             lambda: shutil.copyfile(
                 place / "base" / "model.safetensors", place / "copy.safetensors"
             )
         )
         print(
-            f"applying {applied:.1f} s; reading a dense difference of that size {read:.1f} s, "
-            f"copying the file {copied:.1f} s"
+            f"  applying on disk {applied:.1f} s, of which decoding {decoded:.1f} s; reading a "
+            f"dense difference of that size {read:.1f} s, copying the file {copied:.1f} s"
         )
     finally:
         shutil.rmtree(directory)
@@ -172,20 +183,23 @@ def whole_models(layers: int, hidden: int, inner: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="svd|rounding|model", help="default: all")
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--pack", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.pack:
         pack_here(options.pack)
         return
-    if options.small:
+    parts = options.parts or ["svd", "rounding", "model"]
+    if "svd" in parts and options.small:
         decompositions(512, 256)
-        rounding(512, 256)
-        whole_models(4, 256, 512)
-    else:
+    elif "svd" in parts:
         decompositions(5504, 2048)
-        rounding(2752, 1024)
-        whole_models(24, 2048, 5504)
+        decompositions(4096, 4096, (0.5,))
+    if "rounding" in parts:
+        rounding(*((512, 256) if options.small else (2752, 1024)))
+    if "model" in parts:
+        whole_models(*((4, 256, 512) if options.small else (24, 2048, 5504)))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class SvdMethod(StrEnum):
     """How singular vectors are found."""
 
     auto = "auto"
-    """Randomised up to a sixteenth of the smaller side, Gram matrix above; full below 512."""
+    """Randomised up to an eighth of the smaller side, Gram matrix above; full below 512."""
     full = "full"
     gram = "gram"
     randomized = "randomized"

@@ -10,7 +10,7 @@ from franken.config.pack import SvdMethod, SvdOptions
 from franken.seeds import derive_seed
 
 _SMALL = 512
-_RANDOMIZED_SHARE = 1 / 16
+_RANDOMIZED_SHARE = 1 / 8
 _LEAST_OVERSAMPLE = 10
 _ROWS = 1024
 
