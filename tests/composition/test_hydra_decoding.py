@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from franken.composition.hydra import Decoding, Strategy, WholeModel, Written, decode
-from franken.errors import DataError
+from franken.errors import ConfigError, DataError
 from franken.eval_suite.readout import read_out
 
 from .hydras import FAMILIES, hydra
@@ -154,3 +154,13 @@ def test_an_empty_prompt_is_refused() -> None:
     made, _ = hydra()
     with pytest.raises(DataError, match="prompt 2 of 2 is empty"):
         run(made.view("xx"), [[5], []])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"beams": 0}, {"temperature": 0.0}, {"top_p": 0.0}, {"top_k": -1}, {"max_new_tokens": -1}],
+)
+def test_numbers_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(ConfigError, match=rf"Decoding\.{name} is .*; must be"):
+        Decoding(**options)

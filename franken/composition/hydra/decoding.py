@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from franken.errors import DataError
+from franken.errors import ConfigError, DataError
 from franken.seeds import derive_seed
 
 
@@ -40,6 +40,9 @@ class Decoding:
         seed: of sampling.
         first: number of the first prompt of the batch, so that draws do not depend on batches.
         cache: whether keys and values are kept; the result does not depend on it.
+
+    Raises:
+        ConfigError: for a number that means nothing.
     """
 
     strategy: Strategy = Strategy.greedy
@@ -53,6 +56,18 @@ class Decoding:
     seed: int = 0
     first: int = 0
     cache: bool = True
+
+    def __post_init__(self) -> None:
+        for name, sound, wanted in (
+            ("max_new_tokens", self.max_new_tokens >= 0, "at least 0"),
+            ("min_new_tokens", self.min_new_tokens >= 0, "at least 0"),
+            ("beams", self.beams >= 1, "at least 1"),
+            ("temperature", self.temperature > 0, "above 0; for the most likely token: greedy"),
+            ("top_k", self.top_k >= 0, "at least 0 (0: all tokens)"),
+            ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
+        ):
+            if not sound:
+                raise ConfigError(f"Decoding.{name} is {getattr(self, name)}; must be {wanted}")
 
 
 @dataclass(frozen=True)
