@@ -125,7 +125,7 @@ class Runner:
                 from franken.prompts import check_prompts
 
                 step: Any = self.graph.steps[name]
-                check_prompts(step.prompts, data)
+                check_prompts(step.prompts, data, step.portion)
             self._validated = True
 
     def _note(self, name: str, *, cached: bool, seconds: float) -> None:

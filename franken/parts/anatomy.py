@@ -185,6 +185,9 @@ def anatomy_of(config: PretrainedConfig) -> Anatomy:
     if family not in _FAMILIES:
         near = difflib.get_close_matches(family or "", _FAMILIES, n=3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        kinds = set(getattr(config, "layer_types", None) or ())
+        if foreign := sorted(kinds - {"full_attention", "sliding_attention"}):
+            hint = f" It has layers of kind {', '.join(foreign)}, which no known family has."
         raise CompatibilityError(
             f"unknown model family {family!r}.{hint} Known: {', '.join(supported_families())}. "
             "A new family is one entry in franken/parts/anatomy.py."

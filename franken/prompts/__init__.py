@@ -6,9 +6,16 @@ Knows nothing of models; tokens enter only where a gold answer's length is looke
 from franken.prompts.defects import Defect
 from franken.prompts.gold import Gold
 from franken.prompts.matchers import lenient, option_logit, strict_v1
-from franken.prompts.pairs import Prompt, PromptPair, check_prompts, languages_of, prompt_pairs
+from franken.prompts.pairs import (
+    Prompt,
+    PromptPair,
+    check_prompts,
+    languages_of,
+    part_of,
+    prompt_pairs,
+)
 
 __all__ = [
     "Defect", "Gold", "Prompt", "PromptPair", "check_prompts", "languages_of", "lenient",
-    "option_logit", "prompt_pairs", "strict_v1",
+    "option_logit", "part_of", "prompt_pairs", "strict_v1",
 ]  # fmt: skip

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from franken.config.inference import Direction
-from franken.config.prompts import ANY, AnswerForm, DefectPolicy, PromptsConfig, PromptSet
+from franken.config.prompts import ANY, AnswerForm, DefectPolicy, Portion, PromptsConfig, PromptSet
 from franken.data.items import AnswerItem, ChoiceItem, MathItem
 from franken.data.schemas import read_items
 from franken.data.source import DataSource
@@ -90,13 +90,13 @@ def prompt_pairs(
     return pairs, defects
 
 
-def check_prompts(config: PromptsConfig, data: DataSource) -> None:
+def check_prompts(config: PromptsConfig, data: DataSource, portion: Portion = Portion.all) -> None:
     """Refuse sets that the data do not have and languages without wording, all at once; then rows
-    that cannot be paired, and defects where ``prompts.defects=refuse``.
+    that cannot be paired, defects where ``prompts.defects=refuse``, and an empty part.
 
     Raises:
         ConfigError: naming each set, what is missing, and what there is.
-        DataError: as ``prompt_pairs`` does.
+        DataError: as ``prompt_pairs`` and ``part_of`` do.
     """  # noqa: D205
     faults = []
     source = data.config.source_language
@@ -119,7 +119,27 @@ def check_prompts(config: PromptsConfig, data: DataSource) -> None:
         raise ConfigError("\n".join(faults))
     for name, prompts in config.sets.items():
         for lang in languages_of(prompts, data):
-            prompt_pairs(config, name, data, lang, Direction.en2x)
+            pairs, _ = prompt_pairs(config, name, data, lang, Direction.en2x)
+            part_of(pairs, portion, config.pilot)
+
+
+def part_of(pairs: Sequence[PromptPair], portion: Portion, pilot: int) -> list[PromptPair]:
+    """The pilot part (the first ``pilot`` samples of a set in a language), the rest, or all.
+
+    Raises:
+        DataError: for an empty part.
+    """
+    found = [
+        pair
+        for pair in pairs
+        if portion is Portion.all or (pair.index < pilot) == (portion is Portion.pilot)
+    ]
+    if not found:
+        raise DataError(
+            f"{pairs[0].set} {pairs[0].lang}: part {portion} is empty; the set has {len(pairs)} "
+            f"samples, prompts.pilot is {pilot}"
+        )
+    return found
 
 
 def languages_of(prompts: PromptSet, data: DataSource) -> list[str]:

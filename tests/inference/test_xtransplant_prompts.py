@@ -8,7 +8,7 @@ import pytest
 
 from franken.config.data import DataConfig
 from franken.config.inference import Direction
-from franken.config.prompts import AnswerForm, DefectPolicy, PromptsConfig, PromptSet
+from franken.config.prompts import AnswerForm, DefectPolicy, Portion, PromptsConfig, PromptSet
 from franken.errors import ConfigError, DataError
 from franken.prompts import Gold, check_prompts, lenient, option_logit, prompt_pairs, strict_v1
 from franken.prompts.defects import find_defects, marker_count, misaligned_rows
@@ -231,6 +231,10 @@ def test_prompts_are_checked_before_work_starts() -> None:
         wanted.sets["xnli"].limit = limit
         with pytest.raises(DataError, match="xnli tr: 2 prompts but 3 in the source language"):
             check_prompts(wanted, uneven)
+    even = Rows({"en": xnli("en", [0, 1]), "tr": xnli("tr", [0, 1])})
+    check_prompts(config(pilot=1), even, Portion.rest)
+    with pytest.raises(DataError, match="part rest is empty; the set has 2 samples"):
+        check_prompts(config(pilot=2), even, Portion.rest)
 
 
 def test_missing_wording_and_wrong_templates() -> None:

@@ -13,7 +13,7 @@ from franken.data.source import DataSource
 from franken.errors import DataError
 from franken.eval_suite.encoding import Encoder
 from franken.inference.xtransplant.contract import Donor, Task
-from franken.prompts import Defect, Prompt, PromptPair, prompt_pairs, strict_v1
+from franken.prompts import Defect, Prompt, PromptPair, part_of, prompt_pairs, strict_v1
 from franken.prompts.matchers import decided
 from franken.prompts.pairs import parallel_prompt
 from franken.seeds import derive_seed
@@ -83,12 +83,7 @@ def gather(
     """
     direction = Direction(tokens.config.direction)
     pairs, defects = prompt_pairs(prompts, name, data, lang, direction)
-    chosen = [pair for pair in pairs if _belongs(pair, portion, prompts.pilot)]
-    if not chosen:
-        raise DataError(
-            f"{name} {lang}: part {portion} is empty; the set has {len(pairs)} samples, "
-            f"prompts.pilot is {prompts.pilot}"
-        )
+    chosen = part_of(pairs, portion, prompts.pilot)
     donors = [pair.donor for pair in chosen]
     if donor is DonorKind.self:
         donors = [pair.target for pair in chosen]
@@ -113,12 +108,6 @@ def baseline_prompt(prompts: PromptsConfig, pair: PromptPair, run: str) -> Promp
     if run == "pim":
         return parallel_prompt(prompts, pair)
     return pair.target if run == "vanilla" else pair.donor
-
-
-def _belongs(pair: PromptPair, portion: Portion, pilot: int) -> bool:
-    if portion is Portion.all:
-        return True
-    return (pair.index < pilot) == (portion is Portion.pilot)
 
 
 def _shuffled(donors: list[Prompt], seed: int, where: str) -> list[Prompt]:
