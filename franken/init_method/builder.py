@@ -21,7 +21,7 @@ from franken.init_method.token_map import (
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import tokenizer_identity
 from franken.vocab.frame import BYTE_PIECE
-from franken.vocab.pieces import canonical_bytes, encode_pieces, vocabulary_overlap
+from franken.vocab.pieces import Reading, encode_pieces, overlap_of
 
 _DECIDED_LATER = 255
 
@@ -53,17 +53,17 @@ class MapBuilder:
         """
         self.source, self.target = source, target
         self.config, self.seed = config, seed
-        self.source_bytes = (canonical_bytes(source.tokenizer) + [None] * source.rows)[
-            : source.rows
-        ]
-        self.target_bytes = canonical_bytes(target)
+        old = Reading.of(source.tokenizer)
+        new = old if target is source.tokenizer else Reading.of(target)
+        self.source_bytes = (old.bytes + [None] * source.rows)[: source.rows]
+        self.target_bytes = new.bytes
         self.overlap = {
-            row: partner
-            for row, partner in vocabulary_overlap(source.tokenizer, target).items()
-            if partner < source.rows
+            row: partner for row, partner in overlap_of(old, new).items() if partner < source.rows
         }
         self.notes: dict[str, Any] = {}
-        self._names = {index: token for token, index in target.get_vocab().items()}
+        self.source_names = {index: piece for piece, index in old.frame.pieces.items()}
+        """Source id -> piece, spelled as the vocabulary spells it."""
+        self.target_names = {index: piece for piece, index in new.frame.pieces.items()}
         self._provenance = np.full(len(self.target_bytes), _DECIDED_LATER, dtype=np.uint8)
         self._entries: list[Entries] = []
         self._two_sided = False
@@ -186,7 +186,7 @@ class MapBuilder:
     def _decide_special_and_padding(self) -> None:
         special = []
         for row, data in enumerate(self.target_bytes):
-            if row not in self._names:
+            if row not in self.target_names:
                 self._provenance[row] = int(Provenance.padding)
             elif data is None and row in self.overlap:
                 special.append(row)
@@ -195,8 +195,8 @@ class MapBuilder:
         self._copy(special, Provenance.special)
 
     def _copy(self, rows: list[int], provenance: Provenance) -> None:
-        for row in rows:
-            self.put(row, [self.overlap[row]], [1.0], provenance)
+        columns = np.fromiter((self.overlap[row] for row in rows), np.int64, len(rows))
+        self.put_entries(np.array(rows, np.int64), columns, np.ones(len(rows)), provenance)
 
     def _keys(self) -> list[bytes]:
         """Draw keys: the bytes; where two tokens share them (``A``, ``<0x41>``), the name too."""
@@ -204,21 +204,26 @@ class MapBuilder:
         for row, data in enumerate(self.target_bytes):
             if data is not None:
                 keys.append(b"text\x1f" + data)
-            elif row in self._names:
-                keys.append(b"special\x1f" + self._names[row].encode())
+            elif row in self.target_names:
+                keys.append(b"special\x1f" + self.target_names[row].encode())
             else:
                 keys.append(b"padding\x1f%d" % row)
         shared = {key for key, count in Counter(keys).items() if count > 1}
         return [
-            key + b"\x1f" + self._names[row].encode() if key in shared else key
+            key + b"\x1f" + self.target_names[row].encode() if key in shared else key
             for row, key in enumerate(keys)
         ]
 
     def _labels(self) -> MapLabels:
-        source_names = {index: name for name, index in self.source.tokenizer.get_vocab().items()}
         return MapLabels(
-            [label_of(data, source_names.get(i, "")) for i, data in enumerate(self.source_bytes)],
-            [label_of(data, self._names.get(i, "")) for i, data in enumerate(self.target_bytes)],
+            [
+                label_of(data, self.source_names.get(i, ""))
+                for i, data in enumerate(self.source_bytes)
+            ],
+            [
+                label_of(data, self.target_names.get(i, ""))
+                for i, data in enumerate(self.target_bytes)
+            ],
             tokenizer_identity(self.source.tokenizer),
             tokenizer_identity(self.target),
         )

@@ -30,8 +30,7 @@ def text_overlap(builder: MapBuilder, options: Overlap) -> dict[int, int]:
     With ``case_fold`` a piece without exact partner takes that of the lowest id which differs in
     case alone.
     """
-    source_names = {row: name for name, row in builder.source.tokenizer.get_vocab().items()}
-    target_names = {row: name for name, row in builder.target.get_vocab().items()}
+    source_names, target_names = builder.source_names, builder.target_names
     key = _KEYS[options.mode]
     source = [
         (row, key(data, source_names[row]))

@@ -8,6 +8,7 @@ that are no text stay bytes.
 import copy
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -29,6 +30,27 @@ ROLE_RANK = ("bos", "eos", "unk", "pad", "cls", "sep", "mask")
 """When roles share a token, the earlier role decides its partner."""
 
 
+@dataclass(frozen=True)
+class Reading:
+    """A tokenizer taken apart once, for all that is asked of its pieces."""
+
+    frame: Frame
+    special: set[int]
+    """Ids that stand for no text."""
+    roles: dict[str, int]
+    """Ids of the special tokens by role."""
+    bytes: "list[bytes | None]"
+    """:func:`canonical_bytes`."""
+
+    @staticmethod
+    def of(tokenizer: "PreTrainedTokenizerBase") -> "Reading":
+        """Read a tokenizer."""
+        frame = frame_of(tokenizer)
+        special = special_ids(tokenizer, frame=frame)
+        table = canonical_bytes_of(frame, special)
+        return Reading(frame, special, special_roles(tokenizer), table)
+
+
 def canonical_bytes(tokenizer: "PreTrainedTokenizerBase") -> list[bytes | None]:
     """The bytes that each token stands for, by token id.
 
@@ -44,9 +66,17 @@ def canonical_bytes_of(frame: Frame, special: set[int]) -> list[bytes | None]:
     """:func:`canonical_bytes` of a tokenizer that was taken apart before."""
     outside = _literal_tokens(frame)
     table: list[bytes | None] = [None] * frame.size
+    # What piece_bytes does, written out: it takes seconds for hundreds of thousands of pieces.
+    spelled = frame.kind is TokenizerKind.byte_level_bpe or not frame.has_bytes
     for piece, index in frame.pieces.items():
-        if index not in special:
-            table[index] = piece.encode() if piece in outside else piece_bytes(frame, piece)
+        if index in special:
+            continue
+        if piece in outside:
+            table[index] = piece.encode()
+        elif spelled or piece.startswith("<0x"):
+            table[index] = piece_bytes(frame, piece)
+        else:
+            table[index] = piece.replace(SPACE, " ").encode()
     return table
 
 
@@ -93,26 +123,35 @@ def vocabulary_overlap(
     source pieces stand for the same bytes (``"A"`` and ``<0x41>``), the one of the same sort wins,
     then the lowest id.
     """
-    source_frame, target_frame = frame_of(source), frame_of(target)
-    source_special = special_ids(source, frame=source_frame)
-    target_special = special_ids(target, frame=target_frame)
-    by_bytes: dict[bytes, dict[bool, int]] = {}
-    source_bytes = canonical_bytes_of(source_frame, source_special)
-    source_byte_ids = {source_frame.pieces[p] for p in source_frame.byte_pieces()}
-    for index, data in enumerate(source_bytes):
+    return overlap_of(Reading.of(source), Reading.of(target))
+
+
+def overlap_of(source: Reading, target: Reading) -> dict[int, int]:
+    """:func:`vocabulary_overlap` of tokenizers that were read before."""
+    source_frame, target_frame = source.frame, target.frame
+    byte_ids = [{frame.pieces[p] for p in frame.byte_pieces()}
+                for frame in (source_frame, target_frame)]  # fmt: skip
+    # One dictionary for pieces and one for byte tokens, the lowest id of each.
+    pieces: dict[bytes, int] = {}
+    single: dict[bytes, int] = {}
+    for index, data in enumerate(source.bytes):
         if data is not None:
-            by_bytes.setdefault(data, {}).setdefault(index in source_byte_ids, index)
+            (single if index in byte_ids[0] else pieces).setdefault(data, index)
 
     overlap: dict[int, int] = {}
-    target_byte_ids = {target_frame.pieces[p] for p in target_frame.byte_pieces()}
-    for index, data in enumerate(canonical_bytes_of(target_frame, target_special)):
-        if data is not None and (found := by_bytes.get(data)):
-            is_byte = index in target_byte_ids
-            overlap[index] = found[is_byte] if is_byte in found else found[not is_byte]
-    source_names = {p: i for p, i in source_frame.pieces.items() if i in source_special}
-    target_names = {p: i for p, i in target_frame.pieces.items() if i in target_special}
+    for index, data in enumerate(target.bytes):
+        if data is None:
+            continue
+        first, second = (single, pieces) if index in byte_ids[1] else (pieces, single)
+        found = first.get(data)
+        if found is None:
+            found = second.get(data)
+        if found is not None:
+            overlap[index] = found
+    source_names = {p: i for p, i in source_frame.pieces.items() if i in source.special}
+    target_names = {p: i for p, i in target_frame.pieces.items() if i in target.special}
     overlap |= {i: source_names[p] for p, i in target_names.items() if p in source_names}
-    overlap |= _overlap_by_role(special_roles(source), special_roles(target))
+    overlap |= _overlap_by_role(source.roles, target.roles)
     return dict(sorted(overlap.items()))
 
 

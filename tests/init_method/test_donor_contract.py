@@ -126,7 +126,7 @@ def test_a_missing_or_foreign_helper_is_refused(method):
 def test_no_shared_text_is_an_error_and_no_silent_draw(method, monkeypatch):
     from franken.init_method import builder
 
-    monkeypatch.setattr(builder, "vocabulary_overlap", lambda source, target: {})
+    monkeypatch.setattr(builder, "overlap_of", lambda source, target: {})
     config = DONOR_CONFIGS[method]
     if method == "salt":
         monkeypatch.setattr("franken.init_method.sharing.text_overlap", lambda *_: {})
