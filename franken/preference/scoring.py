@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from franken.config.data import FileFormat
 from franken.data.fields import pick, pick_text
 from franken.data.readers import read_file
@@ -51,7 +53,8 @@ def likelihoods(
         head, (tail,) = encoder.answers(prompt, [f" {answer}" if bare else answer])
         room = None if readout.positions is None else max(1, readout.positions + 1 - len(tail))
         requests.append(Request(tuple(encoder.opened(head, room)[0]), tuple(tail)))
-    values = log_probs(readout, requests, batch_tokens=batch_tokens, advance=advance)
+    with torch.inference_mode():
+        values = log_probs(readout, requests, batch_tokens=batch_tokens, advance=advance)
     return [float(value.double().mean()) for value in values]
 
 
