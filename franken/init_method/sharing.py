@@ -12,13 +12,12 @@ def share_by(builder: MapBuilder, options: Overlap) -> None:
     Notes the size of every reading, for the choice is the largest unknown of SALT (its rules stand
     in an appendix that could not be read).
     """
-    sizes = {}
+    sizes, found = {}, {}
     for mode in OverlapMode:
-        for fold in (False, True):
-            found = text_overlap(builder, Overlap(mode, fold))
-            sizes[f"{mode}{'+case_fold' if fold else ''}"] = len(found)
-            if Overlap(mode, fold) == options:
-                chosen = found
+        found[mode, False], found[mode, True] = _readings(builder, mode)
+    for (mode, fold), shared in found.items():
+        sizes[f"{mode}{'+case_fold' if fold else ''}"] = len(shared)
+    chosen = found[options.mode, options.case_fold]
     special = {r: p for r, p in builder.overlap.items() if builder.target_bytes[r] is None}
     builder.overlap = dict(sorted({**special, **chosen}.items()))
     builder.notes["shared_by_mode"] = sizes
@@ -30,38 +29,35 @@ def text_overlap(builder: MapBuilder, options: Overlap) -> dict[int, int]:
     With ``case_fold`` a piece without exact partner takes that of the lowest id which differs in
     case alone.
     """
-    source_names, target_names = builder.source_names, builder.target_names
-    key = _KEYS[options.mode]
-    source = [
-        (row, key(data, source_names[row]))
-        for row, data in enumerate(builder.source_bytes)
-        if data is not None
-    ]
-    exact, folded = _first(source, lambda name: name), _first(source, _folded)
-    if options.mode is OverlapMode.bytes:
-        shared = {r: p for r, p in builder.overlap.items() if builder.target_bytes[r] is not None}
+    return _readings(builder, options.mode)[options.case_fold]
+
+
+def _readings(builder: MapBuilder, mode: OverlapMode) -> tuple[dict[int, int], dict[int, int]]:
+    """The pieces of equal form, and with those whose forms differ in case alone."""
+    form = _FORMS[mode]
+    old, new = (
+        {row: form(data, names[row]) for row, data in enumerate(table) if data is not None}
+        for table, names in (
+            (builder.source_bytes, builder.source_names),
+            (builder.target_bytes, builder.target_names),
+        )
+    )
+    if mode is OverlapMode.bytes:
+        exact = {row: builder.overlap[row] for row in new if row in builder.overlap}
     else:
-        shared = {}
-    for row, data in enumerate(builder.target_bytes):
-        if data is None or row in shared:
-            continue
-        name = key(data, target_names[row])
-        partner = exact.get(name) if options.mode is not OverlapMode.bytes else None
-        if partner is None and options.case_fold:
-            partner = folded.get(_folded(name))
-        if partner is not None:
-            shared[row] = partner
-    return shared
+        exact = _partners(old, new)
+    folded_old, folded_new = (
+        {row: _folded(name) for row, name in forms.items()} for forms in (old, new)
+    )
+    return exact, _partners(folded_old, folded_new) | exact
 
 
-def _first(
-    source: list[tuple[int, Hashable]], form: Callable[[Hashable], Hashable]
-) -> dict[Hashable, int]:
-    """Form of the name -> lowest row."""
-    found: dict[Hashable, int] = {}
-    for row, name in source:
-        found.setdefault(form(name), row)
-    return found
+def _partners(old: dict[int, Hashable], new: dict[int, Hashable]) -> dict[int, int]:
+    """Target id -> lowest source row of the same form."""
+    lowest: dict[Hashable, int] = {}
+    for row, form in old.items():
+        lowest.setdefault(form, row)
+    return {row: lowest[form] for row, form in new.items() if form in lowest}
 
 
 def _folded(name: Hashable) -> Hashable:
@@ -74,7 +70,7 @@ def _folded(name: Hashable) -> Hashable:
     return str(name).casefold()
 
 
-_KEYS: dict[OverlapMode, Callable[[bytes, str], Hashable]] = {
+_FORMS: dict[OverlapMode, Callable[[bytes, str], Hashable]] = {
     OverlapMode.bytes: lambda data, name: data,
     OverlapMode.native: lambda data, name: name,
     OverlapMode.decode: lambda data, name: data.decode(errors="replace"),
