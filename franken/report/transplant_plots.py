@@ -9,6 +9,8 @@ from franken.report.transplants import Transplant
 
 PANELS = 4
 """Sets per figure."""
+WRITTEN_OUT = 8
+"""Up to so many layers, the cells of a heat map hold their numbers."""
 
 
 def draw_transplants(transplants: Sequence[Transplant], directory: Path) -> list[Plot]:
@@ -41,31 +43,55 @@ def _panels(count: int, height: float) -> tuple[Any, list[Any]]:
 def _heat_maps(transplant: Transplant, names: Sequence[str], directory: Path) -> Plot:
     """Accuracy of every pair; source layers upwards, target layers to the right, from 0."""
     figure, panels = _panels(len(names), 3.9)
-    best = []
     tops = [transplant.overall(name)["best_pair"]["value"] for name in names]
     top = max(10.0, 100 * max(tops))
+    best = []
     for axes, name in zip(panels, names, strict=True):
         figures = transplant.overall(name)
         cells = [[float("nan") if v is None else 100 * v for v in row] for row in figures["heat"]]
         image = axes.imshow(
             cells, origin="lower", cmap="viridis", aspect="equal", vmin=0.0, vmax=top
         )
-        figure.colorbar(image, ax=axes, shrink=0.75, label="right (%)")
         source, target = figures["best_pair"]["pair"]
         if figures["best_pair"]["value"]:
-            axes.plot(target, source, marker="x", color="white", markersize=9)
-            shown = f"{figures['best_pair']['value']:.0%} at {source} to {target}"
-            best.append(f"{name} {shown}")
-        axes.set_title(name, fontsize=9, loc="left", color=INK)
+            _framed(axes, source, target)
+            best.append(f"{name} {figures['best_pair']['value']:.0%} at {source} → {target}")
+        if len(cells) <= WRITTEN_OUT:
+            _written(axes, cells, top)
+        vanilla = figures["plain"].get("vanilla")
+        beside = f" (vanilla {vanilla['value']:.0%})" if vanilla else ""
+        axes.set_title(name + beside, fontsize=9, loc="left", color=INK)
         axes.set_xlabel("target layer", color=INK)
-        axes.set_ylabel("source layer", color=INK)
         ticks = range(0, len(cells), max(1, len(cells) // 8))
         axes.set_xticks(ticks)
         axes.set_yticks(ticks)
+    panels[0].set_ylabel("source layer", color=INK)
+    bar = figure.colorbar(image, ax=panels, shrink=0.75, pad=0.01)
+    bar.set_label("right (%)", color=INK)
+    bar.ax.tick_params(colors=INK, labelsize=8)
     found = ", ".join(best) or "none is ever right"
-    title = f"{transplant.label}: best pair of these samples (optimistic): {found}"
+    title = f"{transplant.label}: best pair of these samples (framed; optimistic): {found}"
     path = directory / f"transplant_heat_{slug(transplant.label)}.png"
     return save_figure(figure, path, title)
+
+
+def _framed(axes: Any, source: int, target: int) -> None:
+    """A frame around a cell, visible on light and dark."""
+    from matplotlib.patches import Rectangle
+
+    for colour, width in (("black", 3.5), ("white", 1.5)):
+        frame = Rectangle((target - 0.5, source - 0.5), 1, 1, fill=False, edgecolor=colour,
+                          linewidth=width, clip_on=False, zorder=3)  # fmt: skip
+        axes.add_patch(frame)
+
+
+def _written(axes: Any, cells: list[list[float]], top: float) -> None:
+    for source, row in enumerate(cells):
+        for target, value in enumerate(row):
+            if value == value:
+                colour = "black" if value > 0.6 * top else "white"
+                axes.text(target, source, f"{value:.0f}", ha="center", va="center", fontsize=8,
+                          color=colour)  # fmt: skip
 
 
 def _curves(transplant: Transplant, names: Sequence[str], directory: Path) -> Plot:
@@ -74,9 +100,8 @@ def _curves(transplant: Transplant, names: Sequence[str], directory: Path) -> Pl
     for axes, name in zip(panels, names, strict=True):
         figures = transplant.overall(name)
         for number, (key, shown) in enumerate((("by_source", "source"), ("by_target", "target"))):
-            points = [(n, 100 * v) for n, v in enumerate(figures[key]) if v is not None]
-            axes.plot(*zip(*points, strict=True), color=PALETTE[number], marker=MARKERS[number],
-                      markersize=4, linewidth=1.5, label=f"{shown} layer fixed")  # fmt: skip
+            points = {str(n): point for n, point in enumerate(figures[key]) if point is not None}
+            _line(axes, points, PALETTE[number], "-", f"{shown} layer fixed", MARKERS[number])
         lines = {"upper bound": figures["upper_bound"]["value"],
                  "vanilla": figures["plain"].get("vanilla", {}).get("value")}  # fmt: skip
         for (shown, value), style in zip(lines.items(), ("--", ":"), strict=True):
@@ -91,7 +116,8 @@ def _curves(transplant: Transplant, names: Sequence[str], directory: Path) -> Pl
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=4, frameon=False, fontsize=8)
     path = directory / f"transplant_curves_{slug(transplant.label)}.png"
-    return save_figure(figure, path, f"{transplant.label}: upper bound with one layer fixed")
+    title = f"{transplant.label}: upper bound with one layer fixed, 95 % intervals"
+    return save_figure(figure, path, title)
 
 
 def _budget(name: str, transplants: Sequence[Transplant], directory: Path) -> Plot:
@@ -122,15 +148,18 @@ def _budget(name: str, transplants: Sequence[Transplant], directory: Path) -> Pl
     axes.set_ylabel("at least one right (%)", color=INK)
     axes.grid(color="#dddddd", linewidth=0.6)
     figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=8)
-    title = f"{name}: best of k, up to {', '.join(ends)}"
+    title = f"{name}: at least one of k runs right; of all pairs: {', '.join(ends)}"
     return save_figure(figure, directory / f"transplant_budget_{slug(name)}.png", title)
 
 
-def _line(axes: Any, points: dict[str, Any], colour: str, style: str, label: str) -> None:
+def _line(
+    axes: Any, points: dict[str, Any], colour: str, style: str, label: str, marker: str = ""
+) -> None:
+    """A line with its intervals as a band."""
     ks = sorted(points, key=int)
     steps = [int(k) for k in ks]
     axes.plot(steps, [100 * points[k]["value"] for k in ks], color=colour, linestyle=style,
-              linewidth=1.5, label=label)  # fmt: skip
+              linewidth=1.5, marker=marker, markersize=4, label=label)  # fmt: skip
     known = [k for k in ks if points[k]["low"] is not None]
     axes.fill_between(
         [int(k) for k in known], [100 * points[k]["low"] for k in known],

@@ -53,12 +53,12 @@ def test_v9_order_of_the_bounds(table) -> None:
     upper = found["upper_bound"]["value"]
     for i, j in pair_set("grid", DEPTH):
         cell = found["heat"][i][j]
-        assert cell <= found["by_source"][i] <= upper
-        assert cell <= found["by_target"][j] <= upper
+        assert cell <= found["by_source"][i]["value"] <= upper
+        assert cell <= found["by_target"][j]["value"] <= upper
     assert upper <= found["upper_bound_with_vanilla"]["value"]
     column = table.filter(table["target"].to_numpy() <= 0)
     first = figures(verdicts(column, "strict"), DEPTH)
-    assert first["upper_bound"]["value"] == found["by_target"][0]
+    assert first["upper_bound"]["value"] == found["by_target"][0]["value"]
 
 
 def test_figures_by_hand() -> None:
@@ -76,8 +76,9 @@ def test_figures_by_hand() -> None:
     assert found["heat"] == [[0.0, pytest.approx(2 / 3)], [pytest.approx(1 / 3), 0.0]]
     assert found["upper_bound"]["value"] == pytest.approx(2 / 3)
     assert found["upper_bound_with_vanilla"]["value"] == 1.0
-    assert found["by_source"] == [pytest.approx(2 / 3), pytest.approx(1 / 3)]
-    assert found["by_target"] == [pytest.approx(1 / 3), pytest.approx(2 / 3)]
+    assert [c["value"] for c in found["by_source"]] == [pytest.approx(2 / 3), pytest.approx(1 / 3)]
+    assert [c["value"] for c in found["by_target"]] == [pytest.approx(1 / 3), pytest.approx(2 / 3)]
+    assert found["by_source"][0]["low"] < 2 / 3 < found["by_source"][0]["high"]
     assert found["mean_rate"]["value"] == pytest.approx(3 / 12)
     assert found["budget"]["2"]["value"] == pytest.approx((0.5 + (1 - 1 / 6)) / 3)
     assert found["right"] == [1, 2, 0]

@@ -91,7 +91,7 @@ def figures(right: list[int], pairs: int = 4) -> dict[str, Any]:
         "mean_rate": share, "budget": {"1": share, "2": share, "4": share},
     }  # fmt: skip
     if cells:
-        found |= {"heat": cells, "by_source": [0.25, 0.5], "by_target": [0.5, None],
+        found |= {"heat": cells, "by_source": [share, share], "by_target": [share, None],
                   "best_pair": {"pair": [1, 0], "value": 0.5},
                   "sampled": {"1": share, "2": share}}  # fmt: skip
     return found

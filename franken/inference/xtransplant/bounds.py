@@ -186,12 +186,12 @@ def heat_map(found: Verdicts, depth: int) -> list[list[float | None]]:
     return cells
 
 
-def _curve(found: Verdicts, depth: int, axis: int) -> list[float | None]:
+def _curve(found: Verdicts, depth: int, axis: int) -> list[dict[str, float | None] | None]:
     """Upper bound over the pairs with one source (axis 0) or target (axis 1) layer."""
-    values: list[float | None] = []
+    values: list[dict[str, float | None] | None] = []
     for layer in range(depth):
         own = [at for at, pair in enumerate(found.layers) if pair[axis] == layer]
-        values.append(float(found.pairs[:, own].any(axis=1).mean()) if own else None)
+        values.append(estimate(found.pairs[:, own].any(axis=1)) if own else None)
     return values
 
 
