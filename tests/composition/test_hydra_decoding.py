@@ -83,6 +83,22 @@ def test_greedy_and_beams_of_one_table_equal_transformers(family: str, tied: boo
         assert found.ids == expected
 
 
+@pytest.mark.parametrize(("family", "tied"), FAMILIES)
+def test_transformers_generates_from_a_mixed_prompt_too(family: str, tied: bool) -> None:
+    made, _ = hydra(family, tied)
+    view = made.view("xx", ["en"])
+    prompt = view.encode(MIXED)
+    assert max(prompt) >= view.layout.rows[0]
+    (own,) = run(view, [prompt])
+    found = view.model.generate(
+        torch.tensor([prompt]), max_new_tokens=9, do_sample=False,
+        suppress_tokens=list(range(view.writable, view.layout.rows[0])) or None,
+    )  # fmt: skip
+    new = found[0, len(prompt) :].tolist()
+    end = view.tokenizer.eos_token_id
+    assert new == [*own.ids, end] if own.ended else new == own.ids
+
+
 def test_beams_that_keep_everything_find_the_best_sequence() -> None:
     """Against all continuations of two tokens, ended ones among them, scored one by one."""
     made, _ = hydra("llama", False)
