@@ -22,6 +22,7 @@ from franken.config.prompts import AnswerForm, Portion, PromptsConfig, PromptSet
 from franken.data import open_data
 from franken.errors import CompatibilityError, DataError
 from franken.inference.xtransplant import Host, open_host, pair_set, session
+from franken.inference.xtransplant.__main__ import finished_samples, main, so_far
 from franken.inference.xtransplant.bounds import blocks
 from franken.inference.xtransplant.progress import Progress
 from franken.inference.xtransplant.rows import RowFiles, only
@@ -189,3 +190,35 @@ def test_early_ends_keep_the_strict_verdict(host: Host, tmp_path: Path) -> None:
     config = replace(CONFIG, stop=Stop.verdict)
     early = run(host, config, tmp_path / "early", stop=Stop.verdict).files.read()
     assert only(early, run="transplant")["strict"].equals(whole["strict"])
+
+
+def test_results_so_far_are_read_while_a_run_goes_on(
+    host: Host, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    left = iter([True, True])
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    real = session.ENGINES[Engine.wavefront]
+    monkeypatch.setitem(session.ENGINES, Engine.wavefront, dying)
+    folder = tmp_path / "transplants"
+    tokens, samples = samples_of(CONFIG)
+    made = Session(
+        host, tokens, replace(CONFIG, verify=0), PROMPTS, RowFiles(tmp_path / "rows"),
+        lambda name, lang: pair_set("grid", host.depth),
+        Progress(folder / "grid.progress.json", tmp_path / "rows"),
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        made.run([samples])
+    assert main([str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "grid: 3 of 4 samples" in shown
+    assert "grid so far" in shown
+    table = finished_samples(made.files.read())
+    assert only(table, run="vanilla").num_rows == 2
+    assert so_far(table, "grid")["sets"]["topics"]["overall"]["strict"]["n"] == 2
+    assert main([str(tmp_path / "nothing")]) == 2
+    assert "no transplant has begun" in capsys.readouterr().err
