@@ -1,12 +1,11 @@
 """Sampling, ranking and preference tuning from a config to scores, on a tiny world."""
 
 import json
-from itertools import islice
 from pathlib import Path
 
 import pytest
 
-from franken.data import open_data
+from franken.config.data import FileData, Source
 from franken.files import read_json
 from franken.recipe import graph_faults
 from franken.run import Runner
@@ -134,34 +133,34 @@ def test_scores_come_from_a_file(preferred: Runner, tmp_path: Path) -> None:
 
 def test_pairs_from_files_train_as_the_role_preferences(preferred: Runner, tmp_path: Path) -> None:
     """Ranking writes such files; chat messages as on the hub come to the same."""
-    world = open_data(preferred.config.data)
-    texts = [json.dumps({"text": text}) for text in islice(world.texts("documents", "en"), 300)]
-    (tmp_path / "en.jsonl").write_text("\n".join(texts))
     pairs = lines(preferred.ensure("ranked").path / "pairs.jsonl")
-    (tmp_path / "plain.jsonl").write_text("\n".join(map(json.dumps, pairs)))
     chats = [
         {"prompt": p["prompt"], "task": p["task"],
          **{side: [{"role": "user", "content": p["prompt"]},
                    {"role": "assistant", "content": p[side]}] for side in ("chosen", "rejected")}}
         for p in pairs
     ]  # fmt: skip
-    (tmp_path / "chat.jsonl").write_text("\n".join(map(json.dumps, chats)))
     found = []
-    for name in ("plain", "chat"):
-        made = runner(
-            preferred.store.root, tmp_path / name, "recipe=graft", "data=local",
-            f"data.root={tmp_path}", "recipe.steps.preferred.ranked=null",
-            "recipe.steps.preferred.model=base", "recipe.evaluate=[preferred]",
-            "data.monolingual.train.path='{root}/en.jsonl'", "~data.documents", "~data.parallel",
-            "~data.lexicon", "~data.instructions", "~data.evaluation", "data.languages=[]",
-            "data.mixtures.pretraining.shares={monolingual: 1.0}",
-            f"+data.preferences.train={{path: '{{root}}/{name}.jsonl'}}",
+    for name, rows in (("plain", pairs), ("chat", chats)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        data = FileData(
+            languages=[], root=str(tmp_path), mixtures=preferred.config.data.mixtures,
+            preferences={"train": Source(f"{{root}}/{name}.jsonl")}, holdout_every=0,
+            prompt_template="{prompt}",
         )  # fmt: skip
-        made.ensure("preferred")
+        config = compose_config(
+            f"store.path={preferred.store.root}", *QUICK, "recipe=graft", *ARITHMETIC,
+            "recipe.steps.preferred.ranked=null", "recipe.evaluate=[preferred]",
+        )  # fmt: skip
+        config.recipe.steps["preferred"]["data"] = data
+        made = Runner(config, tmp_path / name)
         training = read_json(made.ensure("preferred").path / "training.json")
-        assert training["mixture"]["pairs"] + training["mixture"]["equal"] == len(pairs)
-        found.append([point["loss"] for point in training["curve"]])
-    assert found[0] == found[1]
+        assert training["mixture"]["given"] == len(pairs)
+        found.append((made.keys["preferred"], [point["loss"] for point in training["curve"]]))
+    assert found[0][0] != found[1][0]  # other files
+    assert found[0][1] == found[1][1]
+    expected = read_json(preferred.ensure("preferred").path / "training.json")["curve"]
+    assert found[0][1] == [point["loss"] for point in expected]
 
 
 def test_faults_are_found_before_anything_runs() -> None:
