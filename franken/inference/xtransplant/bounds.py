@@ -191,7 +191,7 @@ def _curve(found: Verdicts, depth: int, axis: int) -> list[dict[str, float | Non
     values: list[dict[str, float | None] | None] = []
     for layer in range(depth):
         own = [at for at, pair in enumerate(found.layers) if pair[axis] == layer]
-        values.append(estimate(found.pairs[:, own].any(axis=1)) if own else None)
+        values.append(estimate(np.any(found.pairs[:, own], axis=1)) if own else None)
     return values
 
 
