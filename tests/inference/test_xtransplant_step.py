@@ -21,7 +21,7 @@ from franken.config.inference import (
 from franken.config.prompts import AnswerForm, Portion, PromptsConfig, PromptSet
 from franken.data import open_data
 from franken.errors import CompatibilityError, DataError
-from franken.inference.xtransplant import Host, open_host, pair_set, session
+from franken.inference.xtransplant import Host, batched, open_host, pair_set, session
 from franken.inference.xtransplant.__main__ import finished_samples, main, so_far
 from franken.inference.xtransplant.bounds import blocks
 from franken.inference.xtransplant.progress import Progress
@@ -153,9 +153,30 @@ def test_one_pair_is_applied_in_batches(host: Host, tmp_path: Path) -> None:
         Progress(tmp_path / "progress.json", tmp_path / "one"),
     )  # fmt: skip
     made.run([samples])
+    assert made.checked is not None
+    assert (made.checked.engine, made.checked.pairs, made.checked.tokens_equal) == ("batches", 2, 2)
     fixed = only(made.files.read(), run="transplant")
     assert fixed["tokens"].equals(grid["tokens"])
     assert fixed["text"].equals(grid["text"])
+
+
+def test_batches_that_differ_stop_the_run(host: Host, tmp_path: Path, monkeypatch) -> None:
+    """Left-padded rows that read their padding."""
+
+    def unmasked(prompts: Any, host: Host) -> Any:
+        return {**real(prompts, host), "attention_mask": torch.ones(3, max(map(len, prompts)))}
+
+    real = batched.padded
+    monkeypatch.setattr(batched, "padded", unmasked)
+    tokens, samples = samples_of(CONFIG)
+    samples.sort(key=lambda sample: len(sample.task.target))
+    made = Session(
+        host, tokens, replace(CONFIG, baselines=["pivot"], samples=0), PROMPTS,
+        RowFiles(tmp_path / "one"), lambda name, lang: [(1, 0)],
+        Progress(tmp_path / "progress.json", tmp_path / "one"),
+    )  # fmt: skip
+    with pytest.raises(CompatibilityError, match=r"engine=batches does not.*engine=naive"):
+        made.run([samples])
 
 
 def test_parts_are_disjoint_and_empty_ones_refused() -> None:

@@ -12,10 +12,20 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from franken.config.inference import Positions, Steps
-from franken.inference.xtransplant.contract import Decoding, Intervention, Pair, Runs, Task
+from franken.inference.xtransplant.contract import (
+    PLAIN,
+    Decoding,
+    EngineRun,
+    Intervention,
+    Options,
+    Pair,
+    Runs,
+    Task,
+)
 from franken.inference.xtransplant.donors import noise_like
 from franken.inference.xtransplant.greedy import Rows
 from franken.inference.xtransplant.host import Host
+from franken.inference.xtransplant.naive import joined
 
 
 def answer_plainly(
@@ -52,6 +62,8 @@ def answer_with_pair(
     pair: Pair,
     intervention: Intervention,
     decoding: Decoding,
+    *,
+    keep_logits: bool = False,
 ) -> Runs:
     """One pair for all samples: one donor pass and one continuation per sample.
 
@@ -70,7 +82,7 @@ def answer_with_pair(
         if task.donor.noise_seed is not None:
             bank = torch.stack([layer[row] for layer in recorded])[None]
             vectors[row] = noise_like(bank, task.donor.noise_seed)[0, source]
-    rows = Rows(tasks, decoding, host.device)
+    rows = Rows(tasks, decoding, host.device, keep_logits=keep_logits)
 
     def change(own: Tensor) -> Tensor:
         last = intervention.combine(own[:, -1:], vectors)
@@ -78,6 +90,32 @@ def answer_with_pair(
 
     _continue(host, rows, host.patched(target, intervention.site, change))
     return rows.runs([pair] * len(tasks), range(len(tasks)), 0)
+
+
+def in_batches(others: Sequence[Task]) -> EngineRun:
+    """``answer_with_pair`` as an engine for one sample, in one batch with others.
+
+    So that the preflight can hold it to ``naive``: padding and neighbours must change nothing.
+    """
+
+    def run(
+        host: Host,
+        task: Task,
+        pairs: Sequence[Pair],
+        intervention: Intervention,
+        decoding: Decoding,
+        options: Options = PLAIN,
+    ) -> Runs:
+        parts = []
+        for pair in pairs:
+            found = answer_with_pair(host, [task, *others], pair, intervention, decoding,
+                                     keep_logits=options.keep_logits)  # fmt: skip
+            first = found.first_logits
+            parts.append(Runs([pair], found.tokens[:1], found.margins[:1],
+                              None if first is None else first[:1]))  # fmt: skip
+        return joined(parts, 0)
+
+    return run
 
 
 def _continue(host: Host, rows: Rows, patch: Any) -> None:

@@ -105,7 +105,7 @@ def preflight(
             f"engine={name} does not equal naive on this model ({host.anatomy.family}, {dtype}): "
             f"first-step logits differ by {difference:.2e}, a clean continuation from a pre-filled "
             f"cache by {continuation:.2e}, allowed are {allowed:.2e}{shown}. Use "
-            f"inference.engine={'naive' if name == 'cache' else 'cache'}"
+            f"inference.engine={'cache' if name == 'wavefront' else 'naive'}"
         )
     return report
 

@@ -24,11 +24,20 @@ from franken.inference.xtransplant.batched import (
     answer_with_pair,
     batches,
     fits_batches,
+    in_batches,
 )
-from franken.inference.xtransplant.contract import Decoding, Intervention, Options, Pair, Runs, Task
+from franken.inference.xtransplant.contract import (
+    Decoding,
+    EngineRun,
+    Intervention,
+    Options,
+    Pair,
+    Runs,
+    Task,
+)
 from franken.inference.xtransplant.host import Host, check_site
 from franken.inference.xtransplant.naive import run_naive
-from franken.inference.xtransplant.plan import check_pairs
+from franken.inference.xtransplant.plan import check_pairs, pair_set
 from franken.inference.xtransplant.preflight import Preflight, preflight
 from franken.inference.xtransplant.progress import Progress
 from franken.inference.xtransplant.rows import SAMPLED, TRANSPLANT, Row, RowFiles, only
@@ -149,11 +158,12 @@ class Session:
         pairs = self.pairs_of(first.set, first.lang)
         check_pairs(pairs, self.host.depth)
         samples = self._drafted(samples, pairs, config)
-        self._check_engine(samples[0], pairs, config)
         one = len(pairs) == 1 and config.engine is not Engine.naive
         if one and fits_batches(self.intervention):
+            self._check_batches(samples, pairs[0], config)
             self._fixed_pair(samples, pairs[0])
             return
+        self._check_engine(samples[0], pairs, config, ENGINES[config.engine], str(config.engine))
         for sample in samples:
             name = self._unit(sample)
             fresh = not self.files.has(name)
@@ -175,15 +185,23 @@ class Session:
             for sample in samples
         ]
 
-    def _check_engine(self, sample: Sample, pairs: Sequence[Pair], config: XTransplant) -> None:
+    def _check_batches(self, samples: list[Sample], pair: Pair, config: XTransplant) -> None:
+        """A fixed pair runs in padded batches: they are what must equal ``naive``."""
+        others = [other for other in pair_set("grid", self.host.depth) if other != pair]
+        beside = [sample.task for sample in samples[1:3]]
+        self._check_engine(samples[0], [pair, *others], config, in_batches(beside), "batches")
+
+    def _check_engine(
+        self, sample: Sample, pairs: Sequence[Pair], config: XTransplant, engine: EngineRun,
+        name: str,
+    ) -> None:  # fmt: skip
         if config.engine is Engine.naive or not config.verify or self.checked is not None:
             return
         self.checked = preflight(
-            self.host, sample.task, pairs, self.intervention, self.decoding,
-            ENGINES[config.engine], name=str(config.engine), count=config.verify, seed=self.seed,
-            draft_rows=config.draft_rows,
+            self.host, sample.task, pairs, self.intervention, self.decoding, engine,
+            name=name, count=config.verify, seed=self.seed, draft_rows=config.draft_rows,
         )  # fmt: skip
-        log.info("engine %s equals naive: %s", config.engine, self.checked)
+        log.info("%s equal naive: %s", name, self.checked)
 
     def _grid(self, sample: Sample, pairs: Sequence[Pair], config: XTransplant) -> list[Row]:
         task = sample.task
