@@ -97,6 +97,38 @@ def test_several_packs_with_a_router(shared_store: Path, tmp_path: Path) -> None
     assert 0 <= report["router"]["accuracy"] <= 1
 
 
+def test_without_a_router_the_packs_change_nothing(shared_store: Path, tmp_path: Path) -> None:
+    quick = [text for text in QUICK if not text.startswith("router.")]
+    overrides = ["recipe=graft_skills", "router=none", "recipe.evaluate=[base,routed]"]
+    plain = Runner(compose_config(f"store.path={shared_store}", *quick, *overrides), tmp_path)
+    plain.run()
+    scores = {
+        model: [(r["task"], r["lang"], r["metric"], r["value"]) for r in plain.write_results()
+                if r["model"] == model]
+        for model in ("base", "routed")
+    }  # fmt: skip
+    assert scores["base"]
+    assert scores["base"] == scores["routed"]
+
+
+def test_ewc_measures_what_was_learnt_before(shared_store: Path, tmp_path: Path) -> None:
+    options = ["recipe=graft_continual", "recipe.evaluate=[ewc_3]", "training.ewc.steps=3",
+               "training.ewc.batch_size=4", "training.ewc.sequence_length=64"]  # fmt: skip
+    learnt, free = (
+        runner(shared_store, tmp_path / name, *options, f"training.ewc.anchor={anchor}",
+               f"training.ewc.anchor_examples={examples}")
+        for name, anchor, examples in (("ewc", 1e4, 3), ("free", 0.0, 0))
+    )  # fmt: skip
+    learnt.run()
+    assert learnt.keys["ewc_2"].key != free.keys["ewc_2"].key
+    held, moved = weights(learnt, "ewc_2"), weights(free, "ewc_2")
+    start = weights(learnt, "sequential_1")
+    distances = [
+        sum(float((found[n] - start[n]).square().sum()) for n in start) for found in (held, moved)
+    ]
+    assert 0 < distances[0] < distances[1]
+
+
 def test_skills_learnt_in_a_row_are_not_forgotten(shared_store: Path, tmp_path: Path) -> None:
     learnt = runner(
         shared_store, tmp_path, "recipe=graft_continual", "router=classifier",
