@@ -15,7 +15,9 @@ from franken.errors import CompatibilityError
 from franken.parts.table import all_finite
 
 _PRODUCT_ROWS = 128  # BLAS rounds a row differently in a product of another height, so it is fixed
-_GROWTH = 4
+_GROUP = 16
+_BATCH_ROWS = 128
+_BATCH_SCORES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -95,20 +97,20 @@ def sparsemax_neighbours(
     anchors: Tensor,
     *,
     temperature: float = 1.0,
-    cap: int = 512,
+    cap: int = 64,
     chunk_rows: int = 512,
 ) -> Neighbours:
     """``sparsemax(cos / temperature)`` over all anchors, exact though only the best are sorted.
 
-    The support of a sparsemax is a prefix of the sorted scores; so the projection of the best
-    ``cap`` is that of all where its last weight is zero. Rows without this certificate are done
-    again with four times as many.
+    The threshold of a sparsemax over some of the scores is at most that over all of them. That of
+    the best ``cap`` out of the maxima of small groups, which are cheap to find, thus leaves all of
+    the support and little else to be sorted.
 
     Args:
         queries: ``(n, d)``; a zero vector has equal weights on all anchors, so leave these out.
         anchors: ``(m, d)``, ``m >= 1`` unless ``n`` is 0.
         temperature: divides the cosines; smaller ones are sparser.
-        cap: how many anchors are looked at first; does not change the result.
+        cap: how many scores the first threshold rests on; does not change the result.
         chunk_rows: as in :func:`top_neighbours`.
     """
     if len(queries) and not len(anchors):
@@ -116,22 +118,58 @@ def sparsemax_neighbours(
     prepared = _prepare(queries, anchors, "cosine")
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for start, similarity in _similarities(*prepared, "cosine", chunk_rows):
-        open_rows = torch.arange(len(similarity))
-        width = min(cap, len(anchors))
-        while len(open_rows):
-            scores, columns = _best(similarity[open_rows], width)
-            weights = sparsemax(scores / temperature)
-            certain = (weights[:, -1] <= 0) | (width == len(anchors))
-            row, place = (weights[certain] > 0).nonzero(as_tuple=True)
+        rows, columns = (similarity >= _floor(similarity, temperature, cap)).nonzero(as_tuple=True)
+        sizes = torch.bincount(rows, minlength=len(similarity))
+        scores = similarity[rows, columns]
+        # Rows of like size together, so that a few wide ones do not widen all.
+        order = sizes.argsort(stable=True)
+        ends = sizes.cumsum(0)
+        for some in _of_one_width(order, sizes):
+            padded, places = _padded(scores, ends - sizes, sizes, some)
+            falling, rank = padded.sort(dim=1, descending=True, stable=True)
+            weights = sparsemax(falling / temperature)
+            row, place = (weights > 0).nonzero(as_tuple=True)
+            chosen = places[row, rank[row, place]]
             found.append(
                 (
-                    (open_rows[certain][row] + start).numpy(),
-                    columns[certain][row, place].numpy(),
-                    weights[certain][row, place].numpy(),
+                    (some[row] + start).numpy(),
+                    columns[chosen].numpy(),
+                    weights[row, place].numpy(),
                 )
             )
-            open_rows, width = open_rows[~certain], min(width * _GROWTH, len(anchors))
     return _grouped(found)
+
+
+def _floor(similarity: Tensor, temperature: float, cap: int) -> Tensor:
+    """``(B, 1)`` scores that no anchor of the support lies below."""
+    whole = similarity.shape[1] // _GROUP * _GROUP
+    maxima = similarity[:, :whole].view(len(similarity), _GROUP, -1).amax(1) if whole else None
+    rest = similarity[:, whole:]
+    some = rest if maxima is None else torch.cat([maxima, rest], 1)
+    scores = some.topk(min(cap, some.shape[1]), dim=1).values.double() / temperature
+    best = scores[:, :1]
+    # Over a support, weights are score minus threshold: any of them gives the threshold back.
+    threshold = best - sparsemax(scores)[:, :1]
+    slack = 1e-6 * (1 + threshold.abs() * temperature)  # roundings of float32
+    return (threshold * temperature - slack).float()
+
+
+def _of_one_width(order: Tensor, sizes: Tensor) -> Iterator[Tensor]:
+    """Rows in their order, in batches that stay small when padded to the widest of each."""
+    start = 0
+    while start < len(order):
+        stop = min(start + _BATCH_ROWS, len(order))
+        while stop - start > 1 and (stop - start) * int(sizes[order[stop - 1]]) > _BATCH_SCORES:
+            stop = start + (stop - start) // 2
+        yield order[start:stop]
+        start = stop
+
+
+def _padded(scores: Tensor, starts: Tensor, sizes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """``(b, k)`` scores of some rows, filled up with -inf, and where they lie in ``scores``."""
+    place = torch.arange(int(sizes[rows].max()))
+    places = (starts[rows][:, None] + place).clamp(max=len(scores) - 1)
+    return scores[places].masked_fill(place >= sizes[rows][:, None], -torch.inf), places
 
 
 def fixed_height_product(left: Tensor, right: Tensor, *, out: Tensor) -> None:
