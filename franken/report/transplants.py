@@ -98,7 +98,11 @@ def transplant_tables(transplants: Sequence[Transplant]) -> list[Table]:
             views += [View(), View(), _interval(figures["upper_bound"], "the pair: "), View()]
         else:
             best = figures.get("best_pair")
-            shown = f"{best['value']:.1%} at {tuple(best['pair'])}" if best else ""
+            shown = ""
+            if best:
+                source, target = best["pair"]
+                shown = f"{100 * best['value']:.1f} at {source} → {target}"
+                shown = shown if best["value"] else "none is right"
             views += [
                 _interval(figures.get("mean_rate")),
                 View(shown, best["value"]) if best else View(),

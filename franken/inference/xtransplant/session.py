@@ -36,6 +36,7 @@ from franken.inference.xtransplant.contract import (
     Task,
 )
 from franken.inference.xtransplant.host import Host, check_site
+from franken.inference.xtransplant.judging import judged
 from franken.inference.xtransplant.naive import run_naive
 from franken.inference.xtransplant.plan import check_pairs, pair_set
 from franken.inference.xtransplant.preflight import Preflight, preflight
@@ -48,7 +49,7 @@ from franken.inference.xtransplant.samples import (
     plain_task,
     solved,
 )
-from franken.prompts import Prompt, lenient, option_logit, strict_v1
+from franken.prompts import Prompt
 from franken.seeds import derive_seed
 
 log = logging.getLogger(__name__)
@@ -201,7 +202,7 @@ class Session:
             self.host, sample.task, pairs, self.intervention, self.decoding, engine,
             name=name, count=config.verify, seed=self.seed, draft_rows=config.draft_rows,
         )  # fmt: skip
-        log.info("%s equal naive: %s", name, self.checked)
+        log.info("%s against naive: %s", name, self.checked)
 
     def _grid(self, sample: Sample, pairs: Sequence[Pair], config: XTransplant) -> list[Row]:
         task = sample.task
@@ -254,29 +255,10 @@ class Session:
         return self.checked.unstable_below if self.checked else 0.0
 
     def _row(
-        self,
-        sample: Sample,
-        run: str,
-        spot: Pair,
-        runs: Runs,
-        row: int,
-        prompt: Prompt,
-        *,
-        unstable: bool = False,
-    ) -> Row:
-        """Judge one answer; in the other language's prompt the roles of the golds are exchanged."""
-        pair = sample.pair
-        text = self.tokens.text(runs.tokens[row])
-        other = pair.donor.gold if prompt.gold is pair.target.gold else pair.target.gold
-        watched = [] if runs.watched is None else runs.watched[row].tolist()
-        watched = [value for value in watched if value == value]
-        return Row(
-            set=pair.set, lang=pair.lang, id=pair.id, index=pair.index, run=run, source=spot[0],
-            target=spot[1], tokens=runs.tokens[row], text=text,
-            strict=strict_v1(text, prompt.gold), lenient=lenient(text, prompt.gold, other),
-            option=option_logit(watched, prompt.gold) if prompt.options else None,
-            margin=float(runs.margins[row].min()), unstable=unstable,
-        )  # fmt: skip
+        self, sample: Sample, run: str, spot: Pair, runs: Runs, at: int, prompt: Prompt,
+        *, unstable: bool = False,
+    ) -> Row:  # fmt: skip
+        return judged(sample, run, spot, runs, at, prompt, self.tokens, unstable=unstable)
 
     def _unit(self, sample: Sample) -> str:
         return f"{sample.pair.set}-{sample.pair.lang}-{sample.pair.index:07d}"
