@@ -206,8 +206,6 @@ def _over_seeds(seeds: Mapping[int, Sequence[Record]]) -> Cell | None:
     told = [error for error in errors if error is not None]
     stderr = math.hypot(*told) / len(values) if len(told) == len(values) else None
     records = [record for own in seeds.values() for record in own]
-    bounds = [records[0].extra.get(side) for side in ("low", "high")]
-    single = len(records) == 1 and None not in bounds
     chances = [float(r.extra["chance"]) for r in records if r.extra.get("chance") is not None]
     return Cell(
         value=math.fsum(values) / len(values),
@@ -217,5 +215,13 @@ def _over_seeds(seeds: Mapping[int, Sequence[Record]]) -> Cell | None:
         n=min(record.n for record in records),
         chance=math.fsum(chances) / len(chances) if len(chances) == len(records) else None,
         languages=max(map(len, seeds.values())),
-        interval=(float(bounds[0]), float(bounds[1])) if single else None,
+        interval=_interval(records),
     )
+
+
+def _interval(records: Sequence[Record]) -> tuple[float, float] | None:
+    """The bootstrap interval of a single record that has one."""
+    if len(records) > 1:
+        return None
+    low, high = (records[0].extra.get(side) for side in ("low", "high"))
+    return None if low is None or high is None else (float(low), float(high))
