@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from franken.config.preference import PreferenceConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.training.runner import train_model
+from tests.training.pairs import PAIRS, pair_data, tiny_training
 from tests.training.tiny import CPU, TinyData, tiny_model
 
 pytestmark = pytest.mark.slow
@@ -32,5 +34,24 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path):
     losses = [[p["loss"] for p in report.validation] for report in (one, two)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     assert (two.tokens, two.best_step) == (one.tokens, one.best_step)
+    for name, value in alone.items():
+        torch.testing.assert_close(shared[name], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo")
+def test_two_processes_share_the_pairs_of_preference_tuning(tmp_path):
+    found = []
+    settings = tiny_training(batch_size=4)
+    for trainer in (CPU, TWO):
+        model, folder = tiny_model("llama", vocab_size=200), tmp_path / trainer.name
+        data = pair_data(folder, settings, held_out=PAIRS[:2])
+        report = train_model(
+            model, None, data, settings, Trainable.full, trainer, work_dir=folder, seed=0,
+            preference=PreferenceConfig(beta=1.0),
+        )  # fmt: skip
+        found.append((report, model.state_dict()))
+    (one, alone), (two, shared) = found
+    assert [p["loss"] for p in two.curve] == pytest.approx([p["loss"] for p in one.curve], rel=1e-5)
+    assert two.validation_loss == pytest.approx(one.validation_loss, rel=1e-5)
     for name, value in alone.items():
         torch.testing.assert_close(shared[name], value, rtol=1e-3, atol=1e-5)
