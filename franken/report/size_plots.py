@@ -60,13 +60,16 @@ def draw_points(points: Sequence[SizePoint], path: Path, *, title: str) -> Plot:
     if gains:
         axes.set_ylim(100 * _FLOOR - 3, 108)
     axes.grid(axis="y", color="#e3e3e3", linewidth=0.6)
-    figure.legend(loc="outside right center", frameon=False, fontsize=9, title="policy")
+    figure.legend(
+        loc="outside right center", frameon=False, fontsize=9,
+        title="policy\n(hollow: as configured,\nfilled: scaled to a budget)", title_fontsize=8,
+    )  # fmt: skip
     return save_figure(figure, path, f"{title}: {finding(points)}")
 
 
 def _curve(axes: Any, family: str, own: Sequence[SizePoint], number: int, gains: bool) -> None:
     colour = PALETTE[number % len(PALETTE)]
-    marker = MARKERS[number % len(MARKERS)]
+    marker = MARKERS[(number + number // len(PALETTE)) % len(MARKERS)]
     heights = [100 * max(p.recovery or 0.0, _FLOOR) if gains else p.score for p in own]
     places = [100 * p.ratio for p in own]
     axes.plot(

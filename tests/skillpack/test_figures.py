@@ -5,7 +5,10 @@ import json
 import pytest
 
 from franken.errors import DataError
+from franken.report import write_report
 from franken.report.records import Record
+from franken.report.size_plots import draw_sizes, finding
+from franken.report.sizes import families, learnt_task
 from franken.skillpack.__main__ import main
 from franken.skillpack.figures import forgetting, forgetting_of, size_points
 
@@ -60,6 +63,51 @@ def test_kept_gain_is_a_share_of_what_tuning_gained(tmp_path, capsys):
     assert "95.0 %" in capsys.readouterr().out
     assert (tmp_path / "out" / "size.png").stat().st_size > 1000
     assert len(json.loads((tmp_path / "out" / "size.json").read_text())) == 2
+
+
+def packs():
+    """Two policies over sizes, one task that was learnt and one that was not."""
+    made = [record("base", 0.1), record("tuned", 0.9), record("base", 0.5, task="other"),
+            record("tuned", 0.52, task="other")]  # fmt: skip
+    for variant, ratio, value in (
+        ("svd", 0.3, 0.88), ("svd@0.05", 0.05, 0.2), ("svd@0.1", 0.1, 0.7),
+        ("module_aware", 0.08, 0.87), ("module_aware@0.05", 0.05, 0.86), ("bitdelta", 0.13, 0.85),
+    ):  # fmt: skip
+        size = {"pack_bytes": int(1e6 * ratio), "pack_ratio": ratio}
+        made += [record("grafted", value, variant=variant, **size),
+                 record("grafted", 0.51, variant=variant, task="other", **size)]  # fmt: skip
+    return made
+
+
+def test_every_policy_is_a_curve_and_the_title_says_what_was_asked(tmp_path):
+    records = packs()
+    assert learnt_task(records) == ("arithmetic", "acc_exact", "en")
+    points = size_points(records, task="arithmetic", metric="acc_exact", lang="en")
+    curves = families(points)
+    # svd keeps 95 % first at 30 %, bitdelta never; within a curve sizes rise.
+    assert list(curves) == ["module_aware", "svd", "bitdelta"]
+    assert [p.ratio for p in curves["svd"]] == [0.05, 0.1, 0.3]
+    assert points[0].stderr == pytest.approx(0.02 / 0.8)
+    assert finding(points) == "5.0 % of the dense change keep 95 % of the gain (module_aware@0.05)"
+    without = [p for p in points if p.family != "module_aware"]
+    assert "no pack of a tenth" in finding(without)
+    assert "svd@0.1 keeps 75 % in 10.0 %" in finding(without)
+    (plot,) = draw_sizes(records, tmp_path)
+    assert plot.path.name == "sizes_arithmetic.png"
+    assert plot.path.stat().st_size > 10_000
+
+
+def test_a_report_shows_the_figure(tmp_path):
+    file = tmp_path / "results.jsonl"
+    file.write_text("".join(r.to_line() + "\n" for r in packs()))
+    paths = write_report([file], tmp_path / "report", "packs")
+    assert "sizes_arithmetic.png" in {path.name for path in paths.plots}
+    assert "module_aware@0.05" in paths.html.read_text()
+
+
+def test_without_a_learnt_task_there_is_no_figure(tmp_path):
+    assert draw_sizes([r for r in packs() if r.task == "other"], tmp_path) == []
+    assert draw_sizes([record("base", 0.1), record("tuned", 0.9)], tmp_path) == []
 
 
 def test_a_gain_within_the_noise_has_no_share():
