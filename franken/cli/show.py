@@ -18,7 +18,7 @@ def show_report(run_dirs: list[Path], out_dir: Path, title: str, *, command: str
         return
     print_tables(records, console)
     for table in transplant_tables(transplants_of(load_runs(run_dirs))):
-        if table.slug in ("transplants", "transplant-controls"):
+        if table.slug in ("transplants", "transplant-differences"):
             print_table(table, console)
     paths = write_report(run_dirs, out_dir / "report", title)
     console.print(f"results  {out_dir / 'results.jsonl'}", soft_wrap=True, highlight=False)

@@ -4,7 +4,6 @@ Reads ``transplants/<step>.json`` of run directories; see ``franken/steps/transp
 """
 
 import json
-import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from franken.errors import DataError
 from franken.report.runs import Run
 from franken.report.tables import Group, Table, View
+from franken.report.transplant_differences import difference_table
 
 CAUTION = (
     "An upper bound is the best of many runs chosen with the gold answer at hand: no accuracy "
@@ -22,7 +22,6 @@ CAUTION = (
     "pairs). Only a pair scored on samples that it was not chosen on is an accuracy.",
 )
 """Spec 2.7."""
-RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def transplants_of(runs: Sequence[Run]) -> list[Transplant]:
 
 
 def transplant_tables(transplants: Sequence[Transplant]) -> list[Table]:
-    """Bounds and baselines, then paired differences to the controls."""
+    """Bounds and baselines, then paired differences."""
     if not transplants:
         return []
     rows = [(t, name) for t in transplants for name in t.sets]
@@ -113,7 +112,8 @@ def transplant_tables(transplants: Sequence[Transplant]) -> list[Table]:
         views += _equal_budget(figures if alike else {})
         table.labels.append((transplant.label, name))
         table.views.append(views)
-    return [table, *_differences(transplants), *_by_language(transplants)]
+    differences = difference_table(transplants)
+    return [table, *([differences] if differences else []), *_by_language(transplants)]
 
 
 def _by_language(transplants: Sequence[Transplant]) -> Iterator[Table]:
@@ -142,57 +142,6 @@ def _by_language(transplants: Sequence[Transplant]) -> Iterator[Table]:
                         table.labels.append((name, f"{shown}, {judge}"))
                         table.views.append([_interval(value) for value in own])
         yield table
-
-
-def _differences(transplants: Sequence[Transplant]) -> list[Table]:
-    """Upper bound of the translation minus that of each control, on the same samples."""
-    table = Table(
-        "transplant-controls", "Upper bound against controls: same samples, same pairs",
-        ("run", "set"),
-        [Group("", ("control", "difference", "95 % interval"))],
-        notes=["Paired bootstrap over samples; points of per cent."],
-    )  # fmt: skip
-    for one in transplants:
-        if one.content["inference"].get("donor") != "translation":
-            continue
-        for other in transplants:
-            if not _is_control(one, other):
-                continue
-            for name in one.sets:
-                found = paired_difference(one.overall(name), other.overall(name))
-                if found is None:
-                    continue
-                value, low, high = found
-                table.labels.append((one.label, name))
-                control = str(other.content["inference"]["donor"])
-                between = f"{100 * low:+.1f} to {100 * high:+.1f}"
-                table.views.append(
-                    [View(control), View(f"{100 * value:+.1f}", value), View(between)]
-                )
-    return [table] if table.labels else []
-
-
-def _is_control(one: Transplant, other: Transplant) -> bool:
-    aside = ("donor", "baselines", "samples")
-    mine, theirs = ({k: v for k, v in t.content["inference"].items() if k not in aside}
-                    for t in (one, other))  # fmt: skip
-    where = ("model", "portion")
-    same = all(one.content[k] == other.content[k] for k in where) and mine == theirs
-    return same and other.content["inference"].get("donor") != "translation"
-
-
-def paired_difference(
-    one: dict[str, Any], other: dict[str, Any]
-) -> tuple[float, float, float] | None:
-    """Difference of two upper bounds over common samples, with a bootstrap interval."""
-    if not one.get("ids") or one.get("ids") != other.get("ids"):
-        return None
-    pairs = zip(one["right"], other["right"], strict=True)
-    gaps = [(a > 0) - (b > 0) for a, b in pairs]
-    generator, count = random.Random(0), len(gaps)
-    means = sorted(sum(generator.choices(gaps, k=count)) / count for _ in range(RESAMPLES))
-    cut = int(0.025 * RESAMPLES)
-    return sum(gaps) / count, means[cut], means[-cut - 1]
 
 
 def transplant_notes(transplants: Sequence[Transplant]) -> list[str]:

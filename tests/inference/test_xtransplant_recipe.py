@@ -13,11 +13,11 @@ from franken.config.register import register_schemas
 from franken.recipe import build_graph, graph_faults
 from franken.report import write_report
 from franken.report.runs import load_runs
+from franken.report.transplant_differences import best_of, bootstrap, difference_table
 from franken.report.transplant_plots import draw_transplants
 from franken.report.transplants import (
     CAUTION,
     Transplant,
-    paired_difference,
     transplant_notes,
     transplant_tables,
     transplants_of,
@@ -162,11 +162,46 @@ def test_a_pair_per_language_is_no_search(tmp_path: Path) -> None:
 
 
 def test_paired_differences() -> None:
-    same = paired_difference(figures([1, 0, 2, 0]), figures([2, 0, 1, 0]))
-    assert same == (0.0, 0.0, 0.0)
-    value, low, high = paired_difference(figures([1] * 50), figures([1, 0] * 25)) or (0, 0, 0)
+    assert bootstrap([0.0] * 4) == (0.0, 0.0, 0.0)
+    value, low, high = bootstrap([1.0, 0.0] * 25)
     assert value == 0.5
     # binomial spread of a share of one half over 50 samples: 0.14 on either side
     assert low == pytest.approx(0.36, abs=0.03)
     assert high == pytest.approx(0.64, abs=0.03)
-    assert paired_difference(figures([1]), figures([1, 2])) is None
+    assert best_of(1, 4, 1) == 0.25
+    assert best_of(1, 4, 4) == 1.0
+    assert best_of(2, 4, 2) == pytest.approx(1 - 1 / 6)
+    assert best_of(0, 4, 3) == 0.0
+
+
+def test_what_is_compared_with_what() -> None:
+    """Controls and sampled answers for a search, plain prompts for one pair, models with models."""
+
+    def made(step: str, model: str, donor: str, right: list[int], pairs: int = 4) -> Transplant:
+        entry = {"languages": {}, "overall": {"strict": figures(right, pairs) | {
+            "plain_right": {"vanilla": [0, 0, 1, 0]}, "draws": 2, "sampled_right": [1, 0, 0, 0],
+        }}}  # fmt: skip
+        inference = {"donor": donor, "samples": len(step)}
+        return Transplant(step, {"step": step, "model": model, "portion": "pilot",
+                                 "inference": inference, "sets": {"topics": entry}})  # fmt: skip
+
+    runs = [
+        made("grid", "instruct", "translation", [3, 1, 2, 0]),
+        made("self", "instruct", "self", [0, 0, 1, 0]),
+        made("franken_grid", "franken", "translation", [4, 4, 4, 4]),
+        made("apply", "instruct", "translation", [1, 1, 0, 0], pairs=1),
+    ]
+    table = difference_table(runs)
+    assert table is not None
+    shown = {(label[0], row[0].text): row[1].value for label, row in
+             zip(table.labels, table.views, strict=True)}  # fmt: skip
+    assert shown == {
+        # best of 2 of 4 pairs: (1 + 1/2 + 5/6 + 0) / 4; of 2 draws: 1/4
+        ("grid", "2 sampled answers"): pytest.approx((1 + 1 / 2 + 5 / 6) / 4 - 1 / 4),
+        ("grid", "self"): pytest.approx(0.5),
+        ("grid", "franken_grid"): pytest.approx(-0.25),
+        ("self", "2 sampled answers"): pytest.approx((1 / 2) / 4 - 1 / 4),
+        ("franken_grid", "2 sampled answers"): pytest.approx(1 - 1 / 4),
+        ("franken_grid", "grid"): pytest.approx(0.25),
+        ("apply", "vanilla"): pytest.approx(0.25),
+    }

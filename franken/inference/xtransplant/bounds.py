@@ -138,12 +138,15 @@ def figures(found: Verdicts, depth: int) -> dict[str, Any]:
         "n": len(found.ids),
         "pairs": int(found.asked.sum(axis=1).max(initial=0)),
         "plain": {name: estimate(values) for name, values in found.plain.items()},
+        "plain_right": {name: values.astype(int).tolist() for name, values in found.plain.items()},
+        "ids": found.ids,
     }
     if found.layers:
         summary |= _of_pairs(found, depth)
     if found.draws.shape[1]:
         total = found.draws.shape[1]
         right = found.draws.sum(axis=1)
+        summary |= {"draws": total, "sampled_right": right.tolist()}
         summary["sampled"] = {
             str(k): estimate(best_of(right, total, k)) for k in budgets(total)
         }  # fmt: skip
@@ -159,12 +162,10 @@ def _of_pairs(found: Verdicts, depth: int) -> dict[str, Any]:
         "mean_rate": estimate(right / total),
         "budget": {str(k): estimate(best_of(right, total, k)) for k in budgets(int(total.min()))},
         "right": right.tolist(),
-        "ids": found.ids,
     }
     if "vanilla" in found.plain:
         vanilla = found.plain["vanilla"]
         summary["upper_bound_with_vanilla"] = estimate(upper | vanilla)
-        summary["vanilla_right"] = vanilla.astype(int).tolist()
     if found.asked.all() and len(found.layers) > 1:
         cells = found.pairs.mean(axis=0)
         best = int(np.argmax(cells))
