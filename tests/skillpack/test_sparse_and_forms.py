@@ -37,6 +37,9 @@ def test_the_streamed_threshold_is_that_of_a_stable_sort(count, rows):
         dropped = torch.ones(600, dtype=torch.bool)
         dropped[places] = False
         assert float(values.abs().min()) >= float(matrix.flatten()[dropped].abs().max())
+        for _ in range(5):
+            other = torch.randperm(600, generator=generator)[:count]
+            assert float(values.square().sum()) >= float(matrix.flatten()[other].square().sum())
 
 
 def test_random_entries_are_unbiased_and_do_not_depend_on_the_blocks():

@@ -93,8 +93,14 @@ def test_the_energy_rule_takes_the_fewest_directions():
     assert energy_rank(sigma, 0.97) == 4
     assert energy_rank(sigma, 1.0) == 4  # the numerical rank
     assert energy_rank(torch.zeros(5), 0.9) == 0
-    ranks = [energy_rank(torch.rand(50).sort(descending=True).values, b / 20) for b in range(1, 20)]
-    assert min(ranks) >= 1
+    spread = torch.rand(50, generator=torch.Generator().manual_seed(2)).sort(descending=True).values
+    squares = spread.double().square()
+    ranks = [energy_rank(spread, share / 20) for share in range(1, 20)]
+    assert ranks == sorted(ranks)
+    assert len(set(ranks)) > 10
+    for share, rank in enumerate(ranks, 1):
+        assert float(squares[:rank].sum() / squares.sum()) >= share / 20
+        assert float(squares[: rank - 1].sum() / squares.sum()) < share / 20
 
 
 def correlated(columns, seed=0):
