@@ -49,6 +49,8 @@ _KNOWN = {
         Metric("byte_piece_share", "tokens that are byte pieces (%)", 100, 1, -1),
         Metric("unknown_share", "unknown tokens (%)", 100, 1, -1),
         Metric("round_trip_failures", "lines not restored by decoding (%)", 100, 1, -1),
+        Metric("acc_lenient", "accuracy, lenient matcher (%)", 100, 1, 1),
+        Metric("acc_option", "accuracy by first-token logits of the options (%)", 100, 1, 1),
         Metric("upper_bound", "upper bound, no accuracy (%)", 100, 1, 0),
         Metric("upper_bound_with_vanilla", "upper bound with vanilla, no accuracy (%)", 100, 1, 0),
         Metric("mean_rate", "a pair, on average (%)", 100, 1, 0),
@@ -72,6 +74,11 @@ def metric_of(name: str) -> Metric:
 def is_accuracy(name: str) -> bool:
     """Whether values are fractions of right answers."""
     return name.startswith("acc")
+
+
+def is_bound(name: str) -> bool:
+    """Whether values are figures of a search over layer pairs, which has tables of its own."""
+    return name.startswith(("upper_bound", "mean_rate", "sampled_bound"))
 
 
 def shows_gain(name: str) -> bool:

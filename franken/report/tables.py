@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from franken.report.metrics import Metric, metric_of, shows_gain
+from franken.report.metrics import Metric, is_bound, metric_of, shows_gain
 from franken.report.results import Cell, Results, Row
 
 CHANCE_MARK = "°"
@@ -92,7 +92,8 @@ def all_tables(results: Results, *, baseline: str = "instruct") -> list[Table]:
     for task in results.tasks:
         primary = results.primary(task)
         names = results.metrics(task)
-        for name in [primary, *(name for name in names if name != primary)]:
+        others = [name for name in names if name != primary and not is_bound(name)]
+        for name in [primary, *others]:
             tables.append(task_table(results, task, name, baseline=baseline))
     return tables
 

@@ -42,7 +42,8 @@ def _panels(count: int, height: float) -> tuple[Any, list[Any]]:
 
 def _heat_maps(transplant: Transplant, names: Sequence[str], directory: Path) -> Plot:
     """Accuracy of every pair; source layers upwards, target layers to the right, from 0."""
-    figure, panels = _panels(len(names), 3.9)
+    figure, panels = _panels(len(names), 4.3)
+    figure.set_layout_engine("compressed")
     tops = [transplant.overall(name)["best_pair"]["value"] for name in names]
     top = max(10.0, 100 * max(tops))
     best = []
