@@ -13,6 +13,7 @@ from franken.config.steps import (
     SwapStep,
     TrainStep,
 )
+from franken.data import open_data
 from franken.steps.keys.common import options, precision_of, split_of, texts, training_options
 from franken.steps.keys.files import checkpoint_hash
 
@@ -42,8 +43,10 @@ def train(step: TrainStep, config: Config) -> dict[str, Any]:
         content["earlier"] = [split_of(step.data, split) for split in step.earlier]
     if step.preference is not None:
         content["preference"] = options(step.preference, "name")
-        if step.ranked is not None:
-            del content["data"]  # pairs come as they are
+        del content["data"]
+        if step.ranked is None:
+            pairs = open_data(step.data).fingerprint({"preferences"})
+            content["pairs"] = [pairs, step.data.mixtures[step.split].tasks]
     return content
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from franken.config.root import Config
 from franken.config.steps import RankAnswersStep, SampleAnswersStep, Scorer
-from franken.steps.keys.common import precision_of, texts
+from franken.data import open_data
+from franken.steps.keys.common import precision_of
 from franken.steps.keys.files import hash_or_missing
 
 _SAMPLING = ("prompts", "answers", "temperature", "top_p", "top_k", "max_new_tokens", "stop")
@@ -16,7 +17,8 @@ def sample_answers(step: SampleAnswersStep, config: Config) -> dict[str, Any]:
     """The prompts and how answers are drawn; batches only tile them."""
     return {
         **{name: getattr(step, name) for name in _SAMPLING},
-        "tasks": step.data.mixtures[step.split].tasks, "data": texts(step.data)["text"],
+        "tasks": step.data.mixtures[step.split].tasks,
+        "data": open_data(step.data).fingerprint({"instructions"}),
         "precision": precision_of(config),
     }  # fmt: skip
 
