@@ -3,8 +3,11 @@
 Sums run in float32 (float64 for a float64 table), each row on its own in the order of its source
 ids, and are cast once; copied rows never leave their dtype. So the result is bit for bit the same
 for any chunk size, for rows in memory or on disk, and for any order of the target vocabulary.
-Memory: the result, one chunk, and the source rows that the chunk needs. Never ``T x S``.
+Memory: the result, one chunk, and the source rows that the chunk needs; where few source rows make
+all the others, these up to half a gigabyte. Never ``T x S``.
 """
+
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,6 +21,8 @@ from franken.init_method.rows import MemoryRows, RowSource, gather
 from franken.init_method.statistics import SourceStatistics
 from franken.init_method.token_map import Provenance, Reduce, TokenMap
 
+_KEPT_BYTES = 512 << 20
+"""Source rows in float32 that are kept between chunks, where they are used over and over."""
 _CHUNK_BYTES = 4 << 20  # best of 1 to 32 MiB at D = 2304: the float32 rows stay in the cache
 _GEMM_ROWS = 256  # BLAS rounds a row differently in a product of another height, so it is fixed
 
@@ -59,6 +64,7 @@ class AppliedMap:
         self.statistics = SourceStatistics(self._source, token_map.exemplars)
         self._of_class: dict[int, SourceStatistics] = {}
         self._copies, self._sizes = token_map.copies(), token_map.sizes()
+        self._space: tuple[Tensor, Tensor] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -114,9 +120,11 @@ class AppliedMap:
     def _make(self, ids: Tensor) -> Tensor:
         """Rows that are not copies, in the dtype of the sums."""
         exact = torch.float64 if self.dtype == torch.float64 else torch.float32
-        made = torch.empty(len(ids), self.shape[1], dtype=exact)
         weighted = self._sizes[ids] > 0
-        if bool(weighted.any()):
+        if bool(weighted.all()):
+            made = self._combine(ids, exact)
+        else:
+            made = torch.empty(len(ids), self.shape[1], dtype=exact)
             made[weighted] = self._combine(ids[weighted], exact)
         padding = self._map.provenance[ids] == int(Provenance.padding)
         if bool(padding.any()):
@@ -137,11 +145,7 @@ class AppliedMap:
         starts = torch.repeat_interleave(self._map.indptr[ids] - offsets[:-1], sizes)
         entries = torch.arange(int(offsets[-1])) + starts
         indices = self._map.indices[entries].long()
-        if isinstance(self._source, MemoryRows) and self.dtype == exact:
-            matrix = self._source.matrix
-        else:
-            needed, indices = torch.unique(indices, return_inverse=True)
-            matrix = gather(self._source, needed).to(exact)
+        matrix, indices = self._rows_of(indices, exact)
         if self._map.reduce is Reduce.max:
             made = embedding_bag(indices, matrix, offsets, mode="max", include_last_offset=True)
         else:
@@ -154,6 +158,40 @@ class AppliedMap:
                 include_last_offset=True,
             )
         return self._rescaled(made) if self._map.norm_match else made
+
+    def _rows_of(self, indices: Tensor, exact: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Rows in the dtype of the sums, and where in them the wanted source rows lie."""
+        if isinstance(self._source, MemoryRows) and self.dtype == exact:
+            return self._source.matrix, indices
+        if self._kept is not None:
+            return self._kept[0], self._kept[1][indices]
+        needed, indices = torch.unique(indices, return_inverse=True)
+        if not isinstance(self._source, MemoryRows):
+            return gather(self._source, needed).to(exact), indices
+        # Into memory that is there already: new pages for every chunk take longer than the copy.
+        if self._space is None or len(self._space[0]) < len(needed):
+            shape = (len(needed), self.shape[1])
+            self._space = torch.empty(shape, dtype=self.dtype), torch.empty(shape, dtype=exact)
+        stored, wide = (part[: len(needed)] for part in self._space)
+        torch.index_select(self._source.matrix, 0, needed, out=stored)
+        return wide.copy_(stored), indices
+
+    @cached_property
+    def _kept(self) -> tuple[Tensor, Tensor] | None:
+        """Rows in float32 that all chunks share, and the place of each source row among them.
+
+        Where rows are used four times and more, and do not fill more than ``_KEPT_BYTES``.
+        """
+        weighted = torch.repeat_interleave(~self._copies, self._sizes)
+        used = torch.bincount(self._map.indices[weighted], minlength=self._map.source_rows)
+        needed = (used > 0).nonzero().flatten()
+        size = 4 * len(needed) * self.shape[1]
+        few = size <= _KEPT_BYTES and int(used.sum()) >= 4 * len(needed)
+        if not few or not isinstance(self._source, MemoryRows):
+            return None
+        places = torch.full((self._map.source_rows,), -1)
+        places[needed] = torch.arange(len(needed))
+        return gather(self._source, needed).float(), places
 
     def _rescaled(self, made: Tensor) -> Tensor:
         # einsum sums each row alone; torch's reductions may split by the number of rows.

@@ -1,6 +1,6 @@
 """Mean, deviation, covariance and norms of source rows, in passes over chunks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import torch
@@ -29,28 +29,35 @@ class SourceStatistics:
         self._count = int(exemplars.sum())
 
     def _chunks(self) -> Iterator[Tensor]:
+        """Exemplar rows in float32; each chunk is overwritten by the next."""
+        buffer = torch.empty(min(_CHUNK_ROWS, self._source.shape[0]), self._source.shape[1])
         for start in range(0, self._source.shape[0], _CHUNK_ROWS):
             stop = min(start + _CHUNK_ROWS, self._source.shape[0])
-            wanted = self._exemplars[start:stop]
-            if bool(wanted.any()):
-                yield self._source.rows(start, stop)[wanted].to(torch.float32)
+            wanted = self._exemplars[start:stop].nonzero().flatten()
+            if len(wanted):
+                yield buffer[: len(wanted)].copy_(self._source.rows(start, stop)[wanted])
+
+    def _total(self, change: Callable[[Tensor], Tensor]) -> Tensor:
+        """``(D,)`` float64 sum over the exemplar rows, each chunk changed in place before."""
+        rows, columns = self._source.shape
+        total = torch.zeros(columns, dtype=torch.float64)
+        # Into memory that is there already: new pages for every chunk take longer than the sums.
+        exact = torch.empty(min(_CHUNK_ROWS, rows), columns, dtype=torch.float64)
+        for chunk in self._chunks():
+            total += exact[: len(chunk)].copy_(change(chunk)).sum(dim=0)
+        return total
 
     @cached_property
     def mean(self) -> Tensor:
         """``(D,)`` float64: mu."""
-        total = torch.zeros(self._source.shape[1], dtype=torch.float64)
-        for chunk in self._chunks():
-            total += chunk.sum(dim=0, dtype=torch.float64)
-        return total / self._count
+        return self._total(lambda chunk: chunk) / self._count
 
     @cached_property
     def std(self) -> Tensor:
         """``(D,)`` float64: deviation per dimension."""
-        total = torch.zeros(self._source.shape[1], dtype=torch.float64)
         mean = self.mean.float()
-        for chunk in self._chunks():
-            total += (chunk - mean).square().sum(dim=0, dtype=torch.float64)
-        return (total / self._count).sqrt()
+        squares = self._total(lambda chunk: chunk.sub_(mean).square_())
+        return (squares / self._count).sqrt()
 
     @cached_property
     def mean_std(self) -> float:
