@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from franken.config.preference import PreferenceConfig
+from franken.errors import CompatibilityError
 from franken.parts.segmented import segmented
 from franken.training.batches import Batch, next_tokens
 from franken.training.loss import IGNORED, chunked_linear_cross_entropy
 from franken.training.module import CausalModule
-from franken.training.policy import heads_of
+from franken.training.policy import head_of
 
 CHOSEN, REJECTED = 1, 2
 """Segments of the two answers."""
@@ -35,9 +36,7 @@ class PairLosses:
     """``(B,)`` ``beta`` times the difference of the two; positive: the pair is told apart."""
 
 
-def dpo(
-    policy: Tensor, reference: Tensor, lengths: Tensor, config: PreferenceConfig
-) -> PairLosses:
+def dpo(policy: Tensor, reference: Tensor, lengths: Tensor, config: PreferenceConfig) -> PairLosses:
     """``-log sigmoid(beta r(chosen) - beta r(rejected))``, ``r`` the log-ratio of the two models.
 
     With ``length_normalised`` each ``r`` is divided by its answer's length (GraftLLM 3, after
@@ -60,8 +59,17 @@ class PreferenceModule(CausalModule):
     """Trains on pairs what a policy left trainable; the model is never in dropout."""
 
     def __init__(self, *arguments: Any, preference: PreferenceConfig, **options: Any) -> None:
-        """Args: those of ``CausalModule``, and ``preference``."""
+        """Args: those of ``CausalModule``, and ``preference``.
+
+        Raises:
+            CompatibilityError: for a Hydra LLM.
+        """
         super().__init__(*arguments, **options)
+        if segmented(self.model) is not None:
+            raise CompatibilityError(
+                "preference tuning is not there for models with several tables; tune one table's "
+                "model and join it afterwards"
+            )
         self.preference = preference
         self.model.eval()  # policy and reference shall differ by their weights alone (as in TRL)
         self._parts: list[PairLosses] = []
@@ -69,23 +77,19 @@ class PreferenceModule(CausalModule):
     def log_likelihoods(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Log-likelihoods ``(B, 2)`` in nats of both answers, and how many tokens they sum."""
         targets = next_tokens(batch, across_documents=False)
-        hidden = self.hidden_states(batch)[:, :-1].flatten(0, 1)
-        plain = segmented(self.model) is None
-        losses = [
-            chunked_linear_cross_entropy(
-                hidden,
-                head.weight,
-                targets.flatten() if plain else head.own(targets.flatten()),
-                bias=head.bias,
-                softcap=self._softcap,
-                scale=self._scale,
-                chunk_tokens=self.config.loss_chunk_tokens,
-                reduction="none",
-                compute_dtype=self.mixed,
-            )
-            for head in heads_of(self.model)
-        ]
-        values = -torch.stack(losses).sum(0).view(targets.shape)
+        weight, bias = head_of(self.model)
+        losses = chunked_linear_cross_entropy(
+            self.hidden_states(batch)[:, :-1].flatten(0, 1),
+            weight,
+            targets.flatten(),
+            bias=bias,
+            softcap=self._softcap,
+            scale=self._scale,
+            chunk_tokens=self.config.loss_chunk_tokens,
+            reduction="none",
+            compute_dtype=self.mixed,
+        )
+        values = -losses.view(targets.shape)
         counted = targets != IGNORED
         answers = [(batch["segment_ids"][:, 1:] == side) & counted for side in (CHOSEN, REJECTED)]
         sums = torch.stack([(values * answer).sum(1) for answer in answers], dim=1)

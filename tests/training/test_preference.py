@@ -11,12 +11,13 @@ from torch import Tensor
 
 from franken.config.preference import PreferenceConfig
 from franken.config.training import LoraConfig, Trainable
-from franken.errors import ConfigError, DataError, FrankenError
+from franken.errors import CompatibilityError, ConfigError, DataError, FrankenError
 from franken.training import reference as reference_module
 from franken.training.policy import apply_policy
 from franken.training.preference import PreferenceModule, count_pairs, dpo
 from franken.training.reference import reference_log_likelihoods
 from franken.training.runner import train_model
+from tests.composition.hydras import hydra
 from tests.training.pairs import PAIRS, pair_data, tiny_training
 from tests.training.tiny import CPU, tiny_model
 
@@ -293,6 +294,12 @@ def test_the_same_run_with_next_tokens_is_another_run(tmp_path):
 def test_packing_across_documents_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="read the chosen one"):
         tuned(tmp_path, pack_across_documents=True)
+
+
+def test_a_model_with_several_tables_is_refused():
+    view = hydra()[0].view("xx", ["en"])
+    with pytest.raises(CompatibilityError, match="several tables"):
+        module_of(view.model)
 
 
 # --- pairs as batches --------------------------------------------------------------------------
