@@ -1,13 +1,14 @@
 """Let a source model answer instructions several times; text is all that leaves it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import track
 
-from franken.composition.hydra import Decoding, Strategy, decode
+from franken.composition.hydra import Decoding, Strategy, Written, decode
 from franken.config.steps import SampleAnswersStep
 from franken.data import open_data
 from franken.data.source import Instruction
@@ -15,16 +16,25 @@ from franken.errors import CompatibilityError, DataError
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.readout import Readout, read_out
 from franken.parts.model import assemble
-from franken.preference.answers import ANSWERS_FILE, Answer, Answered, write_answers
+from franken.preference.answers import (
+    ANSWERS_FILE,
+    Answer,
+    Answered,
+    read_answers,
+    write_answers,
+)
 from franken.seeds import derive_seed
 from franken.steps.context import StepContext
 from franken.steps.models import open_model
 from franken.steps.route import is_routed
 from franken.store import Artifact
 
+PART = 512
+"""Prompts whose answers are kept at a time: what a killed step loses at most."""
+
 
 def run(step: SampleAnswersStep, context: StepContext) -> dict[str, Any]:
-    """Writes ``answers.jsonl``: a record per prompt with all its answers.
+    """Writes ``answers.jsonl``: a record per prompt with all its answers. A killed step goes on.
 
     Raises:
         DataError: where the data have no instruction of the wanted tasks.
@@ -45,15 +55,19 @@ def run(step: SampleAnswersStep, context: StepContext) -> dict[str, Any]:
         open_model(context.inputs["model"], context.store), device=context.device
     )
     model.eval()
-    drawn = list(_drawn(read_out(model), tokenizer, asked, step, context.seed))
-    records = [
-        Answered(
-            instruction.prompt, instruction.response.strip(), instruction.task,
-            tuple(drawn[at * step.answers : (at + 1) * step.answers]),
-        )
-        for at, instruction in enumerate(asked)
-    ]  # fmt: skip
+    sampler = _Sampler(read_out(model), tokenizer, step, context.seed)
+    records: list[Answered] = []
+    console = Console(stderr=True)
+    for start in track(
+        range(0, len(asked), PART), "sampling answers", console=console, transient=True,
+        disable=not console.is_terminal,
+    ):  # fmt: skip
+        path = context.scratch / f"answers-{start:08d}.jsonl"
+        if not path.is_file():
+            write_answers(sampler.answer(asked[start : start + PART], start), path)
+        records += read_answers(path)
     write_answers(records, context.directory / ANSWERS_FILE)
+    drawn = [answer for record in records for answer in record.answers]
     return {
         "prompts": len(asked), "answers": len(drawn),
         "cut_off": sum(not answer.ended for answer in drawn),
@@ -72,37 +86,41 @@ def refuse_routed(model: Artifact, name: str) -> None:
         )
 
 
-def _drawn(
-    readout: Readout, tokenizer: Any, asked: list[Instruction], step: SampleAnswersStep, seed: int
-) -> Iterator[Answer]:
-    """``step.answers`` answers to each instruction in turn; draws do not depend on the batches."""
-    encoder = Encoder(tokenizer)
-    room = readout.positions
-    room = None if room is None else max(1, room - step.max_new_tokens)
-    prompts = [encoder.opened(ids, room)[0] for ids in encoder.texts([i.prompt for i in asked])]
-    total = len(prompts) * step.answers
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("sampling answers", total=total)
-        for start in range(0, total, step.batch_size):
-            rows = range(start, min(start + step.batch_size, total))
-            made = decode(
-                readout,
-                [prompts[row // step.answers] for row in rows],
-                Decoding(
-                    Strategy.sample, step.max_new_tokens, temperature=step.temperature,
-                    top_k=step.top_k, top_p=step.top_p,
-                    seed=derive_seed(seed, "sample_answers"), first=start,
-                ),
-                end=tokenizer.eos_token_id,
-                writable=readout.vocabulary,
+@dataclass(frozen=True)
+class _Sampler:
+    """Draws answers; what is drawn does not depend on how prompts are put together."""
+
+    readout: Readout
+    tokenizer: Any
+    step: SampleAnswersStep
+    seed: int
+
+    def answer(self, asked: Sequence[Instruction], first: int) -> Iterator[Answered]:
+        """Instructions with their answers; ``first`` is the number of the first of them."""
+        step = self.step
+        encoder, room = Encoder(self.tokenizer), self.readout.positions
+        room = None if room is None else max(1, room - step.max_new_tokens)
+        texts = encoder.texts([instruction.prompt for instruction in asked])
+        prompts = [encoder.opened(ids, room)[0] for ids in texts]
+        rows = [prompt for prompt in prompts for _ in range(step.answers)]
+        drawn: list[Answer] = []
+        for start in range(0, len(rows), step.batch_size):
+            options = Decoding(
+                Strategy.sample, step.max_new_tokens, temperature=step.temperature,
+                top_k=step.top_k, top_p=step.top_p, seed=derive_seed(self.seed, "sample_answers"),
+                first=first * step.answers + start,
             )  # fmt: skip
-            for written in made:
-                text = str(tokenizer.decode(written.ids, skip_special_tokens=True))
-                stopped = bool(step.stop) and step.stop in text.strip()
-                if stopped:
-                    text = text.strip().split(step.stop)[0]
-                yield Answer(
-                    text.strip(), written.log_prob, len(written.ids), written.ended or stopped
-                )
-            progress.update(bar, completed=rows.stop)
+            made = decode(
+                self.readout, rows[start : start + step.batch_size], options,
+                end=self.tokenizer.eos_token_id, writable=self.readout.vocabulary,
+            )  # fmt: skip
+            drawn += map(self._answer, made)
+        for at, instruction in enumerate(asked):
+            own = tuple(drawn[at * step.answers : (at + 1) * step.answers])
+            yield Answered(instruction.prompt, instruction.response.strip(), instruction.task, own)
+
+    def _answer(self, written: Written) -> Answer:
+        text = str(self.tokenizer.decode(written.ids, skip_special_tokens=True)).strip()
+        head, stop, _ = text.partition(self.step.stop) if self.step.stop else (text, "", "")
+        ended = written.ended or bool(stop)
+        return Answer(head.strip(), written.log_prob, len(written.ids), ended)

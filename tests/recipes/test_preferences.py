@@ -9,6 +9,7 @@ from franken.config.data import FileData, Source
 from franken.files import read_json
 from franken.recipe import graph_faults
 from franken.run import Runner
+from franken.steps import sample_answers
 
 from .conftest import compose_config
 
@@ -88,6 +89,37 @@ def test_nothing_is_done_twice(preferred: Runner, tmp_path: Path) -> None:
     assert other.keys["answers"] == preferred.keys["answers"]  # batches only tile
     assert other.keys["tuned"] == preferred.keys["tuned"]
     assert other.keys["preferred"] != preferred.keys["preferred"]
+
+
+def test_a_killed_step_goes_on_and_batches_change_nothing(
+    preferred: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sample_answers, "PART", 5)
+    decode, calls = sample_answers.decode, []
+
+    def broken(*arguments, **options):
+        calls.append(options)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return decode(*arguments, **options)
+
+    monkeypatch.setattr(sample_answers, "decode", broken)
+    made = runner(
+        tmp_path / "store", tmp_path, "recipe=graft", *SAMPLED, *ARITHMETIC,
+        "+recipe.steps.answers.batch_size=7", "recipe.steps.answers.model=base",
+    )  # fmt: skip
+    with pytest.raises(KeyboardInterrupt):
+        made.ensure("answers")  # 15 answers in 3 batches, then the first of the next part
+    found = lines(made.ensure("answers").path / "answers.jsonl")
+    assert len(calls) == 4 + 3 + 1  # the first part was kept
+    whole = runner(
+        tmp_path / "store", tmp_path / "b", "recipe=graft", *SAMPLED, *ARITHMETIC,
+        "recipe.steps.answers.model=base", "recipe.steps.answers.prompts=11",
+    )  # fmt: skip
+    monkeypatch.setattr(sample_answers, "PART", 512)
+    texts = [[a["text"] for a in record["answers"]] for record in found]
+    again = lines(whole.ensure("answers").path / "answers.jsonl")
+    assert [[a["text"] for a in record["answers"]] for record in again] == texts[:11]
 
 
 def test_best_answers_teach_and_a_judge_ranks_two_sources(
