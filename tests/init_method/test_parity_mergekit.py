@@ -1,0 +1,69 @@
+"""Row by row against mergekit's tokensurgeon (LGPL: a peer to test with, no dependency).
+
+``pip install mergekit`` 0.1.5, or its wheel with ``immutables`` beside what franken has. Left out:
+tokens with a neighbour of negative cosine under proximity, whose weights mergekit lets turn.
+"""
+
+import pytest
+import torch
+
+from franken.config.init_method.donor import (
+    LocalLeastSquaresInit,
+    LocalWeights,
+    Metric,
+    OmpInit,
+)
+from franken.init_method import Provenance
+from tests.init_method.donor import KIND, anchor_pairs, helper_table, make
+from tests.init_method.tiny import source_table, target_tokenizer
+
+interpolation = pytest.importorskip("mergekit.tokensurgeon.common_interpolation")
+pursuit = pytest.importorskip("mergekit.tokensurgeon.omp")
+
+HELPER = helper_table(target_tokenizer(KIND), size=32).input
+SCHEMES = {
+    LocalWeights.proximity: "DISTANCE_PROPORTIONAL",
+    LocalWeights.barycentric: "BARYCENTRIC",
+    LocalWeights.least_squares: "LEAST_SQUARES",
+}
+ENOUGH = 0.9999
+
+
+def rows_of(config):
+    """Computed rows, and what mergekit works on: tokens, anchors, and the anchors' source rows."""
+    source, table, token_map = make(config, rows=HELPER, source=source_table(KIND, size=24))
+    computed = (token_map.provenance == Provenance.computed).nonzero().flatten()
+    shared, columns = anchor_pairs(token_map)
+    assert len(computed) > 80
+    return table.input[computed], HELPER[computed], HELPER[shared], source.input[columns]
+
+
+def lowest_cosine(ours, found, old):
+    indices, weights = found
+    theirs = torch.einsum("nk,nkd->nd", weights.float(), old[indices])
+    return float(torch.cosine_similarity(ours.double(), theirs.double(), dim=1).min())
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("weights", list(SCHEMES))
+def test_local_interpolation(weights, metric):
+    ours, tokens, anchors, old = rows_of(LocalLeastSquaresInit(k=9, metric=metric, weights=weights))
+    found = interpolation.common_interp_approximate(
+        tokens, anchors, 9, interpolation.DistanceMetric[metric.name.upper()],
+        interpolation.WeightingScheme[SCHEMES[weights]],
+    )  # fmt: skip
+    sound = (
+        (found[1] > 0).all(1) if weights is LocalWeights.proximity else torch.ones(len(ours)) > 0
+    )
+    assert int(sound.sum()) > 80
+    lowest = lowest_cosine(ours[sound], [part[sound] for part in found], old)
+    print(f"{weights.value} {metric.value}: {int(sound.sum())} rows, lowest cosine {lowest:.7f}")
+    assert lowest > ENOUGH
+
+
+@pytest.mark.parametrize("k", [1, 5, 20])
+def test_matching_pursuit(k):
+    ours, tokens, anchors, old = rows_of(OmpInit(k=k))
+    lowest = lowest_cosine(ours, pursuit.batch_omp(tokens, anchors, k), old)
+    print(f"omp k={k}: {len(ours)} rows, lowest cosine {lowest:.7f}")
+    assert lowest > ENOUGH
