@@ -93,7 +93,7 @@ def test_several_packs_with_a_router(shared_store: Path, tmp_path: Path) -> None
         oracle = {k[1:]: v for k, v in values.items() if k[:2] == ("oracle", task)}
         assert alone == oracle  # to the last digit
     report = read_json(skills.ensure("routed").path / "graft.json")
-    assert len(report["packs"]) == 4
+    assert len(report["packs"]) == 3
     assert 0 <= report["router"]["accuracy"] <= 1
 
 
