@@ -72,9 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     figures.add_argument("--out", type=Path, help="where size.png and size.json go")
     figures.add_argument("--task", default="arithmetic:acc_exact", metavar="TASK:METRIC")
     figures.add_argument(
-        "--tasks", metavar="TASK:METRIC,...",
-        default="arithmetic:acc_exact,topic_classification:acc,reading_comprehension:acc",
-        help="in the order in which they are learnt",
+        "--tasks", metavar="TASK:METRIC[@LANG],...",
+        default="arithmetic:acc_exact,topic_classification:acc,bits_per_byte:bits_per_byte@id",
+        help="in the order in which they are learnt; bits per byte are shown, not averaged",
     )  # fmt: skip
     figures.add_argument("--lang", default="en")
     figures.set_defaults(run=_figures)
@@ -227,18 +227,22 @@ def _figures(options: argparse.Namespace, console: Console) -> int:
     from franken.skillpack import figures
 
     records = figures.read_all(options.paths)
-    order = [_task(text) for text in options.tasks.split(",")]
-    learnt = figures.forgetting_of(records, order, lang=options.lang)
+    order = [figures.Task(*_task(text, options.lang)) for text in options.tasks.split(",")]
+    learnt = figures.forgetting_of(records, order)
     if learnt:
-        names = [f"{task} after {len(order)}" for task, _ in order]
+        names = [f"{task.name} after {len(order)}" for task in order]
         table = RichTable("method", *names, "average", "forgetting", "backward transfer")
         for found in learnt:
-            values = (*found.scores[-1], found.average, found.forgetting, found.backward_transfer)
-            table.add_row(found.method, *(f"{100 * value:.1f}" for value in values))
+            last = [
+                f"{100 * value:.1f}" if task.counts else f"{value:.3f}"
+                for task, value in zip(order, found.scores[-1], strict=True)
+            ]
+            means = (found.average, found.forgetting, found.backward_transfer)
+            table.add_row(found.method, *last, *(f"{100 * value:.1f}" for value in means))
         console.print(table)
-    task, metric = _task(options.task)
+    task, metric, lang = _task(options.task, options.lang)
     try:
-        points = figures.size_points(records, task=task, metric=metric, lang=options.lang)
+        points = figures.size_points(records, task=task, metric=metric, lang=lang)
     except DataError as error:
         if not learnt:
             raise
@@ -251,14 +255,15 @@ def _figures(options: argparse.Namespace, console: Console) -> int:
         table.add_row(*row, kept)
     console.print(table)
     if options.out:
-        figures.write_size_figure(points, options.out / "size", title=f"{task}, {options.lang}")
+        figures.write_size_figure(points, options.out / "size", title=f"{task} ({lang})")
         console.print(f"figure: {options.out / 'size.png'}")
     return 0
 
 
-def _task(text: str) -> tuple[str, str]:
-    task, _, metric = text.partition(":")
-    return task, metric or "acc"
+def _task(text: str, lang: str) -> tuple[str, str, str]:
+    whole, _, own = text.partition("@")
+    task, _, metric = whole.partition(":")
+    return task, metric or "acc", own or lang
 
 
 def _verify(options: argparse.Namespace, console: Console) -> int:

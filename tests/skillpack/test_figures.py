@@ -10,7 +10,7 @@ from franken.report.records import Record
 from franken.report.size_plots import draw_sizes, finding
 from franken.report.sizes import families, learnt_task
 from franken.skillpack.__main__ import main
-from franken.skillpack.figures import forgetting, forgetting_of, size_points
+from franken.skillpack.figures import Task, forgetting, forgetting_of, size_points
 
 
 def record(model, value, *, task="arithmetic", metric="acc_exact", variant="", **extra):
@@ -27,6 +27,11 @@ def test_forgetting_and_backward_transfer_by_hand():
     assert found.average == pytest.approx(2.0 / 3)
     with pytest.raises(DataError, match="after every stage"):
         forgetting("x", [[0.5, 0.5]])
+    # bits per byte in the second column: shown, but no part of a mean of accuracies
+    part = forgetting("x", [[0.8, 9.0], [0.5, 1.2]], [True, False])
+    assert (part.average, part.forgetting) == (0.5, pytest.approx(0.3))
+    with pytest.raises(DataError, match="no task before the last"):
+        forgetting("x", [[9.0, 0.1], [1.2, 0.5]], [False, True])
 
 
 def test_methods_are_found_by_their_stages():
@@ -40,7 +45,8 @@ def test_methods_are_found_by_their_stages():
         for model, values in scores.items()
         for index, (task, metric) in enumerate(tasks)
     ]
-    found = {item.method: item for item in forgetting_of(records, tasks, lang="en")}
+    order = [Task(*task, "en") for task in tasks]
+    found = {item.method: item for item in forgetting_of(records, order)}
     assert set(found) == {"sequential", "anchored", "packs"}
     assert found["packs"].forgetting == 0.0
     assert found["sequential"].forgetting == pytest.approx(0.7)
