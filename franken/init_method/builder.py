@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -147,10 +148,11 @@ class MapBuilder:
         Gee et al. 2022 (arXiv 2402.09977). A piece without any source token stays undecided.
         """
         rows = self.undecided()
-        texts = [self.target_bytes[row] or b"" for row in rows]
-        for row, ids in zip(rows, self.encode(texts), strict=True):
-            if ids:
-                self.put(row, ids, [1 / len(ids)] * len(ids), provenance)
+        found = self.encode(self.target_bytes[row] or b"" for row in rows)
+        sizes = np.fromiter(map(len, found), np.int64, len(found))
+        columns = np.fromiter(chain.from_iterable(found), np.int64, int(sizes.sum()))
+        shares = np.repeat(1 / np.maximum(sizes, 1), sizes)
+        self.put_entries(np.repeat(np.array(rows, np.int64), sizes), columns, shares, provenance)
 
     def build(
         self,
@@ -250,7 +252,7 @@ def compressed(
     if not sum(len(part[0]) for part in entries):
         return indptr, np.empty(0, np.int32), np.empty(0, np.float32), np.empty(0, np.float32)
     row, column, weight, output = (np.concatenate(parts) for parts in zip(*entries, strict=True))
-    order = np.lexsort((column, row))
+    order = np.argsort(row * (int(column.max()) + 1) + column, kind="stable")
     row, column = row[order], column[order]
     first = np.r_[True, (row[1:] != row[:-1]) | (column[1:] != column[:-1])]
     starts = np.flatnonzero(first)
