@@ -3,7 +3,7 @@
 from typing import Any
 
 from franken.composition.hydra import assemble_hydra
-from franken.composition.hydra.storage import save_hydra_body
+from franken.composition.hydra.writing import save_hydra_body
 from franken.config.data import TEXT_ROLES, Mixture
 from franken.config.steps import HydraTrainStep
 from franken.config.training import Trainable

@@ -1,18 +1,11 @@
 """Hydra LLMs: one body, several tables; read in one vocabulary, write in another."""
 
-from franken.composition.hydra.decoding import Decoding, Strategy, WholeModel, Written, decode
+from franken.composition.hydra.decoding import decode
 from franken.composition.hydra.model import HydraModel, View
 from franken.composition.hydra.routing import Router, Segment
-from franken.composition.hydra.storage import (
-    HydraRef,
-    add_table,
-    assemble_hydra,
-    link_hydra,
-    load_hydra,
-    open_hydra,
-    save_hydra,
-    write_hydra,
-)
+from franken.composition.hydra.stepping import Decoding, Strategy, WholeModel, Written
+from franken.composition.hydra.storage import HydraRef, assemble_hydra, load_hydra, open_hydra
+from franken.composition.hydra.writing import add_table, link_hydra, save_hydra, write_hydra
 
 __all__ = [
     "Decoding",

@@ -11,8 +11,7 @@ README.md               the model card
 The tables are those that lie there: adding a language adds one directory and touches no other file.
 """
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,18 +19,13 @@ from typing import Any
 import torch
 
 from franken.composition.hydra.model import HydraModel
-from franken.composition.hydra.routing import Router, check_table_name
-from franken.errors import ArtifactError, CompatibilityError
-from franken.files import link_or_copy, read_json, write_atomically, write_json
-from franken.parts.body import DESCRIPTION_FILE as BODY_FILE
-from franken.parts.body import control_tokens_of_body, load_body, save_body
-from franken.parts.checkpoint import Checkpoint
-from franken.parts.disk_surgery import new_directory
-from franken.parts.fingerprint import body_fingerprint
+from franken.composition.hydra.routing import Router
+from franken.errors import ArtifactError
+from franken.files import read_json
+from franken.parts.body import control_tokens_of_body, load_body
 from franken.parts.model import ModelRef, apply_deltas, check_body
-from franken.parts.segmented import view_of
 from franken.parts.table import DESCRIPTION_FILE as TABLE_FILE
-from franken.parts.table import Table, load_table, read_description, save_table
+from franken.parts.table import load_table
 
 FILE = "hydra.json"
 ROUTE_FILE = "route.json"
@@ -108,7 +102,7 @@ def open_hydra(directory: Path) -> HydraRef:
         ArtifactError: where it is none, or a part is missing.
     """
     directory = Path(directory)
-    description = _description(directory)
+    description = read_hydra_description(directory)
     tables: dict[str, Path] = {}
     languages: dict[str, str] = {}
     scripts: dict[str, tuple[str, ...]] = {}
@@ -136,121 +130,12 @@ def load_hydra(directory: Path, **options: Any) -> HydraModel:
     return assemble_hydra(open_hydra(directory), **options)
 
 
-def link_hydra(directory: Path, target: Path) -> HydraRef:
-    """Give the body and the tables of a Hydra directory a second place, linked where possible.
-
-    Args:
-        directory: as written by ``write_hydra``.
-        target: gets ``body/`` and ``tables/NAME/``.
-
-    Returns:
-        The parts where they lay before.
+def read_hydra_description(directory: Path) -> dict[str, Any]:
+    """The content of ``hydra.json``.
 
     Raises:
-        ArtifactError: where a part is damaged or missing.
-        CompatibilityError: where a table belongs to another base.
+        ArtifactError: where there is none, or it is damaged or of another schema.
     """
-    ref = open_hydra(directory)
-    check_body(ref.plain(next(iter(ref.tables))))
-    _copy_files(ref.body, target / "body")
-    for name, path in ref.tables.items():
-        _check_lineage(name, load_table(path).lineage, ref.lineage)
-        _copy_files(path, target / "tables" / name)
-        (target / "tables" / name / ROUTE_FILE).unlink(missing_ok=True)
-    return ref
-
-
-def write_hydra(ref: HydraRef, directory: Path, *, card: str) -> None:
-    """Write the whole as a directory that needs nothing beside it.
-
-    Without deltas the body's files are linked or copied, never loaded; with deltas they are merged
-    in float32.
-
-    Raises:
-        ArtifactError: where a part is damaged, or the target exists. Nothing is left behind.
-        CompatibilityError: where a table belongs to another base.
-    """
-    with new_directory(Path(directory)) as scratch:
-        fingerprint = _write_body(ref, scratch / "body")
-        for name, path in ref.tables.items():
-            _check_lineage(name, str(read_description(path)["lineage"]), ref.lineage)
-            _copy_files(path, scratch / "tables" / name)
-            _write_route(ref, name, scratch / "tables" / name)
-        _describe(scratch, ref.lineage, fingerprint, ref.default, card)
-
-
-def save_hydra(model: HydraModel, directory: Path, *, card: str = "") -> None:
-    """Write a model that is in memory.
-
-    Raises:
-        ArtifactError: where the target exists.
-    """
-    with new_directory(Path(directory)) as scratch:
-        fingerprint = save_hydra_body(model, scratch / "body")
-        router = model.router
-        for name, module in model.tables.items():
-            folder = scratch / "tables" / name
-            save_table(module.table(), folder)
-            own = [tag for tag, table in router.languages.items() if table == name]
-            _route(folder, own, router.scripts.get(name, ()))
-        _describe(scratch, model.lineage, fingerprint, router.default, card)
-
-
-def save_hydra_body(model: HydraModel, directory: Path) -> str:
-    """Write the body alone; returns its fingerprint."""
-    name, module = next(iter(model.tables.items()))
-    plain = view_of(model.body, {name: module}, previous=model.previous)
-    return save_body(plain, directory, tokenizer=module.tokenizer, lineage=model.lineage)
-
-
-def add_table(
-    directory: Path,
-    name: str,
-    table: Table | Path,
-    *,
-    languages: Sequence[str] = (),
-    scripts: Sequence[str] = (),
-) -> None:
-    """Put one more table into a Hydra directory; no other file changes.
-
-    Args:
-        directory: as written by ``write_hydra``.
-        name: of the new table.
-        table: the rows, or the directory of a table.
-        languages: languages and tags that go to it beside its own name.
-        scripts: Unicode scripts that go to it.
-
-    Raises:
-        CompatibilityError: where the table is of another base, the name is no plain name, or a
-            language or script goes to another table already.
-        ArtifactError: where the name is taken.
-    """
-    directory = Path(directory)
-    lineage = _description(directory)["lineage"]
-    check_table_name(name)
-    _check_unclaimed(open_hydra(directory), name, languages, scripts)
-    made = table.lineage if isinstance(table, Table) else read_description(table)["lineage"]
-    _check_lineage(name, str(made), lineage)
-    with new_directory(directory / "tables" / name) as scratch:
-        if isinstance(table, Table):
-            save_table(table, scratch)
-        else:
-            shutil.copytree(table, scratch, dirs_exist_ok=True)
-        _route(scratch, languages, scripts)
-
-
-def _describe(
-    directory: Path, lineage: str, fingerprint: str, default: str | None, card: str
-) -> None:
-    write_json(
-        directory / FILE,
-        {"kind": "hydra", "schema": SCHEMA, "lineage": lineage, "fingerprint": fingerprint,
-         "default": default},
-    )  # fmt: skip
-    write_atomically(directory / "README.md", card.encode())
-
-
-def _description(directory: Path) -> dict[str, Any]:
     path = directory / FILE
     if not path.is_file():
         raise ArtifactError(f"{directory} is no Hydra LLM: it has no {FILE}")
@@ -267,66 +152,6 @@ def _description(directory: Path) -> dict[str, Any]:
     return found
 
 
-def _check_lineage(name: str, made: str, lineage: str) -> None:
-    if made != lineage:
-        raise CompatibilityError(
-            f"table {name!r} was made for base body {made[:12]}, but this body descends from "
-            f"{lineage[:12]}; a table only fits bodies of its own base"
-        )
-
-
-def _check_unclaimed(
-    ref: HydraRef, name: str, languages: Sequence[str], scripts: Sequence[str]
-) -> None:
-    owners = {script: table for table, own in ref.scripts.items() for script in own}
-    for kind, wanted, owned in (
-        ("language", languages, ref.languages),
-        ("script", scripts, owners),
-    ):
-        for item in wanted:
-            if owned.get(item, name) != name:
-                raise CompatibilityError(
-                    f"{kind} {item!r} goes to the table {owned[item]!r} already; leave it out of "
-                    f"those of {name!r}"
-                )
-
-
 def default_first(tables: Mapping[str, Path], default: str | None) -> dict[str, Path]:
     """The default table, then the others by name: an order that no listing changes."""
     return {name: tables[name] for name in sorted(tables, key=lambda name: (name != default, name))}
-
-
-def _write_body(ref: HydraRef, folder: Path) -> str:
-    if ref.deltas:
-        return save_hydra_body(assemble_hydra(ref), folder)
-    check_body(ref.plain(next(iter(ref.tables))))
-    folder.mkdir(parents=True)
-    for path in sorted(ref.body.iterdir()):
-        if path.is_file() and path.name != "README.md":
-            link_or_copy(path, folder / path.name)
-    if not (folder / BODY_FILE).is_file():  # a checkpoint with a vocabulary of its own
-        tokens = control_tokens_of_body(ref.body)
-        write_json(
-            folder / BODY_FILE,
-            {"kind": "body", "schema": 1, "family": Checkpoint(folder).anatomy().family,
-             "fingerprint": ref.fingerprint, "lineage": ref.lineage,
-             "control_tokens": None if tokens is None else tokens.to_json()},
-        )  # fmt: skip
-    return body_fingerprint(folder, Checkpoint(folder).anatomy())
-
-
-def _copy_files(source: Path, target: Path) -> None:
-    target.mkdir(parents=True)
-    for path in sorted(source.iterdir()):
-        if path.is_file():
-            link_or_copy(path, target / path.name)
-
-
-def _write_route(ref: HydraRef, name: str, folder: Path) -> None:
-    (folder / ROUTE_FILE).unlink(missing_ok=True)
-    own = [tag for tag, table in ref.languages.items() if table == name]
-    _route(folder, own, ref.scripts.get(name, ()))
-
-
-def _route(folder: Path, languages: Sequence[str], scripts: Sequence[str]) -> None:
-    write_json(folder / ROUTE_FILE, {"languages": list(languages), "scripts": list(scripts)})
