@@ -20,7 +20,7 @@ def initialisation_table(runs: Iterable[Run]) -> Table | None:
     groups = [Group("rows", _KINDS), Group("fit", ("seconds", "peak MB"))]
     with_gold = any(entry.get("gold") for entry in rows.values())
     if with_gold:
-        groups.append(Group("gold", ("cosine",)))
+        groups.append(Group("gold", ("cosine", "found %")))
     table = Table(
         "initialisation", "Initialisation: rows by provenance, cost of the fit",
         ("method", "variant"), groups,
@@ -36,14 +36,15 @@ def initialisation_table(runs: Iterable[Run]) -> Table | None:
         table.labels.append(label)
         views += [_view(entry["seconds"], 1, 2), _view(entry["peak"], 1e6, 0)]
         if with_gold:
-            views.append(_view((entry.get("gold") or {}).get("cosine"), 1, 3))
+            gold = entry.get("gold") or {}
+            views += [_view(gold.get("cosine"), 1, 3), _view(gold.get("found"), 0.01, 1)]
         table.views.append(views)
     table.notes.append("Rows of the first seed; the fit alone, without the steps it draws on.")
     if with_gold:
         table.notes.append(
-            "Gold: mean cosine of the input rows with those of the true word links, both without "
-            "the mean source row, over the tokens that the links say something of. 1: the same "
-            "rows; 0: unrelated, or the mean row."
+            "Gold: the input rows against those of the true word links, both without the mean "
+            "source row, over the tokens that the links say something of. Cosine: the mean; found: "
+            "rows nearer to the true row of their own token than to that of any other."
         )
     return table
 

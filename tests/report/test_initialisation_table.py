@@ -24,12 +24,14 @@ def test_a_row_per_method_and_none_per_seed():
 def test_the_distance_to_gold_is_a_column_where_any_run_has_it():
     runs = [_run("focus", "a", 7), _run("gold_alignment", "b", 9), _run("old", "c", 9)]
     for run, cosine in zip(runs, (0.25, 1.0, None), strict=True):
-        gold = None if cosine is None else {"rows": 5, "cosine": cosine}
+        gold = None if cosine is None else {"rows": 5, "cosine": cosine, "found": cosine / 2}
         run.info["initialisations"][0]["gold"] = gold
     table = initialisation_table(runs)
     assert table is not None
-    assert table.groups[-1].columns == ("cosine",)
-    assert [views[-1].text for views in table.views] == ["0.250", "1.000", "–"]
+    assert table.groups[-1].columns == ("cosine", "found %")
+    assert [[view.text for view in views[-2:]] for views in table.views] == [
+        ["0.250", "12.5"], ["1.000", "50.0"], ["–", "–"],
+    ]  # fmt: skip
     assert "true word links" in table.notes[-1]
 
 
