@@ -87,6 +87,8 @@ def _configured(step: TransplantStep) -> InferenceConfig:
     if isinstance(config, XTransplant):
         if step.donor is not None:
             config = replace(config, donor=step.donor, baselines=["vanilla"], samples=0)
+        if step.pairs is not None:
+            config = replace(config, samples=0)
         if step.site is not None:
             config = replace(config, site=step.site)
     return config

@@ -21,7 +21,7 @@ from franken.inference.xtransplant import (
     run_naive,
     run_wavefront,
 )
-from franken.inference.xtransplant.batched import answer_plainly, answer_with_pair
+from franken.inference.xtransplant.batched import answer_plainly, answer_with_pair, sample_answers
 from franken.inference.xtransplant.donors import donor_vectors
 from franken.inference.xtransplant.host import check_site
 from franken.inference.xtransplant.preflight import clean_continuation_difference, preflight
@@ -262,3 +262,19 @@ def test_a_feed_forward_that_is_no_module_is_refused() -> None:
     del model.model.layers[1].mlp
     with pytest.raises(CompatibilityError, match=r"layer 1 of model family .llama. has no"):
         open_host(model)
+
+
+def test_sampled_answers_follow_the_model_s_shares() -> None:
+    """Against one prompt per row, as near-zero temperature and as frequencies of first tokens."""
+    host, task = small_host("mistral", tied=False), some_task()
+    cold = sample_answers(host, task, 3, DECODING, temperature=1e-6, seed=1)
+    assert cold.tokens == [vanilla(host, task.target)] * 3
+    logits = host.model(task.target[None]).logits[0, -1]
+    shares = (logits / 0.7).softmax(dim=-1)
+    drawn = sample_answers(host, task, 4000, Decoding(1), temperature=0.7, seed=1)
+    counts = torch.bincount(torch.tensor([row[0] for row in drawn.tokens]), minlength=len(shares))
+    # chi-square over 64 tokens: mean 63, spread 11
+    expected = shares * 4000
+    assert float(((counts - expected) ** 2 / expected).sum()) < 63 + 6 * 11.3
+    again = sample_answers(host, task, 4000, Decoding(1), temperature=0.7, seed=1)
+    assert again.tokens == drawn.tokens

@@ -20,7 +20,8 @@ class TransplantStep(StepConfig):
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "pairs": Part.layer_pairs}
     model: str = ""
     pairs: str | None = None
-    """A step that chose a pair per set and language; it takes the place of ``inference.pairs``."""
+    """A step that chose a pair per set and language; it takes the place of ``inference.pairs``. One
+    pair has no budget to compare, so nothing is sampled."""
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     prompts: PromptsConfig = field(default_factory=PromptsConfig)
     data: DataConfig = field(default_factory=DataConfig)

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from franken.config.inference import Positions, Steps
+from franken.inference.xtransplant.cache import prefill
 from franken.inference.xtransplant.contract import (
     PLAIN,
     Decoding,
@@ -28,26 +29,33 @@ from franken.inference.xtransplant.host import Host
 from franken.inference.xtransplant.naive import joined
 
 
-def answer_plainly(
-    host: Host,
-    tasks: Sequence[Task],
-    decoding: Decoding,
-    *,
-    temperature: float | None = None,
-    seed: int = 0,
-) -> Runs:
-    """Continue every target prompt; with a temperature, by sampling from one seeded stream."""
-    choose = None
-    if temperature is not None:
-        generator = torch.Generator().manual_seed(seed)
-
-        def choose(logits: Tensor) -> Tensor:
-            shares = (logits.float().cpu() / temperature).softmax(dim=-1)
-            return torch.multinomial(shares, 1, generator=generator)[:, 0].to(logits.device)
-
-    rows = Rows(tasks, decoding, host.device, choose=choose)
+def answer_plainly(host: Host, tasks: Sequence[Task], decoding: Decoding) -> Runs:
+    """Continue every target prompt."""
+    rows = Rows(tasks, decoding, host.device)
     _continue(host, rows, None)
     return rows.runs([(-1, -1)] * len(tasks), range(len(tasks)), 0)
+
+
+def sample_answers(
+    host: Host, task: Task, count: int, decoding: Decoding, *, temperature: float, seed: int
+) -> Runs:
+    """Continue one target prompt ``count`` times by sampling; the prompt is read once."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def choose(logits: Tensor) -> Tensor:
+        shares = (logits.float().cpu() / temperature).softmax(dim=-1)
+        return torch.multinomial(shares, 1, generator=generator)[:, 0].to(logits.device)
+
+    rows = Rows([task] * count, decoding, host.device, choose=choose)
+    cache = prefill(host, task.target[:-1], Intervention())
+    if cache.get_seq_length():
+        cache.batch_repeat_interleave(count)
+    ids = task.target[-1:].to(host.device).expand(count)
+    while rows.going():
+        ids = rows.push(
+            host.last_logits(host.states(input_ids=ids[:, None], past_key_values=cache))
+        )
+    return rows.runs([(-1, -1)] * count, range(count), 0)
 
 
 def fits_batches(intervention: Intervention) -> bool:

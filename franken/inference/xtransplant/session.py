@@ -25,6 +25,7 @@ from franken.inference.xtransplant.batched import (
     batches,
     fits_batches,
     in_batches,
+    sample_answers,
 )
 from franken.inference.xtransplant.contract import (
     Decoding,
@@ -143,8 +144,8 @@ class Session:
                 count = min(SAMPLED_BATCH, self.config.samples - start)
                 seed = derive_seed(self.seed, "sampled", sample.pair.set, sample.pair.lang,
                                    sample.pair.id, start)  # fmt: skip
-                runs = answer_plainly(
-                    self.host, [task] * count, self.decoding,
+                runs = sample_answers(
+                    self.host, task, count, self.decoding,
                     temperature=self.config.temperature, seed=seed,
                 )  # fmt: skip
                 rows += [

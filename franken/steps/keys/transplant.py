@@ -30,7 +30,8 @@ def _inference(step: TransplantStep) -> dict[str, Any]:
     content = options(step.inference, "select", *tiling)
     path = content.pop("pairs_file", None)
     if step.pairs is not None:
-        content.pop("pairs", None)
+        for unused in ("pairs", "samples", "temperature"):
+            content.pop(unused, None)
     elif path and content.get("pairs") == "file":
         content["pairs_file"] = hash_or_missing(path)
     return content
