@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ Forms = Sequence[str]
 RUNNING: Forms = (" {}",)
 WECHSEL_FORMS: Forms = ("{}", " {}")
 OFA_FORMS: Forms = ("{}", " {}", "{title}", " {title}")
+_COLUMNS = 64
 
 
 class Weighting(StrEnum):
@@ -178,23 +179,37 @@ def pooled_vectors(
     """
     from scipy.sparse import csr_matrix
 
-    total, weight = np.zeros((rows, spaces[0].dim)), np.zeros(rows)
+    weight, parts = np.zeros(rows), []
     for space in spaces:
         words = list(islice(space.words, max_words))
         values = _word_weights(space, len(words), weighting)
-        pieces: list[int] = []
-        owners: list[int] = []
-        for form in forms:
-            texts = [form.format(word, title=word.title()).encode() for word in words]
-            for owner, ids in enumerate(encode_pieces(tokenizer, texts)):
-                distinct = sorted({index for index in ids if index < rows})
-                pieces += distinct
-                owners += [owner] * len(distinct)
+        found = [_pieces_of(tokenizer, words, form, rows) for form in forms]
+        pieces, owners = (np.concatenate(side) for side in zip(*found, strict=True))
         matrix = csr_matrix((values[owners], (pieces, owners)), shape=(rows, len(words)))
-        total += matrix @ space.vectors[: len(words)].double().numpy()
         weight += np.asarray(matrix.sum(1)).ravel()
-    vectors = torch.from_numpy(total / np.maximum(weight, 1e-300)[:, None]).float()
+        parts.append((matrix, space.vectors[: len(words)]))
+    vectors = torch.empty(rows, spaces[0].dim)
+    scale = np.maximum(weight, 1e-300)[:, None]
+    for start in range(0, vectors.shape[1], _COLUMNS):  # in float64, which takes room
+        columns = slice(start, start + _COLUMNS)
+        total = sum(matrix @ known[:, columns].double().numpy() for matrix, known in parts)
+        vectors[:, columns] = torch.from_numpy(total / scale)
     return vectors, (vectors != 0).any(1)
+
+
+def _pieces_of(
+    tokenizer: PreTrainedTokenizerBase, words: Sequence[str], form: str, rows: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct pieces of each word, and the words that they are of; by word, then by piece."""
+    texts = [form.format(word, title=word.title()).encode() for word in words]
+    cut = encode_pieces(tokenizer, texts)
+    sizes = np.fromiter(map(len, cut), np.int64, len(cut))
+    pieces = np.fromiter(chain.from_iterable(cut), np.int64, int(sizes.sum()))
+    keys = np.repeat(np.arange(len(cut)), sizes) * rows + pieces
+    keys = keys[pieces < rows]
+    keys.sort()
+    keys = keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]]
+    return keys % rows, keys // rows
 
 
 def piece_space_vectors(
