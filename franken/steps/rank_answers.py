@@ -71,7 +71,10 @@ def run(step: RankAnswersStep, context: StepContext) -> dict[str, Any]:
             continue
         chosen.append(found)
         pairs.append(Preference(first.prompt, found.best.text, found.worst.text, first.task))
-    report = {"prompts": len(asked), "best": len(best), **counts, **_figures(chosen)}
+    report = {
+        "prompts": len(asked), "best": len(best), **counts, **_figures(chosen),
+        "mean_score": _mean_scores(asked, scored),
+    }  # fmt: skip
     write_json(context.directory / "ranking.json", report)
     if not pairs and step.sft_share < 1:
         raise DataError(
@@ -159,6 +162,19 @@ def _scored(
 def _fit_to_teach(step: RankAnswersStep, candidates: list[Candidate]) -> bool:
     """By verdict only a right answer teaches (FuseChat-3.0: a *correct* one)."""
     return step.scorer is not Scorer.verdict or best_of(candidates).score == 1.0
+
+
+def _mean_scores(
+    asked: list[dict[str, Answered]], scored: list[list[Candidate]]
+) -> dict[str, float]:
+    """Of every source over all that it drew, repeated answers too."""
+    values: dict[str, list[float]] = {}
+    for records, candidates in zip(asked, scored, strict=True):
+        known = {(c.source, c.text): c.score for c in candidates}
+        for name, record in records.items():
+            found = (known.get((name, a.text), known.get((DATA, a.text))) for a in record.answers)
+            values.setdefault(name, []).extend(score for score in found if score is not None)
+    return {name: sum(own) / len(own) for name, own in values.items() if own}
 
 
 def _figures(chosen: list[Choice]) -> dict[str, Any]:

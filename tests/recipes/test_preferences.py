@@ -68,6 +68,9 @@ def test_every_prompt_and_answer_is_accounted_for(preferred: Runner) -> None:
     assert report["pairs"] == len(pairs)
     assert report["pairs"] + report.get("ties", 0) + report.get("no_answers", 0) == 12
     assert report["answers"] == 36
+    drawn = lines(preferred.ensure("answers").path / "answers.jsonl")
+    right = [a["text"] == r["response"] for r in drawn for a in r["answers"] if a["text"]]
+    assert report["mean_score"]["tuned"] == pytest.approx(sum(right) / len(right))
     records = {r["prompt"]: r for r in lines(preferred.ensure("answers").path / "answers.jsonl")}
     for pair in pairs:
         assert pair["chosen"] == records[pair["prompt"]]["response"]  # the data's own: it is right
