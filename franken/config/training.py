@@ -150,8 +150,10 @@ class TrainingSet:
     """GraftLLM: teaching a model one skill, whose change becomes a SkillPack."""
     preference: TrainingConfig = field(default_factory=TrainingConfig)
     """GraftLLM: tuning on pairs of a preferred and a rejected answer after ``skill``."""
+    easy_skill: TrainingConfig = field(default_factory=TrainingConfig)
+    """As ``skill``, for one that is learnt sooner."""
     anchored: TrainingConfig = field(default_factory=TrainingConfig)
-    """As ``skill``, pulled towards the weights at the start: a baseline of continual learning."""
+    """As ``easy_skill``, pulled towards the weights at the start: a baseline of continual learning."""
     ewc: TrainingConfig = field(default_factory=TrainingConfig)
     """As ``anchored``, the pull weighted by Fisher information (EWC)."""
     edges: TrainingConfig = field(default_factory=TrainingConfig)
