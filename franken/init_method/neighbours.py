@@ -15,6 +15,7 @@ from franken.errors import CompatibilityError
 from franken.parts.table import all_finite
 
 _PRODUCT_ROWS = 128  # BLAS rounds a row differently in a product of another height, so it is fixed
+_BUFFER_BYTES = 256 << 20
 _GROUP = 16
 _BATCH_ROWS = 128
 _BATCH_SCORES = 1 << 22
@@ -48,8 +49,8 @@ def top_neighbours(
         k: how many; at most ``m`` are returned.
         metric: ``cosine`` (zero vectors have similarity 0), ``dot``, or ``euclidean`` (the score is
             minus the distance).
-        chunk_rows: queries whose similarities are held at a time; does not change the result.
-            Memory: ``chunk_rows x m`` float32.
+        chunk_rows: queries whose similarities are held at a time, if these fit 256 MiB; does not
+            change the result.
 
     Returns:
         Anchor numbers ``(n, min(k, m))`` int64 and scores float32, scores falling; equal scores by
@@ -210,7 +211,9 @@ def _similarities(
     queries: Tensor, anchors: Tensor, metric: str, chunk_rows: int
 ) -> Iterator[tuple[int, Tensor]]:
     """Chunks of the similarity matrix with their first row; each is overwritten by the next."""
-    buffer = torch.empty(min(max(chunk_rows, 1), max(len(queries), 1)), len(anchors))
+    fitting = _BUFFER_BYTES // (4 * max(len(anchors), 1)) // _PRODUCT_ROWS * _PRODUCT_ROWS
+    height = min(chunk_rows, max(fitting, _PRODUCT_ROWS), len(queries))
+    buffer = torch.empty(max(height, 1), len(anchors))
     squares = anchors.square().sum(1) if metric == "euclidean" else None
     for start in range(0, len(queries), len(buffer)):
         chunk = queries[start : start + len(buffer)].float()
