@@ -19,7 +19,8 @@ QUICK = [
     "training.skill.steps=4", "training.skill.batch_size=4", "training.skill.sequence_length=64",
     "training.easy_skill.steps=4", "training.easy_skill.batch_size=4",
     "training.easy_skill.sequence_length=64", "training.anchored.steps=4",
-    "training.anchored.batch_size=4", "training.anchored.sequence_length=64", "router.examples=24", "router.epochs=3",
+    "training.anchored.batch_size=4", "training.anchored.sequence_length=64",
+    "router.examples=24", "router.epochs=3",
     "pack.quant.calibration_records=8",
     "data.languages=[id]", "eval_suite.tasks.bits_per_byte.limit=4",
 ]  # fmt: skip
