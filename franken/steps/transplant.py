@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -128,7 +129,9 @@ def _pairs(
             else absolute(config.pairs, host.depth)
         )
         return lambda name, lang: pairs
-    place = context.inputs["pairs"].path / "pairs.json" if step.pairs else config.pairs_file
+    place = Path(config.pairs_file or "")
+    if step.pairs:
+        place = context.inputs["pairs"].path / "pairs.json"
     chosen = ChosenPairs.read(place, host.depth)
     chosen.check_disjoint([
         f"{s.pair.set}/{s.pair.lang}/{s.pair.id}" for group in groups for s in group

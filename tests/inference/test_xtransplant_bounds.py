@@ -193,6 +193,8 @@ def test_chosen_pairs_are_kept_from_their_own_pilot() -> None:
         chosen.of("topics", "ka")
     with pytest.raises(ArtifactError, match="needs set, lang and pair"):
         ChosenPairs([{"set": "topics"}], DEPTH, "pairs.json")
+    with pytest.raises(ArtifactError, match="cannot be read as chosen pairs"):
+        ChosenPairs.read(Path("nowhere.json"), DEPTH)
     with pytest.raises(ConfigError, match=r"\[4, 0\] is out of range"):
         ChosenPairs([{"set": "t", "lang": "tr", "pair": [4, 0]}], DEPTH, "pairs.json")
 

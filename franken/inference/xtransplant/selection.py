@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,7 @@ class ChosenPairs:
             self.pilot_ids |= set(map(str, entry.get("pilot_ids", [])))
 
     @classmethod
-    def read(cls, path: Any, depth: int) -> "ChosenPairs":
+    def read(cls, path: Path, depth: int) -> "ChosenPairs":
         """From ``pairs.json``."""
         try:
             return cls(read_json(path), depth, str(path))
