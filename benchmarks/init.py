@@ -20,13 +20,13 @@ import gc
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from initialisers import applying
 from initialisers.methods import CASES, Case, Product
+from initialisers.timing import count_processor_time, now
 from initialisers.world import Sizes, Vocabularies, World, make_world, source_table
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -56,7 +56,13 @@ def main() -> None:
     parser.add_argument("--loop-seconds", type=float, default=60.0, help="a loop ends after that")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="append one record per method to this file")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="count it instead of wall time, one thread"
+    )
     options = parser.parse_args()
+    if options.processor_time:
+        options.threads = 1
+        count_processor_time()
     names = options.methods.split(",")
     if unknown := sorted(set(names) - set(CASES)):
         parser.error(f"--methods: no {', '.join(unknown)}; there are {', '.join(CASES)}")
@@ -102,8 +108,10 @@ def measure(
     before = resident()
     token_map, seconds, fit_peak = fit(world, case.config)
     held = max(0, resident() - before)
+    started = now()
     with measured() as cost:
         new = apply(token_map, world.source, case.config)
+    applying_seconds = now() - started
     table_bytes = new.numel() * new.element_size()
     peak = None
     if fit_peak is not None and cost.peak_bytes is not None:
@@ -117,7 +125,7 @@ def measure(
         "rows": token_map.counts(), "weights": len(token_map.weights),
         "fit_measured_seconds": seconds, "compare_seconds": compared,
         "fit_seconds": seconds if share == 1 else compared * whole + own / share,
-        "apply_seconds": cost.seconds * whole,
+        "apply_seconds": applying_seconds * whole,
         "peak_bytes": peak, "within_limit": None if peak is None else peak <= LIMIT_BYTES,
     }  # fmt: skip
     record |= loop_fit(case, world, token_map, new, share, options)
@@ -137,9 +145,10 @@ def fit(world: World, config: InitMethodConfig) -> tuple[TokenMap, float, int | 
         for space in spaces.values():
             space.__dict__.pop("index", None)
     trim()
+    started = now()
     with measured() as cost:
         token_map = fit_map(world.source, world.target, config, world.resources, 0)
-    return token_map, cost.seconds, cost.peak_bytes
+    return token_map, now() - started, cost.peak_bytes
 
 
 def apply(token_map: TokenMap, source: Table, config: InitMethodConfig) -> Tensor:
@@ -160,9 +169,9 @@ def loop_fit(
         make = case.make(world, token_map, case.config)
         found, spent = {}, 0.0
         for row in spread(rows, options.loop_rows):
-            started = time.perf_counter()
+            started = now()
             found[row] = make(row)
-            spent += time.perf_counter() - started
+            spent += now() - started
             if spent > options.loop_seconds:
                 break
         timed, scale = len(found), len(rows) / share
@@ -216,9 +225,9 @@ def gemm_speed(product: Product) -> float:
     left, right = torch.randn(GEMM_ROWS, width), torch.randn(anchors, width)
     out, best = torch.empty(GEMM_ROWS, anchors), float("inf")
     for _ in range(4):  # the first one is a warm-up
-        started = time.perf_counter()
+        started = now()
         torch.mm(left, right.T, out=out)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, now() - started)
     return 2.0 * GEMM_ROWS * anchors * width / best / 1e9
 
 

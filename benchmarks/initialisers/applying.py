@@ -1,23 +1,22 @@
 """New rows from weights without an engine: row by row, and as the reference releases do."""
 
-import time
-
 import torch
 from torch import Tensor
 
 from franken.init_method import TokenMap
+from initialisers.timing import now
 
 
 def row_by_row(token_map: TokenMap, source: Tensor, rows: list[int]) -> tuple[Tensor, float]:
     """Gather, multiply, sum, cast. Returns the rows and the seconds."""
     made = torch.empty(len(rows), source.shape[1], dtype=source.dtype)
-    started = time.perf_counter()
+    started = now()
     for place, row in enumerate(rows):
         start, stop = int(token_map.indptr[row]), int(token_map.indptr[row + 1])
         indices = token_map.indices[start:stop].long()
         weights = token_map.weights[start:stop, None]
         made[place] = (source[indices].float() * weights).sum(dim=0).to(source.dtype)
-    return made, time.perf_counter() - started
+    return made, now() - started
 
 
 def source_by_source(token_map: TokenMap, source: Tensor, rows: list[int]) -> float:
@@ -27,7 +26,7 @@ def source_by_source(token_map: TokenMap, source: Tensor, rows: list[int]) -> fl
     """
     made = torch.empty(len(rows), source.shape[1], dtype=source.dtype)
     mapping = {row: token_map.row(row)[::-1] for row in rows}
-    started = time.perf_counter()
+    started = now()
     for place, row in enumerate(rows):
         pairs = mapping[row]
         if len(pairs) == 1:
@@ -37,4 +36,4 @@ def source_by_source(token_map: TokenMap, source: Tensor, rows: list[int]) -> fl
         for index, weight in pairs:
             total += weight * source[index]
         made[place] = total
-    return time.perf_counter() - started
+    return now() - started

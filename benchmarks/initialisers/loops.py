@@ -6,7 +6,6 @@ are made before the clock starts. Where a method spends time on words or word pa
 ``*_rest`` times a sample of those.
 """
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,6 +27,7 @@ from franken.init_method.token_vectors import (
 from franken.vocab.frame import BYTE_PIECES
 from franken.vocab.scripts import main_script
 from franken.word_vectors.align import aligned, identical_words
+from initialisers.timing import now
 from initialisers.world import SOURCE, TARGET, World
 
 Weights = tuple[np.ndarray, np.ndarray]
@@ -239,13 +239,13 @@ def trans_tokenization_rest(world: World, token_map: TokenMap, config: Config, c
     wanting = (token_map.provenance == int(Provenance.fallback)).nonzero().flatten().tolist()
     names = [data or b"\xff" for data in world.target_bytes]
     chosen = wanting[:: max(1, len(wanting) // count)][:count]
-    started = time.perf_counter()
+    started = now()
     for row in chosen:
         name = names[row]
         for other in names:
             if other.startswith(name) or other in name:
                 _ = other.startswith(b" ")
-    spent = time.perf_counter() - started
+    spent = now() - started
     return seconds + spent * len(wanting) / max(len(chosen), 1)
 
 
@@ -271,7 +271,7 @@ def _spread_pairs(world: World, count: int, minimum: float, *, in_order: bool) -
     pairs = np.flatnonzero(table.links >= minimum)
     chosen = pairs[:: max(1, len(pairs) // count)][:count]
     counts: dict[int, dict[int, float]] = {}
-    started = time.perf_counter()
+    started = now()
     for index in chosen.tolist():
         first, second = table.pairs[index].tolist()
         left = old(" " + table.source[first], add_special_tokens=False)["input_ids"]
@@ -284,7 +284,7 @@ def _spread_pairs(world: World, count: int, minimum: float, *, in_order: bool) -
             if in_order:
                 piece = left[place * len(left) // len(right)]
                 row[piece] = row.get(piece, 0.0) + weight
-    return (time.perf_counter() - started) * len(pairs) / max(len(chosen), 1)
+    return (now() - started) * len(pairs) / max(len(chosen), 1)
 
 
 def _cut_words(
@@ -294,13 +294,13 @@ def _cut_words(
     sums: dict[int, np.ndarray] = {}
     vector = np.ones(world.sizes.vector_dim, np.float32)
     chosen = words[:: max(1, len(words) // count)][:count]
-    started = time.perf_counter()
+    started = now()
     for word in chosen:
         for form in forms:
             text = form.format(word, title=word.title())
             for piece in set(tokenizer(text, add_special_tokens=False)["input_ids"]):
                 sums[piece] = sums[piece] + vector if piece in sums else vector
-    return (time.perf_counter() - started) / max(len(chosen), 1)
+    return (now() - started) / max(len(chosen), 1)
 
 
 def _anchors(world: World, config: Config) -> tuple[list[int], np.ndarray]:
