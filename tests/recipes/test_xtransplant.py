@@ -76,7 +76,8 @@ def test_a_pair_is_chosen_on_the_pilot_and_applied_to_the_rest(store: Path, tmp_
 def test_pairs_from_a_file_and_a_refusal_of_their_own_pilot(store: Path, tmp_path: Path) -> None:
     runner = finished(store, tmp_path / "run", "recipe.run=[apply]")
     path = runner.ensure("chosen").path / "pairs.json"
-    given = ("inference.pairs=file", f"inference.pairs_file={path}", "recipe.run=[grid]")
+    given = ("inference.pairs=file", f"inference.pairs_file={path}", "inference.samples=0",
+             "recipe.run=[grid]")  # fmt: skip
     filed = finished(store, tmp_path / "file", "recipe.steps.grid.portion=rest", *given)
     assert rows_of(filed, "grid").equals(rows_of(runner, "apply"))
     with pytest.raises(DataError, match="selection and evaluation must be disjoint"):
