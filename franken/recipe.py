@@ -13,6 +13,7 @@ from franken.config.data import DataConfig
 from franken.config.root import Config
 from franken.config.steps import STEP_KINDS, EvaluateStep, ExportStep, Part, StepConfig
 from franken.errors import ConfigError
+from franken.recipe_hydra import hydra_faults
 
 
 @dataclass
@@ -83,7 +84,8 @@ class _Builder:
             self._check_cycles()
         if not self.faults:
             self._check_ancestry()
-            self._check_single_tables()
+            for key, message in hydra_faults(self.steps, self.recipe.evaluate, self.config):
+                self.faults.append(Fault(key, message))
 
     def graph(self) -> Graph:
         graph = Graph()
@@ -161,23 +163,6 @@ class _Builder:
                     f"{reference!r} gives a {self.steps[reference].output}, "
                     f"but a {step.wanted(place)} is needed",
                 )
-
-    def _check_single_tables(self) -> None:
-        for name, step in self.steps.items():
-            for place, reference in step.references().items():
-                if self._is_hydra(reference) and place.partition(".")[0] not in step.takes_hydra:
-                    self._fault(
-                        f"steps.{name}.{place}",
-                        f"{reference!r} is a Hydra LLM, and a {step.kind} step takes a model of "
-                        f"one table; name one: {{step: select_table, model: {reference}, table: "
-                        "NAME}",
-                    )
-
-    def _is_hydra(self, name: str) -> bool:
-        step = self.steps[name]
-        if step.kind == "hydra_train":
-            return self._is_hydra(step.references()["model"])
-        return step.kind in ("hydra", "load_hydra")
 
     def _check_targets(self) -> None:
         if not (self.recipe.evaluate or self.recipe.export or self.recipe.run):

@@ -191,6 +191,16 @@ def test_a_second_run_finds_everything(runner: Runner, tmp_path: Path) -> None:
         ("recipe.steps.hydra_parft.directions=[to_mars]", "must be some of to_target, to_source"),
         ("recipe.steps.hydra_parft.tables=[]", "names no table"),
         ("recipe.steps.hydra_parft.trainable=lora", "cannot be lora"),
+        (
+            "recipe.steps.hydra_parft.tables=[tagret]",
+            "has no table 'tagret'. Did you mean 'target'",
+        ),
+        ("recipe.steps.translator.tables=[target]", "'base' has no table 'target'. Valid: default"),
+        ("recipe.steps.target_model.table=tt", "'hydra' has no table 'tt'. Valid: source, target"),
+        ("recipe.steps.target_model.model=adapted", "'adapted' has one table alone"),
+        ("eval_suite.tasks.into_source.write=sorce", "has no table 'sorce'. Did you mean 'source'"),
+        ("recipe.steps.hydra.tables={tt: hydra_untuned}", "'hydra_untuned' has no table 'tt'"),
+        ("recipe.steps.hydra_parft.mismatched=2", "mismatched"),
     ],
 )
 def test_faults_are_named_before_any_work(override: str, message: str) -> None:
@@ -233,18 +243,17 @@ def test_a_hydra_is_never_taken_for_its_default_table(runner: Runner) -> None:
         open_model(runner.ensure("hydra"), runner.store)
 
 
-def test_a_table_that_a_hydra_lacks_is_not_replaced_by_its_default(
+def test_a_table_that_a_loaded_hydra_lacks_is_not_replaced_by_its_default(
     runner: Runner, tmp_path: Path
 ) -> None:
-    config = compose_config(f"store.path={runner.store.root}", *RECIPE)
-    config.recipe.steps = dict(runner.config.recipe.steps)
+    exported = runner.ensure("export:hydra").path / "model"
+    config = compose_config(f"store.path={runner.store.root}", *RECIPE, "recipe.evaluate=[joined]")
+    config.recipe.steps["loaded"] = {"step": "load_hydra", "path": str(exported)}
     config.recipe.steps["joined"] = {
-        "step": "hydra", "body": "hydra", "tables": {"source": "hydra", "tt": "hydra"},
+        "step": "hydra", "body": "loaded", "tables": {"source": "loaded", "tt": "loaded"},
         "composition": HydraComposition(languages={"en": "source"}),
     }  # fmt: skip
-    config.base_model = runner.config.base_model
-    config.recipe.evaluate = ["joined"]
-    with pytest.raises(CompatibilityError, match="has no table 'tt' but"):
+    with pytest.raises(CompatibilityError, match="'loaded' has no table 'tt' but source, target"):
         Runner(config, tmp_path).ensure("joined")
 
 
