@@ -1,6 +1,7 @@
 """Figures from verdicts, selection of pairs (V9 to V11, V13), rows on disk."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,16 @@ def test_languages_with_pairs_of_their_own_are_no_search(tmp_path: Path) -> None
     assert found["languages"]["ka"]["strict"]["upper_bound"]["value"] == 1 / 4
 
 
+def test_what_a_judge_cannot_judge_is_left_out(tmp_path: Path) -> None:
+    rows = [replace(row("tr", n, "transplant", 0, 0, n == 0), option=None if n > 1 else n == 0)
+            for n in range(5)]  # fmt: skip
+    files = RowFiles(tmp_path)
+    files.write("a", rows)
+    found = blocks(files.read(), DEPTH)["topics"]["languages"]["tr"]
+    assert (found["strict"]["n"], found["option"]["n"]) == (5, 2)
+    assert found["option"]["upper_bound"]["value"] == 1 / 2
+
+
 def test_samples_that_ended_early_are_no_ground_for_a_choice(table) -> None:
     whole = blocks(table, DEPTH)["topics"]["overall"]["strict"]
     cut = table.slice(0, table.num_rows - 2)
@@ -176,6 +187,8 @@ def test_selection_scopes_pilot_sizes_and_judges(table) -> None:
     lacking = diagonal.filter(diagonal["target"].to_numpy() > 0)
     with pytest.raises(DataError, match=r"no pair that select\.mode=targetfirst searches"):
         select_pairs(lacking, SelectConfig(), DEPTH)
+    with pytest.raises(DataError, match=r"topics tr: no sample can be judged by.*option"):
+        select_pairs(table, SelectConfig(judge=Judge.option), DEPTH)
     with pytest.raises(DataError, match="no transplant to choose from"):
         select_pairs(only(table, run="vanilla"), SelectConfig(), DEPTH)
 

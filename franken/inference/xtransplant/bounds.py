@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from franken.inference.xtransplant.rows import SAMPLED, TRANSPLANT, only
 
@@ -50,8 +51,10 @@ def verdicts(table: pa.Table, judge: str) -> Verdicts:
     """Verdicts of one judge; samples in the order of the table.
 
     A sample that was ended at its first right pair counts its missing pairs as wrong: its language
-    ran them. Pairs that only other languages ran are none of its own.
+    ran them. Pairs that only other languages ran are none of its own. Samples that the judge cannot
+    judge (options whose first tokens are equal) are left out.
     """
+    table = table.filter(pc.is_valid(table[judge]))
     named = zip(*(table[name].to_pylist() for name in ("set", "lang", "id")), strict=True)
     keys = ["/".join(parts) for parts in named]
     ids = {key: at for at, key in enumerate(dict.fromkeys(keys))}

@@ -66,6 +66,11 @@ def _entry(
     table: pa.Table, config: SelectConfig, depth: int, name: str, lang: str, seed: int
 ) -> dict[str, Any]:
     judged = verdicts(table, str(config.judge))
+    if not judged.ids:
+        raise DataError(
+            f"{name} {lang}: no sample can be judged by select.judge={config.judge} (it has no "
+            "options, or their first tokens are equal); use strict or lenient"
+        )
     if table.num_rows < judged.asked.sum():
         raise DataError(
             f"{name} {lang}: samples of the pilot run ended before all their pairs were finished "
