@@ -200,7 +200,7 @@ def test_a_second_run_finds_everything(runner: Runner, tmp_path: Path) -> None:
         ("recipe.steps.target_model.model=adapted", "'adapted' has one table alone"),
         ("eval_suite.tasks.into_source.write=sorce", "has no table 'sorce'. Did you mean 'source'"),
         ("+recipe.steps.hydra.tables.tt=hydra_untuned", "'hydra_untuned' has no table 'tt'"),
-        ("recipe.steps.hydra_parft.mismatched=2", "mismatched"),
+        ("recipe.steps.hydra_parft_noisy.mismatched=2", "mismatched"),
     ],
 )
 def test_faults_are_named_before_any_work(override: str, message: str) -> None:
