@@ -105,9 +105,14 @@ def test_languages_with_pairs_of_their_own_are_no_search(tmp_path: Path) -> None
 def test_what_a_judge_cannot_judge_is_left_out(tmp_path: Path) -> None:
     rows = [replace(row("tr", n, "transplant", 0, 0, n == 0), option=None if n > 1 else n == 0)
             for n in range(5)]  # fmt: skip
+    # the other language's prompt can be judged where this one's cannot
+    rows += [replace(row("tr", n, "pivot", -1, -1, True), option=True) for n in range(5)]
+    rows += [row("ka", 0, "transplant", 0, 0, True)]
     files = RowFiles(tmp_path)
     files.write("a", rows)
-    found = blocks(files.read(), DEPTH)["topics"]["languages"]["tr"]
+    both = blocks(files.read(), DEPTH)["topics"]["languages"]
+    found = both["tr"]
+    assert set(both["ka"]) == {"strict", "lenient"}
     assert (found["strict"]["n"], found["option"]["n"]) == (5, 2)
     assert found["option"]["upper_bound"]["value"] == 1 / 2
 

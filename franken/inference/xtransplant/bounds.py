@@ -12,13 +12,11 @@ with it is given beside.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from franken.inference.xtransplant.rows import SAMPLED, TRANSPLANT, only
 
@@ -51,12 +49,16 @@ def verdicts(table: pa.Table, judge: str) -> Verdicts:
     """Verdicts of one judge; samples in the order of the table.
 
     A sample that was ended at its first right pair counts its missing pairs as wrong: its language
-    ran them. Pairs that only other languages ran are none of its own. Samples that the judge cannot
-    judge (options whose first tokens are equal) are left out.
+    ran them. Pairs that only other languages ran are none of its own. Samples of which the judge
+    cannot judge every run (options whose first tokens are equal) are left out.
     """
-    table = table.filter(pc.is_valid(table[judge]))
-    named = zip(*(table[name].to_pylist() for name in ("set", "lang", "id")), strict=True)
-    keys = ["/".join(parts) for parts in named]
+    keys = _samples(table)
+    unjudged = {
+        key for key, said in zip(keys, table[judge].to_pylist(), strict=True) if said is None
+    }
+    if unjudged:
+        table = table.filter(pa.array([key not in unjudged for key in keys]))
+        keys = _samples(table)
     ids = {key: at for at, key in enumerate(dict.fromkeys(keys))}
     group = [key.rsplit("/", 1)[0] for key in ids]
     runs = table["run"].to_pylist()
@@ -80,6 +82,12 @@ def verdicts(table: pa.Table, judge: str) -> Verdicts:
             plain[run][ids[key]] = right
     asked = np.array([of_group[name] for name in group])
     return Verdicts(list(ids), layers, pairs, asked, plain, draws)
+
+
+def _samples(table: pa.Table) -> list[str]:
+    """``set/language/id`` of every row."""
+    named = zip(*(table[name].to_pylist() for name in ("set", "lang", "id")), strict=True)
+    return ["/".join(parts) for parts in named]
 
 
 def best_of(right: np.ndarray, total: int | np.ndarray, k: int) -> np.ndarray:
@@ -221,7 +229,5 @@ def blocks(table: pa.Table, depth: int) -> dict[str, Any]:
 
 
 def _judged(table: pa.Table, depth: int) -> dict[str, Any]:
-    judges: Sequence[str] = [
-        judge for judge in JUDGES if table[judge].null_count < table.num_rows
-    ]  # fmt: skip
-    return {judge: figures(verdicts(table, judge), depth) for judge in judges}
+    judged = {judge: verdicts(table, judge) for judge in JUDGES}
+    return {judge: figures(found, depth) for judge, found in judged.items() if found.ids}
