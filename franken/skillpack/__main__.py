@@ -70,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     figures = commands.add_parser("figures", help="score against size, forgetting, from results")
     figures.add_argument("paths", type=Path, nargs="+", help="runs or results.jsonl")
     figures.add_argument("--out", type=Path, help="where size.png and size.json go")
-    figures.add_argument("--task", default="arithmetic:acc_exact", metavar="TASK:METRIC")
+    figures.add_argument(
+        "--task", metavar="TASK:METRIC[@LANG]", help="default: what the tuned model learnt best"
+    )
     figures.add_argument(
         "--tasks", metavar="TASK:METRIC[@LANG],...",
         default="arithmetic:acc_exact,topic_classification:acc,bits_per_byte:bits_per_byte@id",
@@ -240,7 +242,8 @@ def _figures(options: argparse.Namespace, console: Console) -> int:
             means = (found.average, found.forgetting, found.backward_transfer)
             table.add_row(found.method, *last, *(f"{100 * value:.1f}" for value in means))
         console.print(table)
-    task, metric, lang = _task(options.task, options.lang)
+    found = _task(options.task, options.lang) if options.task else figures.learnt_task(records)
+    task, metric, lang = found or ("arithmetic", "acc_exact", options.lang)
     try:
         points = figures.size_points(records, task=task, metric=metric, lang=lang)
     except DataError as error:
