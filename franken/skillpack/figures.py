@@ -14,7 +14,8 @@ from franken.report.size_plots import draw_points
 from franken.report.sizes import SizePoint, learnt_task, size_points
 
 __all__ = [
-    "Forgetting", "SizePoint", "Task", "forgetting", "forgetting_of", "learnt_task", "read_all", "size_points",
+    "Forgetting", "SizePoint", "Task", "forgetting", "forgetting_of", "learnt_task", "read_all",
+    "size_points",
     "write_size_figure",
 ]  # fmt: skip
 
