@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import mean
 
 from franken.errors import DataError
+from franken.report.metrics import is_accuracy, primary_metric
 from franken.report.records import Record
 
 
@@ -90,7 +91,7 @@ def families(points: Iterable[SizePoint]) -> dict[str, list[SizePoint]]:
 
 
 def learnt_task(records: Sequence[Record]) -> tuple[str, str, str] | None:
-    """(task, metric, language) in which the tuned model gained most, in standard errors.
+    """(task, primary metric, language) in which the tuned model gained most, in standard errors.
 
     ``None`` where no record is of a pack beside its base and tuned model.
     """
@@ -102,7 +103,8 @@ def learnt_task(records: Sequence[Record]) -> tuple[str, str, str] | None:
             [r for r in records if r.model == name and (r.task, r.metric, r.lang) == key]
             for name in ("base", "tuned")
         ]
-        if not all(ends) or not key[1].startswith("acc"):
+        metrics = list(dict.fromkeys(r.metric for r in records if r.task == key[0]))
+        if not all(ends) or not is_accuracy(key[1]) or key[1] != primary_metric(metrics):
             continue
         low, high = (mean(r.value for r in end) for end in ends)
         spread = sum((end[0].stderr or 0.0) ** 2 for end in ends) ** 0.5
