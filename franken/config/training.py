@@ -153,7 +153,7 @@ class TrainingSet:
     easy_skill: TrainingConfig = field(default_factory=TrainingConfig)
     """As ``skill``, for one that is learnt sooner."""
     anchored: TrainingConfig = field(default_factory=TrainingConfig)
-    """As ``easy_skill``, pulled towards the weights at the start: a baseline of continual learning."""
+    """As ``easy_skill``, pulled towards the starting weights: a baseline of continual learning."""
     ewc: TrainingConfig = field(default_factory=TrainingConfig)
     """As ``anchored``, the pull weighted by Fisher information (EWC)."""
     edges: TrainingConfig = field(default_factory=TrainingConfig)

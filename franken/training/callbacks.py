@@ -106,9 +106,7 @@ class FollowRun(Callback):
         self.state.seconds += time.perf_counter() - self._started
 
     def _log(self, trainer: Trainer, module: CausalModule) -> None:
-        point = self.state.close_window(
-            module.last_lr, module.last_grad_norm, module.measures
-        )
+        point = self.state.close_window(module.last_lr, module.last_grad_norm, module.measures)
         named = {f"train/{k}": v for k, v in point.items() if k != "step"}
         self._send(trainer, {**named, "train/tokens": float(self.state.tokens)})
         if self.on_log is not None:
