@@ -242,8 +242,8 @@ def _figures(options: argparse.Namespace, console: Console) -> int:
             means = (found.average, found.forgetting, found.backward_transfer)
             table.add_row(found.method, *last, *(f"{100 * value:.1f}" for value in means))
         console.print(table)
-    found = _task(options.task, options.lang) if options.task else figures.learnt_task(records)
-    task, metric, lang = found or ("arithmetic", "acc_exact", options.lang)
+    asked = _task(options.task, options.lang) if options.task else figures.learnt_task(records)
+    task, metric, lang = asked or ("arithmetic", "acc_exact", options.lang)
     try:
         points = figures.size_points(records, task=task, metric=metric, lang=lang)
     except DataError as error:
