@@ -80,6 +80,7 @@ NEEDED = {
     ("base_model", "checkpoint"): ["base_model.path=x"],
     ("composition", "hydra"): ["recipe=hydra_llm"],
     ("helper_model", "checkpoint"): ["helper_model.path=x"],
+    ("recipe", "hydra_add_language"): ["composition=hydra"],
     ("recipe", "hydra_llm"): ["composition=hydra"],
     ("vocab", "from_pretrained"): ["vocab.path=x"],
     ("recipe", "xtransplant"): ["inference=xtransplant"],
