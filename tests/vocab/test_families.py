@@ -34,11 +34,17 @@ def test_family_is_read_from_the_components(kind):
     assert family_of(base_tokenizer(kind)) is kind
 
 
-def test_unknown_kinds_are_refused_with_the_known_ones():
-    pieces = PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer(models.WordPiece({"[UNK]": 0}, unk_token="[UNK]"))
-    )
-    with pytest.raises(CompatibilityError, match=r"WordPiece.*sentencepiece_bpe"):
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (models.WordPiece({"[UNK]": 0}, unk_token="[UNK]"), r"WordPiece.*BPE or Unigram"),
+        (models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"), r"WordLevel.*sentencepiece_bpe"),
+    ],
+    ids=["WordPiece", "WordLevel"],
+)
+def test_unknown_kinds_are_refused_with_the_known_ones(model, said):
+    pieces = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model))
+    with pytest.raises(CompatibilityError, match=said):
         family_of(pieces)
 
 
