@@ -7,9 +7,6 @@ from enum import StrEnum
 from franken.config.checks import at_least, in_range
 
 TEXT_ROLES = ("monolingual", "documents", "parallel", "instructions")
-
-ONE_SIDED = ("monolingual", "documents")
-"""Roles whose records in one language have nothing to do with other languages."""
 """Roles that a training mixture may draw on."""
 
 

@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from franken.config.data import ONE_SIDED, EvaluationSource, FileData, Source
+from franken.config.data import EvaluationSource, FileData, Source
 from franken.data.aligned_tasks import join_languages
 from franken.data.fields import MISSING, find_any, pick_text, pick_texts, renamed
 from franken.data.origin import Origin
 from franken.data.preferences import Wording, read_preference, score_gap
 from franken.data.readers import Row
-from franken.data.source import TEST, TRAIN, VALID, Instruction, Pair, Preference
+from franken.data.source import TEST, TEXT_STREAMS, TRAIN, VALID, Instruction, Pair, Preference
 from franken.errors import DataError
 from franken.files import hash_json
 
@@ -26,6 +26,7 @@ class FileSource:
     def __init__(self, config: FileData) -> None:
         """Args: ``config`` names the sources role by role."""
         self.config = config
+        self._fingerprints: dict[tuple[frozenset[str] | None, ...], str] = {}
 
     def texts(self, role: str, lang: str, split: str = TRAIN) -> Iterator[str]:
         """Records of ``monolingual`` or ``documents``; blank ones are left out."""
@@ -126,16 +127,22 @@ class FileSource:
 
         Hub data sets stand with id, config, split and revision.
         """
-        if roles is None:
-            origins = self.origins()
-        else:
-            origins = [
-                origin
-                for role in sorted(roles)
-                for split in (TRAIN, VALID)
-                for origin in self.role_origins(role, split)
-                if languages is None or role not in ONE_SIDED or origin.lang in languages
-            ]
+        asked = tuple(None if names is None else frozenset(names) for names in (roles, languages))
+        if asked not in self._fingerprints:
+            origins = self.origins() if roles is None else self._of_roles(roles, languages)
+            self._fingerprints[asked] = self._hash_of(origins)
+        return self._fingerprints[asked]
+
+    def _of_roles(self, roles: Collection[str], languages: Collection[str] | None) -> list[Origin]:
+        return [
+            origin
+            for role in sorted(roles)
+            for split in (TRAIN, VALID)
+            for origin in self.role_origins(role, split)
+            if languages is None or role not in TEXT_STREAMS or origin.lang in languages
+        ]
+
+    def _hash_of(self, origins: list[Origin]) -> str:
         names = {origin.lang for origin in origins} | {self.config.source_language}
         wording = {name: getattr(self.config, name) for name in _WORDING}
         wording["language_names"] = {

@@ -60,15 +60,17 @@ def chunked_linear_cross_entropy(
     dtype = torch.promote_types(torch.promote_types(hidden.dtype, weight.dtype), torch.float32)
     head = _Head(softcap, float(scale), compute_dtype or dtype, dtype)
     with torch.autocast(hidden.device.type, enabled=False):
-        if reduction == "none":
-            each = _each(hidden, weight, bias, labels, head, chunk_tokens)
-            return each.new_zeros(counted.shape).masked_scatter(counted, each)
+        loss: Tensor
         if chunk_tokens > 0:
-            total: Tensor = _ChunkedSum.apply(hidden, weight, bias, labels, head, chunk_tokens)
+            chunked = _ChunkedEach if reduction == "none" else _ChunkedSum
+            loss = chunked.apply(hidden, weight, bias, labels, head, chunk_tokens)
         else:
             logits = head.logits(hidden, weight, bias)
-            total = F.cross_entropy(logits, labels, reduction="sum")
-    return total / max(1, labels.numel()) if reduction == "mean" else total
+            how = "none" if reduction == "none" else "sum"
+            loss = F.cross_entropy(logits, labels, reduction=how)
+    if reduction == "none":
+        return loss.new_zeros(counted.shape).masked_scatter(counted, loss)
+    return loss / max(1, labels.numel()) if reduction == "mean" else loss
 
 
 @dataclass(frozen=True)
@@ -129,9 +131,12 @@ class _ChunkedSum(torch.autograd.Function):
         chunk_tokens: int,
     ) -> Tensor:
         needed = ctx.needs_input_grad[:3]
-        total, gradients = _sum_by_chunks(hidden, weight, bias, labels, head, chunk_tokens, needed)
+        losses, gradients = _by_chunks(hidden, weight, bias, labels, head, chunk_tokens, needed)
         ctx.save_for_backward(hidden, weight, bias, labels)
         ctx.head, ctx.chunk_tokens, ctx.gradients = head, chunk_tokens, gradients
+        total = hidden.new_zeros((), dtype=head.sum_dtype)
+        for part in losses:
+            total += part.sum()
         return total
 
     @staticmethod
@@ -141,26 +146,11 @@ class _ChunkedSum(torch.autograd.Function):
         if gradients is None:  # a second backward pass through a retained graph
             hidden, weight, bias, labels = ctx.saved_tensors
             needed = ctx.needs_input_grad[:3]
-            _, gradients = _sum_by_chunks(
+            _, gradients = _by_chunks(
                 hidden, weight, bias, labels, ctx.head, ctx.chunk_tokens, needed
             )
         scaled = [None if g is None else g.mul_(grad_output.to(g.dtype)) for g in gradients]
         return (*scaled, None, None, None)
-
-
-def _each(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    labels: Tensor,
-    head: _Head,
-    chunk_tokens: int,
-) -> Tensor:
-    """``(N,)`` losses of counted positions."""
-    if chunk_tokens > 0:
-        losses: Tensor = _ChunkedEach.apply(hidden, weight, bias, labels, head, chunk_tokens)
-        return losses
-    return F.cross_entropy(head.logits(hidden, weight, bias), labels, reduction="none")
 
 
 class _ChunkedEach(torch.autograd.Function):
@@ -191,23 +181,6 @@ class _ChunkedEach(torch.autograd.Function):
             hidden, weight, bias, labels, ctx.head, ctx.chunk_tokens, needed, grad_output
         )
         return (*gradients, None, None, None)
-
-
-def _sum_by_chunks(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    labels: Tensor,
-    head: _Head,
-    chunk_tokens: int,
-    needed: tuple[bool, ...],
-) -> tuple[Tensor, _Gradients]:
-    """The loss over all positions and the gradients that are ``needed``."""
-    losses, gradients = _by_chunks(hidden, weight, bias, labels, head, chunk_tokens, needed)
-    total = hidden.new_zeros((), dtype=head.sum_dtype)
-    for part in losses:
-        total += part.sum()
-    return total, gradients
 
 
 def _by_chunks(

@@ -169,10 +169,7 @@ def _write_body(ref: HydraRef, folder: Path) -> str:
     if ref.deltas:
         return save_hydra_body(assemble_hydra(ref), folder)
     check_body(ref.plain(next(iter(ref.tables))))
-    folder.mkdir(parents=True)
-    for path in sorted(ref.body.iterdir()):
-        if path.is_file() and path.name != "README.md":
-            link_or_copy(path, folder / path.name)
+    _copy_files(ref.body, folder, leave="README.md")
     if not (folder / BODY_FILE).is_file():  # a checkpoint with a vocabulary of its own
         tokens = control_tokens_of_body(ref.body)
         write_json(
@@ -184,10 +181,10 @@ def _write_body(ref: HydraRef, folder: Path) -> str:
     return body_fingerprint(folder, Checkpoint(folder).anatomy())
 
 
-def _copy_files(source: Path, target: Path) -> None:
+def _copy_files(source: Path, target: Path, *, leave: str = "") -> None:
     target.mkdir(parents=True)
     for path in sorted(source.iterdir()):
-        if path.is_file():
+        if path.is_file() and path.name != leave:
             link_or_copy(path, target / path.name)
 
 

@@ -3,10 +3,11 @@
 from dataclasses import asdict
 from typing import Any
 
-from franken.config.data import ONE_SIDED, DataConfig
+from franken.config.data import DataConfig
 from franken.config.root import Config
 from franken.config.training import TrainingConfig
 from franken.data import open_data
+from franken.data.source import TEXT_STREAMS
 
 _NEUTRAL_TRAINING = ("checkpoint_every", "activation_checkpointing")
 
@@ -43,7 +44,7 @@ def split_of(data: DataConfig, split: str) -> dict[str, Any]:
         languages = [data.source_language, *data.languages]
     roles = {role for role, share in mixture.shares.items() if share > 0}
     source = open_data(data)
-    alone = roles <= set(ONE_SIDED)
+    alone = roles <= set(TEXT_STREAMS)
     return {
         "mixture": {k: v for k, v in asdict(mixture).items() if (k, v) != ("tasks", None)},
         "languages": languages,
