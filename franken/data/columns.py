@@ -20,7 +20,7 @@ class Misfit(Exception):
     """A row that does not fit its schema."""
 
 
-class OtherCulture(Exception):
+class LeftOut(Exception):
     """A sound row that is left out: about no country of the language wanted, or unanswerable."""
 
 

@@ -17,6 +17,9 @@ from franken.files import hash_json
 PAIR_ROLES = ("parallel", "lexicon")
 """Roles that hold the source language on one side, so that they have no records 'in' it."""
 
+SOURCE_ROLES = ("instructions", "preferences")
+"""Roles that are in the source language alone."""
+
 _WORDING = ("parallel_template", "prompt_template", "turn_end", "preference_gap", "holdout_every")
 
 
@@ -263,7 +266,7 @@ class FileSource:
         )
 
     def _role_languages(self, role: str, source: Source) -> list[str]:
-        if role in ("instructions", "preferences"):
+        if role in SOURCE_ROLES:
             return [self.config.source_language]
         languages = self._languages(source)
         if role in PAIR_ROLES:

@@ -21,7 +21,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from franken.data.columns import Columns, Context, Misfit, OtherCulture, one_of, text, value_of
+from franken.data.columns import Columns, Context, LeftOut, Misfit, one_of, text, value_of
 from franken.data.items import AnswerItem, ChoiceItem
 
 XNLI_LABELS = ("entailment", "neutral", "contradiction")
@@ -59,7 +59,7 @@ def _xquad(row: Columns, number: int, context: Context) -> AnswerItem:
         raise Misfit(f"the column 'answers' holds {answers!r}, where {{text: [...]}} is expected")
     found = tuple(str(answer) for answer in answers["text"] if str(answer).strip())
     if not found:
-        raise OtherCulture("unanswerable (SQuAD 2.0)")
+        raise LeftOut("unanswerable (SQuAD 2.0)")
     fields = {"context": text(row, "context"), "question": text(row, "question")}
     return AnswerItem(str(row.get("id", number)), fields, found)
 
@@ -75,7 +75,7 @@ def _mkqa(row: Columns, number: int, context: Context) -> AnswerItem:
         found += [str(answer["text"])] if answer.get("text") else []
         found += [str(alias) for alias in answer.get("aliases") or []]
     if not found:
-        raise OtherCulture("unanswerable in this language")
+        raise LeftOut("unanswerable in this language")
     fields = {"question": str(queries[context.lang])}
     return AnswerItem(str(row.get("example_id", number)), fields, tuple(dict.fromkeys(found)))
 
@@ -119,7 +119,7 @@ def _country(found: list[str], context: Context) -> str:
     for name in found:
         if name in wanted or any(name.startswith(f"{country} (") for country in wanted):
             return name
-    raise OtherCulture(f"no country of {context.culture!r} among {', '.join(found[:5])}")
+    raise LeftOut(f"no country of {context.culture!r} among {', '.join(found[:5])}")
 
 
 def _parsed(row: Columns, name: str, kind: type) -> Any:

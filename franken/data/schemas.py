@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from franken.data import question_schemas
-from franken.data.columns import Columns, OtherCulture
+from franken.data.columns import Columns, LeftOut
 from franken.data.columns import Context as _Context
 from franken.data.columns import Misfit as _Misfit
 from franken.data.columns import one_of as _one_of
@@ -77,7 +77,7 @@ def read_items(
     for number, row in enumerate(listed, 1):
         try:
             items.append(_READERS[schema](row, number, context))
-        except OtherCulture:
+        except LeftOut:
             continue
         except _Misfit as error:
             raise DataError(

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from franken.config.data import Source
-from franken.data.files import FileSource
+from franken.data.files import SOURCE_ROLES, FileSource
 from franken.data.origin import Origin
 from franken.data.readers import open_file
 from franken.data.schemas import read_items, schema_names
@@ -47,8 +47,7 @@ def validate_files(source: FileSource) -> None:
 
 def _role_checks(source: FileSource, role: str, split: str) -> list[Callable[[], None]]:
     origins = source.role_origins(role, split)
-    own_language = role not in ("instructions", "preferences")
-    checks = [_bind(_check_same_text, origins)] if own_language else []
+    checks = [_bind(_check_same_text, origins)] if role not in SOURCE_ROLES else []
     for origin in origins:
         checks += [_bind(_check_files, origin), _bind(_check_head, source, role, split, origin)]
     return checks

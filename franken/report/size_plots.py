@@ -41,7 +41,7 @@ def draw_points(points: Sequence[SizePoint], path: Path, *, title: str) -> Plot:
     gains = all(point.recovery is not None for point in points)
     low = min(point.ratio for point in points)
     if gains:
-        axes.axhspan(100 * ENOUGH, 108, xmax=1, color="#009E73", alpha=0.06, zorder=0)
+        axes.axhspan(100 * ENOUGH, 108, color="#009E73", alpha=0.06, zorder=0)
         axes.axhline(100 * ENOUGH, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.axhline(0, color="#bbbbbb", linewidth=0.8)
         axes.text(100 * low * 0.82, 100 * ENOUGH + 0.7, "95 % of the gain", fontsize=8, color=INK)

@@ -49,9 +49,7 @@ def size_points(
         if not found:
             raise DataError(f"no score of {name!r} in {task} {metric} {lang}; was it evaluated?")
         ends[name] = found
-    low, high = (mean(r.value for r in ends[name]) for name in (base, tuned))
-    gain = high - low
-    spread = sum((r.stderr or 0) ** 2 for name in ends for r in ends[name][:1]) ** 0.5
+    low, gain, spread = _gain(ends[base], ends[tuned])
     gained = abs(gain) > 2 * spread
     grouped: dict[str, list[Record]] = defaultdict(list)
     for record in wanted:
@@ -106,9 +104,15 @@ def learnt_task(records: Sequence[Record]) -> tuple[str, str, str] | None:
         metrics = list(dict.fromkeys(r.metric for r in records if r.task == key[0]))
         if not all(ends) or not is_accuracy(key[1]) or key[1] != primary_metric(metrics):
             continue
-        low, high = (mean(r.value for r in end) for end in ends)
-        spread = sum((end[0].stderr or 0.0) ** 2 for end in ends) ** 0.5
-        gain = (high - low) / max(spread, 1e-3)
-        if gain > 2 and (best is None or gain > best[0]):
-            best = gain, key
+        _, gain, spread = _gain(*ends)
+        sureness = gain / max(spread, 1e-3)
+        if sureness > 2 and (best is None or sureness > best[0]):
+            best = sureness, key
     return None if best is None else best[1]
+
+
+def _gain(base: Sequence[Record], tuned: Sequence[Record]) -> tuple[float, float, float]:
+    """Score of the base, what tuning adds to it, and the standard error of that over items."""
+    low, high = (mean(record.value for record in records) for records in (base, tuned))
+    spread = sum((records[0].stderr or 0.0) ** 2 for records in (base, tuned)) ** 0.5
+    return low, high - low, spread

@@ -8,6 +8,9 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from franken.draws import best_of
 from franken.report.tables import Group, Table, View
 
 if TYPE_CHECKING:
@@ -50,8 +53,8 @@ def _gaps(
             yield PLAIN[run], _minus(mine["right"], verdicts)
     elif mine.get("sampled_right"):
         k = min(mine["pairs"], mine["draws"])
-        bound = [best_of(right, mine["pairs"], k) for right in mine["right"]]
-        drawn = [best_of(right, mine["draws"], k) for right in mine["sampled_right"]]
+        bound = best_of(np.array(mine["right"]), mine["pairs"], k).tolist()
+        drawn = best_of(np.array(mine["sampled_right"]), mine["draws"], k).tolist()
         yield f"{k} sampled answers", _minus(bound, drawn)
     if one.content["inference"].get("donor") != "translation":
         return
@@ -78,14 +81,6 @@ def _against(one: "Transplant", other: "Transplant") -> str | None:
     if models[0] == models[1]:
         return str(donor) if donor != "translation" else None
     return other.label if donor == "translation" else None
-
-
-def best_of(right: int, total: int, k: int) -> float:
-    """The chance that k of ``total`` runs, drawn without return, hold one of ``right``."""
-    miss = 1.0
-    for step in range(k):
-        miss *= max(0, total - right - step) / (total - step)
-    return 1.0 - miss
 
 
 def bootstrap(gaps: Sequence[float]) -> tuple[float, float, float]:

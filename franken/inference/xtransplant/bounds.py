@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from franken.draws import best_of
 from franken.inference.xtransplant.rows import SAMPLED, TRANSPLANT, only
 
 RESAMPLES = 2000
@@ -88,17 +89,6 @@ def _samples(table: pa.Table) -> list[str]:
     """``set/language/id`` of every row."""
     named = zip(*(table[name].to_pylist() for name in ("set", "lang", "id")), strict=True)
     return ["/".join(parts) for parts in named]
-
-
-def best_of(right: np.ndarray, total: int | np.ndarray, k: int) -> np.ndarray:
-    """``1 - C(M - c, k) / C(M, k)`` per sample: the chance that k of M draws hold a right one.
-
-    ``total`` is M, or M per sample; k is at most the least of them.
-    """
-    miss = np.ones(len(right))
-    for step in range(k):
-        miss *= np.clip(total - right - step, 0, None) / (total - step)
-    return 1.0 - miss
 
 
 def budgets(total: int) -> list[int]:
