@@ -36,6 +36,11 @@ class TrainerConfig:
     progress: bool = True
     """Progress bars (only ever on a terminal)."""
 
+    @property
+    def device(self) -> str:
+        """Where a model belongs that is only run."""
+        return "cuda" if self.accelerator in ("gpu", "cuda") else "cpu"
+
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("devices", self.devices, 1)
         yield from at_least("threads", self.threads, 1)

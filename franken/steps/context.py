@@ -35,5 +35,5 @@ class StepContext:
 
     @property
     def device(self) -> str:
-        """Where a model that is only run belongs."""
-        return "cuda" if self.trainer.accelerator in ("gpu", "cuda") else "cpu"
+        """Where a model belongs that is only run."""
+        return self.trainer.device

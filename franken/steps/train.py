@@ -81,10 +81,10 @@ def fit(
     ``source``: what the split is drawn from; ``None``: the data as they are.
     """
 
-    def module_of(name: str, folder: str) -> TextDataModule:
+    def module_of(name: str, folder: str, source: DataSource) -> TextDataModule:
         mixture = data.mixtures[name]
         return TextDataModule(
-            source=source if source is not None and folder == "corpus" else open_data(data),
+            source=source,
             mixture=mixture,
             tokenizer=tokenizer,
             training=training,
@@ -94,8 +94,11 @@ def fit(
             languages=mixture.languages or [data.source_language, *data.languages],
         )
 
-    datamodule = module_of(split, "corpus")
-    before = [module_of(name, f"earlier_{name}") for name in earlier if training.anchor_examples]
+    plain = open_data(data)
+    datamodule = module_of(split, "corpus", plain if source is None else source)
+    before = [
+        module_of(name, f"earlier_{name}", plain) for name in earlier if training.anchor_examples
+    ]
     return train(
         model, tokenizer, context, datamodule, training=training, trainable=trainable,
         earlier=before,

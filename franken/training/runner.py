@@ -239,9 +239,8 @@ class _Run:
         self.datamodule.setup("fit")
         module = self._module(self.model)
         assert isinstance(module, PreferenceModule)
-        gpu = self.trainer.accelerator in ("gpu", "cuda")
         self.datamodule.reference = reference_log_likelihoods(
-            module, self.datamodule, directory, identity, "cuda" if gpu else "cpu"
+            module, self.datamodule, directory, identity, self.trainer.device
         )
 
     def _importances(self, earlier: Sequence[Any]) -> list[torch.Tensor]:
@@ -254,10 +253,9 @@ class _Run:
                 "training.anchor_examples measures on data learnt before, for a pull: it needs "
                 "training.anchor above 0 and the data modules of earlier splits"
             )
-        gpu = self.trainer.accelerator in ("gpu", "cuda")
         module = CausalModule(self.model, self.policy, self.config, seed=self.seed)
         modes = {part: part.training for part in self.model.modules()}
-        module.eval().to("cuda" if gpu else "cpu")
+        module.eval().to(self.trainer.device)
         moving = [p for p in self.model.parameters() if p.requires_grad]
         sums = [torch.zeros_like(start, dtype=torch.float32) for start in self.anchors]
         for datamodule in earlier:

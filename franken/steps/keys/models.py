@@ -37,16 +37,17 @@ def train(step: TrainStep, config: Config) -> dict[str, Any]:
     """What is tuned, how, and on what."""
     content: dict[str, Any] = {
         "trainable": str(step.trainable), "training": training_options(step.training),
-        "data": split_of(step.data, step.split), "precision": precision_of(config),
+        "precision": precision_of(config),
     }  # fmt: skip
-    if step.training.anchor_examples:
-        content["earlier"] = [split_of(step.data, split) for split in step.earlier]
-    if step.preference is not None:
+    if step.preference is None:
+        content["data"] = split_of(step.data, step.split)
+    else:
         content["preference"] = options(step.preference, "name")
-        del content["data"]
         if step.ranked is None:
             pairs = open_data(step.data).fingerprint({"preferences"})
             content["pairs"] = [pairs, step.data.mixtures[step.split].tasks]
+    if step.training.anchor_examples:
+        content["earlier"] = [split_of(step.data, split) for split in step.earlier]
     return content
 
 
