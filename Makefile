@@ -17,8 +17,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## the main job on the embedded default: a table, plots and an HTML report
 	$(BIN)/python -m franken +experiment=quickstart
 
+# A process for every core, one thread each: small tensors gain nothing from a second thread. A file's tests stay together, with their fixtures.
 test: setup
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check franken tests benchmarks

@@ -1,6 +1,11 @@
-"""Chances of drawing without return, for figures and for reports alike; imports no torch."""
+"""Statistics of draws, for figures and for reports alike; imports no torch."""
+
+from collections.abc import Sequence
 
 import numpy as np
+
+LEVEL = 0.95
+RESAMPLES = 2000
 
 
 def best_of(right: int | np.ndarray, total: int | np.ndarray, k: int) -> np.ndarray:
@@ -15,3 +20,14 @@ def best_of(right: int | np.ndarray, total: int | np.ndarray, k: int) -> np.ndar
     for step in range(k):
         miss *= np.clip(total - right - step, 0, None) / (total - step)
     return 1.0 - miss
+
+
+def bootstrap_mean(
+    values: Sequence[float] | np.ndarray, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean over samples, and its 95 % percentile bootstrap interval."""
+    values = np.asarray(values, dtype=float)
+    count = len(values)
+    draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    low, high = np.quantile(draws @ values / count, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(values.mean()), float(low), float(high)

@@ -4,20 +4,17 @@ An upper bound against its controls and against sampled answers at equal budget;
 against the prompts without one; the same run on two models.
 """
 
-import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from franken.draws import best_of
+from franken.draws import best_of, bootstrap_mean
 from franken.report.tables import Group, Table, View
 
 if TYPE_CHECKING:
     from franken.report.transplants import Transplant
 
-RESAMPLES = 2000
-TAIL = 0.025
 PLAIN = {"vanilla": "vanilla", "pivot": "source-language prompt", "pim": "PIM"}
 
 
@@ -33,7 +30,7 @@ def difference_table(transplants: Sequence["Transplant"]) -> Table | None:
         for name in one.sets:
             mine = one.overall(name)
             for against, gaps in _gaps(one, name, mine, transplants):
-                value, low, high = bootstrap(gaps)
+                value, low, high = bootstrap_mean(gaps)
                 table.labels.append((one.label, name))
                 table.views.append([
                     View(against), View(f"{100 * value:+.1f}", value),
@@ -81,14 +78,6 @@ def _against(one: "Transplant", other: "Transplant") -> str | None:
     if models[0] == models[1]:
         return str(donor) if donor != "translation" else None
     return other.label if donor == "translation" else None
-
-
-def bootstrap(gaps: Sequence[float]) -> tuple[float, float, float]:
-    """Mean, and the 95 % percentile interval over samples."""
-    generator, count = random.Random(0), len(gaps)
-    means = sorted(sum(generator.choices(gaps, k=count)) / count for _ in range(RESAMPLES))
-    cut = int(TAIL * RESAMPLES)
-    return sum(gaps) / count, means[cut], means[-cut - 1]
 
 
 def _minus(one: Sequence[float], other: Sequence[float]) -> list[float]:

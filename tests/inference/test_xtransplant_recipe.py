@@ -10,10 +10,11 @@ from hydra import compose, initialize_config_dir
 
 from franken.cli.check import to_config
 from franken.config.register import register_schemas
+from franken.draws import best_of, bootstrap_mean
 from franken.recipe import build_graph, graph_faults
 from franken.report import write_report
 from franken.report.runs import load_runs
-from franken.report.transplant_differences import best_of, bootstrap, difference_table
+from franken.report.transplant_differences import difference_table
 from franken.report.transplant_plots import draw_transplants
 from franken.report.transplants import (
     CAUTION,
@@ -162,8 +163,8 @@ def test_a_pair_per_language_is_no_search(tmp_path: Path) -> None:
 
 
 def test_paired_differences() -> None:
-    assert bootstrap([0.0] * 4) == (0.0, 0.0, 0.0)
-    value, low, high = bootstrap([1.0, 0.0] * 25)
+    assert bootstrap_mean([0.0] * 4) == (0.0, 0.0, 0.0)
+    value, low, high = bootstrap_mean([1.0, 0.0] * 25)
     assert value == 0.5
     # binomial spread of a share of one half over 50 samples: 0.14 on either side
     assert low == pytest.approx(0.36, abs=0.03)

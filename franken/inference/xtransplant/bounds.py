@@ -18,13 +18,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from franken.draws import best_of
+from franken.draws import best_of, bootstrap_mean
 from franken.inference.xtransplant.rows import SAMPLED, TRANSPLANT, only
 
-RESAMPLES = 2000
-LEVEL = 0.95
 Z = 1.959963984540054
-"""Standard normal quantile of ``LEVEL``, two-sided."""
+"""Standard normal quantile of a two-sided 95 % interval."""
 BASELINES = ("vanilla", "pivot", "pim")
 JUDGES = ("strict", "lenient", "option")
 
@@ -108,11 +106,7 @@ def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
         return math.nan, math.nan
     if np.isin(values, (0, 1)).all():
         return _wilson(float(values.mean()), count)
-    generator = np.random.default_rng(seed)
-    counts = generator.multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    means = counts @ values.astype(float) / count
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    return bootstrap_mean(values, seed)[1:]
 
 
 def _wilson(share: float, count: int) -> tuple[float, float]:
