@@ -42,12 +42,17 @@ def size_points(
     Raises:
         DataError: where base, tuned model or packs have no such score.
     """
+    records = list(records)
     wanted = [r for r in records if (r.task, r.metric, r.lang) == (task, metric, lang)]
     ends = {}
     for name in (base, tuned):
         found = [r for r in wanted if r.model == name]
         if not found:
-            raise DataError(f"no score of {name!r} in {task} {metric} {lang}; was it evaluated?")
+            there = sorted({f"{r.task}:{r.metric} {r.lang}" for r in records if r.model == name})
+            raise DataError(
+                f"no score of {name!r} in {task}:{metric} {lang}; "
+                f"expected one of: {', '.join(there) or 'it was not evaluated'}"
+            )
         ends[name] = found
     low, gain, spread = _gain(ends[base], ends[tuned])
     gained = abs(gain) > 2 * spread
