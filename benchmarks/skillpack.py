@@ -6,7 +6,6 @@ python benchmarks/skillpack.py --small    # seconds, to see that it works
 
 import argparse
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 import torch
 
 from franken.config.pack import ClassRule, Operator, PackConfig
+from franken.measure import measured
 from franken.parts import safetensors_file
 from franken.parts.forms import LowRankForm, form_bytes
 from franken.parts.skillpack import PAYLOAD_FILE, SkillPack
@@ -128,14 +128,12 @@ def pack_here(directory: Path) -> None:
     """In a process of its own, so that its peak memory is that of packing."""
     from franken.skillpack import pack_difference
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     base, tuned = (StoredWeights.of_checkpoint(directory / d) for d in ("base", "tuned"))
-    taken = seconds(
-        lambda: pack_difference(base, tuned, policy(), directory / "pack", name="bench")
-    )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with measured() as cost:
+        pack_difference(base, tuned, policy(), directory / "pack", name="bench")
     predicted = predicted_bytes(make_plans(base, policy()), policy().quant.group)
-    print(json.dumps({"seconds": taken, "grown": (peak - before) * 1024, "predicted": predicted}))
+    found = {"seconds": cost.seconds, "grown": cost.peak_bytes or 0, "predicted": predicted}
+    print(json.dumps(found))
 
 
 def whole_models(layers: int, hidden: int, inner: int) -> None:

@@ -194,6 +194,13 @@ class PackConfig:
             if name not in self.schedules and not uniform:
                 known = ", ".join(sorted(self.schedules)) or "none"
                 yield "schedule", f"{name!r} is not under schedules; known: {known}, uniform<bits>"
+            elif uniform and self.schedule not in self.schedules:
+                yield (
+                    "schedule",
+                    f"{name!r} takes the bytes of the default schedule, so this must be one of "
+                    f"{', '.join(sorted(self.schedules)) or 'none'}, got {self.schedule!r}; set "
+                    f"classes.LABEL.schedule={name} and leave this",
+                )
         for name, groups in self.schedules.items():
             for label, pairs in groups.items():
                 good = all(

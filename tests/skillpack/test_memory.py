@@ -17,8 +17,9 @@ LARGEST = 4 * ROWS * HIDDEN
 """Bytes of the table in float32."""
 
 PACK = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
+from franken.measure import measured
 from franken.parts.weights import StoredWeights
 from franken.skillpack import pack_difference
 from tests.skillpack.pairs import policy
@@ -31,9 +32,9 @@ def pack(place, out):
 
 small, large = map(Path, sys.argv[1:])
 pack(small, small / "pack")  # libraries and their buffers are in memory now
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-pack(large, large / "pack")
-print(json.dumps(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)))
+with measured() as cost:
+    pack(large, large / "pack")
+print(json.dumps(cost.peak_bytes))
 """
 
 

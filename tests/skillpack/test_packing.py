@@ -301,4 +301,8 @@ def test_rules_that_fit_no_tensor_are_faults():
         assert message in found
     wrong = PackConfig(classes={"all": ClassRule(schedule="uniform9")})
     assert [key for key, _ in wrong.faults()] == ["schedule"]
-    assert not list(PackConfig(classes={"all": ClassRule(schedule="uniform4")}).faults())
+    needs = PackConfig(classes={"all": ClassRule(schedule="uniform4")})
+    assert "takes the bytes of the default" in dict(needs.faults())["schedule"]
+    needs.schedules = {"some": {"all": [[8, 2]]}}
+    needs.schedule = "some"
+    assert not list(needs.faults())
