@@ -85,9 +85,10 @@ class QuantOptions:
     method: Rounding = Rounding.rtn
     group: int = 128
     """Entries that share a scale and a zero point."""
-    sigma_refit: bool = True
-    """Choose the singular values anew for the rounded vectors (graftllm notes, 7.4); not in the
-    paper, costs no bytes."""
+    sigma_refit: bool = False
+    """Choose the singular values anew for the rounded vectors; not in the paper, costs no bytes.
+    The squared error falls, and so does the skill: the fit shrinks what rounding blurred
+    (docs/graftllm.md)."""
     damp: float = 0.01
     """GPTQ: share of the mean diagonal that is added to it."""
     act_order: bool = True

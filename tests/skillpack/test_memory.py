@@ -10,6 +10,7 @@ import torch
 from transformers import AutoConfig
 
 from franken.parts import safetensors_file
+from franken.parts.weights import BLOCK_BYTES
 from franken.seeds import derive_seed
 
 HIDDEN, INNER, ROWS = 512, 1024, 16_384
@@ -86,5 +87,5 @@ def test_memory_is_that_of_a_few_tensors_whatever_the_number_of_layers(tmp_path)
             file.unlink()
         (small / "pack").rmdir()
     six_layers = 6 * 4 * (4 * HIDDEN * HIDDEN + 3 * HIDDEN * INNER)
-    assert grown[8] < 3 * LARGEST
-    assert grown[8] < grown[2] + six_layers / 4
+    assert grown[8] < 3 * LARGEST + 4 * BLOCK_BYTES
+    assert grown[8] < grown[2] + six_layers / 2
