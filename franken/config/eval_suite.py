@@ -34,6 +34,14 @@ class OptionScore(StrEnum):
     mean_byte = "mean_byte"
 
 
+class LimitTakes(StrEnum):
+    """Which items of an evaluation set a limit keeps."""
+
+    spread = "spread"
+    """Evenly spread ones, in their order: published sets may be sorted by label or by document."""
+    first = "first"
+
+
 @dataclass
 class TaskConfig:
     """One task of a suite."""
@@ -56,7 +64,8 @@ class TaskConfig:
     languages: list[str] | None = None
     """``null``: source and target languages."""
     limit: int | None = None
-    """Items per language at most (first ones)."""
+    """Items per language at most: of evaluation sets as ``limit_takes`` of the suite says, of texts
+    the first."""
     max_new_tokens: int = 64
     min_new_tokens: int = 0
     """Generations do not end by eos before so many tokens."""
@@ -105,5 +114,6 @@ class EvalSuiteConfig:
 
     name: str = "microworld"
     tasks: dict[str, TaskConfig] = field(default_factory=dict)
+    limit_takes: LimitTakes = LimitTakes.spread
     batch_tokens: int = 16_384
     """Tokens per forward pass, padding included (does not change results)."""

@@ -85,7 +85,7 @@ def evaluate(
                     module.run(
                         TaskRun(
                             name, config, data, encoder, readout, suite.batch_tokens, seed,
-                            result, advance,
+                            result, advance, limit_takes=suite.limit_takes,
                         )
                     )  # fmt: skip
     finally:

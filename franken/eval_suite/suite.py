@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from franken.config.eval_suite import TaskConfig
+from franken.config.eval_suite import LimitTakes, TaskConfig
 from franken.data.source import DataSource
 from franken.errors import DataError
 from franken.eval_suite.encoding import Encoder
@@ -56,6 +56,15 @@ class SuiteResult:
         return [score.as_record(identity) for score in self.scores]
 
 
+def some_of(rows: list[Any], limit: int | None, takes: LimitTakes) -> list[Any]:
+    """At most ``limit`` rows: the first, or evenly spread ones in their order."""
+    if limit is None or limit >= len(rows):
+        return rows
+    if takes is LimitTakes.first:
+        return rows[:limit]
+    return [rows[i * len(rows) // limit] for i in range(limit)]
+
+
 @dataclass
 class TaskRun:
     """One task under evaluation: everything a task module needs."""
@@ -69,6 +78,7 @@ class TaskRun:
     seed: int
     result: SuiteResult
     advance: Callable[[str, int, int], None] = lambda label, done, total: None
+    limit_takes: LimitTakes = LimitTakes.spread
 
     @property
     def source_language(self) -> str:
@@ -142,7 +152,9 @@ class TaskRun:
         """
         from franken.data.schemas import read_items
 
-        rows = self.data.task_rows(self.config.source, lang, split)[:limit]
+        rows = some_of(
+            self.data.task_rows(self.config.source, lang, split), limit, self.limit_takes
+        )
         items = read_items(
             self.data.task_schema(self.config.source),
             rows,

@@ -1,13 +1,15 @@
 """Each kind of task against an obvious computation, one item at a time."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
-from franken.config.eval_suite import EvalSuiteConfig, OptionScore, TaskConfig, TaskKind
+from franken.config.eval_suite import EvalSuiteConfig, LimitTakes, OptionScore, TaskConfig, TaskKind
 from franken.errors import ConfigError
 from franken.eval_suite import evaluate
+from franken.eval_suite.suite import some_of
 
 TOPIC = TaskConfig(
     source="topic",
@@ -277,3 +279,23 @@ def test_scores_become_records_with_the_identity_of_the_model(case, data):
     assert {"model": "base", "seed": 3, "key": "k", "task": "bits", "lang": "en"}.items() <= (
         first.items()
     )
+
+
+def test_a_limit_takes_items_from_the_whole_of_a_sorted_set(case, data):
+    rows = sorted("aaabbbcc")
+    assert some_of(rows, 4, LimitTakes.spread) == ["a", "a", "b", "c"]
+    assert some_of(rows, 3, LimitTakes.first) == ["a", "a", "a"]
+    for takes in LimitTakes:
+        assert some_of(rows, 9, takes) == some_of(rows, None, takes) == rows
+        for limit in range(1, 9):
+            assert len(some_of(rows, limit, takes)) == limit
+    suite = EvalSuiteConfig(tasks={"topic": dataclasses.replace(TOPIC, limit=5)})
+    asked = {}
+    for suite.limit_takes in LimitTakes:
+        result = evaluate(case.model, case.tokenizer, suite, data, progress=False)
+        items = [i for i in result.items["topic"] if i["lang"] == "ru"]
+        asked[suite.limit_takes] = [item["prompt"] for item in items]
+        assert score(result, "acc", "ru").n == 5
+    texts = data.lines["ru"] * 2
+    assert [p.split(" topic")[0] for p in asked[LimitTakes.first]] == texts[:5]
+    assert [p.split(" topic")[0] for p in asked[LimitTakes.spread]] == texts[::2]
