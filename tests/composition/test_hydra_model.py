@@ -155,13 +155,28 @@ def test_adding_a_table_changes_nothing_else() -> None:
     before = made.view("xx", ["en"]).logits(ids)
     weights = {name: p.clone() for name, p in made.named_parameters()}
     third = other_table(made.tables["en"].table(), size=310, seed=9)
-    made.add("zz", third, scripts=["Ethiopic"])
+    made.add("zz", third, languages=["am"], scripts=["Ethiopic"])
     assert torch.equal(made.view("xx", ["en"]).logits(ids), before)
     after = dict(made.named_parameters())
     assert all(torch.equal(after[name], value) for name, value in weights.items())
-    assert made.router.by_script("ሰላም") == "zz"
+    assert made.router.by_script("ሰላም") == made.router.by_tag("am") == "zz"
     with pytest.raises(CompatibilityError, match="already"):
         made.add("zz", third)
+    for name, claim, message in (
+        ("yy", {"languages": ["am"]}, "'am' goes to the table 'zz' already"),
+        ("am", {}, "a table is itself called 'am'"),
+        ("a/b", {}, "'a/b' cannot name a table"),
+    ):
+        with pytest.raises(CompatibilityError, match=message):
+            made.add(name, third, **claim)
+    assert set(made.names) == set(made.router.tables) == {"en", "xx", "zz"}
+
+
+def test_names_with_a_dot_keep_their_tables_apart() -> None:
+    model, table = base("llama", True)
+    made = HydraModel(model, {"a.b": table, "a_dot_b": other_table(table)}, lineage=LINEAGE)
+    owned = {id(p) for p in made.parameters()}
+    assert all(id(made.tables[name].embedding.weight) in owned for name in made.names)
 
 
 def test_gradients_of_a_frozen_table_are_none() -> None:

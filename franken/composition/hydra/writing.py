@@ -119,7 +119,7 @@ def add_table(
     directory = Path(directory)
     lineage = read_hydra_description(directory)["lineage"]
     check_table_name(name)
-    _check_unclaimed(open_hydra(directory), name, languages, scripts)
+    open_hydra(directory).router().with_table(name, languages=languages, scripts=scripts)
     made = table.lineage if isinstance(table, Table) else read_description(table)["lineage"]
     _check_lineage(name, str(made), lineage)
     with new_directory(directory / "tables" / name) as scratch:
@@ -147,22 +147,6 @@ def _check_lineage(name: str, made: str, lineage: str) -> None:
             f"table {name!r} was made for base body {made[:12]}, but this body descends from "
             f"{lineage[:12]}; a table only fits bodies of its own base"
         )
-
-
-def _check_unclaimed(
-    ref: HydraRef, name: str, languages: Sequence[str], scripts: Sequence[str]
-) -> None:
-    owners = {script: table for table, own in ref.scripts.items() for script in own}
-    for kind, wanted, owned in (
-        ("language", languages, ref.languages),
-        ("script", scripts, owners),
-    ):
-        for item in wanted:
-            if owned.get(item, name) != name:
-                raise CompatibilityError(
-                    f"{kind} {item!r} goes to the table {owned[item]!r} already; leave it out of "
-                    f"those of {name!r}"
-                )
 
 
 def _write_body(ref: HydraRef, folder: Path) -> str:

@@ -21,9 +21,11 @@ def load_hydra(step: LoadHydraStep, config: Config) -> dict[str, Any]:
 
 
 def hydra(step: HydraStep, config: Config) -> dict[str, Any]:
-    """Routing, and the order of tables."""
-    kept = {"keep": True} if step.keep else {}
-    return {"composition": asdict(step.composition), "tables": list(step.tables), **kept}
+    """Routing, the order of tables and their names."""
+    own: dict[str, Any] = {"keep": True} if step.keep else {}
+    if step.names:
+        own["names"] = step.names
+    return {"composition": asdict(step.composition), "tables": list(step.tables), **own}
 
 
 def select_table(step: SelectTableStep, config: Config) -> dict[str, Any]:
