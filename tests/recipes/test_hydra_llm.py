@@ -30,6 +30,7 @@ RECIPE = (
     "recipe=hydra_llm", "composition=hydra", "eval_suite=microworld_mt", "vocab=scratch",
     "vocab.size=600", "vocab.include_source=false", "data.languages=[id]",
     "+composition.languages.es=source", "recipe.steps.back_translation.sentences=12",
+    "training.repair.body_dtype=bfloat16",
     "recipe.steps.back_translation.max_new_tokens=6", *FEW,
 )  # fmt: skip
 LLAMA = ("base_model=tiny_llama", "base_model.settings.num_attention_heads=2")
@@ -94,6 +95,7 @@ def test_a_hydra_is_references_and_training_leaves_the_other_table_alone(runner:
 
 
 def test_only_edge_layers_of_the_body_move(runner: Runner) -> None:
+    """Although the others were bfloat16 while these trained."""
     from franken.composition.hydra import assemble_hydra
 
     models = [

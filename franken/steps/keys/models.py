@@ -15,7 +15,14 @@ from franken.config.steps import (
     TrainStep,
 )
 from franken.data import open_data
-from franken.steps.keys.common import options, precision_of, split_of, texts, training_options
+from franken.steps.keys.common import (
+    frozen_weights,
+    options,
+    precision_of,
+    split_of,
+    texts,
+    training_options,
+)
 from franken.steps.keys.files import checkpoint_hash
 
 
@@ -38,7 +45,7 @@ def train(step: TrainStep, config: Config) -> dict[str, Any]:
     """What is tuned, how, and on what."""
     content: dict[str, Any] = {
         "trainable": str(step.trainable), "training": training_options(step.training),
-        "precision": precision_of(config),
+        "precision": precision_of(config), **frozen_weights(step.training, step.trainable, config),
     }  # fmt: skip
     if step.preference is None:
         content["data"] = split_of(step.data, step.split)
