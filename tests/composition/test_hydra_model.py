@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from franken.composition.hydra import HydraModel
 from franken.errors import CompatibilityError, DataError
 from franken.parts.anatomy import embedding_scale, logit_scale, logit_softcap
-from franken.parts.segmented import SegmentedEmbedding
+from franken.parts.segmented import SegmentedEmbedding, TableModule, view_of
 from franken.parts.surgery import put_table
+from tests.parts.tiny import tiny_tokenizer
 
 from .hydras import FAMILIES, LINEAGE, base, hydra, other_table
 
@@ -114,6 +117,27 @@ def test_the_common_space_has_the_published_sizes() -> None:
     assert labels.tolist() == [5, 31999, -100, -100]
     with pytest.raises(CompatibilityError, match="outside the 32000 rows"):
         layout.shift("tt", [32000])
+
+
+def test_llama_2_with_two_tables_has_the_published_parameters() -> None:
+    """Spec 7.3.15: the inputs of both tables, and the head of the written one."""
+    config = LlamaConfig(
+        vocab_size=1, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32,
+        num_attention_heads=32, max_position_embeddings=4096, tie_word_embeddings=False,
+    )  # fmt: skip
+    with torch.device("meta"):
+        body = LlamaForCausalLM(config)
+        tables = {
+            name: TableModule(
+                nn.Embedding(rows, 4096), nn.Linear(4096, rows, bias=False), tiny_tokenizer(),
+                LINEAGE, {},
+            )
+            for name, rows in (("tt", 32000), ("en", 32007))
+        }  # fmt: skip
+        view = view_of(body, tables)
+    assert len(view.get_output_embeddings().weight) == view.config.vocab_size == 32000
+    source_head = tables["en"].head.weight.numel()  # for when that table is written
+    assert sum(p.numel() for p in view.parameters()) - source_head == 6_869_516_288
 
 
 def test_a_segment_continues_without_an_automatic_word_start() -> None:

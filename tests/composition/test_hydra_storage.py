@@ -21,6 +21,9 @@ from .test_hydra_model import MIXED
 def test_saving_and_loading_keeps_logits_bit_equal(family: str, tied: bool, tmp_path: Path) -> None:
     made, _ = hydra(family, tied, languages={"tt": "xx"}, scripts={"xx": ("Cyrillic",)})
     save_hydra(made, tmp_path / "one")
+    card = (tmp_path / "one" / "README.md").read_text()
+    assert "# one\n" in card
+    assert all(f"| `{name}` |" in card for name in made.names)
     loaded = load_hydra(tmp_path / "one")
     write_hydra(open_hydra(tmp_path / "one"), tmp_path / "two", card="# A Hydra LLM")
     again = load_hydra(tmp_path / "two")
