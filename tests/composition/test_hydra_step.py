@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from franken.config.composition import HydraComposition
-from franken.config.steps import HydraStep
+from franken.config.root import Config
+from franken.config.steps import HydraStep, LoadStep, StepConfig
 from franken.errors import CompatibilityError
 from franken.files import read_json, write_json
+from franken.recipe_hydra import hydra_faults, tables_of
 from franken.steps.hydra import run
 
 from .hydras import LINEAGE
@@ -88,3 +90,17 @@ def test_names_that_fit_no_table_are_faults() -> None:
     step.names = {"a": "b"}
     ((key, message),) = step.faults()
     assert (key, "'b' to several tables" in message) == ("names", True)
+
+
+def test_a_name_that_is_known_to_stay_is_a_fault_before_any_work() -> None:
+    steps: dict[str, StepConfig] = {
+        "base": LoadStep(),
+        "first": HydraStep(body="base", tables={"en": "base"}),
+        "second": HydraStep(body="first", keep=True, tables={"new": "base"}, names={"new": "en"}),
+    }
+    ((key, message),) = hydra_faults(steps, [], Config())
+    assert key == "recipe.steps.second.tables.new"
+    assert "'first' has a table 'en', which stays" in message
+    steps["second"] = HydraStep(body="first", keep=True, tables={"new": "base"})
+    assert list(hydra_faults(steps, [], Config())) == []
+    assert tables_of(steps, "second") == {"en", "new"}
