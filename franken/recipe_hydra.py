@@ -38,6 +38,14 @@ def hydra_faults(
             for table, giver in step.tables.items():
                 if is_hydra(steps, giver):
                     yield from _unknown(f"{key}.tables.{table}", [table], steps, giver)
+            kept = _kept(steps, step) or set()
+            for table in step.tables:
+                if step.name_of(table) in kept:
+                    yield (
+                        f"{key}.tables.{table}",
+                        f"{step.body!r} has a table {step.name_of(table)!r}, which stays (keep); "
+                        f"give the new one another name by names.{table}",
+                    )
     for name, task in config.eval_suite.tasks.items():
         for place in ("read", "write"):
             table = getattr(task, place)
@@ -60,9 +68,14 @@ def tables_of(steps: Steps, name: str) -> set[str] | None:
     if isinstance(step, HydraTrainStep):
         return tables_of(steps, step.model)
     if isinstance(step, HydraStep):
-        kept = tables_of(steps, step.body) if step.keep and is_hydra(steps, step.body) else set()
-        return None if kept is None else kept | set(step.tables)
+        kept = _kept(steps, step)
+        return None if kept is None else kept | {step.name_of(key) for key in step.tables}
     return None if step.kind == "load_hydra" else {"default"}
+
+
+def _kept(steps: Steps, step: HydraStep) -> set[str] | None:
+    """Tables of the body that stay; ``None`` where only a file knows them."""
+    return tables_of(steps, step.body) if step.keep and is_hydra(steps, step.body) else set()
 
 
 def _unknown(key: str, names: Sequence[str], steps: Steps, model: str) -> Iterator[tuple[str, str]]:

@@ -42,6 +42,15 @@ class LimitTakes(StrEnum):
     first = "first"
 
 
+class ShotChoice(StrEnum):
+    """Which worked examples a prompt shows."""
+
+    drawn = "drawn"
+    """The same for every item and system, drawn by the seed."""
+    nearest = "nearest"
+    """Those whose prompts have most character trigrams in common with the item's own."""
+
+
 @dataclass
 class TaskConfig:
     """One task of a suite."""
@@ -61,6 +70,8 @@ class TaskConfig:
     """Renames options before scoring, e.g. ``science/technology: science``."""
     shots: int = 0
     """Worked examples in the prompt, taken from the task's train or dev part."""
+    shot_choice: ShotChoice = ShotChoice.drawn
+    """Which examples; ``nearest`` for tasks that generate."""
     languages: list[str] | None = None
     """``null``: source and target languages."""
     limit: int | None = None
@@ -101,6 +112,8 @@ class TaskConfig:
             yield "prompt", f"a task of kind {self.kind} needs a prompt template"
         yield from at_least("limit", self.limit, 1)
         yield from at_least("shots", self.shots, 0)
+        if self.shot_choice is ShotChoice.nearest and self.kind is TaskKind.multiple_choice:
+            yield "shot_choice", "is nearest, which multiple_choice does not have; choose drawn"
         yield from at_least("max_new_tokens", self.max_new_tokens, 1)
         yield from at_least("max_new_bytes", self.max_new_bytes, 1)
         yield from at_least("min_new_tokens", self.min_new_tokens, 0)

@@ -102,6 +102,7 @@ class TrainingConfig:
     freeze_special_rows: bool = False
     """Keep control-token rows at their initial values (spec 9.2)."""
     body_dtype: BodyType = BodyType.auto
+    """Of frozen weights while the others train; they are saved as they were read."""
     loss_chunk_tokens: int = 2048
     """Positions whose logits exist at one time; 0 computes all at once."""
     pack_across_documents: bool = False

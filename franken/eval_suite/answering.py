@@ -18,7 +18,7 @@ def run(task: TaskRun) -> None:
     for lang in task.languages(known.__contains__):
         items = task.read(lang, limit=task.config.limit)
         results = continue_items(
-            task, lang, items, lambda item: item.fields, lambda item: f" {item.answers[0]}"
+            task, lang, items, lambda item: item.fields, lambda item: item.answers[0]
         )
         for item, result in zip(items, results, strict=True):
             guess = words(str(result["generation"]), lang)

@@ -16,9 +16,14 @@ _ANCHOR = "\n"
 class Encoder:
     """Token ids of prompts and continuations."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        """Args: ``tokenizer`` is a fast tokenizer of transformers."""
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, writable: int | None = None) -> None:
+        """Args: see below.
+
+        Args:
+            tokenizer: a fast tokenizer of transformers.
+            writable: ids from here on are never generated; ``None``: all may be.
+        """
+        self.tokenizer, self.writable = tokenizer, writable
 
     @cached_property
     def start(self) -> int:
@@ -43,9 +48,6 @@ class Encoder:
             verbose=False,
         )["input_ids"]
         return rows
-
-    writable: int | None = None
-    """Ids from here on are never generated; ``None``: all may be."""
 
     def prompts(self, pieces: Sequence[Sequence[tuple[str, bool]]]) -> list[list[int]]:
         """Ids of prompts given as pieces ``(text, whether the model is to write such text)``.
@@ -102,9 +104,8 @@ class MixedEncoder(Encoder):
             offset: first id of the read vocabulary.
             writable: ids of the written vocabulary that belong to tokens.
         """
-        super().__init__(tokenizer)
-        self.reader, self.writer = Encoder(reader), Encoder(tokenizer)
-        self.offset, self.writable = offset, writable
+        super().__init__(tokenizer, writable)
+        self.reader, self.writer, self.offset = Encoder(reader), Encoder(tokenizer), offset
 
     @cached_property
     def start(self) -> int:

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from franken.config.eval_suite import ShotChoice
+from franken.data.encoding import joined_response
 from franken.eval_suite.generation import Limits, generate
-from franken.eval_suite.prompts import draw_shots, fill
+from franken.eval_suite.prompts import draw_shots, fill, nearest_shots
 from franken.eval_suite.suite import Item, TaskRun
 
 
@@ -28,7 +30,7 @@ def continue_items(
         lang: language of the items.
         items: as read from the evaluation set.
         fields: an item's template fields.
-        solution: what follows the prompt in a worked example.
+        solution: the answer of a worked example; it is set apart from the prompt as in training.
 
     Returns:
         Per item: ``lang, id, prompt, generation, tokens, ended, truncated``.
@@ -38,19 +40,12 @@ def continue_items(
     def prompt(item: Any) -> str:
         return fill(task.config.prompt, {**shared, **fields(item)}, task=task.name)
 
-    preamble: list[tuple[str, bool]] = []
-    if task.config.shots:
-        pool = task.examples(lang)
-        for index in draw_shots(task.config.shots, len(pool), task.seed, task.name, lang):
-            preamble += [
-                (prompt(pool[index]), False),
-                (solution(pool[index]), True),
-                (task.config.shot_separator, False),
-            ]
+    asked = [prompt(item) for item in items]
+    shown = _worked_examples(task, lang, asked, prompt, solution)
     room = task.readout.positions
     if room is not None:
         room = max(1, room - task.config.max_new_tokens)
-    pieces = [[*preamble, (prompt(item), False)] for item in items]
+    pieces = [[*own, (text, False)] for own, text in zip(shown, asked, strict=True)]
     texts = ["".join(text for text, _ in piece) for piece in pieces]
     encoded = [task.encoder.opened(ids, room) for ids in task.encoder.prompts(pieces)]
     limits = Limits(
@@ -79,3 +74,30 @@ def continue_items(
         }
         for item, text, (_, truncated), generation in zip(items, texts, encoded, made, strict=True)
     ]
+
+
+def _worked_examples(
+    task: TaskRun,
+    lang: str,
+    asked: Sequence[str],
+    prompt: Callable[[Any], str],
+    solution: Callable[[Any], str],
+) -> list[list[tuple[str, bool]]]:
+    """What stands before the prompt of each item, as pieces of ``Encoder.prompts``."""
+    config = task.config
+    if not config.shots:
+        return [[] for _ in asked]
+    pool = task.examples(lang)
+    if config.shot_choice is ShotChoice.nearest:
+        known = [prompt(item) for item in pool]
+        chosen = nearest_shots(config.shots, asked, known, task.name, lang)
+    else:
+        drawn = draw_shots(config.shots, len(pool), task.seed, task.name, lang)
+        chosen = [drawn for _ in asked]
+
+    def example(index: int) -> list[tuple[str, bool]]:
+        text = prompt(pool[index])
+        answer = joined_response(text, solution(pool[index]))
+        return [(text, False), (answer, True), (config.shot_separator, False)]
+
+    return [[piece for index in own for piece in example(index)] for own in chosen]

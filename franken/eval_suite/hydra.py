@@ -16,7 +16,8 @@ def voices(
     """The task once per language, with what reads its prompts and writes its answers.
 
     A translation is read in the table of one language and written in that of the other; all else
-    stays within a language, unless the task names ``read`` and ``write``.
+    stays within a language, unless the task names ``read`` and ``write``. What reads and writes
+    one table is encoded as for the plain model of that table.
 
     Raises:
         CompatibilityError: for a table that the model lacks, or a language that none serves.
@@ -36,7 +37,10 @@ def voices(
             for table, side in zip(named, sides, strict=True)
         )
         view = hydra.view(write, [read])
-        encoder = MixedEncoder(
-            view.tokenizer, view.tables[read].tokenizer, view.layout.offsets[read], view.writable
-        )
+        encoder = Encoder(view.tokenizer, view.writable)
+        if read != write:
+            encoder = MixedEncoder(
+                view.tokenizer, view.tables[read].tokenizer, view.layout.offsets[read],
+                view.writable,
+            )  # fmt: skip
         yield replace(task, languages=[language]), encoder, read_out(view.model)

@@ -22,7 +22,7 @@ def run(task: TaskRun) -> None:
             lang,
             items,
             lambda item: {"question": item.question},
-            lambda item: f" {item.answer}",
+            lambda item: item.answer,
         )
         for item, result in zip(items, results, strict=True):
             guess = last_number(str(result["generation"]))

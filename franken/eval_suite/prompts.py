@@ -63,9 +63,41 @@ def draw_shots(count: int, available: int, seed: int, task: str, lang: str) -> l
     Raises:
         ConfigError: when the example part is smaller than ``count``.
     """
+    _check_count(count, available, task, lang)
+    return random.Random(derive_seed(seed, "shots", task, lang)).sample(range(available), count)
+
+
+def nearest_shots(
+    count: int, asked: Sequence[str], known: Sequence[str], task: str, lang: str
+) -> list[list[int]]:
+    """Indices of the worked examples of each item: those whose prompts are most like its own.
+
+    The retrieval of neural fuzzy repair (Trans-Tokenization 6.4 takes the gold match instead).
+    Likeness is the Dice coefficient of the sets of character trigrams; the first of equals wins,
+    and the most alike stands last, beside the item.
+
+    Raises:
+        ConfigError: when the example part is smaller than ``count``.
+    """
+    _check_count(count, len(known), task, lang)
+    grams = [_trigrams(text) for text in known]
+
+    def nearest(text: str) -> list[int]:
+        own = _trigrams(text)
+        likeness = [2 * len(own & other) / (len(own) + len(other) or 1) for other in grams]
+        ranked = sorted(range(len(known)), key=lambda index: (-likeness[index], index))
+        return ranked[:count][::-1]
+
+    return [nearest(text) for text in asked]
+
+
+def _trigrams(text: str) -> frozenset[str]:
+    return frozenset(text[place : place + 3] for place in range(len(text) - 2))
+
+
+def _check_count(count: int, available: int, task: str, lang: str) -> None:
     if count > available:
         raise ConfigError(
             f"eval_suite.tasks.{task}.shots: {count} examples asked for, but the train or dev part "
             f"has {available} in {lang!r}; ask for at most {available}."
         )
-    return random.Random(derive_seed(seed, "shots", task, lang)).sample(range(available), count)

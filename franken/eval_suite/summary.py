@@ -12,7 +12,7 @@ def run(task: TaskRun) -> None:
         items = task.read(lang, limit=task.config.limit)
         references = [item.answers[0] for item in items]
         results = continue_items(
-            task, lang, items, lambda item: item.fields, lambda item: f" {item.answers[0]}"
+            task, lang, items, lambda item: item.fields, lambda item: item.answers[0]
         )
         for result, reference in zip(results, references, strict=True):
             result["reference"] = reference

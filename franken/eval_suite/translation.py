@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from franken.data.encoding import joined_response
 from franken.eval_suite.generated import continue_items, truncation
 from franken.eval_suite.scoring import Request, log_probs
 from franken.eval_suite.statistics import ratio, ratio_stderr
@@ -30,7 +31,7 @@ def run(task: TaskRun) -> None:
             lang,
             items,
             partial(_fields, task, lang),
-            lambda item: f" {_sides(task, item)[1]}",
+            lambda item: _sides(task, item)[1],
         )
         for result, reference in zip(results, references, strict=True):
             result["reference"] = reference
@@ -51,7 +52,8 @@ def _score_references(task: TaskRun, lang: str, results: list[Item]) -> None:
     """Bits per byte of the reference, given the prompt as it stands (no worked examples cut)."""
     requests, sizes = [], []
     for item in results:
-        prompt, (reference,) = task.encoder.answers(item["prompt"], [f" {item['reference']}"])
+        answer = joined_response(item["prompt"], item["reference"])
+        prompt, (reference,) = task.encoder.answers(item["prompt"], [answer])
         head, _ = task.encoder.opened(prompt, None)
         requests.append(Request(tuple(head), tuple(reference)))
         sizes.append(float(len(item["reference"].encode())))

@@ -25,8 +25,8 @@ class CardFacts:
     """What the card tells besides what the parts themselves say."""
 
     title: str
-    recipe: str
-    """Name of the recipe, e.g. ``franken_adapter``."""
+    recipe: str = ""
+    """Name of the recipe, e.g. ``franken_adapter``; empty: made without one."""
     command: str | None = None
     """Command line that makes the model again."""
     base_model: str | None = None
@@ -42,10 +42,11 @@ class CardFacts:
 
 def model_card(ref: ModelRef, facts: CardFacts) -> str:
     """Text of ``README.md``: YAML front matter, parts, scores, usage."""
+    recipe = f" with the recipe `{facts.recipe}`" if facts.recipe else ""
     sections = [
         f"# {facts.title}",
-        f"Made by franken {__version__} with the recipe `{facts.recipe}`: one body and one "
-        "vocabulary table, assembled. It is a plain transformers model.",
+        f"Made by franken {__version__}{recipe}: one body and one vocabulary table, assembled. It "
+        "is a plain transformers model.",
         *facts.notes,
         "## Usage",
         _USAGE,
@@ -80,7 +81,7 @@ def front_matter(facts: CardFacts, *, library: str = "transformers") -> str:
     values: dict[str, Any] = {
         "library_name": library,
         "pipeline_tag": "text-generation",
-        "tags": ["franken", facts.recipe],
+        "tags": ["franken", *([facts.recipe] if facts.recipe else [])],
         "language": list(facts.languages) or None,
         "base_model": facts.base_model,
         "license": facts.license,

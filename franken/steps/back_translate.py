@@ -1,5 +1,6 @@
 """Back-translation: genuine target-language text is translated into the source language."""
 
+import logging
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -9,7 +10,6 @@ from franken.composition.hydra import (
     HydraModel,
     Segment,
     Strategy,
-    WholeModel,
     assemble_hydra,
     decode,
 )
@@ -19,9 +19,12 @@ from franken.data.encoding import split_pair
 from franken.data.generated_pairs import write_pairs
 from franken.data.source import Pair
 from franken.errors import DataError
+from franken.eval_suite.readout import read_out
 from franken.seeds import derive_seed
 from franken.steps.context import StepContext
 from franken.steps.models import open_hydra_model
+
+log = logging.getLogger(__name__)
 
 
 def run(step: BackTranslateStep, context: StepContext) -> dict[str, Any]:
@@ -64,22 +67,37 @@ def _translated(
     if step.temperature > 0:
         strategy = Strategy.sample
     template = step.prompt or data.parallel_template
+    network = read_out(view.model)
+    room = None if network.positions is None else max(1, network.positions - step.max_new_tokens)
     for start in range(0, len(lines), step.batch_size):
         chosen = lines[start : start + step.batch_size]
-        prompts = [
+        whole = [
             view.encode([Segment(read, split_pair(template, (line, ""), names)[0])])
             for line in chosen
         ]
+        prompts = [fitting(ids, room) for ids in whole]
+        cut = sum(len(ids) < len(full) for ids, full in zip(prompts, whole, strict=True))
+        if cut:
+            log.warning(
+                "%d of %d prompts in %r lost their beginning to the model's %d positions",
+                cut, len(prompts), language, network.positions,
+            )  # fmt: skip
         options = Decoding(
             strategy, step.max_new_tokens, beams=step.beams, temperature=step.temperature or 1.0,
             seed=derive_seed(seed, "back_translation", language), first=start,
         )  # fmt: skip
         made = decode(
-            WholeModel(view.model), prompts, options, end=view.tokenizer.eos_token_id,
-            writable=view.writable,
+            network, prompts, options, end=view.tokenizer.eos_token_id, writable=view.writable,
         )  # fmt: skip
         for line, written in zip(chosen, made, strict=True):
             text = view.decode(written.ids)
             text = text.split(step.stop)[0].strip() if step.stop else text.strip()
             if text:
                 yield Pair(text, line)
+
+
+def fitting(ids: list[int], room: int | None) -> list[int]:
+    """At most ``room`` ids: the first, which opens the prompt, and the last ones."""
+    if room is None or len(ids) <= room:
+        return ids
+    return [ids[0], *ids[len(ids) - room + 1 :]]

@@ -14,8 +14,9 @@ from franken.data.segments import Flow, SegmentDataModule, SegmentEncoder
 from franken.data.source import TEXT_STREAMS
 from franken.errors import CompatibilityError
 from franken.files import write_json
+from franken.parts.restore import restore_body, restore_rows
 from franken.parts.segmented import segmented
-from franken.parts.table import save_table
+from franken.parts.table import load_table, save_table
 from franken.steps.context import StepContext
 from franken.steps.models import HERE, open_hydra_model, read_places, write_model
 from franken.training import make_loggers, train_model
@@ -26,7 +27,8 @@ _CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_l
 def run(step: HydraTrainStep, context: StepContext) -> dict[str, Any]:
     """Saves the tuned tables (and the body where it changed) and refers to the rest.
 
-    An ordinary model is taken as one with the table ``default``, and stays an ordinary model.
+    An ordinary model is taken as one with the table ``default``, and stays an ordinary model. What
+    did not train is saved as it was read, whatever its format while the rest trained.
 
     Raises:
         CompatibilityError: for a table that the model lacks, or a model that carries a delta.
@@ -37,7 +39,8 @@ def run(step: HydraTrainStep, context: StepContext) -> dict[str, Any]:
             f"step {context.name!r}: a Hydra LLM with a delta cannot be trained; train before the "
             "delta is made"
         )
-    hydra = assemble_hydra(open_hydra_model(context.inputs["model"], context.store))
+    ref = open_hydra_model(context.inputs["model"], context.store)
+    hydra = assemble_hydra(ref)
     for name in step.tables:
         hydra.router.check(name)
     mixture = step.data.mixtures[step.split]
@@ -84,10 +87,13 @@ def run(step: HydraTrainStep, context: StepContext) -> dict[str, Any]:
     several = "tables" in places
     tables = dict(places["tables"]) if several else {"default": places["table"]}
     for name in step.tables if step.trainable is not Trainable.body else []:
-        save_table(hydra.tables[name].table(), context.directory / "tables" / name)
+        rows = hydra.tables[name]
+        restore_rows(rows.embedding, rows.head, load_table(ref.tables[name]))
+        save_table(rows.table(), context.directory / "tables" / name)
         tables[name] = [HERE, "", f"tables/{name}"]
     body, fingerprint = places["body"], places["fingerprint"]
     if step.trainable in _CHANGES_BODY:
+        restore_body(hydra.body, ref.body)
         fingerprint = save_hydra_body(hydra, context.directory / "body")
         body = [HERE, "", "body"]
     routing = places.get("routing", {})

@@ -19,6 +19,7 @@ from franken.config.runtime import Precision, TrainerConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
 from franken.parts.anatomy import anatomy_of
+from franken.parts.segmented import segmented
 from franken.seeds import derive_seed
 from franken.training.batches import Batch, StepFeed, to_device
 from franken.training.callbacks import FollowRun, OnLog
@@ -312,7 +313,7 @@ class _Run:
             accelerator=config.accelerator,
             devices=config.devices,
             num_nodes=config.num_nodes,
-            strategy=strategy_of(config, layers),
+            strategy=strategy_of(config, layers, partial=segmented(self.model) is not None),
             precision=_LIGHTNING_PRECISION[config.precision],  # type: ignore[arg-type]
             max_steps=max_steps,
             max_epochs=1,

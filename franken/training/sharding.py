@@ -24,17 +24,27 @@ from franken.training.module import CausalModule
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 
-def strategy_of(config: TrainerConfig, layers: Sequence[nn.Module]) -> str | Strategy:
+def strategy_of(
+    config: TrainerConfig, layers: Sequence[nn.Module], *, partial: bool = False
+) -> str | Strategy:
     """The Lightning strategy of ``trainer.strategy``.
 
     ``ddp`` on one machine starts its processes around the training loop only and joins them after
     it, so that a caller who holds a lock or other work is not run twice. ``fsdp`` shards layer by
     layer; embeddings and head stay together in the outer unit, as tied tables must (spec 9.5).
+
+    Args:
+        config: how many processes, and where.
+        layers: of the model.
+        partial: whether a batch may leave trained parameters out, such as those of a table that
+            none of its texts is in.
     """
-    if config.strategy == "ddp" and config.num_nodes == 1:
+    if config.strategy == "ddp":
+        if config.num_nodes > 1:
+            return DDPStrategy(find_unused_parameters=partial)
         if config.devices == 1:
             return "auto"
-        return DDPStrategy(start_method="spawn", find_unused_parameters=False)
+        return DDPStrategy(start_method="spawn", find_unused_parameters=partial)
     if config.strategy == "fsdp":
         return FSDPStrategy(
             auto_wrap_policy={type(layer) for layer in layers},

@@ -13,10 +13,10 @@ FAMILIES = [("gemma2", True), ("llama", False), ("llama", True), ("gptj", False)
 LINEAGE = "a" * 64
 
 
-def base(family: str, tied: bool) -> tuple[Any, Table]:
+def base(family: str, tied: bool, **settings: Any) -> tuple[Any, Table]:
     """A random model with three rows of padding, and its table."""
     tokenizer = tiny_tokenizer()
-    model = tiny_model(family, tied=tied, rows=len(tokenizer) + 3)
+    model = tiny_model(family, tied=tied, rows=len(tokenizer) + 3, **settings)
     return model, take_table(model, tokenizer, lineage=LINEAGE)
 
 

@@ -9,6 +9,7 @@ import torch
 from franken.composition.hydra import Decoding, Strategy, WholeModel, Written, decode
 from franken.errors import ConfigError, DataError
 from franken.eval_suite.readout import read_out
+from franken.steps.back_translate import fitting
 
 from .hydras import FAMILIES, hydra
 from .test_hydra_model import MIXED
@@ -172,9 +173,44 @@ def test_an_empty_prompt_is_refused() -> None:
         run(made.view("xx"), [[5], []])
 
 
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_nothing_asked_for_is_nothing_written(strategy: Strategy) -> None:
+    made, _ = hydra()
+    view = made.view("xx", ["en"])
+    prompts = prompts_of(view)
+    assert run(view, [], strategy=strategy) == []
+    nothing = run(view, prompts, strategy=strategy, max_new_tokens=0)
+    assert nothing == [Written([], 0.0, False)] * len(prompts)
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_what_the_model_cannot_read_is_refused(strategy: Strategy) -> None:
+    made, _ = hydra("gpt2", True)
+    view = made.view("xx", ["en"])
+    positions = view.model.config.max_position_embeddings
+    for network in (WholeModel(view.model), read_out(view.model)):
+        (full,) = run(view, [[5] * (positions - 1)], network, strategy=strategy, max_new_tokens=2)
+        assert len(full.ids) <= 2
+        with pytest.raises(DataError, match=rf"{positions} tokens and 2 new ones .* positions"):
+            run(view, [[5], [5] * positions], network, strategy=strategy, max_new_tokens=2)
+
+
+def test_prompts_of_back_translation_keep_their_start_and_end() -> None:
+    assert fitting([1, 2, 3, 4], 4) == fitting([1, 2, 3, 4], None) == [1, 2, 3, 4]
+    assert fitting([1, 2, 3, 4], 3) == [1, 3, 4]
+    assert fitting([1, 2, 3, 4], 1) == [1]
+
+
 @pytest.mark.parametrize(
     "options",
-    [{"beams": 0}, {"temperature": 0.0}, {"top_p": 0.0}, {"top_k": -1}, {"max_new_tokens": -1}],
+    [
+        {"beams": 0},
+        {"length_penalty": float("nan")},
+        {"temperature": 0.0},
+        {"top_p": 0.0},
+        {"top_k": -1},
+        {"max_new_tokens": -1},
+    ],
 )
 def test_numbers_that_mean_nothing_are_refused(options: dict[str, Any]) -> None:
     (name,) = options

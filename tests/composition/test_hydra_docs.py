@@ -19,7 +19,7 @@ def test_the_example_of_the_page_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    model, table = base("gemma2", True)
+    model, table = base("gemma2", True, max_position_embeddings=128)
     made = HydraModel(
         model, {"target": other_table(table), "source": table}, lineage=LINEAGE,
         router=Router(("target", "source"), {"en": "source"}, default="target"),

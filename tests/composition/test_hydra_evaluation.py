@@ -6,10 +6,16 @@ import pytest
 import torch
 
 from franken.composition.hydra import Decoding, HydraModel, Router, Strategy, WholeModel, decode
-from franken.config.eval_suite import EvalSuiteConfig, TaskConfig, TaskKind
+from franken.config.data import MicroworldData
+from franken.config.eval_suite import EvalSuiteConfig, ShotChoice, TaskConfig, TaskKind
+from franken.config.root import Config
+from franken.config.steps import EvaluateStep
 from franken.errors import CompatibilityError
 from franken.eval_suite import SuiteResult, evaluate
-from franken.eval_suite.encoding import MixedEncoder
+from franken.eval_suite.encoding import Encoder, MixedEncoder
+from franken.eval_suite.hydra import voices
+from franken.steps.keys import step_key
+from franken.store import StepKey
 from tests.eval_suite.conftest import ENGLISH, RUSSIAN, TinyData
 
 from .hydras import LINEAGE, base, other_table
@@ -109,6 +115,55 @@ def test_worked_examples_keep_their_answers_in_the_written_table(
     shots = TaskConfig(**{**vars(TRANSLATE), "shots": 1, "limit": 1})
     (item,) = run(hydra, data, mt=shots).items["mt"]
     assert item["prompt"].count("=") == 2
+
+
+def test_one_table_is_encoded_as_the_plain_model(data: TinyData) -> None:
+    model, table = base("llama", False)
+    mixed = HydraModel(
+        model, {"source": table, "target": other_table(table, size=330)}, lineage=LINEAGE,
+        router=Router(("source", "target"), {"en": "source"}, default="target"),
+    )  # fmt: skip
+    tasks = {
+        "mt": TaskConfig(**{**vars(TRANSLATE), "prompt": "{source}\n", "shots": 2,
+                            "shot_separator": "s", "read": "target", "write": "target"}),
+        "topic": TaskConfig(TaskKind.multiple_choice, "topic", "{text}", option="{option}",
+                            shots=2, shot_separator="s", languages=["ru"]),
+    }  # fmt: skip
+    view = mixed.view("target")
+    ((_, encoder, _),) = voices(mixed, tasks["mt"], data)
+    pieces = [[("the ca", False), ("t", True), ("s", False), (" the mat", False)]]
+    plain = Encoder(view.tokenizer)
+    apart = MixedEncoder(view.tokenizer, view.tokenizer, 0, view.writable)
+    assert encoder.prompts(pieces) == plain.prompts(pieces) != apart.prompts(pieces)
+    assert encoder.writable == view.writable
+    found = run(mixed, data, **tasks)
+    suite = EvalSuiteConfig(tasks=tasks)
+    expected = evaluate(view.model, view.tokenizer, suite, data, progress=False)
+    scores = [[(s.metric, s.value) for s in result.scores] for result in (found, expected)]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize(
+    ("task", "kind", "marks"),
+    [
+        ({"prompt": "{source} :"}, "hydra", set()),
+        ({"prompt": "{source}\n", "reference_bits": False}, "hydra", set()),
+        ({"prompt": "{source}\n"}, "train", {"borders"}),
+        ({"prompt": "{source} :", "shots": 1}, "train", set()),
+        ({"prompt": "{source} :", "shots": 1}, "hydra_train", {"pieces"}),
+    ],
+)
+def test_only_scores_that_a_change_of_encoding_concerns_have_new_keys(
+    task: dict[str, Any], kind: str, marks: set[str]
+) -> None:
+    suite = EvalSuiteConfig(tasks={"mt": TaskConfig(**{**vars(TRANSLATE), **task})})
+    step = EvaluateStep(model="m", suite=suite, data=MicroworldData())
+    key = step_key(step, {"model": StepKey.of(kind, 1)}, Config())
+    content = key.spec["config"]
+    assert content.keys() - {"suite", "data", "precision"} == marks
+    assert "shot_choice" not in content["suite"]["tasks"]["mt"]
+    suite.tasks["mt"].shot_choice = ShotChoice.nearest
+    assert step_key(step, {"model": StepKey.of(kind, 1)}, Config()).key != key.key
 
 
 def test_tables_can_be_named_and_unknown_ones_are_refused(

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from franken.composition.hydra import HydraModel
 from franken.errors import CompatibilityError, DataError
 from franken.parts.anatomy import embedding_scale, logit_scale, logit_softcap
-from franken.parts.segmented import SegmentedEmbedding
+from franken.parts.segmented import SegmentedEmbedding, TableModule, view_of
 from franken.parts.surgery import put_table
+from tests.parts.tiny import tiny_tokenizer
 
 from .hydras import FAMILIES, LINEAGE, base, hydra, other_table
 
@@ -116,6 +119,27 @@ def test_the_common_space_has_the_published_sizes() -> None:
         layout.shift("tt", [32000])
 
 
+def test_llama_2_with_two_tables_has_the_published_parameters() -> None:
+    """Spec 7.3.15: the inputs of both tables, and the head of the written one."""
+    config = LlamaConfig(
+        vocab_size=1, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32,
+        num_attention_heads=32, max_position_embeddings=4096, tie_word_embeddings=False,
+    )  # fmt: skip
+    with torch.device("meta"):
+        body = LlamaForCausalLM(config)
+        tables = {
+            name: TableModule(
+                nn.Embedding(rows, 4096), nn.Linear(4096, rows, bias=False), tiny_tokenizer(),
+                LINEAGE, {},
+            )
+            for name, rows in (("tt", 32000), ("en", 32007))
+        }  # fmt: skip
+        view = view_of(body, tables)
+    assert len(view.get_output_embeddings().weight) == view.config.vocab_size == 32000
+    source_head = tables["en"].head.weight.numel()  # for when that table is written
+    assert sum(p.numel() for p in view.parameters()) - source_head == 6_869_516_288
+
+
 def test_a_segment_continues_without_an_automatic_word_start() -> None:
     made, _ = hydra()
     view = made.view("xx", ["en"])
@@ -155,13 +179,28 @@ def test_adding_a_table_changes_nothing_else() -> None:
     before = made.view("xx", ["en"]).logits(ids)
     weights = {name: p.clone() for name, p in made.named_parameters()}
     third = other_table(made.tables["en"].table(), size=310, seed=9)
-    made.add("zz", third, scripts=["Ethiopic"])
+    made.add("zz", third, languages=["am"], scripts=["Ethiopic"])
     assert torch.equal(made.view("xx", ["en"]).logits(ids), before)
     after = dict(made.named_parameters())
     assert all(torch.equal(after[name], value) for name, value in weights.items())
-    assert made.router.by_script("ሰላም") == "zz"
+    assert made.router.by_script("ሰላም") == made.router.by_tag("am") == "zz"
     with pytest.raises(CompatibilityError, match="already"):
         made.add("zz", third)
+    for name, claim, message in (
+        ("yy", {"languages": ["am"]}, "'am' goes to the table 'zz' already"),
+        ("am", {}, "a table is itself called 'am'"),
+        ("a/b", {}, "'a/b' cannot name a table"),
+    ):
+        with pytest.raises(CompatibilityError, match=message):
+            made.add(name, third, **claim)
+    assert set(made.names) == set(made.router.tables) == {"en", "xx", "zz"}
+
+
+def test_names_with_a_dot_keep_their_tables_apart() -> None:
+    model, table = base("llama", True)
+    made = HydraModel(model, {"a.b": table, "a_dot_b": other_table(table)}, lineage=LINEAGE)
+    owned = {id(p) for p in made.parameters()}
+    assert all(id(made.tables[name].embedding.weight) in owned for name in made.names)
 
 
 def test_gradients_of_a_frozen_table_are_none() -> None:

@@ -37,6 +37,26 @@ def test_runs_of_one_script_keep_spaces_digits_and_punctuation() -> None:
     assert found[1].text == "врач лечит , "
 
 
+def test_letters_that_no_table_claims_need_a_default() -> None:
+    text = "2 doctors გამარჯობა end"
+    claims = {"en": ("Latin",), "ru": ("Cyrillic",)}
+    with_default = Router(("en", "ru"), scripts=claims, default="ru")
+    assert [s.table for s in with_default.segments(text)] == ["en", "ru", "en"]
+    strict = Router(("en", "ru"), scripts=claims)
+    assert [s.text for s in strict.segments("2 doctors : врач")] == ["2 doctors : ", "врач"]
+    for mixed in (text, "12 გა hello", "გამარჯობა", "12 !"):
+        with pytest.raises(CompatibilityError, match=r"no table claims the script of '(გა|12 !)"):
+            strict.segments(mixed)
+
+
+def test_two_tables_never_claim_one_text() -> None:
+    with pytest.raises(CompatibilityError, match="'ru' goes to the table 'en', but a table is"):
+        Router(("en", "ru"), languages={"ru": "en"})
+    with pytest.raises(CompatibilityError, match="script 'Latin' goes to the table 'en' already"):
+        Router(("en", "ru"), scripts={"en": ("Latin",), "ru": ("Cyrillic", "Latin")})
+    assert Router(("en", "ru"), languages={"ru": "ru"}).by_tag("ru") == "ru"
+
+
 def test_bad_routes_name_what_there_is() -> None:
     with pytest.raises(CompatibilityError, match=r"tag 'tt' has no table.*en, es, ka, ru"):
         ROUTER.segments("<<tt>>x")

@@ -10,7 +10,7 @@ import torch
 
 from franken.composition.hydra import add_table, load_hydra, open_hydra, save_hydra, write_hydra
 from franken.errors import ArtifactError, CompatibilityError
-from franken.files import sha256_file
+from franken.files import sha256_file, write_json
 from franken.parts.export import export_model
 
 from .hydras import FAMILIES, hydra, other_table
@@ -21,6 +21,9 @@ from .test_hydra_model import MIXED
 def test_saving_and_loading_keeps_logits_bit_equal(family: str, tied: bool, tmp_path: Path) -> None:
     made, _ = hydra(family, tied, languages={"tt": "xx"}, scripts={"xx": ("Cyrillic",)})
     save_hydra(made, tmp_path / "one")
+    card = (tmp_path / "one" / "README.md").read_text()
+    assert "# one\n" in card
+    assert all(f"| `{name}` |" in card for name in made.names)
     loaded = load_hydra(tmp_path / "one")
     write_hydra(open_hydra(tmp_path / "one"), tmp_path / "two", card="# A Hydra LLM")
     again = load_hydra(tmp_path / "two")
@@ -67,7 +70,29 @@ def test_an_addition_that_cannot_be_told_apart_is_refused(tmp_path: Path) -> Non
     for claim in ({"languages": ["tt"]}, {"scripts": ["Cyrillic"]}):
         with pytest.raises(CompatibilityError, match="goes to the table 'xx' already"):
             add_table(tmp_path / "h", "am", table, **claim)
+    with pytest.raises(CompatibilityError, match="'tt' goes to the table 'xx', but a table is"):
+        add_table(tmp_path / "h", "tt", table)
+    with pytest.raises(CompatibilityError, match="'en' goes to the table 'en' already"):
+        add_table(tmp_path / "h", "am", table, languages=["en"])
     assert open_hydra(tmp_path / "h").tables.keys() == {"en", "xx"}
+
+
+@pytest.mark.parametrize(
+    ("route", "message"),
+    [
+        ({"languages": ["tt"]}, r"'tt' goes to the table 'en' and, by .*xx.route\.json, to 'xx'"),
+        ({"languages": ["en"]}, "'en' goes to the table 'xx', but a table is itself called 'en'"),
+        ({"scripts": ["Latin"]}, "script 'Latin' goes to the table 'en' already"),
+    ],
+)
+def test_a_directory_whose_tables_claim_the_same_is_refused(
+    route: dict[str, list[str]], message: str, tmp_path: Path
+) -> None:
+    made, _ = hydra(languages={"tt": "en"}, scripts={"en": ("Latin",)})
+    save_hydra(made, tmp_path / "h")
+    write_json(tmp_path / "h" / "tables" / "xx" / "route.json", route)
+    with pytest.raises(CompatibilityError, match=message):
+        open_hydra(tmp_path / "h")
 
 
 def test_what_a_killed_addition_left_is_no_table(tmp_path: Path) -> None:

@@ -6,9 +6,20 @@ import math
 import pytest
 import torch
 
-from franken.config.eval_suite import EvalSuiteConfig, LimitTakes, OptionScore, TaskConfig, TaskKind
+from franken.config.eval_suite import (
+    EvalSuiteConfig,
+    LimitTakes,
+    OptionScore,
+    ShotChoice,
+    TaskConfig,
+    TaskKind,
+)
 from franken.errors import ConfigError
 from franken.eval_suite import evaluate
+from franken.eval_suite.encoding import Encoder
+from franken.eval_suite.prompts import nearest_shots
+from franken.eval_suite.readout import read_out
+from franken.eval_suite.scoring import Request, log_probs
 from franken.eval_suite.suite import some_of
 
 TOPIC = TaskConfig(
@@ -188,6 +199,44 @@ def test_translation_equals_generation_one_item_at_a_time(case, data):
     assert found.value == pytest.approx(reference.score)
     assert "nw:2" in found.extra["signature"]
     assert [s.lang for s in result.scores] == ["ru"]
+
+
+def test_answers_are_set_apart_from_the_prompt_as_in_training(case, data):
+    for prompt, border in (("{source}\n", "\n"), ("{source} :", " : ")):
+        config = TaskConfig(
+            kind=TaskKind.translation, source="translation", prompt=prompt, max_new_tokens=2,
+            shots=1, shot_separator="|", reference_bits=True, limit=1,
+        )  # fmt: skip
+        result = run(case, data, translation=config)
+        (item,) = result.items["translation"]
+        shown = item["prompt"].split("|")[0]
+        pairs = dict(zip(data.lines["en"], data.lines["ru"], strict=True))
+        assert shown in {f"{source}{border}{target}" for source, target in pairs.items()}
+        encoder, readout = Encoder(case.tokenizer), read_out(case.model)
+        head, (tail,) = encoder.answers(
+            item["prompt"], [f"{item['reference']}" if border == "\n" else f" {item['reference']}"]
+        )
+        request = Request((encoder.start, *head), tuple(tail))
+        (values,) = log_probs(readout, [request], batch_tokens=4096)
+        bits = -values.sum().item() / math.log(2)
+        assert item["reference_bits"] == pytest.approx(bits, rel=1e-4)
+
+
+def test_nearest_examples_stand_beside_the_item(case, data):
+    known = ["seven birds eat bread", "the king reads", "seven birds eat", "the king reads"]
+    chosen = nearest_shots(2, ["seven birds eat fish", "the king sleeps"], known, "mt", "ru")
+    assert chosen == [[0, 2], [3, 1]]
+    config = TaskConfig(
+        kind=TaskKind.translation, source="translation", prompt="{source} :", max_new_tokens=2,
+        shots=2, shot_separator="|", shot_choice=ShotChoice.nearest,
+    )  # fmt: skip
+    for item in run(case, data, translation=config).items["translation"]:
+        other, beside, asked = item["prompt"].split("|")
+        assert beside.startswith(asked)  # the tiny data's other parts hold the item itself
+        assert not other.startswith(asked)
+    config.shots = 6
+    with pytest.raises(ConfigError, match="6 examples asked for"):
+        run(case, data, translation=config)
 
 
 def test_translation_can_run_backwards_and_add_bleu(case, data):

@@ -28,6 +28,8 @@ def beam_search(stepper: Stepper, options: Decoding, end: int | None) -> list[Wr
     ``early_stopping=False``).
     """
     prompts, width = len(stepper.ids), options.beams
+    if not options.max_new_tokens:
+        return [Written([], 0.0, False) for _ in range(prompts)]
     device = stepper.ids.device
     start = stepper.ids.shape[1]
     finished = [_Beams(width, []) for _ in range(prompts)]

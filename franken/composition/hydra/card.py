@@ -24,10 +24,11 @@ print(view.decode(written.ids))
 def hydra_card(ref: HydraRef, facts: CardFacts) -> str:
     """Text of ``README.md``: front matter, tables, scores, usage, layout."""
     names = list(ref.tables)
+    recipe = f" with the recipe `{facts.recipe}`" if facts.recipe else ""
     sections = [
         f"# {facts.title}",
-        f"A Hydra LLM made by franken {__version__} with the recipe `{facts.recipe}`: one body and "
-        f"{len(names)} vocabulary tables. It reads in one vocabulary and writes in another.",
+        f"A Hydra LLM made by franken {__version__}{recipe}: one body and {len(names)} vocabulary "
+        "tables. It reads in one vocabulary and writes in another.",
         *facts.notes,
         "## Usage",
         _USAGE.format(read=names[-1], write=names[0]),

@@ -40,11 +40,13 @@ def decode(
         writable: ids from here on are never chosen (padding rows, tables that are only read).
 
     Returns:
-        One continuation per prompt.
+        One continuation per prompt; none for no prompt.
 
     Raises:
-        DataError: for an empty prompt.
+        DataError: for an empty prompt, or one that leaves no room for ``max_new_tokens``.
     """
+    if not prompts:
+        return []
     for place, prompt in enumerate(prompts):
         if not prompt:
             raise DataError(f"prompt {place + 1} of {len(prompts)} is empty; nothing to continue")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from franken.composition.hydra.routing import Router, Segment, check_segments
+from franken.composition.hydra.routing import Router, Segment, check_segments, check_table_name
 from franken.errors import CompatibilityError, DataError
 from franken.parts.control_tokens import ControlTokens
 from franken.parts.segmented import Layout, TableModule, table_module, view_of
@@ -41,7 +41,8 @@ class HydraModel(nn.Module):
             dtype: number format of the rows; default: the body's.
 
         Raises:
-            CompatibilityError: for no table at all, or one that was made for another base.
+            CompatibilityError: for no table at all, one that was made for another base, or a name
+                that cannot be that of a table.
         """
         super().__init__()
         if not tables:
@@ -63,22 +64,36 @@ class HydraModel(nn.Module):
             )
         self.eval()
 
-    def add(self, name: str, table: Table, *, scripts: Sequence[str] = ()) -> None:
+    def add(
+        self,
+        name: str,
+        table: Table,
+        *,
+        languages: Sequence[str] = (),
+        scripts: Sequence[str] = (),
+    ) -> None:
         """One more table; nothing else changes.
 
+        Args:
+            name: of the new table.
+            table: the rows.
+            languages: languages and tags that go to it beside its own name.
+            scripts: Unicode scripts that go to it.
+
         Raises:
-            CompatibilityError: where the name is taken, or the table is of another base.
+            CompatibilityError: where the name is taken or no plain name, the table is of another
+                base, or a language or script goes to another table already.
         """
         if name in self.tables:
             raise CompatibilityError(
                 f"this Hydra LLM has a table {name!r} already; choose another name"
             )
+        router = self.router.with_table(name, languages=languages, scripts=scripts)
         self._put(name, table)
-        old = self.router
-        claims = {**old.scripts, name: tuple(scripts)} if scripts else dict(old.scripts)
-        self.router = Router(tuple(self.tables), dict(old.languages), claims, old.default)
+        self.router = router
 
     def _put(self, name: str, table: Table) -> None:
+        check_table_name(name)
         if table.lineage != self.lineage:
             raise CompatibilityError(
                 f"table {name!r} was made for base body {table.lineage[:12]}, but this body "
@@ -88,7 +103,10 @@ class HydraModel(nn.Module):
         self.tables[name] = module
         rows = self._modules["rows"]
         assert isinstance(rows, nn.ModuleDict)
-        rows[name.replace(".", "_dot_")] = module
+        key = name.replace(".", "_dot_")  # a module's name has no dot
+        while key in rows:
+            key += "_"
+        rows[key] = module
 
     @property
     def names(self) -> tuple[str, ...]:

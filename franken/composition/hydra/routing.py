@@ -31,6 +31,10 @@ class Router:
         languages: language or tag -> table; a table also stands for its own name.
         scripts: table -> Unicode scripts that belong to it, for texts without a tag.
         default: where everything else goes; ``None``: such a text is an error.
+
+    Raises:
+        CompatibilityError: for a table that there is not, a language that is the name of one table
+            and goes to another, or a script that two tables claim.
     """
 
     tables: tuple[str, ...]
@@ -43,6 +47,41 @@ class Router:
         unknown = [name for name in (*named, self.default) if name is not None]
         for name in unknown:
             self.check(name)
+        for tag, table in self.languages.items():
+            if tag in self.tables and tag != table:
+                raise CompatibilityError(
+                    f"language {tag!r} goes to the table {table!r}, but a table is itself called "
+                    f"{tag!r}; rename that table, or leave the language out"
+                )
+        owners: dict[str, str] = {}
+        for table, scripts in self.scripts.items():
+            for script in scripts:
+                if owners.setdefault(script, table) != table:
+                    raise CompatibilityError(
+                        f"script {script!r} goes to the table {owners[script]!r} already; leave it "
+                        f"out of those of {table!r}"
+                    )
+
+    def with_table(
+        self, table: str, *, languages: Sequence[str] = (), scripts: Sequence[str] = ()
+    ) -> "Router":
+        """The routes with those of one more table.
+
+        Raises:
+            CompatibilityError: where a language or a script goes to another table already.
+        """
+        for language in languages:
+            found = self.languages.get(language, language)
+            if found in self.tables and found != table:
+                raise CompatibilityError(
+                    f"language {language!r} goes to the table {found!r} already; leave it out of "
+                    f"those of {table!r}"
+                )
+        names = tuple(dict.fromkeys([*self.tables, table]))
+        claims = {**self.scripts, table: tuple(scripts)} if scripts else dict(self.scripts)
+        return Router(
+            names, {**self.languages, **dict.fromkeys(languages, table)}, claims, self.default
+        )
 
     def check(self, table: str) -> str:
         """The name, if it is that of a table.
@@ -94,13 +133,7 @@ class Router:
                 votes[table] += 1
         order: list[str | None] = [*self.tables, None]
         best = max(votes, key=lambda name: (votes[name], -order.index(name)), default=None)
-        found = best or self.default
-        if found is None:
-            raise CompatibilityError(
-                f"no table claims the script of {text[:30]!r}; tag the text, name its script under "
-                "composition.scripts, or set composition.default"
-            )
-        return found
+        return best or self._fallback(text)
 
     def segments(self, text: str) -> list[Segment]:
         """Cut a text at its tags ``<<name>>``; a text without tags is one segment, by script.
@@ -113,24 +146,32 @@ class Router:
         return check_segments(found)
 
     def runs(self, text: str) -> list[Segment]:
-        """Stretches of one script; spaces, digits and punctuation stay with what stands before."""
+        """Stretches of one script; spaces, digits and punctuation stay with what stands before.
+
+        Letters of a script that no table claims go to the default.
+
+        Raises:
+            CompatibilityError: where there is no default to go to.
+        """
         if not self.scripts:
-            return [Segment(self.by_script(text), text)]
+            return [Segment(self._fallback(text), text)]
         found: list[list[str]] = []
-        for character in text:
-            table = self._owner(character)
-            if table == "" or (found and found[-1][0] in (table or self.default, "")):
-                if not found:
-                    found.append(["", ""])
-                if table != "" and found[-1][0] == "":
-                    found[-1][0] = table or self._fallback(text)
-                found[-1][1] += character
-            else:
-                found.append([table or self._fallback(text), character])
+        for place, character in enumerate(text):
+            owner = self._owner(character)
+            table = self._fallback(text[place:]) if owner is None else owner
+            if not found or ("" not in (table, found[-1][0]) and table != found[-1][0]):
+                found.append([table, ""])
+            found[-1][0] = found[-1][0] or table
+            found[-1][1] += character
         return [Segment(name or self._fallback(text), piece) for name, piece in found]
 
     def _fallback(self, text: str) -> str:
-        return self.default if self.default is not None else self.by_script(text)
+        if self.default is None:
+            raise CompatibilityError(
+                f"no table claims the script of {text[:30]!r}; tag the text, name its script under "
+                "composition.scripts, or set composition.default"
+            )
+        return self.default
 
     def _tagged(self, text: str) -> Iterator[Segment]:
         parts = _TAG.split(text)

@@ -1,5 +1,6 @@
 """What all ways of decoding share: their options, what they give, and one step of a batch."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from franken.errors import ConfigError
+from franken.errors import ConfigError, DataError
+from franken.parts.anatomy import text_config
 
 
 class Strategy(StrEnum):
@@ -57,6 +59,7 @@ class Decoding:
             ("max_new_tokens", self.max_new_tokens >= 0, "at least 0"),
             ("min_new_tokens", self.min_new_tokens >= 0, "at least 0"),
             ("beams", self.beams >= 1, "at least 1"),
+            ("length_penalty", math.isfinite(self.length_penalty), "a finite number"),
             ("temperature", self.temperature > 0, "above 0; for the most likely token: greedy"),
             ("top_k", self.top_k >= 0, "at least 0 (0: all tokens)"),
             ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1"),
@@ -92,6 +95,10 @@ class Network(Protocol):
         """``(N, X)`` states -> ``(N, V)`` logits."""
 
     @property
+    def positions(self) -> int | None:
+        """Longest input; ``None`` where none is stated."""
+
+    @property
     def device(self) -> torch.device:
         """Where inputs belong."""
 
@@ -102,6 +109,9 @@ class WholeModel:
     def __init__(self, model: Any) -> None:
         self.run = model
         self.device: torch.device = model.device
+        self.positions: int | None = getattr(
+            text_config(model.config), "max_position_embeddings", None
+        )
 
     def states(self, output: Any) -> Tensor:
         """The logits themselves."""
@@ -121,6 +131,7 @@ class Stepper:
     ) -> None:
         self.network, self.writable, self.cached = network, writable, options.cache
         width = max(map(len, prompts))
+        check_room(width, options.max_new_tokens, network.positions)
         ids = torch.zeros(len(prompts), width, dtype=torch.long)
         mask = torch.zeros_like(ids)
         for line, prompt in enumerate(prompts):
@@ -158,6 +169,19 @@ class Stepper:
         self.ids, self.mask = self.ids[rows], self.mask[rows]
         if self.cache is not None:
             self.cache.batch_select_indices(rows)
+
+
+def check_room(width: int, new: int, positions: int | None) -> None:
+    """Refuse what a model cannot read: the last new token is written, not read again.
+
+    Raises:
+        DataError: naming the lengths.
+    """
+    if positions is not None and width + max(new - 1, 0) > positions:
+        raise DataError(
+            f"a prompt of {width} tokens and {new} new ones do not fit the model's {positions} "
+            "positions; cut the prompt or lower max_new_tokens"
+        )
 
 
 def too_early(values: Tensor, made: int, options: Decoding, end: int | None) -> Tensor:

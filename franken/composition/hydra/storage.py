@@ -20,7 +20,7 @@ import torch
 
 from franken.composition.hydra.model import HydraModel
 from franken.composition.hydra.routing import Router
-from franken.errors import ArtifactError
+from franken.errors import ArtifactError, CompatibilityError
 from franken.files import read_json
 from franken.parts.body import control_tokens_of_body, load_body
 from franken.parts.model import ModelRef, apply_deltas, check_body
@@ -100,6 +100,7 @@ def open_hydra(directory: Path) -> HydraRef:
 
     Raises:
         ArtifactError: where it is none, or a part is missing.
+        CompatibilityError: where two tables claim one language or script.
     """
     directory = Path(directory)
     description = read_hydra_description(directory)
@@ -113,16 +114,23 @@ def open_hydra(directory: Path) -> HydraRef:
         tables[name] = path.parent
         route = path.parent / ROUTE_FILE
         content = read_json(route) if route.is_file() else {}
-        languages |= dict.fromkeys(content.get("languages", []), name)
+        for language in content.get("languages", []):
+            if languages.setdefault(language, name) != name:
+                raise CompatibilityError(
+                    f"language {language!r} goes to the table {languages[language]!r} and, by "
+                    f"{route}, to {name!r}; take it out of one of the two {ROUTE_FILE}"
+                )
         if content.get("scripts"):
             scripts[name] = tuple(content["scripts"])
     if not tables:
         raise ArtifactError(f"{directory} holds no table under tables/; expected at least one")
-    return HydraRef(
+    ref = HydraRef(
         directory / "body", default_first(tables, description["default"]),
         description["lineage"], description["fingerprint"], (), languages, scripts,
         description["default"],
     )  # fmt: skip
+    ref.router()
+    return ref
 
 
 def load_hydra(directory: Path, **options: Any) -> HydraModel:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from franken.composition.hydra.card import hydra_card
 from franken.composition.hydra.model import HydraModel
 from franken.composition.hydra.routing import check_table_name
 from franken.composition.hydra.storage import (
@@ -19,12 +20,15 @@ from franken.errors import CompatibilityError
 from franken.files import link_or_copy, write_atomically, write_json
 from franken.parts.body import DESCRIPTION_FILE as BODY_FILE
 from franken.parts.body import control_tokens_of_body, save_body
+from franken.parts.card import CardFacts
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.disk_surgery import new_directory
 from franken.parts.fingerprint import body_fingerprint
 from franken.parts.model import check_body
 from franken.parts.segmented import view_of
 from franken.parts.table import Table, load_table, read_description, save_table
+
+CARD_FILE = "README.md"
 
 
 def link_hydra(directory: Path, target: Path) -> HydraRef:
@@ -70,13 +74,19 @@ def write_hydra(ref: HydraRef, directory: Path, *, card: str) -> None:
         _describe(scratch, ref.lineage, fingerprint, ref.default, card)
 
 
-def save_hydra(model: HydraModel, directory: Path, *, card: str = "") -> None:
+def save_hydra(model: HydraModel, directory: Path, *, card: str | None = None) -> None:
     """Write a model that is in memory.
+
+    Args:
+        model: any.
+        directory: is made.
+        card: text of ``README.md``; default: what the parts say of themselves.
 
     Raises:
         ArtifactError: where the target exists.
     """
-    with new_directory(Path(directory)) as scratch:
+    directory = Path(directory)
+    with new_directory(directory) as scratch:
         fingerprint = save_hydra_body(model, scratch / "body")
         router = model.router
         for name, module in model.tables.items():
@@ -84,7 +94,10 @@ def save_hydra(model: HydraModel, directory: Path, *, card: str = "") -> None:
             save_table(module.table(), folder)
             own = [tag for tag, table in router.languages.items() if table == name]
             _route(folder, own, router.scripts.get(name, ()))
-        _describe(scratch, model.lineage, fingerprint, router.default, card)
+        _describe(scratch, model.lineage, fingerprint, router.default, card or "")
+        if card is None:
+            made = hydra_card(open_hydra(scratch), CardFacts(title=directory.name))
+            write_atomically(scratch / CARD_FILE, made.encode())
 
 
 def save_hydra_body(model: HydraModel, directory: Path) -> str:
@@ -119,7 +132,7 @@ def add_table(
     directory = Path(directory)
     lineage = read_hydra_description(directory)["lineage"]
     check_table_name(name)
-    _check_unclaimed(open_hydra(directory), name, languages, scripts)
+    open_hydra(directory).router().with_table(name, languages=languages, scripts=scripts)
     made = table.lineage if isinstance(table, Table) else read_description(table)["lineage"]
     _check_lineage(name, str(made), lineage)
     with new_directory(directory / "tables" / name) as scratch:
@@ -138,7 +151,7 @@ def _describe(
         {"kind": "hydra", "schema": SCHEMA, "lineage": lineage, "fingerprint": fingerprint,
          "default": default},
     )  # fmt: skip
-    write_atomically(directory / "README.md", card.encode())
+    write_atomically(directory / CARD_FILE, card.encode())
 
 
 def _check_lineage(name: str, made: str, lineage: str) -> None:
@@ -149,27 +162,11 @@ def _check_lineage(name: str, made: str, lineage: str) -> None:
         )
 
 
-def _check_unclaimed(
-    ref: HydraRef, name: str, languages: Sequence[str], scripts: Sequence[str]
-) -> None:
-    owners = {script: table for table, own in ref.scripts.items() for script in own}
-    for kind, wanted, owned in (
-        ("language", languages, ref.languages),
-        ("script", scripts, owners),
-    ):
-        for item in wanted:
-            if owned.get(item, name) != name:
-                raise CompatibilityError(
-                    f"{kind} {item!r} goes to the table {owned[item]!r} already; leave it out of "
-                    f"those of {name!r}"
-                )
-
-
 def _write_body(ref: HydraRef, folder: Path) -> str:
     if ref.deltas:
         return save_hydra_body(assemble_hydra(ref), folder)
     check_body(ref.plain(next(iter(ref.tables))))
-    _copy_files(ref.body, folder, leave="README.md")
+    _copy_files(ref.body, folder, leave=CARD_FILE)
     if not (folder / BODY_FILE).is_file():  # a checkpoint with a vocabulary of its own
         tokens = control_tokens_of_body(ref.body)
         write_json(

@@ -33,10 +33,17 @@ class HydraStep(StepConfig):
     body: str = ""
     tables: dict[str, str] = field(default_factory=lambda: {})
     """Name of a table -> step that gives it (its table of that name, else its only one)."""
+    names: dict[str, str] = field(default_factory=lambda: {})
+    """Key of ``tables`` -> name that the table gets here; for names that an interpolation gives,
+    such as ``${data.languages.0}``, which a key cannot hold."""
     keep: bool = False
     """Whether the tables and the routing of a ``body`` that is a Hydra LLM stay, beside
-    ``tables``."""
+    ``tables``, none of which may have the name of one that stays."""
     composition: CompositionConfig = field(default_factory=CompositionConfig)
+
+    def name_of(self, key: str) -> str:
+        """The name that a table of ``tables`` gets."""
+        return self.names.get(key, key)
 
     def references(self) -> dict[str, str]:
         """One reference per table."""
@@ -49,12 +56,17 @@ class HydraStep(StepConfig):
             return
         if not self.tables:
             yield "tables", "names no table; give at least one, e.g. {source: base}"
-        for name in self.tables:
+        for key in self.names.keys() - self.tables.keys():
+            yield f"names.{key}", f"no table has this key; tables: {', '.join(self.tables)}"
+        made = [self.name_of(key) for key in self.tables]
+        for name in made:
             if not is_folder_name(name):
                 yield (
                     "tables",
                     f"{name!r} cannot name a directory and a tag; rename the table",
                 )
+        for name in {name for name in made if made.count(name) > 1}:
+            yield "names", f"gives the name {name!r} to several tables; names must differ"
         named = {
             **{f"languages.{k}": v for k, v in self.composition.languages.items()},
             **{f"scripts.{k}": k for k in self.composition.scripts},
@@ -62,10 +74,10 @@ class HydraStep(StepConfig):
         if self.composition.default is not None:
             named["default"] = self.composition.default
         for key, table in named.items() if not self.keep else ():
-            if self.tables and table not in self.tables:
+            if self.tables and table not in made:
                 yield (
                     f"composition.{key}",
-                    f"names the table {table!r}; tables: {', '.join(self.tables)}",
+                    f"names the table {table!r}; tables: {', '.join(made)}",
                 )
 
 

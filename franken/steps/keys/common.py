@@ -5,7 +5,8 @@ from typing import Any
 
 from franken.config.data import DataConfig
 from franken.config.root import Config
-from franken.config.training import TrainingConfig
+from franken.config.runtime import Precision
+from franken.config.training import BodyType, EmbeddingSides, Trainable, TrainingConfig
 from franken.data import open_data
 from franken.data.source import TEXT_STREAMS
 
@@ -50,6 +51,20 @@ def split_of(data: DataConfig, split: str) -> dict[str, Any]:
         "languages": languages,
         "text": source.fingerprint(roles, languages) if alone else source.fingerprint(),
     }
+
+
+def frozen_weights(
+    training: TrainingConfig, trainable: Trainable, config: Config
+) -> dict[str, Any]:
+    """What changed where frozen weights are saved beside trained ones.
+
+    They were once saved in ``training.body_dtype`` where that is, or may be, the narrower format.
+    """
+    bf16 = training.body_dtype is BodyType.auto and config.trainer.precision is Precision.bf16_mixed
+    narrow = bf16 or training.body_dtype is BodyType.bfloat16
+    one_side = trainable is Trainable.embeddings and training.sides is not EmbeddingSides.both
+    beside = one_side or trainable is Trainable.embeddings_and_edge_layers
+    return {"frozen": 2} if narrow and beside else {}
 
 
 def training_options(training: TrainingConfig) -> dict[str, Any]:

@@ -11,7 +11,14 @@ from franken.config.steps import (
     LoadHydraStep,
     SelectTableStep,
 )
-from franken.steps.keys.common import precision_of, prompt, split_of, texts, training_options
+from franken.steps.keys.common import (
+    frozen_weights,
+    precision_of,
+    prompt,
+    split_of,
+    texts,
+    training_options,
+)
 from franken.steps.keys.files import hydra_hash
 
 
@@ -21,9 +28,11 @@ def load_hydra(step: LoadHydraStep, config: Config) -> dict[str, Any]:
 
 
 def hydra(step: HydraStep, config: Config) -> dict[str, Any]:
-    """Routing, and the order of tables."""
-    kept = {"keep": True} if step.keep else {}
-    return {"composition": asdict(step.composition), "tables": list(step.tables), **kept}
+    """Routing, the order of tables and their names."""
+    own: dict[str, Any] = {"keep": True} if step.keep else {}
+    if step.names:
+        own["names"] = step.names
+    return {"composition": asdict(step.composition), "tables": list(step.tables), **own}
 
 
 def select_table(step: SelectTableStep, config: Config) -> dict[str, Any]:
@@ -38,7 +47,7 @@ def hydra_train(step: HydraTrainStep, config: Config) -> dict[str, Any]:
         "trainable": str(step.trainable), "tables": sorted(step.tables), **noise,
         "flow": [step.directions, step.copies, prompt(step.prompt, step.data)],
         "training": training_options(step.training), "data": split_of(step.data, step.split),
-        "precision": precision_of(config),
+        "precision": precision_of(config), **frozen_weights(step.training, step.trainable, config),
     }  # fmt: skip
 
 
