@@ -13,8 +13,9 @@ from franken.errors import ConfigError, DataError
 from franken.prompts import Gold, check_prompts, lenient, option_logit, prompt_pairs, strict_v1
 from franken.prompts.defects import find_defects, marker_count, misaligned_rows
 from franken.prompts.matchers import decided
-from franken.prompts.pairs import parallel_prompt
+from franken.prompts.pairs import parallel_prompt, prompt_faults
 
+CONF = Path(__file__).parents[2] / "conf"
 NUMBERS = Gold(AnswerForm.number, ("1", "2", "3"), ("entail", "neutral", "contradict"), 1, True)
 BARE = Gold(AnswerForm.number, ("1", "2"), ("it rained", "the sun shone"), 0)
 LETTERS = Gold(AnswerForm.letter, ("A", "B", "C"), ("yes", "no", "perhaps"), 1)
@@ -206,6 +207,25 @@ def test_rows_that_cannot_be_paired() -> None:
     assert not defects
 
 
+@pytest.mark.parametrize(
+    ("english", "turkish", "message"),
+    [
+        ("abc", "abd", r"1 of 3 rows have ids that the source language does not have: d;"),
+        ("abc", "abb", r"1 ids occur more than once here: b;"),
+        ("abb", "abc", r"1 ids occur more than once in the source language: b;"),
+        ("abcc", "ab", r"more than once in the source language: c"),
+    ],
+)
+def test_named_rows_are_never_paired_by_position(english: str, turkish: str, message: str) -> None:
+    sides = {"en": english, "tr": turkish}
+    rows = {lang: xnli(lang, [0] * len(names)) for lang, names in sides.items()}
+    for lang, names in sides.items():
+        for row, name in zip(rows[lang], names, strict=True):
+            row["id"] = name
+    with pytest.raises(DataError, match=message):
+        prompt_pairs(config(), "xnli", Rows(rows), "tr", Direction.en2x)
+
+
 def test_prompts_are_checked_before_work_starts() -> None:
     from franken.config.data import MicroworldData
     from franken.data import open_data
@@ -247,8 +267,25 @@ def test_missing_wording_and_wrong_templates() -> None:
         prompt_pairs(wrong, "xnli", data, "tr", Direction.en2x)
 
 
-@pytest.mark.parametrize("name", ["xnli", "xcopa", "xquad", "mkqa", "globalopinionqa",
-                                  "culturalbench", "microworld", "microworld_culture"])  # fmt: skip
+HUB = ["xnli", "xcopa", "xquad", "mkqa", "globalopinionqa", "culturalbench"]
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_prompts_of_the_hub_sets_fit_their_data_option(name: str) -> None:
+    """Without reading a row: the sets are there, in languages that have wording."""
+    from hydra import compose, initialize_config_dir
+
+    from franken.cli.check import to_config
+    from franken.config.register import register_schemas
+    from franken.data import open_data
+
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = to_config(compose("config", overrides=[f"prompts={name}", "data=hub_xtransplant"]))
+    assert not prompt_faults(config.prompts, open_data(config.data))
+
+
+@pytest.mark.parametrize("name", [*HUB, "microworld", "microworld_culture"])
 def test_prompt_options_compose_and_end_where_the_answer_begins(name: str) -> None:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
@@ -257,8 +294,7 @@ def test_prompt_options_compose_and_end_where_the_answer_begins(name: str) -> No
     from franken.config.register import register_schemas
 
     register_schemas()
-    conf = Path(__file__).parents[2] / "conf"
-    with initialize_config_dir(str(conf), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("config", overrides=[f"prompts={name}"])
     prompts = OmegaConf.to_object(composed.prompts)
     assert isinstance(prompts, PromptsConfig)
