@@ -310,3 +310,57 @@ def test_templates_with_fields_that_do_not_exist_are_faults() -> None:
     assert [key for key, _ in broken.faults()] == ["option", "continuation"]
     pim = PromptsConfig(pim="{donor} {target} {both}")
     assert [key for key, _ in pim.faults()] == ["pim"]
+
+
+def byte_tokenizer(*merges: tuple[str, str]) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*alphabet, *("".join(pair) for pair in merges)]
+    vocabulary = {piece: at for at, piece in enumerate(pieces)}
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=made)
+
+
+@pytest.mark.parametrize("merges", [(), (("Ġ", "("),)], ids=str)
+@pytest.mark.parametrize("name", ["xnli", "xcopa", "globalopinionqa", "culturalbench"])
+def test_options_of_the_hub_sets_can_be_scored(name: str, merges: Any) -> None:
+    """They all begin with a bracket; the token behind it tells them apart."""
+    from omegaconf import OmegaConf
+
+    from franken.config.inference import XTransplant
+    from franken.inference.xtransplant.samples import Tokens
+    from franken.prompts.gold import marks_of
+
+    (one,) = OmegaConf.load(CONF / f"prompts/{name}.yaml").sets.values()
+    tokens = Tokens(byte_tokenizer(*merges), XTransplant(), None)
+    marks = marks_of(AnswerForm(one.answers), 3)
+    options = [one.continuation.format(mark=mark, option="a place") for mark in marks]
+    lead, watch = tokens.told_apart(options)
+    assert tokens.text(lead) == " ("
+    assert len(lead) == 2 - len(merges)
+    assert [tokens.text([token]) for token in watch] == list(marks)
+
+
+def test_options_that_no_token_tells_apart_are_reported() -> None:
+    from franken.config.inference import DonorKind, Stop, XTransplant
+    from franken.inference.xtransplant.samples import Tokens, gather
+    from tests.parts.tiny import tiny_tokenizer
+
+    tokens = Tokens(tiny_tokenizer(), XTransplant(), None)
+    wanted = config()
+    wanted.sets["xnli"].labels = {"any": {
+        "entailment": "abc", "neutral": "abd", "contradiction": "b",
+    }}  # fmt: skip
+    wanted.sets["xnli"].continuation = "{option}"
+    data = Rows({"en": xnli("en", [0, 1]), "tr": xnli("tr", [0, 1])})
+    samples, defects = gather(wanted, "xnli", data, "tr", Portion.all, tokens,
+                              donor=DonorKind.translation, stop=Stop.text, seed=0)  # fmt: skip
+    assert not any(sample.task.watch for sample in samples)
+    (found,) = [defect for defect in defects if defect.kind == "options_clash"]
+    assert found.rows == (0, 1)
+    assert "2 of 2 questions some options share their first token" in found.message
+    assert not found.drops
