@@ -71,8 +71,9 @@ def prompt_pairs(
     joined = _joined(own, others, rows, pivot_rows, f"{name} {lang}")[: prompts.limit]
     native = [_prompt(prompts, name, item, lang) for item, _ in joined]
     pivot = [_prompt(prompts, name, item, source) for _, item in joined]
+    same = [at for at, (item, other) in enumerate(joined) if _fields(item) == _fields(other)]
     defects = [] if lang == source else find_defects(
-        name, lang, [(p.text, p.gold) for p in native], [(p.text, p.gold) for p in pivot]
+        name, lang, [(p.text, p.gold) for p in native], [(p.text, p.gold) for p in pivot], same
     )  # fmt: skip
     dropped = {row for defect in defects if defect.drops for row in defect.rows}
     if dropped and config.defects is DefectPolicy.refuse:

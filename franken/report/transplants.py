@@ -154,7 +154,7 @@ def transplant_notes(transplants: Sequence[Transplant]) -> list[str]:
         for defect in transplant.content["defects"]:
             text = f"{defect['set']} {defect['lang']}: {defect['message']}."
             if defect["drops"]:
-                dropped = transplant.content["dropped"]
+                dropped = transplant.content.get("dropped", True)
                 text = text[:-1] + (
                     "; left out." if dropped else "; used all the same (prompts.defects=keep)."
                 )
@@ -175,7 +175,7 @@ def _doubts(transplant: Transplant) -> Iterator[str]:
                "with another engine or number format.")  # fmt: skip
     if content["truncated"]:
         yield f"{label}: {content['truncated']} samples have a prompt that lost its beginning."
-    for run, count in content["truncated_baselines"].items():
+    for run, count in content.get("truncated_baselines", {}).items():
         if count:
             yield f"{label}: {count} prompts of the baseline {PLAIN[run]} lost their beginning."
     if content["cut_samples"]:

@@ -11,7 +11,7 @@ from franken.config.inference import Direction
 from franken.config.prompts import AnswerForm, DefectPolicy, Portion, PromptsConfig, PromptSet
 from franken.errors import ConfigError, DataError
 from franken.prompts import Gold, check_prompts, lenient, option_logit, prompt_pairs, strict_v1
-from franken.prompts.defects import find_defects, marker_count, misaligned_rows
+from franken.prompts.defects import find_defects, misaligned_rows
 from franken.prompts.matchers import decided
 from franken.prompts.pairs import parallel_prompt, prompt_faults
 
@@ -43,6 +43,13 @@ SUM = Gold(AnswerForm.word, (), ("13",), 0)
         ("B.", LETTERS, False, True),
         ("B) no", LETTERS, False, True),
         ("（B）", LETTERS, False, True),
+        ("B\nas everyone knows", LETTERS, False, True),
+        ("b: no", LETTERS, False, True),
+        (" (B", LETTERS, False, True),
+        (" b lot of people", LETTERS, False, False),
+        ("2 of them", NUMBERS, False, False),
+        ("2.5 of them", NUMBERS, False, False),
+        ("a lot of people, (B)", LETTERS, True, True),
         ("(B) or (Z)", LETTERS, False, True),
         ("(A)", LETTERS, False, False),
         (" sports", WORDS, True, True),
@@ -111,13 +118,21 @@ def test_v14_a_misaligned_block_is_found_from_its_first_row() -> None:
 
 
 def test_lost_option_markers_are_found() -> None:
-    assert marker_count("(A) yes (B) no （C）perhaps (not one)") == 3
+    text = "(A) yes (b) no （C）perhaps (not one) (US)"
+    assert markers(text, ("A", "B", "C")) == {"A": 1, "B": 1, "C": 1}
     whole = ("(A) ja (B) nein (C) vielleicht", LETTERS)
     broken = ("(ሀ) ja B) nein (C) vielleicht", LETTERS)
     found = find_defects("q", "am", [whole, broken], [whole, whole])
     assert [(d.kind, d.rows, d.drops) for d in found if d.kind == "markers"] == [
         ("markers", (1,), True)
     ]
+    # as many markers, but in other letters; and something short in brackets that is none
+    ethiopic = ("(ሀ) ja (ለ) nein (ሐ) vielleicht", LETTERS)
+    (lost,) = [d for d in find_defects("q", "am", [ethiopic], [whole]) if d.kind == "markers"]
+    assert lost.rows == (0,)
+    english = ("(America) (A) ja (B) nein (C) vielleicht", LETTERS)
+    chinese = ("（美国）（A）ja（B）nein（C）vielleicht", LETTERS)
+    assert not find_defects("q", "zh", [chinese], [english])
     french = Gold(AnswerForm.number, ("1", "2"), ("(1)\u00a0oui", "(2)\u00a0non"), 0, True)
     (words,) = [d for d in find_defects("x", "fr", [("a", french)], [("b", french)]) if not d.rows]
     assert words.kind == "label_words"
@@ -181,6 +196,14 @@ def test_v10_the_source_language_is_paired_with_itself() -> None:
     pairs, defects = prompt_pairs(config(), "xnli", data, "en", Direction.en2x)
     assert all(pair.target == pair.donor for pair in pairs)
     assert not defects
+
+
+def test_rows_left_in_the_source_language_are_reported() -> None:
+    """Templates are translated, so the prompts differ all the same."""
+    data = Rows({"en": xnli("en", [0, 1]), "tr": [*xnli("tr", [0]), xnli("en", [0, 1])[1]]})
+    pairs, (found,) = prompt_pairs(config(), "xnli", data, "tr", Direction.en2x)
+    assert (found.kind, found.rows, found.drops) == ("untranslated", (1,), False)
+    assert len(pairs) == 2
 
 
 def test_what_happens_to_defects() -> None:
