@@ -7,8 +7,8 @@
 A random Llama with grouped queries. Every engine answers the same sample; tokens are compared,
 layer tokens set beside the closed forms, and the wavefront's peak memory beside what its key-value
 slots, prefix, scores and logits come to. The cost for the shapes of a 7B model is projected. Other
-tokens than naive's (near ties of bfloat16 included), layer tokens off the formula, or half as much
-memory again as predicted end it with an error; speed is only reported.
+tokens than naive's in float32 (in bfloat16 near ties part), layer tokens off the formula, or half
+as much memory again as predicted end it with an error; speed is only reported.
 """
 
 import argparse
@@ -44,6 +44,8 @@ from franken.inference.xtransplant.cost import (
 MIB = 2**20
 MEMORY_SLACK = 1.5
 """The wavefront may take so many times the memory that is predicted."""
+NOISE = 16 * MIB
+"""What allocators may keep beside."""
 SHAPES = {
     "small": {"hidden_size": 256, "intermediate_size": 704, "num_attention_heads": 8,
               "num_key_value_heads": 4, "vocab_size": 2048},
@@ -176,16 +178,15 @@ def compare(arguments: argparse.Namespace) -> list[str]:
         formula = grid_layer_tokens(engine, *sizes)
         right = runs.layer_tokens == formula
         if not right:
-            faults.append(
-                f"{engine}: {runs.layer_tokens:,} layer tokens, by the formula {formula:,}"
-            )
+            faults.append(f"{engine}: {runs.layer_tokens:,} layer tokens, not {formula:,}")
         print(f"  {engine:<10} {found[engine].seconds:9.2f} s   {runs.layer_tokens:>12,} layer "
-              f"tokens ({'=' if right else 'not the'} formula)   peak {found[engine].peak_bytes / MIB:8.1f} MiB")  # fmt: skip
+              f"tokens ({'=' if right else 'not the'} formula)   peak "
+              f"{found[engine].peak_bytes / MIB:8.1f} MiB")  # fmt: skip
     predicted = predicted_bytes(host, arguments.prompt, arguments.tokens)
     peak = found[Engine.wavefront].peak_bytes
     print(f"  wavefront's memory: predicted {predicted / MIB:.1f} MiB (slots, prefix, scores, "
           f"logits), found {peak / MIB:.1f} MiB")  # fmt: skip
-    if peak > MEMORY_SLACK * predicted:
+    if peak > max(MEMORY_SLACK * predicted, predicted + NOISE):
         faults.append(f"wavefront took {peak / predicted:.2f} times the memory predicted")
     oracle = found[engines[-1]]
     for engine in engines[:-1]:
@@ -193,7 +194,8 @@ def compare(arguments: argparse.Namespace) -> list[str]:
                                           strict=True))  # fmt: skip
         print(f"  {engine} against {engines[-1]}: {same} of {len(pairs)} pairs token-identical, "
               f"{oracle.seconds / found[engine].seconds:.1f} times as fast")  # fmt: skip
-        if engines[-1] is Engine.naive and same < len(pairs):
+        exact = engines[-1] is Engine.naive and arguments.dtype == "float32"
+        if exact and same < len(pairs):
             faults.append(f"{engine}: tokens of {len(pairs) - same} pairs differ from naive")
     return faults
 

@@ -11,7 +11,7 @@ from franken.config.inference import Direction
 from franken.config.prompts import AnswerForm, DefectPolicy, Portion, PromptsConfig, PromptSet
 from franken.errors import ConfigError, DataError
 from franken.prompts import Gold, check_prompts, lenient, option_logit, prompt_pairs, strict_v1
-from franken.prompts.defects import find_defects, misaligned_rows
+from franken.prompts.defects import find_defects, markers, misaligned_rows
 from franken.prompts.matchers import decided
 from franken.prompts.pairs import parallel_prompt, prompt_faults
 
