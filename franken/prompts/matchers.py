@@ -68,8 +68,9 @@ def lenient(answer: str, gold: Gold, other: Gold | None = None) -> bool:
     """Right in substance: the first option named is the right one, however it is written.
 
     ``A.``, ``a) yes``, ``(A)`` anywhere, a bare mark that is all of the first line, and the
-    option's own words count; case, width and accents of punctuation do not. ``other`` is the same question's gold in the other language: its words count
-    too, so that an answer in the wrong language is told apart from a wrong answer.
+    option's own words count; case, width and accents of punctuation do not. ``other`` is the same
+    question's gold in the other language: its words count too, so that an answer in the wrong
+    language is told apart from a wrong answer.
     """
     text = _plain(answer)
     golds = [gold] if other is None else [gold, other]
