@@ -232,7 +232,9 @@ class XTransplant(InferenceConfig):
     """For ``pairs=file``: what a ``select_pairs`` step wrote, or the same layout by hand."""
     engine: Engine = Engine.wavefront
     verify: int = 4
-    """Pairs of the first sample on which the engine must equal ``naive`` before work starts."""
+    """Pairs of the first sample on which the engine must equal ``naive`` before work starts. 0: not
+    checked; the report says so, and near ties are marked by a fixed margin (half precision) or not
+    at all (float32)."""
     unstable: Unstable = Unstable.mark
     stop: Stop = Stop.text
     share: bool = True

@@ -68,8 +68,8 @@ class PromptSet:
     separator: str = "\n"
     """Between listed options."""
     continuation: str = " {option}"
-    """How an answer goes on from the prompt, for scoring options by their first token: fields
-    ``mark`` and ``option``."""
+    """How an answer goes on from the prompt, for scoring options by the first token that is not the
+    same in all: fields ``mark`` and ``option``."""
     languages: list[str] | None = None
     """``null``: the languages of the data option that the set has."""
     limit: int | None = None

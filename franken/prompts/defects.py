@@ -6,12 +6,15 @@ the option number (spec 2.2).
 """
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from franken.prompts.gold import Gold
 
-MARKER = re.compile(r"[(（]\s*\w{1,2}\s*[)）]")
+MARKER = re.compile(r"[(（]\s*(\w{1,2})\s*[)）]")
+"""Something short in brackets, also full-width ones."""
 BLOCK_SHARE = 0.1
 """Where at least this share of the rows from the first disagreement on disagree, all of them count
 as misaligned: many agree by chance."""
@@ -50,9 +53,13 @@ def misaligned_rows(answers: Sequence[int], pivot: Sequence[int]) -> list[int]:
     return wrong
 
 
-def marker_count(text: str) -> int:
-    """Bracketed short markers: ``(1)``, ``(B)``, also full-width."""
-    return len(MARKER.findall(text))
+def markers(text: str, marks: Sequence[str]) -> Counter[str]:
+    """How often each mark stands in brackets, in any case and width: ``(1)``, ``(b)``, ``（Ｂ）``.
+
+    Nothing else in brackets counts: a translation may well put ``(US)`` for ``(America)``.
+    """
+    found = (unicodedata.normalize("NFKC", mark).upper() for mark in MARKER.findall(text))
+    return Counter(mark for mark in found if mark in marks)
 
 
 def find_defects(
@@ -60,6 +67,7 @@ def find_defects(
     lang: str,
     native: Sequence[tuple[str, Gold]],
     pivot: Sequence[tuple[str, Gold]],
+    untranslated: Sequence[int] = (),
 ) -> list[Defect]:
     """Every fault of one set in one language.
 
@@ -68,6 +76,7 @@ def find_defects(
         lang: the language.
         native: prompt and gold, row by row.
         pivot: the same questions in the source language.
+        untranslated: rows whose fields are those of the source language, wording of prompts aside.
     """
     found: list[Defect] = []
 
@@ -89,19 +98,13 @@ def find_defects(
         [
             at
             for at, ((a, gold), (b, _)) in both
-            if gold.marks and marker_count(a) != marker_count(b)
+            if gold.marks and markers(a, gold.marks) != markers(b, gold.marks)
         ],
         "have lost or gained option markers",
     )
-    if name and lang:
-        note(
-            "untranslated",
-            [at for at, ((a, _), (b, _)) in both if a == b],
-            "are the source language's own text",
-            drops=False,
-        )
+    note("untranslated", list(untranslated), "are the source language's own text", drops=False)
     words = {word for _, gold in native if gold.labelled for word in gold.words}
-    broken = sorted(word for word in words if marker_count(word) or "\u00a0" in word)
+    broken = sorted(word for word in words if MARKER.search(word) or "\u00a0" in word)
     if broken:
         message = f"label words hold option markers or no-break spaces: {broken}"
         found.append(Defect("label_words", name, lang, (), message, False))

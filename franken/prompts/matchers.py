@@ -12,7 +12,9 @@ from franken.config.prompts import AnswerForm
 from franken.prompts.gold import Gold
 
 _BRACKETS = str.maketrans({"（": "(", "）": ")", "［": "(", "］": ")"})
-_MARK = re.compile(r"\(\s*([0-9]{1,2}|[a-z])\s*\)|^\W*([0-9]{1,2}|[a-z])(?![\w])", re.IGNORECASE)
+_MARK = re.compile(r"\(\s*([0-9]{1,2}|[a-z])\s*\)")
+_BARE = re.compile(r"\W*([0-9]{1,2}|[a-z])\s*(?:$|[.):,。、](?!\d))")
+"""A mark without brackets, with nothing or punctuation behind it: ``a lot`` names no option."""
 
 
 def strict_v1(answer: str, gold: Gold) -> bool:
@@ -65,18 +67,20 @@ def decided(answer: str, gold: Gold) -> bool:
 def lenient(answer: str, gold: Gold, other: Gold | None = None) -> bool:
     """Right in substance: the first option named is the right one, however it is written.
 
-    ``A.``, ``a) yes``, ``(A`` and the option's own words count; case, width and accents of
-    punctuation do not. ``other`` is the same question's gold in the other language: its words count
-    too, so that an answer in the wrong language is told apart from a wrong answer.
+    ``A.``, ``a) yes``, ``(A)`` anywhere, a bare mark that is all of the first line, and the
+    option's own words count; case, width and accents of punctuation do not. ``other`` is the same
+    question's gold in the other language: its words count too, so that an answer in the wrong
+    language is told apart from a wrong answer.
     """
     text = _plain(answer)
     golds = [gold] if other is None else [gold, other]
     if gold.form is AnswerForm.text:
         return any(_plain(word) in text for own in golds for word in own.words if _plain(word))
     places: list[tuple[int, int]] = []
-    match = _MARK.search(text) if gold.marks else None
+    first_line = _plain(answer.strip().partition("\n")[0])
+    match = (_BARE.match(first_line) or _MARK.search(text)) if gold.marks else None
     if match:
-        mark = (match.group(1) or match.group(2)).upper()
+        mark = match.group(1).upper()
         if mark in gold.marks:
             places.append((match.start(), gold.marks.index(mark)))
     for own in golds:

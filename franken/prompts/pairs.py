@@ -1,5 +1,6 @@
 """Rows of an evaluation set in two languages, joined and put as prompts."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,8 +71,9 @@ def prompt_pairs(
     joined = _joined(own, others, rows, pivot_rows, f"{name} {lang}")[: prompts.limit]
     native = [_prompt(prompts, name, item, lang) for item, _ in joined]
     pivot = [_prompt(prompts, name, item, source) for _, item in joined]
+    same = [at for at, (item, other) in enumerate(joined) if _fields(item) == _fields(other)]
     defects = [] if lang == source else find_defects(
-        name, lang, [(p.text, p.gold) for p in native], [(p.text, p.gold) for p in pivot]
+        name, lang, [(p.text, p.gold) for p in native], [(p.text, p.gold) for p in pivot], same
     )  # fmt: skip
     dropped = {row for defect in defects if defect.drops for row in defect.rows}
     if dropped and config.defects is DefectPolicy.refuse:
@@ -98,6 +100,17 @@ def check_prompts(config: PromptsConfig, data: DataSource, portion: Portion = Po
         ConfigError: naming each set, what is missing, and what there is.
         DataError: as ``prompt_pairs`` and ``part_of`` do.
     """  # noqa: D205
+    faults = prompt_faults(config, data)
+    if faults:
+        raise ConfigError("\n".join(faults))
+    for name, prompts in config.sets.items():
+        for lang in languages_of(prompts, data):
+            pairs, _ = prompt_pairs(config, name, data, lang, Direction.en2x)
+            part_of(pairs, portion, config.pilot)
+
+
+def prompt_faults(config: PromptsConfig, data: DataSource) -> list[str]:
+    """Sets and languages that the data do not have or that have no wording; reads no row."""
     faults = []
     source = data.config.source_language
     for name, prompts in config.sets.items():
@@ -115,12 +128,7 @@ def check_prompts(config: PromptsConfig, data: DataSource, portion: Portion = Po
         for lang in (source, *languages_of(prompts, data)):
             if _worded(prompts.prompts, lang) is None:
                 faults.append(f"{key}.prompts: no wording for {lang!r} and none under {ANY!r}")
-    if faults:
-        raise ConfigError("\n".join(faults))
-    for name, prompts in config.sets.items():
-        for lang in languages_of(prompts, data):
-            pairs, _ = prompt_pairs(config, name, data, lang, Direction.en2x)
-            part_of(pairs, portion, config.pilot)
+    return faults
 
 
 def part_of(pairs: Sequence[PromptPair], portion: Portion, pilot: int) -> list[PromptPair]:
@@ -160,21 +168,37 @@ def _joined(
     own: Sequence[Any], others: Sequence[Any], rows: Sequence[Mapping[str, Any]],
     pivot_rows: Sequence[Mapping[str, Any]], what: str,
 ) -> list[tuple[Any, Any]]:  # fmt: skip
-    """Items of both sides, by id where both sides have ids, else by position."""
-    named = all(
-        any(column in side[0] for column in ID_COLUMNS) for side in (rows, pivot_rows) if side
-    )
-    by_id = {item.id: item for item in others}
-    if named and len(by_id) == len(others) and all(item.id in by_id for item in own):
+    """Items of both sides, by id where both sides have ids, else by position.
+
+    The source language may have more rows than the other one where they are joined by id.
+    """
+    if rows and pivot_rows and all(_named(side[0]) for side in (rows, pivot_rows)):
+        for side, where in ((own, "here"), (others, "in the source language")):
+            doubled = [name for name, count in Counter(i.id for i in side).items() if count > 1]
+            if doubled:
+                raise DataError(
+                    f"{what}: rows are joined by id, and {len(doubled)} ids occur more than once "
+                    f"{where}: {', '.join(doubled[:3])}; give every row an id of its own"
+                )
+        by_id = {item.id: item for item in others}
+        missing = [item.id for item in own if item.id not in by_id]
+        if missing:
+            raise DataError(
+                f"{what}: {len(missing)} of {len(own)} rows have ids that the source language does "
+                f"not have: {', '.join(missing[:3])}; use the same ids on both sides, or none at "
+                "all where rows match by position"
+            )
         return [(item, by_id[item.id]) for item in own]
     if len(own) == len(others):
         return list(zip(own, others, strict=True))
-    missing = [item.id for item in own if item.id not in by_id][:3] if named else []
-    hint = f"; ids without a partner: {', '.join(missing)}" if missing else ""
     raise DataError(
         f"{what}: {len(own)} prompts but {len(others)} in the source language, so they cannot be "
-        f"paired by position{hint}; give both sides ids or equal rows"
+        "paired by position; give both sides ids or equal rows"
     )
+
+
+def _named(row: Mapping[str, Any]) -> bool:
+    return any(column in row for column in ID_COLUMNS)
 
 
 def _prompt(prompts: PromptSet, name: str, item: Any, lang: str) -> Prompt:

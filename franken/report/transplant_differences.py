@@ -44,11 +44,11 @@ def _gaps(
 ) -> Iterator[tuple[str, list[float]]]:
     if not mine.get("ids"):
         return
-    searched = mine["pairs"] > 1
+    searched = mine["pairs"] > 1 or mine.get("cut")
     if not searched:
         for run, verdicts in mine.get("plain_right", {}).items():
             yield PLAIN[run], _minus(mine["right"], verdicts)
-    elif mine.get("sampled_right"):
+    elif mine.get("sampled_right") and not mine.get("cut"):
         k = min(mine["pairs"], mine["draws"])
         bound = best_of(np.array(mine["right"]), mine["pairs"], k).tolist()
         drawn = best_of(np.array(mine["sampled_right"]), mine["draws"], k).tolist()

@@ -11,7 +11,7 @@ from typing import Any
 from franken.errors import DataError
 from franken.report.runs import Run
 from franken.report.tables import Group, Table, View
-from franken.report.transplant_differences import difference_table
+from franken.report.transplant_differences import PLAIN, difference_table
 
 CAUTION = (
     "An upper bound is the best of many runs chosen with the gold answer at hand: no accuracy "
@@ -93,7 +93,7 @@ def transplant_tables(transplants: Sequence[Transplant]) -> list[Table]:
         figures = transplant.overall(name)
         plain = figures.get("plain", {})
         views = [_interval(plain.get(run)) for run in ("vanilla", "pivot", "pim")]
-        if figures.get("pairs", 0) and not transplant.searched(name):
+        if figures.get("pairs", 0) and not (transplant.searched(name) or figures.get("cut")):
             views += [View(), View(), _interval(figures["upper_bound"], "the pair: "), View()]
         else:
             best = figures.get("best_pair")
@@ -126,7 +126,8 @@ def _by_language(transplants: Sequence[Transplant]) -> Iterator[Table]:
             [Group("", tuple(langs))],
         )  # fmt: skip
         for name, entry in transplant.sets.items():
-            one = any(e.get("strict", {}).get("pairs") == 1 for e in entry["languages"].values())
+            strict = [judges.get("strict", {}) for judges in entry["languages"].values()]
+            one = any(own.get("pairs") == 1 and not own.get("cut") for own in strict)
             for judge in ("strict", "lenient", "option"):
                 for key, shown in (
                     ("vanilla", "vanilla"),
@@ -152,20 +153,34 @@ def transplant_notes(transplants: Sequence[Transplant]) -> list[str]:
     for transplant in transplants:
         for defect in transplant.content["defects"]:
             text = f"{defect['set']} {defect['lang']}: {defect['message']}."
-            if defect["drops"] and transplant.content.get("dropped", True):
-                text = text[:-1] + "; left out unless prompts.defects=keep."
+            if defect["drops"]:
+                dropped = transplant.content.get("dropped", True)
+                text = text[:-1] + (
+                    "; left out." if dropped else "; used all the same (prompts.defects=keep)."
+                )
             seen.add(text)
-        if transplant.content["unstable_rows"]:
-            count = transplant.content["unstable_rows"]
-            notes.append(f"{transplant.label}: {count} rows nearly tie and might read differently "
-                         "with another engine or number format.")  # fmt: skip
-        if transplant.content["truncated"]:
-            count = transplant.content["truncated"]
-            notes.append(f"{transplant.label}: {count} prompts lost their beginning.")
-        if transplant.content["cut_samples"]:
-            notes.append(f"{transplant.label}: samples ended at their first right pair; rates, "
-                         "heat maps and budget curves are too low.")  # fmt: skip
+        notes += _doubts(transplant)
     return [*notes, *sorted(seen)]
+
+
+def _doubts(transplant: Transplant) -> Iterator[str]:
+    """What limits one transplant's figures."""
+    label, content = transplant.label, transplant.content
+    inference = content["inference"]
+    if inference.get("verify") == 0 and inference.get("engine") != "naive":
+        yield (f"{label}: the engine was not compared with naive (inference.verify=0); rows "
+               f"with margins below {content['unstable_below']:g} count as near ties.")  # fmt: skip
+    if content["unstable_rows"]:
+        yield (f"{label}: {content['unstable_rows']} rows nearly tie and might read differently "
+               "with another engine or number format.")  # fmt: skip
+    if content["truncated"]:
+        yield f"{label}: {content['truncated']} samples have a prompt that lost its beginning."
+    for run, count in content.get("truncated_baselines", {}).items():
+        if count:
+            yield f"{label}: {count} prompts of the baseline {PLAIN[run]} lost their beginning."
+    if content["cut_samples"]:
+        yield (f"{label}: samples ended at their first right pair, so there are upper bounds "
+               "alone, no rates, heat maps or budget curves.")  # fmt: skip
 
 
 def _equal_budget(figures: dict[str, Any]) -> list[View]:

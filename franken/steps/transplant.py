@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from franken.config.inference import DonorKind, InferenceConfig, Stop, XTransplant
+from franken.config.prompts import DefectPolicy
 from franken.config.steps import TransplantStep
 from franken.data import DataSource, open_data
 from franken.eval_suite.progress import terminal_progress
@@ -59,15 +60,19 @@ def run(step: TransplantStep, context: StepContext) -> dict[str, Any]:
         )  # fmt: skip
         session.run(groups)
     table = files.join(context.directory / FILE)
-    sets = blocks(table, host.depth)
+    totals = files.totals()
+    sets = blocks(table, host.depth, cut=totals.cut_samples > 0)
     summary = {
         "step": context.name, "model": step.model, "depth": host.depth,
         "inference": {key: _plain(value) for key, value in asdict(config).items()},
         "portion": str(step.portion), "engine_check": session.checked.to_json()
         if session.checked else None,
         "unstable_rows": sum(bool(x) for x in table["unstable"].to_pylist()),
-        "cut_samples": session.cut_samples,
+        "unstable_below": session.unstable_below,
+        "cut_samples": totals.cut_samples,
         "truncated": sum(sample.truncated for group in groups for sample in group),
+        "truncated_baselines": dict(session.truncated),
+        "dropped": step.prompts.defects is DefectPolicy.drop,
         "defects": [{**asdict(d), "rows": list(d.rows)[:20], "count": len(d.rows)}
                     for d in defects],
         "sets": sets,
@@ -78,7 +83,7 @@ def run(step: TransplantStep, context: StepContext) -> dict[str, Any]:
     write_json(context.directory / "scores.json", list(scores))
     return {
         "rows": table.num_rows, "samples": sum(map(len, groups)),
-        "layer_tokens": session.layer_tokens, "unstable": summary["unstable_rows"],
+        "layer_tokens": totals.layer_tokens, "unstable": summary["unstable_rows"],
     }  # fmt: skip
 
 

@@ -20,7 +20,12 @@ from franken.inference.xtransplant.bounds import (
 from franken.inference.xtransplant.plan import absolute, pair_set
 from franken.inference.xtransplant.rows import Row, RowFiles, only, read_rows
 from franken.inference.xtransplant.scores import scores_of
-from franken.inference.xtransplant.selection import ChosenPairs, best_pair, select_pairs
+from franken.inference.xtransplant.selection import (
+    ChosenPairs,
+    best_pair,
+    check_whole,
+    select_pairs,
+)
 
 DEPTH = 4
 
@@ -123,6 +128,20 @@ def test_samples_that_ended_early_are_no_ground_for_a_choice(table) -> None:
     assert blocks(cut, DEPTH)["topics"]["overall"]["strict"]["pairs"] == whole["pairs"]
     with pytest.raises(DataError, match=r"ended before all their pairs.*first_correct"):
         select_pairs(cut, SelectConfig(), DEPTH)
+
+
+def test_grids_that_stop_at_the_first_right_pair_are_no_ground_for_a_choice(table) -> None:
+    """Told by the grid's summary: a wavefront's rows do not show it."""
+    check_whole({"step": "grid", "inference": {"stop": "verdict"}, "cut_samples": 0})
+    for stop, cut in (("first_correct", 0), ("first_correct", 3), ("text", 1)):
+        with pytest.raises(DataError, match=f"'grid'.*inference.stop={stop}, and {cut} samples"):
+            check_whole({"step": "grid", "inference": {"stop": stop}, "cut_samples": cut})
+    found = blocks(table, DEPTH, cut=True)
+    scores = list(scores_of(found, "grid", "instruct", {"tr": "target", "ka": "target"}, {}))
+    assert {s["metric"] for s in scores if s["model"] == "grid"} == {
+        "upper_bound", "upper_bound_with_vanilla", "upper_bound_lenient",
+        "upper_bound_with_vanilla_lenient", "sampled_bound", "sampled_bound_lenient",
+    }  # fmt: skip
 
 
 def test_v13_budget_curve_from_mean_rate_to_upper_bound(table) -> None:

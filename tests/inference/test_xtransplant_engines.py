@@ -21,8 +21,11 @@ from franken.inference.xtransplant import (
     run_naive,
     run_wavefront,
 )
+from franken.inference.xtransplant.batched import answer_plainly
 from franken.inference.xtransplant.cost import column_layer_tokens, grid_layer_tokens
+from franken.inference.xtransplant.donors import donor_vectors
 from franken.inference.xtransplant.drafts import guess
+from franken.inference.xtransplant.scoring import watch_options
 from tests.inference.small import small_host, some_prompt, some_task
 
 WAVEFRONT = [
@@ -299,3 +302,62 @@ def test_guesses_follow_the_longest_agreement() -> None:
     assert guess([9, 7, 3], known) == [8, 6]
     assert list(guess([3], known)) == []
     assert list(guess([1, 2, 3, 4, 5, 6], known)) == []
+
+
+@pytest.mark.parametrize("engine", list(Engine))
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_options_are_scored_behind_their_shared_beginning(family: str, engine: Engine) -> None:
+    """Against one plain forward pass per pair over prompt and beginning, patched at p."""
+    host = small_host(family)
+    lead, watch = (5, 9), (11, 12, 13)
+    task = replace(some_task(seed=3), lead=lead, watch=watch)
+    pairs = pair_set("grid", host.depth)
+    donors = donor_vectors(host, task.donor, Intervention(), DECODING)[0, :, 0]
+    run, p = ENGINES[engine], len(task.target) - 1
+    runs = run(host, task, pairs, Intervention(), DECODING, Options())
+    assert runs.watched is None
+    assert runs.tokens == run(host, some_task(seed=3), pairs, Intervention(), DECODING).tokens
+
+    def again(tasks: list[Task], decoding: Decoding) -> Runs:
+        return run(host, tasks[0], pairs, Intervention(), decoding, Options())
+
+    found = watch_options(runs, [task], DECODING, again).watched
+    text = torch.cat([task.target, torch.tensor(lead)])[None]
+    for row, (source, target) in enumerate(pairs):
+
+        def write(own: torch.Tensor, donor: torch.Tensor = donors[source]) -> torch.Tensor:
+            own = own.clone()
+            own[:, p] = donor
+            return own
+
+        with host.patched(target, Site.ffn_out, write):
+            expected = host.last_logits(host.states(input_ids=text))[0, list(watch)]
+        torch.testing.assert_close(found[row], expected, atol=2e-5, rtol=0)  # type: ignore[index]
+
+
+def test_leads_of_several_lengths_in_one_batch() -> None:
+    host = small_host("qwen2")
+    leads = [(), (5,), (5, 9, 7)]
+    tasks = [replace(some_task(6 + n, seed=n), lead=lead, watch=(11, 12)) for n, lead in
+             enumerate(leads)]  # fmt: skip
+    runs = answer_plainly(host, tasks, DECODING)
+
+    def again(tasks: list[Task], decoding: Decoding) -> Runs:
+        return answer_plainly(host, tasks, decoding)
+
+    found = watch_options(runs, tasks, DECODING, again).watched
+    for row, task in enumerate(tasks):
+        text = torch.cat([task.target, torch.tensor(task.lead, dtype=torch.long)])[None]
+        expected = host.last_logits(host.states(input_ids=text))[0, [11, 12]]
+        torch.testing.assert_close(found[row], expected, atol=2e-5, rtol=0)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("engine", [Engine.cache, Engine.wavefront])
+def test_a_repetition_penalty_parts_a_prompt_from_its_own_donor(engine: Engine) -> None:
+    """With steps=every the donor writes on without a penalty, so the diagonal is not one run."""
+    host, prompt = small_host("llama", layers=4), some_prompt(9, 2)
+    task, what = Task(prompt, Donor(prompt)), Intervention(steps=Steps.every)
+    decoding, diagonal = Decoding(6, repetition_penalty=3.0), pair_set("diagonal", 4)
+    oracle = run_naive(host, task, diagonal, what, decoding)
+    assert len({tuple(row) for row in oracle.tokens}) > 1
+    assert ENGINES[engine](host, task, diagonal, what, decoding).tokens == oracle.tokens

@@ -20,11 +20,16 @@ from franken.inference.xtransplant import (
     run_cache,
     run_naive,
     run_wavefront,
+    wavefront,
 )
 from franken.inference.xtransplant.batched import answer_plainly, answer_with_pair, sample_answers
 from franken.inference.xtransplant.donors import donor_vectors
 from franken.inference.xtransplant.host import check_site
-from franken.inference.xtransplant.preflight import clean_continuation_difference, preflight
+from franken.inference.xtransplant.preflight import (
+    Preflight,
+    clean_continuation_difference,
+    preflight,
+)
 from franken.parts.anatomy import anatomy_of
 from tests.inference.small import small_host, some_prompt, some_task
 from tests.parts.tiny import tiny_model
@@ -178,18 +183,55 @@ def test_v15_an_equal_first_token_is_no_equal_answer() -> None:
     assert found > 0
 
 
-def test_v16_half_precision_is_judged_by_its_logits() -> None:
-    host = open_host(tiny_model("llama", num_hidden_layers=4, dtype=torch.bfloat16))
-    pairs = pair_set("grid", 4)
-    report = preflight(
-        host, some_task(), pairs, Intervention(), DECODING, run_wavefront, name="wavefront",
+def half_precision_preflight(engine: Any) -> Preflight:
+    host = open_host(tiny_model("phi", num_hidden_layers=4, dtype=torch.bfloat16))
+    return preflight(
+        host, some_task(), pair_set("grid", 4), Intervention(), DECODING, engine, name="wavefront",
         count=6,
     )  # fmt: skip
-    assert report.pairs == 6
-    assert 0 < report.logit_difference < 0.1
+
+
+def test_v16_half_precision_is_judged_by_logits_and_clear_tokens() -> None:
+    report = half_precision_preflight(run_wavefront)
+    assert report.pairs == report.tokens_equal == 6
+    assert 0 < report.logit_difference < 0.05
+    assert 0 < report.margin_difference < 0.05
     assert report.unstable_below == pytest.approx(
         10 * max(report.logit_difference, report.continuation_difference)
     )
+
+
+def test_a_fault_of_decoding_alone_is_refused_in_half_precision() -> None:
+    """First-step logits are right; then every row goes on from a wrong token."""
+    right = wavefront._Front._decode
+
+    def mixed_up(front: Any, rows: Any, tokens: torch.Tensor, alive: list[int]) -> None:
+        right(front, rows, (tokens + 7) % 64, alive)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(wavefront._Front, "_decode", mixed_up)
+        with pytest.raises(
+            CompatibilityError, match=r"margins while decoding differ by 1\.\d+e-01"
+        ):
+            half_precision_preflight(run_wavefront)
+
+    def another_end(*args: Any, **kwargs: Any) -> Any:
+        runs = run_wavefront(*args, **kwargs)
+        runs.tokens[0] = [*runs.tokens[0][:-1], 3 + runs.tokens[0][-1] % 7]
+        return runs
+
+    with pytest.raises(CompatibilityError, match=r"tokens differ for pairs \[\(0, 0\)\]"):
+        half_precision_preflight(another_end)
+
+
+def test_margins_that_differ_while_decoding_are_refused() -> None:
+    def drifting(*args: Any, **kwargs: Any) -> Any:
+        runs = run_wavefront(*args, **kwargs)
+        runs.margins[:, 3] += 0.5
+        return runs
+
+    with pytest.raises(CompatibilityError, match=r"margins while decoding differ by [45]\.\d+e-01"):
+        half_precision_preflight(drifting)
 
 
 def test_noise_has_the_norms_of_the_vectors_it_stands_for() -> None:

@@ -11,10 +11,11 @@ from franken.config.inference import Direction
 from franken.config.prompts import AnswerForm, DefectPolicy, Portion, PromptsConfig, PromptSet
 from franken.errors import ConfigError, DataError
 from franken.prompts import Gold, check_prompts, lenient, option_logit, prompt_pairs, strict_v1
-from franken.prompts.defects import find_defects, marker_count, misaligned_rows
+from franken.prompts.defects import find_defects, markers, misaligned_rows
 from franken.prompts.matchers import decided
-from franken.prompts.pairs import parallel_prompt
+from franken.prompts.pairs import parallel_prompt, prompt_faults
 
+CONF = Path(__file__).parents[2] / "conf"
 NUMBERS = Gold(AnswerForm.number, ("1", "2", "3"), ("entail", "neutral", "contradict"), 1, True)
 BARE = Gold(AnswerForm.number, ("1", "2"), ("it rained", "the sun shone"), 0)
 LETTERS = Gold(AnswerForm.letter, ("A", "B", "C"), ("yes", "no", "perhaps"), 1)
@@ -42,6 +43,13 @@ SUM = Gold(AnswerForm.word, (), ("13",), 0)
         ("B.", LETTERS, False, True),
         ("B) no", LETTERS, False, True),
         ("（B）", LETTERS, False, True),
+        ("B\nas everyone knows", LETTERS, False, True),
+        ("b: no", LETTERS, False, True),
+        (" (B", LETTERS, False, True),
+        (" b lot of people", LETTERS, False, False),
+        ("2 of them", NUMBERS, False, False),
+        ("2.5 of them", NUMBERS, False, False),
+        ("a lot of people, (B)", LETTERS, True, True),
         ("(B) or (Z)", LETTERS, False, True),
         ("(A)", LETTERS, False, False),
         (" sports", WORDS, True, True),
@@ -110,13 +118,21 @@ def test_v14_a_misaligned_block_is_found_from_its_first_row() -> None:
 
 
 def test_lost_option_markers_are_found() -> None:
-    assert marker_count("(A) yes (B) no （C）perhaps (not one)") == 3
+    text = "(A) yes (b) no （C）perhaps (not one) (US)"
+    assert markers(text, ("A", "B", "C")) == {"A": 1, "B": 1, "C": 1}
     whole = ("(A) ja (B) nein (C) vielleicht", LETTERS)
     broken = ("(ሀ) ja B) nein (C) vielleicht", LETTERS)
     found = find_defects("q", "am", [whole, broken], [whole, whole])
     assert [(d.kind, d.rows, d.drops) for d in found if d.kind == "markers"] == [
         ("markers", (1,), True)
     ]
+    # as many markers, but in other letters; and something short in brackets that is none
+    ethiopic = ("(ሀ) ja (ለ) nein (ሐ) vielleicht", LETTERS)
+    (lost,) = [d for d in find_defects("q", "am", [ethiopic], [whole]) if d.kind == "markers"]
+    assert lost.rows == (0,)
+    english = ("(America) (A) ja (B) nein (C) vielleicht", LETTERS)
+    chinese = ("（美国）（A）ja（B）nein（C）vielleicht", LETTERS)
+    assert not find_defects("q", "zh", [chinese], [english])
     french = Gold(AnswerForm.number, ("1", "2"), ("(1)\u00a0oui", "(2)\u00a0non"), 0, True)
     (words,) = [d for d in find_defects("x", "fr", [("a", french)], [("b", french)]) if not d.rows]
     assert words.kind == "label_words"
@@ -182,6 +198,14 @@ def test_v10_the_source_language_is_paired_with_itself() -> None:
     assert not defects
 
 
+def test_rows_left_in_the_source_language_are_reported() -> None:
+    """Templates are translated, so the prompts differ all the same."""
+    data = Rows({"en": xnli("en", [0, 1]), "tr": [*xnli("tr", [0]), xnli("en", [0, 1])[1]]})
+    pairs, (found,) = prompt_pairs(config(), "xnli", data, "tr", Direction.en2x)
+    assert (found.kind, found.rows, found.drops) == ("untranslated", (1,), False)
+    assert len(pairs) == 2
+
+
 def test_what_happens_to_defects() -> None:
     data = Rows({"en": xnli("en", [0, 1, 2, 0]), "tr": xnli("tr", [0, 1, 0, 1])})
     dropped, defects = prompt_pairs(config(), "xnli", data, "tr", Direction.en2x)
@@ -204,6 +228,25 @@ def test_rows_that_cannot_be_paired() -> None:
     pairs, defects = prompt_pairs(config(), "xnli", data, "tr", Direction.en2x)
     assert [pair.donor.text[:5] for pair in pairs] == ["en p2", "en p1"]
     assert not defects
+
+
+@pytest.mark.parametrize(
+    ("english", "turkish", "message"),
+    [
+        ("abc", "abd", r"1 of 3 rows have ids that the source language does not have: d;"),
+        ("abc", "abb", r"1 ids occur more than once here: b;"),
+        ("abb", "abc", r"1 ids occur more than once in the source language: b;"),
+        ("abcc", "ab", r"more than once in the source language: c"),
+    ],
+)
+def test_named_rows_are_never_paired_by_position(english: str, turkish: str, message: str) -> None:
+    sides = {"en": english, "tr": turkish}
+    rows = {lang: xnli(lang, [0] * len(names)) for lang, names in sides.items()}
+    for lang, names in sides.items():
+        for row, name in zip(rows[lang], names, strict=True):
+            row["id"] = name
+    with pytest.raises(DataError, match=message):
+        prompt_pairs(config(), "xnli", Rows(rows), "tr", Direction.en2x)
 
 
 def test_prompts_are_checked_before_work_starts() -> None:
@@ -247,8 +290,25 @@ def test_missing_wording_and_wrong_templates() -> None:
         prompt_pairs(wrong, "xnli", data, "tr", Direction.en2x)
 
 
-@pytest.mark.parametrize("name", ["xnli", "xcopa", "xquad", "mkqa", "globalopinionqa",
-                                  "culturalbench", "microworld", "microworld_culture"])  # fmt: skip
+HUB = ["xnli", "xcopa", "xquad", "mkqa", "globalopinionqa", "culturalbench"]
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_prompts_of_the_hub_sets_fit_their_data_option(name: str) -> None:
+    """Without reading a row: the sets are there, in languages that have wording."""
+    from hydra import compose, initialize_config_dir
+
+    from franken.cli.check import to_config
+    from franken.config.register import register_schemas
+    from franken.data import open_data
+
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = to_config(compose("config", overrides=[f"prompts={name}", "data=hub_xtransplant"]))
+    assert not prompt_faults(config.prompts, open_data(config.data))
+
+
+@pytest.mark.parametrize("name", [*HUB, "microworld", "microworld_culture"])
 def test_prompt_options_compose_and_end_where_the_answer_begins(name: str) -> None:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
@@ -257,8 +317,7 @@ def test_prompt_options_compose_and_end_where_the_answer_begins(name: str) -> No
     from franken.config.register import register_schemas
 
     register_schemas()
-    conf = Path(__file__).parents[2] / "conf"
-    with initialize_config_dir(str(conf), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("config", overrides=[f"prompts={name}"])
     prompts = OmegaConf.to_object(composed.prompts)
     assert isinstance(prompts, PromptsConfig)
@@ -274,3 +333,57 @@ def test_templates_with_fields_that_do_not_exist_are_faults() -> None:
     assert [key for key, _ in broken.faults()] == ["option", "continuation"]
     pim = PromptsConfig(pim="{donor} {target} {both}")
     assert [key for key, _ in pim.faults()] == ["pim"]
+
+
+def byte_tokenizer(*merges: tuple[str, str]) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*alphabet, *("".join(pair) for pair in merges)]
+    vocabulary = {piece: at for at, piece in enumerate(pieces)}
+    made = Tokenizer(models.BPE(vocab=vocabulary, merges=list(merges)))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=made)
+
+
+@pytest.mark.parametrize("merges", [(), (("Ġ", "("),)], ids=str)
+@pytest.mark.parametrize("name", ["xnli", "xcopa", "globalopinionqa", "culturalbench"])
+def test_options_of_the_hub_sets_can_be_scored(name: str, merges: Any) -> None:
+    """They all begin with a bracket; the token behind it tells them apart."""
+    from omegaconf import OmegaConf
+
+    from franken.config.inference import XTransplant
+    from franken.inference.xtransplant.samples import Tokens
+    from franken.prompts.gold import marks_of
+
+    (one,) = OmegaConf.load(CONF / f"prompts/{name}.yaml").sets.values()
+    tokens = Tokens(byte_tokenizer(*merges), XTransplant(), None)
+    marks = marks_of(AnswerForm(one.answers), 3)
+    options = [one.continuation.format(mark=mark, option="a place") for mark in marks]
+    lead, watch = tokens.told_apart(options)
+    assert tokens.text(lead) == " ("
+    assert len(lead) == 2 - len(merges)
+    assert [tokens.text([token]) for token in watch] == list(marks)
+
+
+def test_options_that_no_token_tells_apart_are_reported() -> None:
+    from franken.config.inference import DonorKind, Stop, XTransplant
+    from franken.inference.xtransplant.samples import Tokens, gather
+    from tests.parts.tiny import tiny_tokenizer
+
+    tokens = Tokens(tiny_tokenizer(), XTransplant(), None)
+    wanted = config()
+    wanted.sets["xnli"].labels = {"any": {
+        "entailment": "abc", "neutral": "abd", "contradiction": "b",
+    }}  # fmt: skip
+    wanted.sets["xnli"].continuation = "{option}"
+    data = Rows({"en": xnli("en", [0, 1]), "tr": xnli("tr", [0, 1])})
+    samples, defects = gather(wanted, "xnli", data, "tr", Portion.all, tokens,
+                              donor=DonorKind.translation, stop=Stop.text, seed=0)  # fmt: skip
+    assert not any(sample.task.watch for sample in samples)
+    (found,) = [defect for defect in defects if defect.kind == "options_clash"]
+    assert found.rows == (0, 1)
+    assert "2 of 2 questions some options share their first token" in found.message
+    assert not found.drops

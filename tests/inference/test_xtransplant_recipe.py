@@ -44,7 +44,15 @@ def test_experiments_have_sound_graphs(name: str) -> None:
     assert {graph.steps[step].kind for step in graph.runs} == {"transplant"}
     needed = set(graph.needed())
     assert ("franken" in needed) == (name == "after_surgery")
-    assert ("chosen" in needed) == (name in ("select", "apply", "after_surgery"))
+    assert ("chosen" in needed) == (name in ("select", "apply", "after_surgery", "culture"))
+
+
+def test_the_culture_preset_asks_what_its_data_tell() -> None:
+    config = config_of("+experiment=xtransplant/culture")
+    assert config.data.customs > 0
+    assert {one.source for one in config.prompts.sets.values()} == {"customs"}
+    assert config.inference.direction == "x2en"
+    assert config.prompts.pilot > 1, "shuffled donors need two samples"
 
 
 @pytest.mark.parametrize(
@@ -145,6 +153,39 @@ def test_the_report_shows_bounds_controls_and_cautions(tmp_path: Path) -> None:
     assert controls.views[0][0].text == "shuffled"
     assert controls.views[0][1].text == "+50.0"
     assert transplant_notes(found)
+
+
+def test_notes_say_what_limits_the_figures() -> None:
+    defect = {"set": "topics", "lang": "tr", "message": "2 of 9 rows are not aligned",
+              "drops": True}  # fmt: skip
+    content = {
+        "step": "grid", "sets": {}, "inference": {"verify": 0, "engine": "wavefront"},
+        "defects": [defect], "dropped": False, "unstable_below": 0.5, "unstable_rows": 0,
+        "truncated": 1, "truncated_baselines": {"vanilla": 0, "pim": 4}, "cut_samples": 3,
+    }  # fmt: skip
+    text = "\n".join(transplant_notes([Transplant("grid", content)]))
+    assert "not compared with naive (inference.verify=0); rows with margins below 0.5" in text
+    assert "2 of 9 rows are not aligned; used all the same (prompts.defects=keep)." in text
+    assert "4 prompts of the baseline PIM lost their beginning" in text
+    assert "vanilla" not in text
+    assert "there are upper bounds alone" in text
+    checked = {**content, "inference": {"verify": 4}, "dropped": True}
+    text = "\n".join(transplant_notes([Transplant("grid", checked)]))
+    assert "not compared" not in text
+    assert "2 of 9 rows are not aligned; left out." in text
+
+
+def test_a_search_that_ended_early_is_no_fixed_pair() -> None:
+    share = {"value": 0.5, "low": 0.2, "high": 0.8}
+    cut = {"strict": {"n": 2, "pairs": 1, "cut": True, "right": [1, 0], "ids": ["0", "1"],
+                      "plain": {"vanilla": share}, "plain_right": {"vanilla": [0, 0]},
+                      "upper_bound": share, "draws": 1, "sampled_right": [0, 0],
+                      "sampled": {"1": share}}}  # fmt: skip
+    sets = {"topics": {"languages": {"tr": cut}, "overall": cut}}
+    grid = Transplant("grid", {"step": "grid", "sets": sets, "inference": {}})
+    main, by_language = transplant_tables([grid])
+    assert main.views[0][5].text == "50.0 [20, 80]"
+    assert ("topics", "upper bound, strict") in by_language.labels
 
 
 def test_a_pair_per_language_is_no_search(tmp_path: Path) -> None:

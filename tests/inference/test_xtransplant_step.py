@@ -81,7 +81,8 @@ def test_rows_of_every_run(host: Host, tmp_path: Path) -> None:
     assert made.checked is not None
     assert made.checked.tokens_equal == 2
     progress = json.loads((tmp_path / "progress.json").read_text())
-    assert (progress["done"], progress["total"], progress["seconds_left"]) == (4, 4, 0.0)
+    assert (progress["done"], progress["total"], progress["seconds_left"]) == (3, 3, 0.0)
+    assert progress["answers"] == progress["answers_total"] == sum(counts.values())
     pairs = select_pairs(table, SelectConfig(), 2)
     assert [(entry["set"], entry["lang"]) for entry in pairs] == [("topics", "tr")]
     assert blocks(table, 2)["topics"]["overall"]["strict"]["n"] == 3
@@ -121,6 +122,107 @@ def test_a_killed_run_goes_on_at_the_sample(host: Host, tmp_path: Path, monkeypa
     assert made.files.read().drop_columns(left).equals(whole.drop_columns(left))
 
 
+@pytest.mark.parametrize("kind", ["answer_plainly", "sample_answers"])
+def test_answers_without_a_transplant_survive_a_kill(
+    host: Host, tmp_path: Path, monkeypatch, kind: str
+) -> None:
+    """Finished batches of a baseline and finished samples' draws are not made again."""
+    config = replace(CONFIG, verify=0, batch_tokens=1)
+    whole = run(host, config, tmp_path / "whole")
+    calls: list[int] = []
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    real = getattr(session, kind)
+    monkeypatch.setattr(session, kind, dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(host, config, tmp_path / "cut")
+    done = RowFiles(tmp_path / "cut" / "rows").read()
+    assert set(done["run"].to_pylist()) >= {"vanilla" if kind == "answer_plainly" else "sampled"}
+    progress = json.loads((tmp_path / "cut" / "progress.json").read_text())
+    assert progress["answers"] == done.num_rows
+    again = run(host, config, tmp_path / "cut")
+    made_again = {"answer_plainly": 3 * 3 - 2, "sample_answers": 3 - 2}[kind]
+    assert len(calls) == 3 + made_again
+    assert again.files.read().equals(whole.files.read())
+
+
+def test_totals_are_those_of_all_processes(host: Host, tmp_path: Path, monkeypatch) -> None:
+    config = replace(CONFIG, verify=0, stop=Stop.first_correct, baselines=[], samples=0)
+    monkeypatch.setattr(session, "solved", lambda sample, tokens: lambda row: True)
+    whole = run(host, config, tmp_path / "whole").files.totals()
+    assert whole.cut_samples == 3
+    assert whole.layer_tokens > 0
+    left = iter([1, 2])
+
+    def dying(*args: Any, **kwargs: Any) -> Any:
+        next(left)
+        return real(*args, **kwargs)
+
+    real = session.ENGINES[Engine.wavefront]
+    monkeypatch.setitem(session.ENGINES, Engine.wavefront, dying)
+    with pytest.raises(StopIteration):
+        run(host, config, tmp_path / "cut")
+    monkeypatch.setitem(session.ENGINES, Engine.wavefront, real)
+    assert run(host, config, tmp_path / "cut").files.totals() == whole
+
+
+@pytest.mark.parametrize("engine", list(Engine))
+def test_texts_that_were_cut_are_no_rows(host: Host, tmp_path: Path, monkeypatch, engine) -> None:
+    """A row that is solved with its second token ends the sample before others have their third."""
+    config = replace(CONFIG, engine=engine, verify=0, stop=Stop.first_correct, share=False,
+                     draft_rows=0)  # fmt: skip
+
+    def at_once(sample: Any, tokens: Any) -> Any:
+        return lambda row: True
+
+    asked = iter(range(1000))
+
+    def second_row(row: Any) -> bool:
+        return len(row) == 2 and next(asked) % 4 == 1
+
+    monkeypatch.setattr(session, "solved", at_once)
+    tokens = Tokens(tiny_tokenizer(), config, 512)
+    early = [
+        replace(sample, task=replace(sample.task, decided=second_row))
+        for sample in samples_of(config)[1]
+    ]
+    made = Session(
+        host, tokens, config, PROMPTS, RowFiles(tmp_path / "rows"),
+        lambda name, lang: pair_set("grid", host.depth),
+        Progress(tmp_path / "progress.json", tmp_path / "rows"),
+    )  # fmt: skip
+    made.run([early])
+    rows = only(made.files.read(), run="transplant")
+    assert 3 <= rows.num_rows < 12
+    assert made.files.totals().cut_samples == 3
+    assert {len(tokens) for tokens in rows["tokens"].to_pylist()} <= {2, 3}
+    found = blocks(made.files.read(), host.depth, cut=True)["topics"]["overall"]["strict"]
+    assert not {"heat", "mean_rate", "budget", "by_source", "best_pair"} & set(found)
+    assert found["upper_bound"]["value"] <= found["upper_bound_with_vanilla"]["value"]
+
+
+def test_truncated_prompts_are_counted_by_baseline(host: Host, tmp_path: Path) -> None:
+    config = replace(CONFIG, verify=0)
+    _, samples = samples_of(config)
+    longest = max(len(sample.task.target) for sample in samples)
+    tokens = Tokens(tiny_tokenizer(), config, longest + 8)
+    made = Session(
+        host, tokens, config, PROMPTS, RowFiles(tmp_path / "rows"),
+        lambda name, lang: pair_set("grid", host.depth),
+        Progress(tmp_path / "progress.json", tmp_path / "rows"),
+    )  # fmt: skip
+    made.run([samples])
+    assert made.truncated["vanilla"] == 0
+    assert made.truncated["pim"] == 3, (
+        "both languages in one prompt are longer than the model reads"
+    )
+
+
 def test_an_engine_that_differs_stops_the_run(host: Host, tmp_path: Path, monkeypatch) -> None:
     real = session.ENGINES[Engine.wavefront]
 
@@ -142,6 +244,40 @@ def test_unstable_rows_are_marked_or_run_again(host: Host, tmp_path: Path, monke
     config = replace(CONFIG, unstable=Unstable.rerun)
     again = run(host, config, tmp_path / "again").files.read()
     assert again["tokens"].equals(marked["tokens"])
+
+
+@pytest.mark.parametrize("pairs", [[(1, 0)], [(1, 0), (0, 1)]])
+def test_rows_run_again_are_naive_s(host: Host, tmp_path: Path, monkeypatch, pairs: Any) -> None:
+    """Also where one fixed pair is applied in batches."""
+    monkeypatch.setattr("franken.inference.xtransplant.preflight.UNSTABLE_TIMES", 1e12)
+    asked: list[Any] = []
+
+    def naive(host: Host, task: Any, pairs: Any, *rest: Any) -> Any:
+        asked.append(pairs)
+        return real(host, task, pairs, *rest)
+
+    real = session.run_naive
+    monkeypatch.setattr(session, "run_naive", naive)
+    config = replace(CONFIG, unstable=Unstable.rerun, baselines=[], samples=0)
+    tokens, samples = samples_of(config)
+    made = Session(
+        host, tokens, config, PROMPTS, RowFiles(tmp_path / "rows"), lambda name, lang: pairs,
+        Progress(tmp_path / "progress.json", tmp_path / "rows"),
+    )  # fmt: skip
+    made.run([samples])
+    assert asked == [pairs] * 3
+    assert all(made.files.read()["unstable"].to_pylist())
+
+
+def test_unchecked_half_precision_is_marked_by_a_fixed_margin(tmp_path: Path) -> None:
+    half = open_host(tiny_model("llama", rows=96, max_position_embeddings=512,
+                                dtype=torch.bfloat16))  # fmt: skip
+    made = run(half, replace(CONFIG, verify=0, samples=0), tmp_path)
+    assert (made.checked, made.unstable_below) == (None, 0.5)
+    rows = only(made.files.read(), run="transplant")
+    margins, marks = rows["margin"].to_pylist(), rows["unstable"].to_pylist()
+    assert marks == [margin < 0.5 for margin in margins]
+    assert any(marks)
 
 
 def test_one_pair_is_applied_in_batches(host: Host, tmp_path: Path) -> None:
@@ -236,7 +372,8 @@ def test_results_so_far_are_read_while_a_run_goes_on(
         made.run([samples])
     assert main([str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    assert "grid: 3 of 4 samples" in shown
+    # 3 x 3 baselines, 3 x 2 draws, two grids of four pairs; another grid is left
+    assert "grid: 2 of 3 samples, 23 of 27 answers" in shown
     assert "grid so far" in shown
     table = finished_samples(made.files.read())
     assert only(table, run="vanilla").num_rows == 2

@@ -15,7 +15,7 @@ class TransplantStep(StepConfig):
     """Answer aligned prompts under an inference option; holds scores of its own."""
 
     kind: ClassVar[str] = "transplant"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     output: ClassVar[Part] = Part.grid
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "pairs": Part.layer_pairs}
     model: str = ""

@@ -44,13 +44,16 @@ def _show(run: Path, console: Console) -> None:
         left = progress["seconds_left"]
         console.print(
             f"{step}: {progress['done']} of {progress['total']} samples, "
-            f"{progress['per_second']:.2f} a second"
+            f"{progress['answers']} of {progress['answers_total']} answers, "
+            f"{progress['per_second']:.2f} {progress['kind']} answers a second"
             + ("" if left is None else f", {left:.0f} s left"),
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-        table = finished_samples(RowFiles(Path(progress["rows"])).read())
+        files = RowFiles(Path(progress["rows"]))
+        table = finished_samples(files.read())
         if table.num_rows:
-            found.append(Transplant(f"{step} so far", so_far(table, step)))
+            cut = files.totals().cut_samples > 0
+            found.append(Transplant(f"{step} so far", so_far(table, step, cut=cut)))
         elif (run / "transplants" / f"{step}.json").exists():
             console.print("  finished; its figures are in the report", highlight=False)
     if found:
@@ -65,10 +68,16 @@ def finished_samples(table: pa.Table) -> pa.Table:
     return table.filter(pc.is_in(keys[0], keys[1]))
 
 
-def so_far(table: pa.Table, step: str) -> dict[str, Any]:
+def so_far(table: pa.Table, step: str, *, cut: bool = False) -> dict[str, Any]:
     """The part of a step's summary that its rows alone can tell."""
     depth = 1 + max(max(table["source"].to_pylist()), max(table["target"].to_pylist()))
-    return {"step": step, "model": "", "portion": "", "inference": {}, "sets": blocks(table, depth)}
+    return {
+        "step": step,
+        "model": "",
+        "portion": "",
+        "inference": {},
+        "sets": blocks(table, depth, cut=cut),
+    }
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def in_batches(others: Sequence[Task]) -> EngineRun:
                                      keep_logits=options.keep_logits)  # fmt: skip
             first = found.first_logits
             parts.append(Runs([pair], found.tokens[:1], found.margins[:1],
-                              None if first is None else first[:1]))  # fmt: skip
+                              None if first is None else first[:1], finished=[True]))  # fmt: skip
         return joined(parts, 0)
 
     return run

@@ -127,8 +127,12 @@ def estimate(values: np.ndarray) -> dict[str, float | None]:
     }  # fmt: skip
 
 
-def figures(found: Verdicts, depth: int) -> dict[str, Any]:
-    """Everything that is reported about one judge on one set of samples, as plain data."""
+def figures(found: Verdicts, depth: int, *, cut: bool = False) -> dict[str, Any]:
+    """Everything that is reported about one judge on one set of samples, as plain data.
+
+    Where samples were ``cut`` at their first right pair, upper bounds are all that pairs can tell:
+    rates, heat maps, curves and budgets would take pairs that were not finished for wrong ones.
+    """
     summary: dict[str, Any] = {
         "n": len(found.ids),
         "pairs": int(found.asked.sum(axis=1).max(initial=0)),
@@ -137,7 +141,7 @@ def figures(found: Verdicts, depth: int) -> dict[str, Any]:
         "ids": found.ids,
     }
     if found.layers:
-        summary |= _of_pairs(found, depth)
+        summary |= _bounds(found) | {"cut": True} if cut else _of_pairs(found, depth)
     if found.draws.shape[1]:
         total = found.draws.shape[1]
         right = found.draws.sum(axis=1)
@@ -148,19 +152,22 @@ def figures(found: Verdicts, depth: int) -> dict[str, Any]:
     return summary
 
 
-def _of_pairs(found: Verdicts, depth: int) -> dict[str, Any]:
-    """Bounds; and per pair, where all samples ran the same ones."""
-    right, total = found.pairs.sum(axis=1), found.asked.sum(axis=1)
+def _bounds(found: Verdicts) -> dict[str, Any]:
+    right = found.pairs.sum(axis=1)
     upper = right > 0
-    summary: dict[str, Any] = {
-        "upper_bound": estimate(upper),
+    summary: dict[str, Any] = {"upper_bound": estimate(upper), "right": right.tolist()}
+    if "vanilla" in found.plain:
+        summary["upper_bound_with_vanilla"] = estimate(upper | found.plain["vanilla"])
+    return summary
+
+
+def _of_pairs(found: Verdicts, depth: int) -> dict[str, Any]:
+    """Bounds and rates; and per pair, where all samples ran the same ones."""
+    right, total = found.pairs.sum(axis=1), found.asked.sum(axis=1)
+    summary = _bounds(found) | {
         "mean_rate": estimate(right / total),
         "budget": {str(k): estimate(best_of(right, total, k)) for k in budgets(int(total.min()))},
-        "right": right.tolist(),
     }
-    if "vanilla" in found.plain:
-        vanilla = found.plain["vanilla"]
-        summary["upper_bound_with_vanilla"] = estimate(upper | vanilla)
     if found.asked.all() and len(found.layers) > 1:
         cells = found.pairs.mean(axis=0)
         best = int(np.argmax(cells))
@@ -191,9 +198,10 @@ def _curve(found: Verdicts, depth: int, axis: int) -> list[dict[str, float | Non
     return values
 
 
-def blocks(table: pa.Table, depth: int) -> dict[str, Any]:
+def blocks(table: pa.Table, depth: int, *, cut: bool = False) -> dict[str, Any]:
     """Set -> language (and ``overall``, all samples alike) -> judge -> figures.
 
+    ``cut``: whether samples ended at their first right pair, see ``figures``.
     ``language_spread`` is the population standard deviation of the languages' upper bounds, as in
     the release.
     """
@@ -202,8 +210,8 @@ def blocks(table: pa.Table, depth: int) -> dict[str, Any]:
         own = only(table, set=name)
         languages = list(dict.fromkeys(own["lang"].to_pylist()))
         parts = {lang: only(own, lang=lang) for lang in languages}
-        entry = {lang: _judged(part, depth) for lang, part in parts.items()}
-        overall = _judged(own, depth)
+        entry = {lang: _judged(part, depth, cut=cut) for lang, part in parts.items()}
+        overall = _judged(own, depth, cut=cut)
         for judge, summary in overall.items():
             bounds = [entry[lang].get(judge, {}).get("upper_bound") for lang in languages]
             if all(bounds):
@@ -212,6 +220,6 @@ def blocks(table: pa.Table, depth: int) -> dict[str, Any]:
     return found
 
 
-def _judged(table: pa.Table, depth: int) -> dict[str, Any]:
+def _judged(table: pa.Table, depth: int, *, cut: bool) -> dict[str, Any]:
     judged = {judge: verdicts(table, judge) for judge in JUDGES}
-    return {judge: figures(found, depth) for judge, found in judged.items() if found.ids}
+    return {judge: figures(found, depth, cut=cut) for judge, found in judged.items() if found.ids}

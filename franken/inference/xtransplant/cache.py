@@ -8,7 +8,6 @@ import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-import torch
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -45,7 +44,7 @@ def run_cache(
     check_lengths(task, intervention)
     clock = Clock(host)
     vectors = donor_vectors(host, task.donor, intervention, decoding)
-    plan = plan_rows(pairs, host.depth, task, intervention, share=options.share)
+    plan = plan_rows(pairs, host.depth, task, intervention, decoding, share=options.share)
     prefix = prefill(host, task.target[:-1], intervention)
     parts: list[Runs] = []
     for target in sorted({j for _, j in plan.rows}):
@@ -105,14 +104,7 @@ def spread(runs: Runs, plan: Plan) -> Runs:
     """Results of the rows that were run, for all pairs that were asked for."""
     row = {pair: number for number, pair in enumerate(runs.pairs)}
     asked = [(pair, row[own]) for pair, own in plan.answered_by.items() if own in row]
-    index = torch.tensor([at for _, at in asked], dtype=torch.long)
-    return Runs(
-        [pair for pair, _ in asked],
-        [runs.tokens[at] for _, at in asked],
-        runs.margins[index],
-        None if runs.first_logits is None else runs.first_logits[index],
-        None if runs.watched is None else runs.watched[index],
-        runs.layer_tokens,
-        runs.rows,
-        runs.cut or len(asked) < len(plan.answered_by),
-    )
+    found = runs.taken([at for _, at in asked])
+    found.pairs = [pair for pair, _ in asked]
+    found.cut = runs.cut or len(asked) < len(plan.answered_by)
+    return found

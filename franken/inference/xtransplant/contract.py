@@ -1,7 +1,7 @@
 """What every engine takes and gives."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -48,6 +48,12 @@ class Decoding:
     """End-of-text ids; the row ends with the first one, which is kept."""
     repetition_penalty: float = 1.0
     """As in transformers: over prompt and new tokens, per row."""
+    leads: bool = False
+    """Rows write their task's ``lead`` first, whatever the logits say."""
+
+    def scoring(self, lead: int) -> "Decoding":
+        """The pass that tells options apart: leads of up to ``lead`` tokens and one token more."""
+        return replace(self, max_new_tokens=lead + 1, stop_ids=(), leads=True)
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,10 @@ class Task:
     draft: tuple[int, ...] = ()
     """A guess at the answer, such as that without a transplant; see ``Options.draft_rows``."""
     watch: tuple[int, ...] = ()
-    """Token ids whose first-step logits are wanted (option scoring)."""
+    """Token ids whose logits are wanted after ``lead`` (option scoring)."""
+    lead: tuple[int, ...] = ()
+    """Tokens that all options begin with; fed where ``Decoding.leads`` says so, and without them
+    nothing is watched."""
     decided: Callable[[Sequence[int]], bool] | None = None
     """Whether a row with these new tokens may end; asked after each token."""
     solved: Callable[[Sequence[int]], bool] | None = None
@@ -93,16 +102,31 @@ class Runs:
     first_logits: Tensor | None = None
     """``(M, V)`` logits of the first step, where asked for."""
     watched: Tensor | None = None
-    """``(M, W)`` first-step logits of the watched ids."""
+    """``(M, W)`` logits of the watched ids, NaN where a row watches fewer or none."""
     layer_tokens: int = 0
     rows: int = 0
     """Rows decoded; fewer than pairs where some coincide."""
     cut: bool = False
     """Whether the sample ended before all rows were finished (``solved``)."""
+    finished: list[bool] = field(default_factory=list)
+    """Per row whether its text is whole; in a sample that was cut, some are not."""
 
     def least_margin(self) -> list[float]:
         """The smallest margin of each row."""
         return [float(value) for value in self.margins.amin(dim=1)]
+
+    def taken(self, rows: Sequence[int]) -> "Runs":
+        """The rows at these places."""
+        index = torch.tensor(list(rows), dtype=torch.long)
+        return replace(
+            self,
+            pairs=[self.pairs[at] for at in rows],
+            tokens=[self.tokens[at] for at in rows],
+            margins=self.margins[index],
+            first_logits=None if self.first_logits is None else self.first_logits[index],
+            watched=None if self.watched is None else self.watched[index],
+            finished=[self.finished[at] for at in rows],
+        )
 
 
 @dataclass(frozen=True)

@@ -50,10 +50,10 @@ class Rows:
         step = max((len(self.tokens[row]) for row in alive), default=0)
         if step == 0:
             self.first_logits = logits.cpu() if self._keep else None
-            self.watched = self._look(logits)
+        self._look(logits, alive)
         logits = self._penalised(logits, alive)
         best = logits.topk(2, dim=-1).values
-        chosen = self._choose(logits)
+        chosen = self._led(self._choose(logits), alive)
         gaps = (best[:, 0] - best[:, 1]).tolist()
         for row, token, gap in zip(alive, chosen.tolist(), gaps, strict=True):
             if not self.done[row]:
@@ -72,15 +72,35 @@ class Rows:
         if self.done[row] and task.solved is not None:
             self.solved = self.solved or task.solved(own)
 
-    def _look(self, logits: Tensor) -> Tensor | None:
-        """``(R, W)`` logits of each row's watched ids, NaN where it watches fewer."""
-        width = max(len(task.watch) for task in self.tasks)
-        if not width:
-            return None
-        ids = [[*task.watch, *[-1] * (width - len(task.watch))] for task in self.tasks]
-        index = torch.tensor(ids)
-        found = logits.cpu().gather(1, index.clamp(min=0))
-        return found.masked_fill(index < 0, torch.nan)
+    def _led(self, chosen: Tensor, alive: Sequence[int]) -> Tensor:
+        """The tokens of the leads where those are not written yet, else the chosen ones."""
+        if not self.decoding.leads:
+            return chosen
+        given = [self.tasks[row].lead[len(self.tokens[row]) :][:1] for row in alive]
+        both = zip(given, chosen.tolist(), strict=True)
+        return torch.tensor([[*lead, own][0] for lead, own in both], device=chosen.device)
+
+    def _look(self, logits: Tensor, alive: Sequence[int]) -> None:
+        """Note the watched logits of the rows that stand behind their lead."""
+        due = [
+            (at, row)
+            for at, row in enumerate(alive)
+            if self.tasks[row].watch
+            and not self.done[row]
+            and len(self.tokens[row]) == len(self.tasks[row].lead)
+            and (self.decoding.leads or not self.tasks[row].lead)
+        ]
+        if not due:
+            return
+        if self.watched is None:
+            width = max(len(task.watch) for task in self.tasks)
+            self.watched = torch.full((self.count, width), torch.nan)
+        width = self.watched.shape[1]
+        watch = [self.tasks[row].watch for _, row in due]
+        ids = torch.tensor([[*own, *[-1] * (width - len(own))] for own in watch])
+        places = torch.tensor([at for at, _ in due], device=logits.device)
+        found = logits[places].cpu().gather(1, ids.clamp(min=0)).float()
+        self.watched[[row for _, row in due]] = found.masked_fill(ids < 0, torch.nan)
 
     def _penalised(self, logits: Tensor, alive: Sequence[int]) -> Tensor:
         penalty = self.decoding.repetition_penalty
@@ -114,4 +134,5 @@ class Rows:
             layer_tokens,
             self.count,
             self.solved and not all(self.done),
+            [self.done[row] for row in of],
         )

@@ -115,4 +115,5 @@ def joined(parts: Sequence[Runs], layer_tokens: int) -> Runs:
         layer_tokens,
         sum(part.rows for part in parts),
         any(part.cut for part in parts),
+        [done for part in parts for done in part.finished],
     )

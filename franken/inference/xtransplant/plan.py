@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from franken.config.inference import Op, Steps
 from franken.errors import ConfigError
-from franken.inference.xtransplant.contract import Intervention, Pair, Task
+from franken.inference.xtransplant.contract import Decoding, Intervention, Pair, Task
 
 
 @dataclass(frozen=True)
@@ -18,16 +18,26 @@ class Plan:
 
 
 def plan_rows(
-    pairs: Sequence[Pair], depth: int, task: Task, what: Intervention, *, share: bool
+    pairs: Sequence[Pair],
+    depth: int,
+    task: Task,
+    what: Intervention,
+    decoding: Decoding,
+    *,
+    share: bool,
 ) -> Plan:
     """Leave out pairs whose outcome is that of another.
 
     With one prompt on both sides and ``i = j``, the target receives what it would have computed
-    itself: all those pairs give the clean output, so one of them is run.
+    itself: all those pairs give the clean output, so one of them is run. With ``steps=every`` that
+    holds while the donor, which decodes by its largest logits, writes what the target writes: not
+    with a repetition penalty, nor where the target's tokens are given.
     """
     check_pairs(pairs, depth)
     answered_by = {pair: pair for pair in pairs}
-    same = share and task.same_prompts() and what.op is not Op.add
+    own_way = decoding.repetition_penalty != 1.0 or decoding.leads
+    parts = what.steps is Steps.every and own_way
+    same = share and task.same_prompts() and what.op is not Op.add and not parts
     diagonal = [pair for pair in pairs if pair[0] == pair[1]]
     if same and what.site != "mid_residual_added" and diagonal:
         answered_by |= dict.fromkeys(diagonal, max(diagonal))

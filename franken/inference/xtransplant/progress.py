@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from franken.files import write_json
@@ -14,9 +15,11 @@ TELL_EVERY = 30.0
 
 
 class Progress:
-    """Units done of a run that may have begun in an earlier process.
+    """Answers given of a run that may have begun in an earlier process, and samples finished.
 
-    Rate and time left are those of units computed in this process.
+    Answers of different kinds (plain prompts, draws, transplants) take different times, so the rate
+    is that of the kind under way, and the time left is the sum over kinds, each at the rate it has
+    had in this process; unknown while a kind that is to come has not begun.
     """
 
     def __init__(
@@ -27,31 +30,61 @@ class Progress:
     ) -> None:
         """Args: ``path`` is the file, ``rows`` where finished units can be read."""
         self.path, self.rows, self._advance = path, rows, advance
-        self._done = self._total = self._fresh = 0
-        self._began = self._told = time.monotonic()
+        self.begin(0, {})
 
-    def begin(self, total: int) -> None:
-        """Start counting."""
-        self._done, self._total, self._fresh = 0, total, 0
-        self._began = self._told = time.monotonic()
+    def begin(self, samples: int, answers: Mapping[str, int]) -> None:
+        """Start counting; ``answers`` maps each kind to how many there will be."""
+        self._samples, self._finished = samples, 0
+        self._left, self._total = Counter(answers), sum(answers.values())
+        self._fresh: Counter[str] = Counter()
+        self._seconds: Counter[str] = Counter()
+        self._last = self._told = time.monotonic()
 
-    def done(self, count: int, *, fresh: bool = True) -> None:
-        """Note finished units; ``fresh`` ones were computed in this process."""
-        self._done += count
-        self._fresh += count if fresh else 0
+    def skip(self) -> None:
+        """The time since the last unit is no unit's."""
+        self._last = time.monotonic()
+
+    def done(self, kind: str, answers: int, *, samples: int = 0, fresh: bool = True) -> None:
+        """Note answers, and samples of which they were the last ones.
+
+        Args:
+            kind: of the answers.
+            answers: how many.
+            samples: how many samples are finished by them.
+            fresh: whether they were computed in this process.
+        """
+        self._left[kind] -= answers
+        self._finished += samples
         now = time.monotonic()
-        seconds = now - self._began
-        rate = self._fresh / seconds if seconds > 0 else 0.0
-        left = (self._total - self._done) / rate if rate else None
-        self._advance(self._done, self._total)
+        if fresh:
+            self._fresh[kind] += answers
+            self._seconds[kind] += now - self._last  # type: ignore[assignment]
+        self._last = now
+        self._tell(kind, now)
+
+    def _tell(self, kind: str, now: float) -> None:
+        seconds, given = self._seconds[kind], self._total - sum(self._left.values())
+        rate = self._fresh[kind] / seconds if seconds > 0 else 0.0
+        left = self._seconds_left()
+        self._advance(given, self._total)
         if now - self._told >= TELL_EVERY:
             self._told = now
             shown = "?" if left is None else f"{left:.0f}"
             log.info(
-                "%d of %d samples, %.2f a second, %s s left", self._done, self._total, rate, shown
-            )
+                "%d of %d samples, %d of %d answers, %.2f %s answers a second, %s s left",
+                self._finished, self._samples, given, self._total, rate, kind, shown,
+            )  # fmt: skip
         write_json(
             self.path,
-            {"done": self._done, "total": self._total, "per_second": rate, "seconds_left": left,
+            {"done": self._finished, "total": self._samples, "answers": given,
+             "answers_total": self._total, "kind": kind, "per_second": rate, "seconds_left": left,
              "rows": str(self.rows)},
         )  # fmt: skip
+
+    def _seconds_left(self) -> float | None:
+        waiting = {kind: left for kind, left in self._left.items() if left > 0}
+        if not all(self._fresh[kind] for kind in waiting):
+            return None
+        return sum(
+            (left * self._seconds[kind] / self._fresh[kind] for kind, left in waiting.items()), 0.0
+        )

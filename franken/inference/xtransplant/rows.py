@@ -64,6 +64,16 @@ class Row:
     unstable: bool
 
 
+@dataclass(frozen=True)
+class Totals:
+    """Of the units of a run, whichever process made them."""
+
+    layer_tokens: int
+    """Spent on transplants."""
+    cut_samples: int
+    """Samples that ended before all their pairs were finished."""
+
+
 class RowFiles:
     """A directory with one file per unit of work."""
 
@@ -74,14 +84,26 @@ class RowFiles:
         """Whether a unit is done."""
         return self._path(name).exists()
 
-    def write(self, name: str, rows: Iterable[Row]) -> None:
-        """Write a unit; it is there whole or not at all."""
+    def write(
+        self, name: str, rows: Iterable[Row], *, layer_tokens: int = 0, cut: bool = False
+    ) -> None:
+        """Write a unit with what it took; it is there whole or not at all."""
         path = self._path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         table = pa.Table.from_pylist([asdict(row) for row in rows], schema=SCHEMA)
+        table = table.replace_schema_metadata(
+            {"layer_tokens": str(layer_tokens), "cut": str(int(cut))}
+        )
         partial = path.with_suffix(".partial")
         pq.write_table(table, partial, compression="zstd")
         partial.replace(path)
+
+    def totals(self) -> Totals:
+        """What all units so far took."""
+        kept = [pq.read_schema(path).metadata for path in self.directory.glob("*.parquet")]
+        return Totals(
+            sum(int(one[b"layer_tokens"]) for one in kept), sum(int(one[b"cut"]) for one in kept)
+        )
 
     def unit(self, name: str) -> pa.Table:
         """One unit that is done."""

@@ -18,6 +18,9 @@ from franken.prompts.matchers import decided
 from franken.prompts.pairs import parallel_prompt
 from franken.seeds import derive_seed
 
+LONGEST_LEAD = 7
+"""Tokens that options may share at their beginning and still be scored."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -35,7 +38,8 @@ class Tokens:
     def __init__(self, tokenizer: Any, config: InferenceConfig, positions: int | None) -> None:
         """Args: ``positions`` is the longest input of the model."""
         self.encoder, self.config = Encoder(tokenizer), config
-        self.room = None if positions is None else max(1, positions - config.max_new_tokens)
+        new = max(config.max_new_tokens, LONGEST_LEAD + 1)
+        self.room = None if positions is None else max(1, positions - new)
 
     def ids(self, text: str) -> tuple[torch.Tensor, bool]:
         """Ids of a prompt, and whether its beginning was cut off."""
@@ -51,10 +55,16 @@ class Tokens:
         decoded: str = self.encoder.tokenizer.decode(list(tokens), skip_special_tokens=True)
         return decoded
 
-    def first_tokens(self, options: Sequence[str]) -> tuple[int, ...]:
-        """The first token of each option; none where two options share theirs."""
-        firsts = tuple(self.encoder.continuation(option)[0] for option in options)
-        return firsts if len(set(firsts)) == len(firsts) else ()
+    def told_apart(self, options: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The tokens that all options begin with, such as a bracket, and the next one of each.
+
+        Both are empty where that token does not tell all options apart.
+        """
+        ids = [self.encoder.continuation(option) for option in options]
+        lead = _common_beginning(ids) if len(ids) > 1 else ()
+        following = tuple(own[len(lead)] for own in ids if len(own) > len(lead))
+        clear = len(set(following)) == len(ids) and len(lead) <= LONGEST_LEAD
+        return (lead, following) if clear else ((), ())
 
     def length(self, text: str) -> int:
         """Tokens of a continuation."""
@@ -94,13 +104,21 @@ def gather(
         noise = derive_seed(seed, "noise", name, lang, pair.id)
         samples.append(_sample(pair, other, tokens, noise if donor is DonorKind.noise else None,
                                stop))  # fmt: skip
-    return samples, [*defects, *_too_long(name, lang, chosen, tokens)]
+    own = [*_too_long(name, lang, chosen, tokens), *_not_told_apart(name, lang, samples)]
+    return samples, [*defects, *own]
+
+
+def _common_beginning(rows: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    columns = list(zip(*rows, strict=False))
+    end = next((n for n, column in enumerate(columns) if len(set(column)) > 1), len(columns))
+    return tuple(rows[0][:end])
 
 
 def plain_task(prompt: Prompt, tokens: Tokens) -> tuple[Task, bool]:
     """A prompt without a transplant."""
     ids, cut = tokens.ids(prompt.text)
-    return Task(ids, Donor(ids), watch=tokens.first_tokens(prompt.options)), cut
+    lead, watch = tokens.told_apart(prompt.options)
+    return Task(ids, Donor(ids), watch=watch, lead=lead), cut
 
 
 def baseline_prompt(prompts: PromptsConfig, pair: PromptPair, run: str) -> Prompt:
@@ -143,6 +161,18 @@ def solved(sample: Sample, tokens: Tokens) -> Callable[[Sequence[int]], bool]:
     """Whether a finished row is right by the strict rule (for ``stop=first_correct``)."""
     gold = sample.pair.target.gold
     return lambda row: strict_v1(tokens.text(row), gold)
+
+
+def _not_told_apart(name: str, lang: str, samples: Sequence[Sample]) -> list[Defect]:
+    """Questions whose options cannot be scored by one token."""
+    rows = [s.pair.index for s in samples if len(s.pair.target.options) > 1 and not s.task.watch]
+    if not rows:
+        return []
+    message = (
+        f"in {len(rows)} of {len(samples)} questions some options share their first token (beyond "
+        "what all begin with), so the option verdict leaves them out"
+    )
+    return [Defect("options_clash", name, lang, tuple(rows), message, False)]
 
 
 def _too_long(name: str, lang: str, pairs: Sequence[PromptPair], tokens: Tokens) -> list[Defect]:

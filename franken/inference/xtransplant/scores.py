@@ -44,7 +44,7 @@ def _values(
         yield f"{model}: {baseline}", METRIC[judge], value["value"]
     if "upper_bound" not in figures:
         return
-    if figures["pairs"] == 1:
+    if figures["pairs"] == 1 and not figures.get("cut"):
         yield step, METRIC[judge], figures["upper_bound"]["value"]
         return
     suffix = METRIC[judge].removeprefix("acc")
@@ -52,7 +52,8 @@ def _values(
     if "upper_bound_with_vanilla" in figures:
         value = figures["upper_bound_with_vanilla"]["value"]
         yield step, f"upper_bound_with_vanilla{suffix}", value
-    yield step, f"mean_rate{suffix}", figures["mean_rate"]["value"]
+    if "mean_rate" in figures:
+        yield step, f"mean_rate{suffix}", figures["mean_rate"]["value"]
     if "sampled" in figures:
         most = max(figures["sampled"], key=int)
         yield step, f"sampled_bound{suffix}", figures["sampled"][most]["value"]

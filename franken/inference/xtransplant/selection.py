@@ -1,7 +1,7 @@
 """Search of one fixed pair on a pilot set (spec 1.5)."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from franken.config.inference import Scope, SelectConfig, SelectMode, TieBreak
+from franken.config.inference import Scope, SelectConfig, SelectMode, Stop, TieBreak
 from franken.errors import ArtifactError, DataError
 from franken.files import read_json
 from franken.inference.xtransplant.bounds import verdicts
@@ -35,6 +35,24 @@ def best_pair(
     if tie_break is TieBreak.random:
         return random.Random(seed).choice(sorted(best))
     return min(best, key=lambda pair: (pair[1], -pair[0]))
+
+
+def check_whole(summary: Mapping[str, Any]) -> None:
+    """Refuse a grid whose samples could end before all their pairs were finished.
+
+    Args:
+        summary: of the step that ran the grid.
+
+    Raises:
+        DataError: naming the step and the option.
+    """
+    stop, cut = summary["inference"].get("stop"), summary["cut_samples"]
+    if stop == Stop.first_correct or cut:
+        raise DataError(
+            f"pairs cannot be chosen from the grid {summary['step']!r}: it ran with "
+            f"inference.stop={stop}, and {cut} samples ended at their first right pair, so pairs "
+            "cannot be compared; use inference.stop=text or verdict"
+        )
 
 
 def select_pairs(
@@ -69,7 +87,7 @@ def _entry(
     if not judged.ids:
         raise DataError(
             f"{name} {lang}: no sample can be judged by select.judge={config.judge} (it has no "
-            "options, or their first tokens are equal); use strict or lenient"
+            "options, or one token does not tell them apart); use strict or lenient"
         )
     if table.num_rows < judged.asked.sum():
         raise DataError(

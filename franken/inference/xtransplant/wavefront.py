@@ -59,7 +59,7 @@ def run_wavefront(
     check_wavefront(host, intervention)
     clock = Clock(host)
     vectors = donor_vectors(host, task.donor, intervention, decoding)
-    plan = plan_rows(pairs, host.depth, task, intervention, share=options.share)
+    plan = plan_rows(pairs, host.depth, task, intervention, decoding, share=options.share)
     prefix = prefill(host, task.target[:-1], intervention)
     parts: list[Runs] = []
     size = options.max_rows or len(plan.rows)
@@ -123,7 +123,9 @@ class _Front:
         of = [same.get(row, row) for row in range(len(self.pairs))]
         runs = rows.runs(self.pairs, of, 0)
         # coinciding rows have their first logits for themselves
-        runs.first_logits, runs.watched = rows.first_logits, rows.watched
+        runs.first_logits = rows.first_logits
+        if not self.task.lead:
+            runs.watched = rows.watched
         runs.margins[:, 0] = rows.margins[:, 0]
         runs.rows -= len(same)
         runs.cut = runs.cut or rows.solved
