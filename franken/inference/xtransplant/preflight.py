@@ -23,9 +23,10 @@ from franken.inference.xtransplant.contract import (
 from franken.inference.xtransplant.host import Host
 from franken.inference.xtransplant.naive import run_naive
 
-TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10, torch.bfloat16: 0.05, torch.float16: 0.01}
+TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10, torch.bfloat16: 0.1, torch.float16: 0.02}
 """Largest difference of logits, relative to the largest first-step logit (at least 1). In half
-precision sums of other shapes differ by some per cent of it on deep models."""
+precision sums of other shapes differ by some per cent of it on deep models: by 8 (bfloat16) and 1.4
+(float16) on a random Gemma 2 of 24 layers. Faults smaller than that show in margins and tokens."""
 UNSTABLE_TIMES = 10.0
 """A row is unstable where its margin lies below so many times the observed difference (4.4)."""
 UNCHECKED_BELOW = {torch.bfloat16: 0.5, torch.float16: 0.0625}
@@ -105,8 +106,7 @@ def preflight(
     largest = max(1.0, float(_given(oracle.first_logits).abs().max()))
     allowed = TOLERANCE.get(dtype, 2e-5) * largest
     parted = _parted(oracle, other, report.unstable_below)
-    # a margin is a difference of two logits
-    margins_differ = report.margin_difference > 2 * allowed
+    margins_differ = report.margin_difference > allowed
     if continuation > allowed or difference > allowed or margins_differ or parted:
         shown = f"; tokens differ for pairs {parted[:3]}" if parted else ""
         raise CompatibilityError(
