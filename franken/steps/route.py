@@ -1,5 +1,6 @@
 """One model with several SkillPacks and a router; the router is trained here if it is to be."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -79,18 +80,26 @@ def _train(
         )
     )
     records = [item for item in encoder.encode(asked, 512) if item is not None]
-    languages = [lang for lang in step.data.languages if data.has("monolingual", lang)]
+    # Text of the source language, too: the base answers it best, and no pack is to take it over.
+    languages = [
+        lang for lang in (step.data.source_language, *step.data.languages)
+        if data.has("monolingual", lang)
+    ]  # fmt: skip
     for lang in languages if texts else ():
         lines: list[Instruction | str] = list(
             islice(data.texts("monolingual", lang), -(-texts // len(languages)))
         )
         records += [item for item in encoder.encode(lines, 512) if item is not None]
-    # A text has no prompt: its first half stands for one.
-    examples = [(r.ids.tolist(), r.silent or max(1, len(r.ids) // 2)) for r in records]
+    examples = [(r.ids.tolist(), r.silent or _shown(r.ids, config.prefix_tokens)) for r in records]
     experts = Experts(model, packs)
     router, report = train_router(experts, examples, config, seed=context.seed, device=device)
     router.save(context.directory / "router")
     return asdict(report)
+
+
+def _shown(ids: Sequence[int], prefix: int) -> int:
+    """What the router sees of a text, which has no prompt; at most half, so there is a loss."""
+    return max(1, min(1 + prefix, len(ids) // 2))
 
 
 def is_routed(artifact: Artifact) -> bool:
