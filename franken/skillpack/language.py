@@ -21,7 +21,7 @@ from franken.parts.forms import DenseForm, Form, RowsForm, SparseForm, SumForm, 
 from franken.parts.skillpack import PackWriter, SkillPack
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer, tokenizer_identity
-from franken.parts.weights import Weights, tensor_digest
+from franken.parts.weights import Weights, base_digests
 from franken.skillpack.operators import Change, encode
 from franken.skillpack.policy import make_plans
 from franken.skillpack.selection import largest
@@ -90,7 +90,7 @@ def pack_language(
             found = encode(Change(base, tuned, plan.name), plan, policy)
             writer.add(
                 plan.name, found.form, **found.facts(), **{"class": plan.label},
-                op=str(plan.rule.op), base=tensor_digest(base, plan.name),
+                op=str(plan.rule.op), **base_digests(base, plan.name),
             )  # fmt: skip
         for part, rest in residuals(base_table, tuned_table, token_map).items():
             form: Form = DenseForm(rest) if exact or rest.ndim == 1 else _by_provenance(

@@ -39,7 +39,7 @@ class PackStep(StepConfig):
     """Compress the difference of two models into a SkillPack."""
 
     kind: ClassVar[str] = "pack"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     output: ClassVar[Part] = Part.pack
     inputs: ClassVar[dict[str, Part]] = {
         "base": Part.model, "tuned": Part.model, "initial": Part.model,
@@ -107,6 +107,7 @@ class RouteStep(StepConfig):
     """One model with several SkillPacks and a router that picks among them."""
 
     kind: ClassVar[str] = "route"
+    version: ClassVar[int] = 2
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "packs": Part.pack}
     model: str = ""
     packs: dict[str, str] = field(default_factory=lambda: {})
@@ -114,12 +115,14 @@ class RouteStep(StepConfig):
     by_task: bool = False
     """Let ``tasks`` decide whatever router is chosen (the oracle beside a router in one recipe)."""
     tasks: dict[str, str] = field(default_factory=lambda: {})
-    """oracle: ``task``, ``task@language`` or ``@language`` -> pack; others get none."""
+    """oracle: ``task@language``, ``@language``, ``task@target`` (every language but the source
+    language) or ``task`` -> pack, the first that fits; others get none."""
     data: DataConfig | None = None
     """What a trained router learns from."""
     split: str = "instructions"
     language_share: float = 0.0
-    """Share of monolingual target-language text among the router's examples."""
+    """Share of monolingual text among the router's examples, in equal parts of the source language,
+    which the model without a pack answers best, and the target languages."""
 
     def references(self) -> dict[str, str]:
         """One reference per pack."""
