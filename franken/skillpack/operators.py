@@ -156,7 +156,10 @@ def _lowrank(
     if factors.excess is not None:
         notes["excess"] = factors.excess
     if rule.energy is not None:
-        columns = fit_columns(columns, energy_rank(factors.sigma, rule.energy))
+        needed = energy_rank(factors.sigma, rule.energy)
+        if policy.budget.target is not None:  # the planned columns are what the budget pays for
+            needed = min(needed, sum(count for _, count in columns))
+        columns = fit_columns(columns, needed)
     rank = min(sum(count for _, count in columns), len(factors.sigma))
     columns = fit_columns(columns, rank)
     if rank == 0:

@@ -117,13 +117,29 @@ def test_the_predicted_size_is_the_real_one(pair, tmp_path, name):
     )
 
 
-@pytest.mark.parametrize("target", [0.4, 0.8, 1.5])
-def test_a_budget_is_used_and_kept(tmp_path, target):
-    pair = checkpoints(tmp_path, hidden_size=64, intermediate_size=128, head_dim=16)
-    found = policy("svd", f"pack.budget.target={target}")
-    made = pack(pair, tmp_path / "p", found)
+def budgeted(directory, name, target):
+    """A pack that is to keep a target, the bytes allowed, and those of exact float64 tensors."""
+    pair = checkpoints(directory, hidden_size=64, intermediate_size=128, head_dim=16)
+    made = pack(pair, directory / "p", policy(name, f"pack.budget.target={target}"))
     allowed = target * made.manifest["size"]["dense_bytes"]
     wider = sum(i["bytes"] // 2 for i in made.tensors.values() if i.get("dtype") == "float64")
+    return made, allowed, wider
+
+
+def test_an_energy_rule_keeps_the_budget(tmp_path):
+    made, allowed, wider = budgeted(tmp_path / "b", "module_aware_energy", 0.15)
+    assert made.manifest["size"]["bytes"] - wider <= allowed + 64
+    free = pack((tmp_path / "b" / "base", tmp_path / "b" / "tuned"), tmp_path / "f",
+                policy("module_aware_energy"))  # fmt: skip
+    mlp = [n for n, item in free.tensors.items() if item["class"] == "mlp"]
+    assert mlp
+    for name in mlp:  # noise: nine tenths of its energy need more directions than are paid for
+        assert made.tensors[name]["rank"] < free.tensors[name]["rank"]
+
+
+@pytest.mark.parametrize("target", [0.4, 0.8, 1.5])
+def test_a_budget_is_used_and_kept(tmp_path, target):
+    made, allowed, wider = budgeted(tmp_path, "svd", target)
     assert 0.8 * allowed <= made.manifest["size"]["bytes"] - wider <= allowed + 64
 
 
