@@ -69,6 +69,35 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Residual:
+    """A change that is in memory: what a table's rows have beside those of their token map."""
+
+    values: Tensor
+    """``(T, D)`` or ``(T,)`` float32."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the values."""
+        return tuple(self.values.shape)
+
+    def blocks(self) -> Iterator[Tensor]:
+        """As one block."""
+        yield self.values
+
+    def whole(self) -> Tensor:
+        """All of it."""
+        return self.values
+
+    def exact(self) -> Tensor:
+        """All of it."""
+        return self.values
+
+    def is_zero(self) -> bool:
+        """Whether nothing changed."""
+        return not bool(self.values.any())
+
+
+@dataclass(frozen=True)
 class Encoded:
     """A form and what is known of its accuracy."""
 
@@ -88,7 +117,7 @@ class Encoded:
 
 
 def encode(
-    change: Change, plan: Plan, policy: PackConfig, hessian: Tensor | None = None
+    change: Change | Residual, plan: Plan, policy: PackConfig, hessian: Tensor | None = None
 ) -> Encoded:
     """Compress one change.
 
@@ -120,19 +149,16 @@ def encode(
     return Encoded(form, norm, error, notes)
 
 
-def _dense(change: Change, bits: int) -> DenseForm:
+def _dense(change: Change | Residual, bits: int) -> DenseForm:
     if bits == 0:
         return DenseForm(change.exact())
     return DenseForm(change.whole().to(torch.bfloat16 if bits == 16 else torch.float32))
 
 
-def _sparse(change: Change, plan: Plan, policy: PackConfig) -> SparseForm:
+def _sparse(change: Change | Residual, plan: Plan, policy: PackConfig) -> SparseForm:
     rule, size = plan.rule, policy.quant.group
-    total = 1
-    for extent in plan.shape:
-        total *= extent
     if rule.op is Operator.prune:
-        places, values = largest(change.blocks, round(rule.density * total))
+        places, values = largest(change.blocks, round(rule.density * plan.entries))
         kept = values != 0  # an entry that did not change needs no place
         places, values = places[kept], values[kept]
     else:
@@ -199,7 +225,7 @@ def fit_columns(columns: list[tuple[int, int]], rank: int) -> list[tuple[int, in
     return found
 
 
-def _errors(change: Change, form: Form) -> tuple[float, float]:
+def _errors(change: Change | Residual, form: Form) -> tuple[float, float]:
     norm = error = 0.0
     if not change.shape:
         whole = change.whole().double()

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from franken.config.checks import in_range
 from franken.config.data import DataConfig
-from franken.config.pack import PackConfig, Rounding
+from franken.config.pack import Operator, PackConfig, Rounding
 from franken.config.router import OracleRouter, RouterConfig, TrainedRouter
 from franken.config.steps.core import Part, StepConfig
 
@@ -59,6 +59,15 @@ class PackStep(StepConfig):
             yield "data", "is missing: pack.quant.method=gptq calibrates on text"
         if self.pack.quant.method is Rounding.gptq and self.initial is not None:
             yield "pack.quant.method", "gptq is not there for language packs; choose rtn"
+        for label, rule in self.pack.classes.items() if self.initial is not None else ():
+            if rule.match == ".*" or "table" in rule.match.split("|"):
+                if rule.op in (Operator.sign, Operator.sign_plus_lowrank):
+                    yield (
+                        f"pack.classes.{label}.op",
+                        f"{rule.op} would give new rows of a language pack a sign, too; choose "
+                        "prune, dare, lowrank, dense or skip for tables",
+                    )
+                break  # the first class that matches is the one
 
 
 @dataclass
