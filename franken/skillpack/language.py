@@ -203,7 +203,7 @@ def _encode_table(rest: Tensor, token_map: TokenMap, plan: Plan, policy: PackCon
         return encode(Residual(rest), plan, policy)
     if plan.rule.op in (Operator.sign, Operator.sign_plus_lowrank):
         raise ConfigError(
-            f"pack.classes.{plan.label}.op={plan.rule.op} gives every entry a sign, those of new and "
+            f"pack.classes.{plan.label}.op={plan.rule.op} gives every entry a sign, of new and "
             "control rows as well; choose prune, dare, lowrank, dense or skip for tables"
         )
     copied, new = _kinds(token_map)

@@ -1,12 +1,13 @@
 """From the change of one tensor to its form, as a plan says."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from franken.config.pack import Operator, PackConfig, Rounding
+from franken.errors import CompatibilityError
 from franken.parts.forms import (
     DenseForm,
     Form,
@@ -125,7 +126,11 @@ def encode(
         change: of the tensor that the plan is about.
         plan: class, rule and columns; its operator is not ``skip``.
         policy: settings of the decomposition and of the rounding.
-        hessian: ``(n, n)`` for GPTQ; without it vectors are rounded to the nearest.
+        hessian: ``(n, n)`` for GPTQ, n inputs. Tables and what signs leave have none: their vectors
+            are rounded to the nearest; the manifest says which was done.
+
+    Raises:
+        CompatibilityError: where GPTQ is asked for and a matrix of attention or MLP has no hessian.
     """
     if change.is_zero():
         return Encoded(ZeroForm(plan.shape), 0.0, 0.0, {})
@@ -139,7 +144,7 @@ def encode(
     elif rule.op is Operator.sign:
         form = SignForm.fit(change.whole())
     elif rule.op is Operator.lowrank:
-        form, notes = _lowrank(change.whole(), plan, policy, hessian)
+        form, notes = _calibrated(change.whole(), plan, policy, hessian)
     else:
         delta = change.whole()
         signs = SignForm.fit(delta)
@@ -171,6 +176,27 @@ def _sparse(change: Change | Residual, plan: Plan, policy: PackConfig) -> Sparse
     )
 
 
+def _calibrated(
+    delta: Tensor, plan: Plan, policy: PackConfig, hessian: Tensor | None
+) -> tuple[Form, dict[str, object]]:
+    """Low-rank with the moments of what the matrix reads, where GPTQ is asked for."""
+    if policy.quant.method is not Rounding.gptq:
+        return _lowrank(delta, plan, policy, None)
+    if hessian is None and plan.kind in ("attention", "mlp"):
+        raise CompatibilityError(
+            f"pack.quant.method=gptq: no moments of the inputs of {plan.name!r}; calibration saw "
+            "no such layer read anything. Choose pack.quant.method=rtn, or give `hessians` for it"
+        )
+    if hessian is None or not plan.input_first:
+        return _lowrank(delta, plan, policy, hessian)
+    # Stored (in, out): GPTQ wants the inputs on the side of V.
+    turned = replace(plan, shape=plan.shape[::-1])
+    form, notes = _lowrank(delta.T.contiguous(), turned, policy, hessian)
+    if isinstance(form, LowRankForm):
+        return form.transposed(), notes
+    return ZeroForm(plan.shape), notes
+
+
 def _lowrank(
     delta: Tensor, plan: Plan, policy: PackConfig, hessian: Tensor | None
 ) -> tuple[Form, dict[str, object]]:
@@ -192,7 +218,7 @@ def _lowrank(
         return ZeroForm(plan.shape), notes
     factors = factors.cut(rank)
     left, sigma, right = factors.left, factors.sigma, factors.right
-    if quant.method is Rounding.gptq and hessian is not None:
+    if hessian is not None:
         form = LowRankForm((left.shape[0], right.shape[1]), half_sigma(sigma), [], quant.group)
         at = 0
         for bits, count in columns:
@@ -205,10 +231,11 @@ def _lowrank(
             form.sigma = sigma.float()
     else:
         form = LowRankForm.encode(left, sigma, right, columns, group_size=quant.group)
-        hessian = None
     rounded = any(bits < 16 for bits, _ in columns)
-    if quant.sigma_refit and rounded:
-        form = refit_sigma(form, delta, hessian)
+    if rounded:
+        notes["rounding"] = str(Rounding.rtn if hessian is None else Rounding.gptq)
+        if quant.sigma_refit:
+            form = refit_sigma(form, delta, hessian)
     return form, {**notes, "rank": rank}
 
 

@@ -43,6 +43,8 @@ class Plan:
     """lowrank: (bits, columns); empty where the rank follows from the energy alone."""
     vocabulary: Rows | None = None
     """Tables of language packs: how many rows of each kind."""
+    input_first: bool = False
+    """Whether the matrix is stored ``(in, out)``."""
 
     @property
     def entries(self) -> int:
@@ -77,7 +79,10 @@ def make_plans(weights: Weights, policy: PackConfig, vocabulary: Iterable[Rows] 
     factor = 1.0
     if policy.budget.target is not None:
         factor = _solve_budget(described, policy, own)
-    return _plans(described, policy, factor, own)
+    plans = _plans(described, policy, factor, own)
+    if not weights.anatomy.conv1d:
+        return plans
+    return [replace(p, input_first=p.kind in ("attention", "mlp")) for p in plans]
 
 
 def class_of(name: str, kind: str, policy: PackConfig) -> tuple[str, ClassRule]:

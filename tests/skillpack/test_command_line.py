@@ -8,6 +8,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from franken.config.pack import ClassRule, Operator, PackConfig
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.skillpack import SkillPack
 from franken.skillpack import pack_difference
@@ -106,3 +107,23 @@ def test_peft_loads_the_export_and_gives_what_the_pack_gives(tmp_path, name):
             )
     assert all("_proj" not in tensor for tensor in left_out)
     assert logits_of(merged, some_ids(96)).isfinite().all()
+
+
+def test_peft_takes_layers_stored_input_first_and_no_table(tmp_path):
+    pair = checkpoints(tmp_path, "gpt2", tied=True)
+    one = PackConfig(
+        classes={"all": ClassRule(match="attention|mlp|table", op=Operator.lowrank, rank=6),
+                 "rest": ClassRule(op=Operator.skip)}
+    )  # fmt: skip
+    pack = pack_difference(*map(stored, pair), one, tmp_path / "p", name="p")
+    left_out = export_peft(pack, tmp_path / "lora")
+    assert {"transformer.wte.weight", "transformer.wpe.weight"} <= set(left_out)
+    base = AutoModelForCausalLM.from_pretrained(pair[0])
+    merged = PeftModel.from_pretrained(base, tmp_path / "lora").merge_and_unload()
+    before, changed = stored(pair[0]), 0
+    for tensor, weight in merged.named_parameters():
+        expected = before.tensor(tensor)
+        if tensor not in left_out:
+            expected, changed = expected + pack.delta(tensor), changed + 1
+        torch.testing.assert_close(weight.detach(), expected, rtol=1e-5, atol=1e-6)
+    assert changed == 4 * base.config.num_hidden_layers
