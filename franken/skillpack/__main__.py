@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     try:
         code: int = options.run(options, console)
-    except FrankenError as error:
+    except (FrankenError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return code
@@ -166,7 +166,7 @@ def _inspect(options: argparse.Namespace, console: Console) -> int:
 
     pack = SkillPack(options.pack)
     if options.json:
-        print(json.dumps(pack.manifest, indent=2, ensure_ascii=False))
+        print(json.dumps(pack.manifest, indent=2, ensure_ascii=False, allow_nan=False))
         return 0
     table = RichTable("tensor", "class", "form", "shape", "detail", "relF", "bytes")
     for name, item in sorted(pack.tensors.items()):

@@ -14,7 +14,7 @@ from franken.errors import CompatibilityError
 from franken.files import hash_json
 from franken.parts.skillpack import PackWriter, SkillPack
 from franken.parts.weights import Weights, base_digests, check_same_shape
-from franken.skillpack.operators import Change, encode
+from franken.skillpack.operators import Change, encode, squared_norm
 from franken.skillpack.policy import dense_bytes, make_plans
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def pack_difference(
             change = Change(base, tuned, plan.name)
             if plan.rule.op is Operator.skip:
                 writer.skip(plan.name)
-                squared = sum(float(b.double().square().sum()) for b in change.blocks())
+                squared = squared_norm(change, plan.name)
                 norm, error = norm + squared, error + squared
                 changed += 2 * math.prod(plan.shape) if squared else 0
             else:

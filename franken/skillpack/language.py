@@ -23,7 +23,7 @@ from franken.parts.skillpack import PackWriter, SkillPack
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer, tokenizer_identity
 from franken.parts.weights import Weights, base_digests
-from franken.skillpack.operators import Change, Encoded, Residual, encode
+from franken.skillpack.operators import Change, Encoded, Residual, encode, squared_norm
 from franken.skillpack.policy import NEW_ROW_BITS, Plan, Rows, make_plans
 
 _TOKENIZER, _MAP = "tokenizer", "token_map"
@@ -97,7 +97,7 @@ def pack_language(
                 change = Change(base, tuned, plan.name)
                 if plan.rule.op is Operator.skip:
                     writer.skip(plan.name)
-                    lost = sum(float(block.double().square().sum()) for block in change.blocks())
+                    lost = squared_norm(change, plan.name)
                     norm, error = norm + lost, error + lost
                     continue
                 found, digests = encode(change, plan, policy), base_digests(base, plan.name)
@@ -206,6 +206,7 @@ def _encode_table(rest: Tensor, token_map: TokenMap, plan: Plan, policy: PackCon
             f"pack.classes.{plan.label}.op={plan.rule.op} gives every entry a sign, of new and "
             "control rows as well; choose prune, dare, lowrank, dense or skip for tables"
         )
+    norm = squared_norm(Residual(rest), plan.name)
     copied, new = _kinds(token_map)
     form: Form = ZeroForm(tuple(rest.shape))
     if len(new):
@@ -216,7 +217,6 @@ def _encode_table(rest: Tensor, token_map: TokenMap, plan: Plan, policy: PackCon
         masked[copied] = rest[copied]
         of_copied = encode(Residual(masked), plan, policy)
         form, notes = SumForm(form, of_copied.form), of_copied.notes
-    norm = float(rest.double().square().sum())
     return Encoded(form, norm, float((rest - form.decode()).double().square().sum()), notes)
 
 

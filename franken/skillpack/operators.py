@@ -1,5 +1,6 @@
 """From the change of one tensor to its form, as a plan says."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from franken.config.pack import Operator, PackConfig, Rounding
-from franken.errors import CompatibilityError
+from franken.errors import ArtifactError, CompatibilityError
 from franken.parts.forms import (
     DenseForm,
     Form,
@@ -64,9 +65,12 @@ class Change:
         """What gives the tuned tensor back bit for bit."""
         return exact_delta(self.base.tensor(self.name), self.tuned.tensor(self.name))
 
-    def is_zero(self) -> bool:
-        """Whether nothing changed."""
-        return not any(bool(block.any()) for block in self.blocks())
+    def culprit(self) -> str:
+        """Which of the two models holds what is not finite; neither where their difference does."""
+        for weights, owner in ((self.base, "base"), (self.tuned, "tuned model")):
+            if not bool(weights.tensor(self.name).isfinite().all()):
+                return f"the {owner}'s tensor"
+        return "the difference of the tensors"
 
 
 @dataclass(frozen=True)
@@ -93,9 +97,9 @@ class Residual:
         """All of it."""
         return self.values
 
-    def is_zero(self) -> bool:
-        """Whether nothing changed."""
-        return not bool(self.values.any())
+    def culprit(self) -> str:
+        """Of the table."""
+        return "the residual of the table"
 
 
 @dataclass(frozen=True)
@@ -130,9 +134,10 @@ def encode(
             are rounded to the nearest; the manifest says which was done.
 
     Raises:
+        ArtifactError: where the change holds NaN or infinite values.
         CompatibilityError: where GPTQ is asked for and a matrix of attention or MLP has no hessian.
     """
-    if change.is_zero():
+    if not squared_norm(change, plan.name):
         return Encoded(ZeroForm(plan.shape), 0.0, 0.0, {})
     rule = plan.rule
     notes: dict[str, object] = {}
@@ -174,6 +179,24 @@ def _sparse(change: Change | Residual, plan: Plan, policy: PackConfig) -> Sparse
     return SparseForm.encode(
         plan.shape, places, values, bits=rule.bits, index=str(rule.index), group_size=size
     )
+
+
+def squared_norm(change: Change | Residual, name: str) -> float:
+    """``||delta||_F^2``; 0 where nothing changed.
+
+    Raises:
+        ArtifactError: where the change holds NaN or infinite values.
+    """
+    total = 0.0
+    for block in change.blocks():
+        flat = block.reshape(-1).double()
+        total += float(flat @ flat)
+    if not math.isfinite(total):
+        raise ArtifactError(
+            f"{change.culprit()} {name!r} holds values that are NaN or infinite; training has "
+            "diverged, or the file is damaged: choose an earlier checkpoint"
+        )
+    return total
 
 
 def _calibrated(

@@ -14,8 +14,8 @@ from franken.parts.skillpack import SkillPack
 from franken.skillpack import pack_difference
 from franken.skillpack.__main__ import main
 from franken.skillpack.peft_export import export_peft
-from tests.parts.tiny import logits_of, some_ids
-from tests.skillpack.pairs import checkpoints, policy, stored
+from tests.parts.tiny import logits_of, save_checkpoint, some_ids, tiny_model
+from tests.skillpack.pairs import checkpoints, policy, stored, tuned_copy
 
 
 @pytest.fixture
@@ -87,6 +87,44 @@ def test_wrong_requests_say_what_is_wrong(made, capsys):
         assert main(command) == 2, command
         assert message in capsys.readouterr().err
     assert main(["verify", str(made / "p"), "--base", str(made / "tuned")]) == 1
+
+
+def test_places_and_files_that_cannot_be_used_are_named(made, capsys):
+    base, tuned, pack = (str(made / name) for name in ("base", "tuned", "p"))
+    (made / "file").write_text("in the way")
+    for command in (
+        ["pack", base, tuned, str(made / "file" / "x"), "pack=dense"],
+        ["apply", base, str(made / "file" / "x"), pack],
+        ["unpack", pack, str(made / "file" / "x.safetensors")],
+    ):
+        assert main(command) == 2, command
+        assert "file" in capsys.readouterr().err
+    for weights in ("nan", "inf"):
+        assert main(["apply", base, str(made / "x"), pack, "--weights", weights]) == 2
+        assert "must be finite numbers" in capsys.readouterr().err
+    (made / "base" / "config.json").write_text("{broken")
+    assert main(["pack", base, tuned, str(made / "x")]) == 2
+    assert "config.json is no config" in capsys.readouterr().err
+    assert not (made / "x").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["dense", "phlora", "module_aware", "prune", "bitdelta"])
+def test_models_with_values_that_are_no_numbers_are_refused(tmp_path, capsys, name, value):
+    model = tiny_model()
+    tuned = tuned_copy(model)
+    save_checkpoint(model, None, tmp_path / "base")
+    with torch.no_grad():
+        tuned.model.layers[1].mlp.up_proj.weight[3, 2] = value
+        tuned.model.norm.weight[1] = value if name == "phlora" else 1.0  # skipped there
+    save_checkpoint(tuned, None, tmp_path / "tuned")
+    pair = [str(tmp_path / "base"), str(tmp_path / "tuned")]
+    for command in ([*pair], [*reversed(pair)]):
+        assert main(["pack", *command, str(tmp_path / "p"), f"pack={name}"]) == 2
+        said = capsys.readouterr().err
+        owner = "tuned model" if command[1].endswith("tuned") else "base"
+        assert f"the {owner}'s tensor 'model.layers.1.mlp.up_proj.weight' holds values" in said
+    assert not (tmp_path / "p").exists()
 
 
 @pytest.mark.parametrize("name", ["phlora", "module_aware"])

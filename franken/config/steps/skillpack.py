@@ -1,5 +1,6 @@
 """Steps that make SkillPacks and put them on models."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -103,9 +104,11 @@ class GraftStep(StepConfig):
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.packs and not self.materialise:
             yield "packs", "names no pack; give at least one, e.g. {skill: packed}"
-        for name in self.weights:
+        for name, weight in self.weights.items():
             if name not in self.packs:
                 yield f"weights.{name}", f"is no pack; packs: {', '.join(self.packs)}"
+            if not math.isfinite(weight):
+                yield f"weights.{name}", f"must be a finite number, got {weight}"
         if self.table is TableGraft.absolute and self.base is None:
             yield "base", "table=absolute needs the step that made the packs' base"
         yield from in_range("density", self.density, 0.0, 1.0)
