@@ -189,7 +189,9 @@ def _inspect(options: argparse.Namespace, console: Console) -> int:
 
 def _detail(item: dict[str, Any]) -> str:
     if item["form"] == "lowrank":
-        return " ".join(f"{columns}@{bits}" for bits, columns, *_ in item["groups"])
+        shown = " ".join(f"{columns}@{bits}" for bits, columns, *_ in item["groups"])
+        excess = item.get("excess")
+        return shown if excess is None else f"{shown}, SVD {100 * excess:.3f} % above the best"
     if item["form"] == "sparse":
         return f"{item['nnz']} entries @{item['bits']}, {item['index']}"
     return str(item.get("dtype", ""))

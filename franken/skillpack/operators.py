@@ -62,8 +62,15 @@ class Change:
         return _difference(self.tuned.tensor(self.name), self.base.tensor(self.name))
 
     def exact(self) -> Tensor:
-        """What gives the tuned tensor back bit for bit."""
-        return exact_delta(self.base.tensor(self.name), self.tuned.tensor(self.name))
+        """What gives the tuned tensor back bit for bit.
+
+        Raises:
+            ArtifactError: where nothing does.
+        """
+        try:
+            return exact_delta(self.base.tensor(self.name), self.tuned.tensor(self.name))
+        except ArtifactError as error:
+            raise ArtifactError(f"{self.name!r}: {error}") from error
 
     def culprit(self) -> str:
         """Which of the two models holds what is not finite; neither where their difference does."""

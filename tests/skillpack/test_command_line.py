@@ -47,6 +47,25 @@ def test_inspect_prints_what_the_manifest_says(made, capsys):
     assert manifest["policy"]["name"] == "dense"
 
 
+def test_inspect_shows_the_measured_excess_of_the_svd(made, capsys):
+    base, tuned = str(made / "base"), str(made / "tuned")
+    options = ["pack=phlora", "pack.classes.attn.rank=3", "pack.classes.mlp.rank=3"]
+    options += [f"pack.svd.{text}" for text in ("method=randomized", "power=0", "oversample=0")]
+    shown = {}
+    for excess in ("true", "false"):
+        place = str(made / excess)
+        command = ["pack", base, tuned, place, *options, f"pack.svd.measure_excess={excess}"]
+        assert main(command) == 0
+        capsys.readouterr()
+        assert main(["inspect", place]) == 0
+        shown[excess] = capsys.readouterr().out
+    measured = [i["excess"] for i in SkillPack(made / "true").tensors.values() if "excess" in i]
+    assert measured
+    for excess in measured:
+        assert f"SVD {100 * excess:.3f} % above" in " ".join(shown["true"].split())
+    assert "above the best" not in shown["false"]
+
+
 def test_unpack_writes_the_plain_difference(made):
     assert main(["unpack", str(made / "p"), str(made / "d.safetensors")]) == 0
     base, tuned = stored(made / "base"), stored(made / "tuned")
