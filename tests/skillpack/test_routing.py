@@ -1,9 +1,15 @@
 """Routers and routed models (graftllm notes, invariant 15)."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 
+from franken.config.data import DataConfig, Mixture
 from franken.config.router import RouterFeature, RouterLevel, TrainedRouter
+from franken.config.steps import RouteStep
+from franken.data.encoding import RecordEncoder
+from franken.data.source import Instruction
 from franken.errors import DataError
 from franken.eval_suite.readout import read_out
 from franken.eval_suite.scoring import Request, log_probs
@@ -18,7 +24,8 @@ from franken.skillpack.router import (
     losses_and_features,
     train_router,
 )
-from tests.parts.tiny import tiny_model
+from franken.steps.route import router_examples
+from tests.parts.tiny import tiny_model, tiny_tokenizer
 from tests.skillpack.pairs import exact_policy, tuned_copy
 
 
@@ -222,6 +229,37 @@ def test_a_router_learns_who_answers_best(experts, tmp_path, level, feature, wid
     router.save(tmp_path / "router")
     again = Router.load(tmp_path / "router")
     assert torch.equal(again.gates(features), router.gates(features))
+
+
+class Texts:
+    """A source of two texts per language and one instruction."""
+
+    lines: ClassVar = {"en": ["a b", "to be or not " * 9], "id": ["c", "di sana ada " * 9]}
+
+    def has(self, role, lang):
+        return role == "monolingual" and lang in self.lines
+
+    def texts(self, role, lang):
+        return iter(self.lines[lang])
+
+    def instructions(self):
+        return iter([Instruction("1 + 1 =", "2", "sums")])
+
+
+def test_a_router_is_shown_text_of_the_source_language_too():
+    data = DataConfig(
+        source_language="en", languages=["id", "tr"], mixtures={"instructions": Mixture()}
+    )
+    config = TrainedRouter(examples=5, prefix_tokens=6)
+    step = RouteStep(data=data, language_share=0.8, router=config)
+    encoder = RecordEncoder(tiny_tokenizer())
+    found = router_examples(step, config, Texts(), encoder)
+    texts = [item for lang in ("en", "id") for item in encoder.encode(Texts.lines[lang])]
+    assert [ids for ids, _ in found[1:]] == [item.ids.tolist() for item in texts]
+    for (ids, seen), item in zip(found[1:], texts, strict=True):
+        assert seen == min(7, len(item.ids) // 2)  # bos and the prefix, at most half
+        assert seen < len(ids)
+    assert {seen for _, seen in found[1:]} >= {7}
 
 
 def test_too_few_examples_are_refused(experts):
