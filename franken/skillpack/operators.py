@@ -144,7 +144,7 @@ def encode(
         ArtifactError: where the change holds NaN or infinite values.
         CompatibilityError: where GPTQ is asked for and a matrix of attention or MLP has no hessian.
     """
-    if not squared_norm(change, plan.name):
+    if is_zero(change, plan.name):
         return Encoded(ZeroForm(plan.shape), 0.0, 0.0, {})
     rule = plan.rule
     notes: dict[str, object] = {}
@@ -188,22 +188,33 @@ def _sparse(change: Change | Residual, plan: Plan, policy: PackConfig) -> Sparse
     )
 
 
-def squared_norm(change: Change | Residual, name: str) -> float:
-    """``||delta||_F^2``; 0 where nothing changed.
+def is_zero(change: Change | Residual, name: str) -> bool:
+    """Whether nothing changed.
 
     Raises:
         ArtifactError: where the change holds NaN or infinite values.
     """
-    total = 0.0
+    zero = True
     for block in change.blocks():
-        flat = block.reshape(-1).double()
-        total += float(flat @ flat)
-    if not math.isfinite(total):
-        raise ArtifactError(
-            f"{change.culprit()} {name!r} holds values that are NaN or infinite; training has "
-            "diverged, or the file is damaged: choose an earlier checkpoint"
-        )
-    return total
+        least, most = map(float, block.aminmax()) if block.numel() else (0.0, 0.0)
+        if not (math.isfinite(least) and math.isfinite(most)):
+            raise ArtifactError(
+                f"{change.culprit()} {name!r} holds values that are NaN or infinite; training has "
+                "diverged, or the file is damaged: choose an earlier checkpoint"
+            )
+        zero = zero and least == most == 0.0
+    return zero
+
+
+def squared_norm(change: Change | Residual, name: str) -> float:
+    """``||delta||_F^2`` of what is left out.
+
+    Raises:
+        ArtifactError: where the change holds NaN or infinite values.
+    """
+    if is_zero(change, name):
+        return 0.0
+    return sum(float(block.double().square().sum()) for block in change.blocks())
 
 
 def _calibrated(
