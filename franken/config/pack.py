@@ -120,7 +120,8 @@ class ClassRule:
     """lowrank without a schedule: directions; ``null``: all, or as ``energy`` says."""
     energy: float | None = None
     """lowrank: the fewest directions with this share of the squared singular values; with a
-    schedule, its last group takes what is left over."""
+    schedule, its last group takes what is left over. Under a budget never more than the columns
+    that it allows."""
     bits: int = 16
     """Width of values: prune and dare 4, 8, 16, 32; dense 16, 32, 0 (exact); lowrank 2 to 32."""
     density: float = 0.1
@@ -158,7 +159,8 @@ class Budget:
 
     target: float | None = None
     """Bytes of the pack as a share of the dense bfloat16 difference of all tensors; column counts,
-    ranks and densities are scaled together until the formula says so. ``null``: as configured."""
+    ranks and densities are scaled together until the formula says so; the energy rule keeps below
+    them. ``null``: as configured."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.target is not None and not self.target > 0:

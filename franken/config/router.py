@@ -63,13 +63,17 @@ class TrainedRouter(RouterConfig):
     top_k: int = 1
     """Packs that answer together; their predictions are mixed by their weights (graftllm notes,
     4.6: an ensemble, not a sum of changes)."""
+    prefix_tokens: int = 16
+    """sequence: what the router sees of a text without a prompt (bits per byte): its first tokens,
+    whose pack then answers for the whole text, these tokens included. Of a request with a prompt
+    it sees the prompt alone."""
     with_base: bool = True
     """Whether the model without a pack is a choice of its own."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         for key, least in (
             ("width", 0), ("examples", 8), ("epochs", 1), ("batch_size", 1), ("top_k", 1),
-            ("lr", 0.0), ("temperature", 1e-6),
+            ("lr", 0.0), ("temperature", 1e-6), ("prefix_tokens", 1),
         ):  # fmt: skip
             yield from at_least(key, getattr(self, key), least)
         for key in ("depth", "dropout", "abstain"):

@@ -59,7 +59,8 @@ def measure(task: TaskRun, lang: str, documents: list[str]) -> list[Item]:
     owners: list[int] = []
     for index, ids in enumerate(task.encoder.texts(documents)):
         for first in range(0, len(ids), width):
-            requests.append(Request(start, tuple(ids[first : first + width])))
+            window = tuple(ids[first : first + width])
+            requests.append(Request(start, window, prompted=False))
             owners.append(index)
     values = log_probs(
         task.readout,

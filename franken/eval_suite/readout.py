@@ -29,6 +29,9 @@ class Readout:
         whole_logits: whether the states are themselves logits (a family whose parts are unknown).
         positions: longest input, ``None`` when the config states none.
         device: where inputs belong.
+        gate_prefix: ``None`` where no state depends on a later token. Else the model reads what a
+            request shows of itself before it answers any of it (a router): its context, or, of a
+            text without a prompt, so many tokens; ``run`` is told by ``seen``, ``(B,)``.
     """
 
     run: Callable[..., Any]
@@ -38,6 +41,7 @@ class Readout:
     whole_logits: bool
     positions: int | None
     device: torch.device
+    gate_prefix: int | None = None
 
     def tokens_per_forward(self, batch_tokens: int) -> int:
         """``batch_tokens``, or less where the forward pass itself forms all logits."""

@@ -20,6 +20,8 @@ class Request:
 
     context: Tokens
     continuation: Tokens
+    prompted: bool = True
+    """Whether the context says what is asked; not where it is only how a text is opened."""
 
     def __post_init__(self) -> None:
         """Refuse what no causal model can score."""
@@ -34,6 +36,12 @@ class Request:
         """What the model reads: everything but the last token, which is only predicted."""
         return self.context + self.continuation[:-1]
 
+    def shown(self, gate_prefix: int | None) -> Tokens:
+        """What a model that looks ahead (``Readout.gate_prefix``) may see before it answers."""
+        if gate_prefix is None:
+            return ()
+        return self.inputs[: len(self.context) + (0 if self.prompted else gate_prefix)]
+
 
 @dataclass
 class Row:
@@ -41,6 +49,8 @@ class Row:
 
     tokens: Tokens
     requests: list[int] = field(default_factory=list)
+    shown: Tokens = ()
+    """Beginning of the tokens that a model that looks ahead may see."""
 
 
 @dataclass
@@ -68,7 +78,7 @@ def log_probs(
     What requests share is computed once: a request whose input is a prefix of another's is
     answered from that one's states (in a causal model they are the same), and rows that continue
     one context read it from a key-value cache. The options of a question thus cost little more
-    than its prompt.
+    than its prompt. A model that looks ahead shares only among requests that show it the same.
 
     Args:
         readout: the model.
@@ -80,7 +90,8 @@ def log_probs(
         Per request a float32 CPU tensor with one log-probability per continuation token.
     """
     results: list[Tensor | None] = [None] * len(requests)
-    for batch in batches(stems(requests), readout.tokens_per_forward(batch_tokens)):
+    found = stems(requests, readout.gate_prefix)
+    for batch in batches(found, readout.tokens_per_forward(batch_tokens)):
         score = _score_rows if len(batch[0].rows) == 1 else _score_stems
         for index, values in score(readout, batch, requests):
             results[index] = values
@@ -89,17 +100,18 @@ def log_probs(
     return [values for values in results if values is not None]
 
 
-def stems(requests: Sequence[Request]) -> list[Stem]:
+def stems(requests: Sequence[Request], gate_prefix: int | None = None) -> list[Stem]:
     """Rows grouped by the context they continue: single rows first, each kind longest first.
 
     Only contexts longer than what follows are worth a pass of their own.
     """
     shared: dict[Tokens, list[Row]] = defaultdict(list)
     found: list[Stem] = []
-    for row in shared_rows(requests):
+    for row in shared_rows(requests, gate_prefix):
         contexts = {requests[index].context for index in row.requests}
         context = min(contexts, key=len)
-        if len(contexts) == 1 and 2 * len(context) > len(row.tokens):
+        seen_alone = gate_prefix is None or row.shown == context
+        if len(contexts) == 1 and seen_alone and 2 * len(context) > len(row.tokens):
             shared[context].append(row)
         else:
             found.append(Stem(row.tokens, [row]))
@@ -107,18 +119,18 @@ def stems(requests: Sequence[Request]) -> list[Stem]:
     return sorted(found, key=lambda s: (len(s.rows) > 1, -s.width, s.context, s.rows[0].tokens))
 
 
-def shared_rows(requests: Sequence[Request]) -> list[Row]:
-    """Distinct inputs that are no prefix of another.
+def shared_rows(requests: Sequence[Request], gate_prefix: int | None = None) -> list[Row]:
+    """Distinct inputs that are no prefix of another, apart by what they show.
 
     In lexicographic order everything between a sequence and one that extends it also extends it,
     so comparing with the last kept row is enough.
     """
-    order = sorted(range(len(requests)), key=lambda index: requests[index].inputs, reverse=True)
+    keys = [(request.shown(gate_prefix), request.inputs) for request in requests]
     rows: list[Row] = []
-    for index in order:
-        inputs = requests[index].inputs
-        if not rows or rows[-1].tokens[: len(inputs)] != inputs:
-            rows.append(Row(inputs))
+    for index in sorted(range(len(requests)), key=keys.__getitem__, reverse=True):
+        shown, inputs = keys[index]
+        if not rows or rows[-1].shown != shown or rows[-1].tokens[: len(inputs)] != inputs:
+            rows.append(Row(inputs, shown=shown))
         rows[-1].requests.append(index)
     return rows
 
@@ -180,7 +192,10 @@ def _score_rows(
             request = requests[index]
             first = line * width + len(request.context) - 1
             picks.add(index, request, range(first, first + len(request.continuation)))
-    output = readout.run(input_ids=inputs.to(readout.device), use_cache=False)
+    options: dict[str, Any] = {}
+    if readout.gate_prefix is not None:
+        options["seen"] = torch.tensor([len(row.shown) for row in rows], device=readout.device)
+    output = readout.run(input_ids=inputs.to(readout.device), use_cache=False, **options)
     return picks.read(readout, readout.states(output).flatten(0, 1))
 
 

@@ -6,6 +6,7 @@ stores and the output head multiplies with, before any input scale.
 
 import difflib
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from transformers import PretrainedConfig
@@ -49,6 +50,8 @@ class Anatomy:
     parallel: bool = False
     """Whether attention and feed-forward block read the same input and are added together. GPT-NeoX
     decides by ``config.use_parallel_residual``."""
+    conv1d: bool = False
+    """Whether projections are stored ``(in, out)``, as transformers' ``Conv1D`` has them."""
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Tensor name -> other spellings found in files."""
 
@@ -152,6 +155,7 @@ _FAMILIES: dict[str, Anatomy] = {
         _GPT_J,
         family="gpt2",
         parallel=False,
+        conv1d=True,
         head_bias=None,
         attention={**dict.fromkeys("qkv", "attn.c_attn"), "o": "attn.c_proj"},
         feed_forward={"up": "mlp.c_fc", "down": "mlp.c_proj"},
@@ -181,11 +185,19 @@ def anatomy_of(config: PretrainedConfig) -> Anatomy:
     Raises:
         CompatibilityError: for an unknown family; names the known ones and the nearest.
     """
-    family = config.model_type
+    return anatomy_of_family(config.model_type, getattr(config, "layer_types", None) or ())
+
+
+def anatomy_of_family(family: str, layer_types: Iterable[str] = ()) -> Anatomy:
+    """The anatomy of a family by its name.
+
+    Raises:
+        CompatibilityError: as ``anatomy_of``.
+    """
     if family not in _FAMILIES:
         near = difflib.get_close_matches(family or "", _FAMILIES, n=3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        kinds = set(getattr(config, "layer_types", None) or ())
+        kinds = set(layer_types)
         if foreign := sorted(kinds - {"full_attention", "sliding_attention"}):
             hint = f" It has layers of kind {', '.join(foreign)}, which no known family has."
         raise CompatibilityError(

@@ -127,9 +127,14 @@ class Checkpoint:
         """The model's config; code that comes with a checkpoint is never run."""
         if not (self.directory / "config.json").is_file():
             raise ArtifactError(f"{self.directory} holds no config.json")
-        config: PretrainedConfig = AutoConfig.from_pretrained(
-            self.directory, trust_remote_code=False
-        )
+        try:
+            config: PretrainedConfig = AutoConfig.from_pretrained(
+                self.directory, trust_remote_code=False
+            )
+        except (OSError, ValueError) as error:
+            raise ArtifactError(
+                f"{self.directory / 'config.json'} is no config that transformers can read: {error}"
+            ) from error
         return config
 
     def anatomy(self) -> Anatomy:

@@ -79,7 +79,12 @@ def new_directory(target: Path) -> Iterator[Path]:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise ArtifactError(f"{target} exists already; name a new directory")
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    scratch.mkdir(parents=True)
+    try:
+        scratch.mkdir(parents=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"{target} cannot be made: {error.strerror or error}; name a place that can be written"
+        ) from error
     try:
         yield scratch
         os.replace(scratch, target)

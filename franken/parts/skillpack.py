@@ -6,6 +6,7 @@ form it has; the file holds one run of bytes per tensor, read when asked for.
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from franken.errors import ArtifactError, CompatibilityError
-from franken.files import sha256_file, write_atomically
+from franken.files import hash_json, sha256_file, write_atomically
 from franken.parts import safetensors_file
 from franken.parts.disk_surgery import new_directory
 from franken.parts.forms import Form, decode_form, encoded_bytes, form_bytes
@@ -22,8 +23,9 @@ from franken.parts.safetensors_file import Entry, TensorRange
 from franken.parts.weights import Weights, tensor_digest
 
 KIND = "skillpack"
-SCHEMA = 2
-"""1 had the bare name of a language pack's policy."""
+SCHEMA = 3
+"""1 had the bare name of a language pack's policy; 2 no hash of the manifest."""
+SEAL = "manifest_sha256"
 MANIFEST_FILE = "delta.json"
 PAYLOAD_FILE = "pack.safetensors"
 _METADATA = {"format": "franken skillpack"}
@@ -46,7 +48,8 @@ class SkillPack:
         self.manifest = read_manifest(self.directory)
         self.payload = self.directory / PAYLOAD_FILE
         self._ranges, _ = safetensors_file.read_header(self.payload)
-        self._check_layout()
+        with _described(self.directory / MANIFEST_FILE):
+            self._check_layout()
         for file, expected in self.manifest["sha256"].items() if verify else ():
             path = self.directory / file
             if not path.is_file():
@@ -87,13 +90,19 @@ class SkillPack:
         payload = torch.empty(0, dtype=torch.uint8)
         if name in self._ranges:
             payload = safetensors_file.read_tensor(self.payload, self._ranges[name])
-        return decode_form(self.tensors[name], payload)
+        with _described(self.directory / MANIFEST_FILE):
+            return decode_form(self.tensors[name], payload)
 
     def delta(self, name: str) -> Tensor:
         """Read and decode one tensor's change, at least float32."""
         return self.form(name).decode()
 
     def _check_layout(self) -> None:
+        if PAYLOAD_FILE not in self.manifest["sha256"]:
+            raise ArtifactError(
+                f"{self.directory / MANIFEST_FILE} is damaged: it holds no sha256 of "
+                f"{PAYLOAD_FILE}; pack again"
+            )
         expected = {name: form_bytes(item) for name, item in self.tensors.items()}
         expected = {name: count for name, count in expected.items() if count}
         found = {name: item.bytes_count for name, item in self._ranges.items()}
@@ -108,6 +117,24 @@ class SkillPack:
                 f"{found.get(wrong[0], 0)} bytes, expected {expected.get(wrong[0], 0)} "
                 f"({len(wrong)} such); pack again"
             )
+
+
+@contextmanager
+def _described(path: Path) -> Iterator[None]:
+    """Turns what a description with missing or wrong entries causes into an ArtifactError."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise ArtifactError(
+            f"{path} is damaged: an entry is missing or has a wrong value "
+            f"({type(error).__name__}: {error}); pack again"
+        ) from error
+
+
+def sealed(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest with the hash over all its other entries."""
+    content = {key: value for key, value in manifest.items() if key != SEAL}
+    return {**content, SEAL: hash_json(content)}
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -131,10 +158,13 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             f"{path} has format version {manifest.get('schema')}; this program reads version "
             f"{SCHEMA}. Use the release that wrote it, or pack again"
         )
-    missing = {"name", "body", "base", "tensors", "skipped", "size", "sha256"} - set(manifest)
+    missing = {"name", "body", "base", "tensors", "skipped", "size", "sha256", "vocab", SEAL}
+    missing -= set(manifest)
     if missing:
         raise ArtifactError(f"{path} is damaged: it lacks {min(missing)!r}; pack again")
     found: dict[str, Any] = manifest
+    if sealed(found)[SEAL] != found[SEAL]:
+        raise ArtifactError(f"{path} is damaged: its {SEAL} is not that of its content; pack again")
     return found
 
 
@@ -225,7 +255,10 @@ class PackWriter:
                 for file in sorted(self._scratch.rglob("*")) if file.is_file()
             },
         }  # fmt: skip
-        text = json.dumps(manifest, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(
+            sealed(manifest), sort_keys=True, ensure_ascii=False, separators=(",", ":"),
+            allow_nan=False,
+        )  # fmt: skip
         write_atomically(self._scratch / MANIFEST_FILE, (text + "\n").encode())
 
     def _chunks(self, place: _Spooled) -> Any:
@@ -246,8 +279,8 @@ def check_base(
         pack: its manifest holds a digest of every base tensor.
         weights: the model, as stored or as loaded.
         names: look at these only; default: all but the rows of a vocabulary of the pack's own.
-        narrower: pass over tensors that were loaded in a narrower format than the base was stored
-            in, whose bits are gone.
+        narrower: take tensors that were loaded in a narrower format than the base was stored in,
+            where they are the base's rounded to it.
 
     Raises:
         CompatibilityError: names the first tensor that is missing or differs.
@@ -266,16 +299,18 @@ def check_base(
                 f"{weights.shape(name)}; it was made for another base"
             )
         stored = getattr(torch, str(item["base"]).partition(":")[0])
-        if stored.itemsize > weights.dtype(name).itemsize:
-            if narrower:
-                continue
-            raise CompatibilityError(
-                f"pack {pack.name!r} was made on {name!r} in {stored}, the model holds it in "
-                f"{weights.dtype(name)}; load the model as it is stored"
-            )
-        if tensor_digest(weights, name, stored) != item["base"]:
+        loaded, expected = weights.dtype(name), item["base"]
+        if stored.itemsize > loaded.itemsize:
+            code = str(loaded).removeprefix("torch.")
+            if not narrower or code not in item.get("narrow", {}):
+                raise CompatibilityError(
+                    f"pack {pack.name!r} was made on {name!r} in {stored}, the model holds it in "
+                    f"{loaded}; load the model as it is stored"
+                )
+            stored, expected = loaded, f"{code}:{item['narrow'][code]}"
+        if tensor_digest(weights, name, stored) != expected:
             raise CompatibilityError(
                 f"pack {pack.name!r} was made on another base: {name!r} differs from the tensor it "
-                f"was taken against ({item['base']}). Apply it to its own base, or force it on a "
+                f"was taken against ({expected}). Apply it to its own base, or force it on a "
                 "relative and measure what is lost"
             )

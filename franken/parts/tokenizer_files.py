@@ -35,11 +35,16 @@ TOKENIZER_FILES = (
 _GENERIC_CLASS = "PreTrainedTokenizerFast"  # transformers 4 and 5 both know this name
 
 
-def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
+def tokenizer_identity(tokenizer: PreTrainedTokenizerBase, *, roles: bool = True) -> str:
     """Hex sha256 of what a tokenizer does: pipeline, vocabulary, added tokens, special roles.
 
     Equal for a tokenizer and its saved and reloaded self; padding, truncation, chat template and
     class name do not count.
+
+    Args:
+        tokenizer: with a fast backend.
+        roles: count special roles and what is put around a text, too; without them it says which
+            id means which text, which an instruct model shares with its base.
     """
     backend = json.loads(_backend(tokenizer).to_str())
     model = backend["model"]
@@ -50,9 +55,10 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase) -> str:
     described = {
         key: backend.get(key) for key in ("model", "normalizer", "pre_tokenizer", "decoder")
     }
-    described["post_processor"] = _adding_nothing_is_none(backend.get("post_processor"))
     described["added_tokens"] = sorted(backend["added_tokens"], key=lambda token: token["id"])
-    described["roles"] = special_roles(tokenizer)
+    if roles:
+        described["post_processor"] = _adding_nothing_is_none(backend.get("post_processor"))
+        described["roles"] = special_roles(tokenizer)
     return hash_json(described)
 
 

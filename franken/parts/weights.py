@@ -184,6 +184,25 @@ def tensor_digest(weights: Weights, name: str, dtype: torch.dtype | None = None)
     return f"{str(kept).removeprefix('torch.')}:{digest.hexdigest()[:16]}"
 
 
+_NARROWER = (torch.bfloat16, torch.float16, torch.float32)
+
+
+def base_digests(weights: Weights, name: str) -> dict[str, Any]:
+    """What a pack remembers of a base tensor.
+
+    Returns:
+        ``base``: its digest (``tensor_digest``); ``narrow``: number format of fewer bytes -> digest
+        of the tensor rounded to it, by which a model loaded in that format is recognised.
+    """
+    stored = weights.dtype(name)
+    narrow = [dtype for dtype in _NARROWER if dtype.itemsize < stored.itemsize]
+    found: dict[str, Any] = {"base": tensor_digest(weights, name)}
+    if narrow and stored.is_floating_point:
+        digests = (tensor_digest(weights, name, dtype) for dtype in narrow)
+        found["narrow"] = dict(text.split(":") for text in digests)
+    return found
+
+
 def kind_of_tensor(name: str, shape: tuple[int, ...], anatomy: Anatomy) -> str:
     """``table``, ``attention``, ``mlp``, ``vector`` (norms, biases) or ``other``."""
     if anatomy.is_table_tensor(name):

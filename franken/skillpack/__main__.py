@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     try:
         code: int = options.run(options, console)
-    except FrankenError as error:
+    except (FrankenError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return code
@@ -166,7 +166,7 @@ def _inspect(options: argparse.Namespace, console: Console) -> int:
 
     pack = SkillPack(options.pack)
     if options.json:
-        print(json.dumps(pack.manifest, indent=2, ensure_ascii=False))
+        print(json.dumps(pack.manifest, indent=2, ensure_ascii=False, allow_nan=False))
         return 0
     table = RichTable("tensor", "class", "form", "shape", "detail", "relF", "bytes")
     for name, item in sorted(pack.tensors.items()):
@@ -189,7 +189,9 @@ def _inspect(options: argparse.Namespace, console: Console) -> int:
 
 def _detail(item: dict[str, Any]) -> str:
     if item["form"] == "lowrank":
-        return " ".join(f"{columns}@{bits}" for bits, columns, *_ in item["groups"])
+        shown = " ".join(f"{columns}@{bits}" for bits, columns, *_ in item["groups"])
+        excess = item.get("excess")
+        return shown if excess is None else f"{shown}, SVD {100 * excess:.3f} % above the best"
     if item["form"] == "sparse":
         return f"{item['nnz']} entries @{item['bits']}, {item['index']}"
     return str(item.get("dtype", ""))

@@ -1,5 +1,6 @@
 """Packs put into a checkpoint on disk, streamed; the result needs no franken to load."""
 
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from franken.errors import CompatibilityError
+from franken.errors import CompatibilityError, ConfigError
 from franken.parts import safetensors_file
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.disk_surgery import new_directory
@@ -38,10 +39,13 @@ def apply_to_checkpoint(
     Raises:
         CompatibilityError: where a pack belongs to another base, or brings a vocabulary; nothing is
             left behind.
+        ConfigError: where a weight is NaN or infinite.
     """
     factors = list(weights) if weights is not None else [1.0] * len(packs)
     if len(factors) != len(packs):
         raise CompatibilityError(f"{len(packs)} packs, but {len(factors)} weights")
+    if not all(map(math.isfinite, factors)):
+        raise ConfigError(f"weights of packs must be finite numbers, got {factors}")
     checkpoint = Checkpoint(base)
     stored = StoredWeights.of_checkpoint(base)
     for pack in packs:

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from franken.parts.anatomy import anatomy_of
 from franken.parts.weights import kind_of_tensor
@@ -22,7 +23,7 @@ def input_moments(model: Any, texts: Iterable[Sequence[int]]) -> dict[str, Tenso
         texts: token ids.
 
     Returns:
-        Parameter -> ``(n, n)`` float32 for attention and MLP matrices.
+        Parameter -> ``(n, n)`` float32 for attention and MLP matrices of n inputs, however stored.
     """
     anatomy = anatomy_of(model.config)
     sums: dict[str, Tensor] = {}
@@ -45,7 +46,7 @@ def input_moments(model: Any, texts: Iterable[Sequence[int]]) -> dict[str, Tenso
     handles = []
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
-        if isinstance(module, nn.Linear) and weight is not None:
+        if isinstance(module, nn.Linear | Conv1D) and weight is not None:
             kind = kind_of_tensor(f"{name}.weight", tuple(weight.shape), anatomy)
             if kind in ("attention", "mlp"):
                 handles.append(module.register_forward_pre_hook(watch(f"{name}.weight")))

@@ -29,8 +29,8 @@ def evaluate_by_task(
 
     Args:
         experts: the model and its packs.
-        tasks: ``task@language``, ``@language`` or ``task`` -> pack, the first that is there wins;
-            anything else is answered without a pack.
+        tasks: ``task@language``, ``@language``, ``task@target`` or ``task`` -> pack, the first that
+            is there wins; anything else is answered without a pack.
         tokenizer: of the model.
         suite: the tasks.
         data: where they come from.
@@ -50,9 +50,12 @@ def evaluate_by_task(
     return result
 
 
-def pack_of_task(name: str, language: str, tasks: Mapping[str, str]) -> str | None:
-    """The pack that a map names for a task in a language."""
-    for key in (f"{name}@{language}", f"@{language}", name):
+def pack_of_task(name: str, language: str, tasks: Mapping[str, str], source: str) -> str | None:
+    """The pack that a map names for a task in a language; ``@target`` is all but the source."""
+    keys = [f"{name}@{language}", f"@{language}", f"{name}@target", name]
+    if language == source:
+        keys.remove(f"{name}@target")
+    for key in keys:
         if key in tasks:
             return tasks[key]
     return None
@@ -68,5 +71,6 @@ def _by_pack(
             wanted = list(data.config.languages)
     found: dict[str | None, list[str]] = {}
     for language in wanted:
-        found.setdefault(pack_of_task(name, language, tasks), []).append(language)
+        pack = pack_of_task(name, language, tasks, data.config.source_language)
+        found.setdefault(pack, []).append(language)
     return found

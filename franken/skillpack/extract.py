@@ -13,8 +13,8 @@ from franken.config.pack import Operator, PackConfig
 from franken.errors import CompatibilityError
 from franken.files import hash_json
 from franken.parts.skillpack import PackWriter, SkillPack
-from franken.parts.weights import Weights, check_same_shape, tensor_digest
-from franken.skillpack.operators import Change, encode
+from franken.parts.weights import Weights, base_digests, check_same_shape
+from franken.skillpack.operators import Change, encode, squared_norm
 from franken.skillpack.policy import dense_bytes, make_plans
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def pack_difference(
             change = Change(base, tuned, plan.name)
             if plan.rule.op is Operator.skip:
                 writer.skip(plan.name)
-                squared = sum(float(b.double().square().sum()) for b in change.blocks())
+                squared = squared_norm(change, plan.name)
                 norm, error = norm + squared, error + squared
                 changed += 2 * math.prod(plan.shape) if squared else 0
             else:
@@ -91,7 +91,7 @@ def pack_difference(
                 changed += 2 * math.prod(plan.shape) if found.form.kind != "zero" else 0
                 writer.add(
                     plan.name, found.form, **found.facts(), **{"class": plan.label},
-                    op=str(plan.rule.op), base=tensor_digest(base, plan.name),
+                    op=str(plan.rule.op), **base_digests(base, plan.name),
                 )  # fmt: skip
             on_tensor(plan.name, index + 1, len(plans))
         writer.facts["size"]["changed_bytes"] = changed
@@ -116,7 +116,7 @@ def pack_forms(
     }  # fmt: skip
     with PackWriter(directory, **head) as writer:
         for tensor, form in forms.items():
-            writer.add(tensor, form, base=tensor_digest(base, tensor), op=form.kind)
+            writer.add(tensor, form, **base_digests(base, tensor), op=form.kind)
         for tensor in skipped or []:
             writer.skip(tensor)
     return SkillPack(directory)

@@ -8,23 +8,23 @@ carries that relative's own rows into the new vocabulary. Nothing of this is in 
 import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from franken.config.pack import Operator, PackConfig
-from franken.errors import CompatibilityError
+from franken.errors import CompatibilityError, ConfigError
 from franken.files import hash_json
 from franken.init_method.engine import apply_map, apply_to_bias
 from franken.init_method.token_map import Provenance, TokenMap
-from franken.parts.forms import DenseForm, Form, RowsForm, SparseForm, SumForm, ZeroForm
+from franken.parts.forms import Form, RowsForm, SumForm, ZeroForm
 from franken.parts.skillpack import PackWriter, SkillPack
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer, tokenizer_identity
-from franken.parts.weights import Weights, tensor_digest
-from franken.skillpack.operators import Change, encode
-from franken.skillpack.policy import make_plans
-from franken.skillpack.selection import largest
+from franken.parts.weights import Weights, base_digests
+from franken.skillpack.operators import Change, Encoded, Residual, encode, squared_norm
+from franken.skillpack.policy import NEW_ROW_BITS, Plan, Rows, make_plans
 
 _TOKENIZER, _MAP = "tokenizer", "token_map"
 
@@ -42,10 +42,10 @@ def pack_language(
 ) -> SkillPack:
     """Pack a model whose vocabulary is another than the base's.
 
-    Rows by provenance (graftllm notes, 6.2): copied rows keep the largest entries of their
-    residual, computed ones all of it in 8 bits, fallback ones the row itself in 8 bits; control and
-    padding rows come from the receiver. A class ``table`` of the policy whose operator is exact
-    (``dense`` with 0 bits) keeps every residual in float32.
+    Rows by provenance (graftllm notes, 6.2): on the residual of copied rows the policy's operator
+    for tables works, and ``skip`` leaves it out; computed rows keep all of it in 8 bits, fallback
+    ones the row itself in 8 bits; control and padding rows come from the receiver. Under ``dense``
+    every row is kept in the width asked for. A bias of the head is kept exactly.
 
     Args:
         base: body of the base; its table tensors are not looked at.
@@ -59,15 +59,17 @@ def pack_language(
 
     Raises:
         CompatibilityError: where map and tables do not fit, or one is tied and the other is not.
+        ConfigError: where the budget is less than what new rows and exact classes take, or tables
+            have an operator that cannot leave rows alone (``sign``).
     """
     _check(base_table, tuned_table, token_map)
-    tables = {n for n in base.names() if base.anatomy.is_table_tensor(n)}
-    plans = [plan for plan in make_plans(base, policy) if plan.name not in tables]
-    embed = next((plan.rule for plan in make_plans(base, policy) if plan.kind == "table"), None)
-    exact = embed is not None and embed.op is Operator.dense and embed.bits == 0
-    density = embed.density if embed is not None and embed.op is Operator.prune else 0.1
+    rest = residuals(base_table, tuned_table, token_map)
+    copied, new = _kinds(token_map)
+    plans = make_plans(base, policy, [
+        Rows(f"vocab.{part}", tuple(values.shape), len(copied), len(new))
+        for part, values in rest.items()
+    ])  # fmt: skip
     dense = 2 * sum(math.prod(plan.shape) for plan in plans)
-    dense += 2 * sum(t.numel() for t in tuned_table.matrices().values())
     settings = asdict(policy)
     facts = {
         "name": name, "body": base.body, "lineage": base_table.lineage,
@@ -76,32 +78,35 @@ def pack_language(
         "vocab": {
             "rows": tuned_table.rows, "tied": tuned_table.tied,
             "tokenizer_sha256": tokenizer_identity(tuned_table.tokenizer),
+            "source_sha256": tokenizer_identity(base_table.tokenizer, roles=False),
             "counts": token_map.counts(),
         },
         "size": {"dense_bytes": dense, "changed_bytes": dense},
     }  # fmt: skip
+    norm = error = 0.0
     with PackWriter(directory, **facts) as writer:
         save_tokenizer(tuned_table.tokenizer, writer.beside(_TOKENIZER))
         token_map.save(writer.beside(_MAP))
         for plan in plans:
-            if plan.rule.op is Operator.skip:
-                writer.skip(plan.name)
-                continue
-            found = encode(Change(base, tuned, plan.name), plan, policy)
+            if plan.vocabulary is not None:
+                found = _encode_table(
+                    rest[plan.name.removeprefix("vocab.")], token_map, plan, policy
+                )
+                digests: dict[str, Any] = {"base": ""}
+            else:
+                change = Change(base, tuned, plan.name)
+                if plan.rule.op is Operator.skip:
+                    writer.skip(plan.name)
+                    lost = squared_norm(change, plan.name)
+                    norm, error = norm + lost, error + lost
+                    continue
+                found, digests = encode(change, plan, policy), base_digests(base, plan.name)
+            norm, error = norm + found.squared_norm, error + found.squared_error
             writer.add(
                 plan.name, found.form, **found.facts(), **{"class": plan.label},
-                op=str(plan.rule.op), base=tensor_digest(base, plan.name),
+                op=str(plan.rule.op), **digests,
             )  # fmt: skip
-        for part, rest in residuals(base_table, tuned_table, token_map).items():
-            form: Form = DenseForm(rest) if exact or rest.ndim == 1 else _by_provenance(
-                rest, token_map, density, policy.quant.group
-            )  # fmt: skip
-            error = float((rest - form.decode()).double().square().sum())
-            norm = float(rest.double().square().sum())
-            writer.add(
-                f"vocab.{part}", form, **{"class": "vocab"}, op="table_map", base="",
-                relF=math.sqrt(error / norm) if norm else 0.0, norm2=norm, error2=error,
-            )  # fmt: skip
+        writer.facts["relF"] = (error / norm) ** 0.5 if norm else 0.0
     return SkillPack(directory)
 
 
@@ -151,8 +156,22 @@ def graft_table(pack: SkillPack, receiver: Table, *, rows_of: Table | None = Non
 
     Returns:
         A table in the receiver's number format and of its lineage.
+
+    Raises:
+        CompatibilityError: where the pack brings no vocabulary, one is tied and the other is not,
+            or ids mean other texts in the receiver than in the vocabulary that M starts from.
     """
     token_map, tokenizer = read_vocabulary(pack)
+    expected = pack.manifest["vocab"]["source_sha256"]
+    for table, what in ((receiver, "the receiver"), (rows_of or receiver, "the pack's base")):
+        found = tokenizer_identity(table.tokenizer, roles=False)
+        if found != expected:
+            raise CompatibilityError(
+                f"pack {pack.name!r} maps from another vocabulary than that of {what} "
+                f"({found[:12]} instead of {expected[:12]}): its ids mean other texts, or it has "
+                "tokens added (chat markers). Graft on a model with the vocabulary of the pack's "
+                "base, or pack against a base that has these tokens"
+            )
     if receiver.tied != pack.manifest["vocab"]["tied"]:
         raise CompatibilityError(
             f"pack {pack.name!r} has {'tied' if not receiver.tied else 'untied'} embeddings, the "
@@ -171,21 +190,34 @@ def graft_table(pack: SkillPack, receiver: Table, *, rows_of: Table | None = Non
     )  # fmt: skip
 
 
-def _by_provenance(rest: Tensor, token_map: TokenMap, density: float, group: int) -> Form:
-    copied = (token_map.provenance == int(Provenance.copied)).nonzero().flatten()
-    computed = token_map.provenance >= int(Provenance.computed)
-    computed &= token_map.provenance != int(Provenance.padding)
-    kept = computed.nonzero().flatten()
-    whole = RowsForm.encode(rest, kept, 8, group) if len(kept) else ZeroForm(tuple(rest.shape))
-    masked = torch.zeros_like(rest)
-    masked[copied] = rest[copied]
-    count = round(density * len(copied) * rest.shape[1])
-    places, values = largest(lambda: iter([masked]), count)
-    kept_entries = values != 0
-    sparse = SparseForm.encode(
-        tuple(rest.shape), places[kept_entries], values[kept_entries], bits=8, group_size=group
-    )
-    return SumForm(whole, sparse)
+def _kinds(token_map: TokenMap) -> tuple[Tensor, Tensor]:
+    """Ids of copied rows, and of computed and fallback ones."""
+    codes = token_map.provenance
+    new = (codes >= int(Provenance.computed)) & (codes != int(Provenance.padding))
+    return (codes == int(Provenance.copied)).nonzero().flatten(), new.nonzero().flatten()
+
+
+def _encode_table(rest: Tensor, token_map: TokenMap, plan: Plan, policy: PackConfig) -> Encoded:
+    """The residual of one table: new rows whole, the operator on copied ones; dense takes all."""
+    if plan.rule.op is Operator.dense:
+        return encode(Residual(rest), plan, policy)
+    if plan.rule.op in (Operator.sign, Operator.sign_plus_lowrank):
+        raise ConfigError(
+            f"pack.classes.{plan.label}.op={plan.rule.op} gives every entry a sign, of new and "
+            "control rows as well; choose prune, dare, lowrank, dense or skip for tables"
+        )
+    norm = squared_norm(Residual(rest), plan.name)
+    copied, new = _kinds(token_map)
+    form: Form = ZeroForm(tuple(rest.shape))
+    if len(new):
+        form = RowsForm.encode(rest, new, NEW_ROW_BITS, policy.quant.group)
+    notes: dict[str, object] = {}
+    if plan.rule.op is not Operator.skip and len(copied):
+        masked = torch.zeros_like(rest)
+        masked[copied] = rest[copied]
+        of_copied = encode(Residual(masked), plan, policy)
+        form, notes = SumForm(form, of_copied.form), of_copied.notes
+    return Encoded(form, norm, float((rest - form.decode()).double().square().sum()), notes)
 
 
 def _check(base: Table, tuned: Table, token_map: TokenMap) -> None:

@@ -1,12 +1,14 @@
 """From the change of one tensor to its form, as a plan says."""
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from franken.config.pack import Operator, PackConfig, Rounding
+from franken.errors import ArtifactError, CompatibilityError
 from franken.parts.forms import (
     DenseForm,
     Form,
@@ -60,12 +62,51 @@ class Change:
         return _difference(self.tuned.tensor(self.name), self.base.tensor(self.name))
 
     def exact(self) -> Tensor:
-        """What gives the tuned tensor back bit for bit."""
-        return exact_delta(self.base.tensor(self.name), self.tuned.tensor(self.name))
+        """What gives the tuned tensor back bit for bit.
 
-    def is_zero(self) -> bool:
-        """Whether nothing changed."""
-        return not any(bool(block.any()) for block in self.blocks())
+        Raises:
+            ArtifactError: where nothing does.
+        """
+        try:
+            return exact_delta(self.base.tensor(self.name), self.tuned.tensor(self.name))
+        except ArtifactError as error:
+            raise ArtifactError(f"{self.name!r}: {error}") from error
+
+    def culprit(self) -> str:
+        """Which of the two models holds what is not finite; neither where their difference does."""
+        for weights, owner in ((self.base, "base"), (self.tuned, "tuned model")):
+            if not bool(weights.tensor(self.name).isfinite().all()):
+                return f"the {owner}'s tensor"
+        return "the difference of the tensors"
+
+
+@dataclass(frozen=True)
+class Residual:
+    """A change that is in memory: what a table's rows have beside those of their token map."""
+
+    values: Tensor
+    """``(T, D)`` or ``(T,)`` float32."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the values."""
+        return tuple(self.values.shape)
+
+    def blocks(self) -> Iterator[Tensor]:
+        """As one block."""
+        yield self.values
+
+    def whole(self) -> Tensor:
+        """All of it."""
+        return self.values
+
+    def exact(self) -> Tensor:
+        """All of it."""
+        return self.values
+
+    def culprit(self) -> str:
+        """Of the table."""
+        return "the residual of the table"
 
 
 @dataclass(frozen=True)
@@ -88,7 +129,7 @@ class Encoded:
 
 
 def encode(
-    change: Change, plan: Plan, policy: PackConfig, hessian: Tensor | None = None
+    change: Change | Residual, plan: Plan, policy: PackConfig, hessian: Tensor | None = None
 ) -> Encoded:
     """Compress one change.
 
@@ -96,9 +137,14 @@ def encode(
         change: of the tensor that the plan is about.
         plan: class, rule and columns; its operator is not ``skip``.
         policy: settings of the decomposition and of the rounding.
-        hessian: ``(n, n)`` for GPTQ; without it vectors are rounded to the nearest.
+        hessian: ``(n, n)`` for GPTQ, n inputs. Tables and what signs leave have none: their vectors
+            are rounded to the nearest; the manifest says which was done.
+
+    Raises:
+        ArtifactError: where the change holds NaN or infinite values.
+        CompatibilityError: where GPTQ is asked for and a matrix of attention or MLP has no hessian.
     """
-    if change.is_zero():
+    if is_zero(change, plan.name):
         return Encoded(ZeroForm(plan.shape), 0.0, 0.0, {})
     rule = plan.rule
     notes: dict[str, object] = {}
@@ -110,7 +156,7 @@ def encode(
     elif rule.op is Operator.sign:
         form = SignForm.fit(change.whole())
     elif rule.op is Operator.lowrank:
-        form, notes = _lowrank(change.whole(), plan, policy, hessian)
+        form, notes = _calibrated(change.whole(), plan, policy, hessian)
     else:
         delta = change.whole()
         signs = SignForm.fit(delta)
@@ -120,19 +166,16 @@ def encode(
     return Encoded(form, norm, error, notes)
 
 
-def _dense(change: Change, bits: int) -> DenseForm:
+def _dense(change: Change | Residual, bits: int) -> DenseForm:
     if bits == 0:
         return DenseForm(change.exact())
     return DenseForm(change.whole().to(torch.bfloat16 if bits == 16 else torch.float32))
 
 
-def _sparse(change: Change, plan: Plan, policy: PackConfig) -> SparseForm:
+def _sparse(change: Change | Residual, plan: Plan, policy: PackConfig) -> SparseForm:
     rule, size = plan.rule, policy.quant.group
-    total = 1
-    for extent in plan.shape:
-        total *= extent
     if rule.op is Operator.prune:
-        places, values = largest(change.blocks, round(rule.density * total))
+        places, values = largest(change.blocks, round(rule.density * plan.entries))
         kept = values != 0  # an entry that did not change needs no place
         places, values = places[kept], values[kept]
     else:
@@ -143,6 +186,56 @@ def _sparse(change: Change, plan: Plan, policy: PackConfig) -> SparseForm:
     return SparseForm.encode(
         plan.shape, places, values, bits=rule.bits, index=str(rule.index), group_size=size
     )
+
+
+def is_zero(change: Change | Residual, name: str) -> bool:
+    """Whether nothing changed.
+
+    Raises:
+        ArtifactError: where the change holds NaN or infinite values.
+    """
+    zero = True
+    for block in change.blocks():
+        least, most = map(float, block.aminmax()) if block.numel() else (0.0, 0.0)
+        if not (math.isfinite(least) and math.isfinite(most)):
+            raise ArtifactError(
+                f"{change.culprit()} {name!r} holds values that are NaN or infinite; training has "
+                "diverged, or the file is damaged: choose an earlier checkpoint"
+            )
+        zero = zero and least == most == 0.0
+    return zero
+
+
+def squared_norm(change: Change | Residual, name: str) -> float:
+    """``||delta||_F^2`` of what is left out.
+
+    Raises:
+        ArtifactError: where the change holds NaN or infinite values.
+    """
+    if is_zero(change, name):
+        return 0.0
+    return sum(float(block.double().square().sum()) for block in change.blocks())
+
+
+def _calibrated(
+    delta: Tensor, plan: Plan, policy: PackConfig, hessian: Tensor | None
+) -> tuple[Form, dict[str, object]]:
+    """Low-rank with the moments of what the matrix reads, where GPTQ is asked for."""
+    if policy.quant.method is not Rounding.gptq:
+        return _lowrank(delta, plan, policy, None)
+    if hessian is None and plan.kind in ("attention", "mlp"):
+        raise CompatibilityError(
+            f"pack.quant.method=gptq: no moments of the inputs of {plan.name!r}; calibration saw "
+            "no such layer read anything. Choose pack.quant.method=rtn, or give `hessians` for it"
+        )
+    if hessian is None or not plan.input_first:
+        return _lowrank(delta, plan, policy, hessian)
+    # Stored (in, out): GPTQ wants the inputs on the side of V.
+    turned = replace(plan, shape=plan.shape[::-1])
+    form, notes = _lowrank(delta.T.contiguous(), turned, policy, hessian)
+    if isinstance(form, LowRankForm):
+        return form.transposed(), notes
+    return ZeroForm(plan.shape), notes
 
 
 def _lowrank(
@@ -156,14 +249,17 @@ def _lowrank(
     if factors.excess is not None:
         notes["excess"] = factors.excess
     if rule.energy is not None:
-        columns = fit_columns(columns, energy_rank(factors.sigma, rule.energy))
+        needed = energy_rank(factors.sigma, rule.energy)
+        if policy.budget.target is not None:  # the planned columns are what the budget pays for
+            needed = min(needed, sum(count for _, count in columns))
+        columns = fit_columns(columns, needed)
     rank = min(sum(count for _, count in columns), len(factors.sigma))
     columns = fit_columns(columns, rank)
     if rank == 0:
         return ZeroForm(plan.shape), notes
     factors = factors.cut(rank)
     left, sigma, right = factors.left, factors.sigma, factors.right
-    if quant.method is Rounding.gptq and hessian is not None:
+    if hessian is not None:
         form = LowRankForm((left.shape[0], right.shape[1]), half_sigma(sigma), [], quant.group)
         at = 0
         for bits, count in columns:
@@ -176,10 +272,11 @@ def _lowrank(
             form.sigma = sigma.float()
     else:
         form = LowRankForm.encode(left, sigma, right, columns, group_size=quant.group)
-        hessian = None
     rounded = any(bits < 16 for bits, _ in columns)
-    if quant.sigma_refit and rounded:
-        form = refit_sigma(form, delta, hessian)
+    if rounded:
+        notes["rounding"] = str(Rounding.rtn if hessian is None else Rounding.gptq)
+        if quant.sigma_refit:
+            form = refit_sigma(form, delta, hessian)
     return form, {**notes, "rank": rank}
 
 
@@ -196,7 +293,7 @@ def fit_columns(columns: list[tuple[int, int]], rank: int) -> list[tuple[int, in
     return found
 
 
-def _errors(change: Change, form: Form) -> tuple[float, float]:
+def _errors(change: Change | Residual, form: Form) -> tuple[float, float]:
     norm = error = 0.0
     if not change.shape:
         whole = change.whole().double()

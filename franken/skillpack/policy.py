@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,20 @@ from franken.parts.safetensors_file import Entry, encode_header
 from franken.parts.weights import Weights, kind_of_tensor
 
 _REGEX = "re:"
+NEW_ROW_BITS = 8
+"""Width of rows that no row of the base stands for (graftllm notes, 6.2)."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A table over a vocabulary of its own, of which a pack stores the residual."""
+
+    name: str
+    shape: tuple[int, ...]
+    copied: int
+    """Rows that are copies of the base's, on which the policy's operator works."""
+    new: int
+    """Computed and fallback rows: stored whole in ``NEW_ROW_BITS`` bits."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +41,26 @@ class Plan:
     rule: ClassRule
     columns: tuple[tuple[int, int], ...] = ()
     """lowrank: (bits, columns); empty where the rank follows from the energy alone."""
+    vocabulary: Rows | None = None
+    """Tables of language packs: how many rows of each kind."""
+    input_first: bool = False
+    """Whether the matrix is stored ``(in, out)``."""
+
+    @property
+    def entries(self) -> int:
+        """Entries of which a density counts the share."""
+        if self.vocabulary is None:
+            return math.prod(self.shape)
+        return self.vocabulary.copied * math.prod(self.shape[1:])
 
 
-def make_plans(weights: Weights, policy: PackConfig) -> list[Plan]:
+def make_plans(weights: Weights, policy: PackConfig, vocabulary: Iterable[Rows] = ()) -> list[Plan]:
     """A plan for every tensor; each is matched by exactly one class, the first that fits.
+
+    Args:
+        weights: of the base.
+        policy: classes, schedules, and a budget over all of them.
+        vocabulary: tables of the pack's own, which then stand for those of the base.
 
     Raises:
         ConfigError: where no class fits, or a schedule lacks the class.
@@ -39,10 +69,20 @@ def make_plans(weights: Weights, policy: PackConfig) -> list[Plan]:
         (name, weights.shape(name), kind_of_tensor(name, weights.shape(name), weights.anatomy))
         for name in weights.names()
     ]
+    own = {rows.name: rows for rows in vocabulary}
+    if own:
+        described = [item for item in described if not weights.anatomy.is_table_tensor(item[0])]
+        described += [
+            (name, rows.shape, "table" if len(rows.shape) > 1 else "vector")
+            for name, rows in own.items()
+        ]
     factor = 1.0
     if policy.budget.target is not None:
-        factor = _solve_budget(described, policy)
-    return _plans(described, policy, factor)
+        factor = _solve_budget(described, policy, own)
+    plans = _plans(described, policy, factor, own)
+    if not weights.anatomy.conv1d:
+        return plans
+    return [replace(p, input_first=p.kind in ("attention", "mlp")) for p in plans]
 
 
 def class_of(name: str, kind: str, policy: PackConfig) -> tuple[str, ClassRule]:
@@ -99,7 +139,7 @@ def predicted_bytes(plans: Iterable[Plan], group: int) -> int:
     sizes = {
         plan.name: form_bytes(_description(plan, group))
         for plan in plans
-        if plan.rule.op is not Operator.skip
+        if plan.rule.op is not Operator.skip or plan.vocabulary is not None
     }
     entries = [Entry(name, "U8", (size,), size, lambda: iter(())) for name, size in sizes.items()]
     _, header = encode_header(entries, {"format": "franken skillpack"})
@@ -112,8 +152,9 @@ def dense_bytes(weights: Weights) -> int:
 
 
 def _plans(
-    described: list[tuple[str, tuple[int, ...], str]], policy: PackConfig, factor: float
-) -> list[Plan]:
+    described: list[tuple[str, tuple[int, ...], str]], policy: PackConfig, factor: float,
+    vocabulary: Mapping[str, Rows],
+) -> list[Plan]:  # fmt: skip
     plans = []
     for name, shape, kind in described:
         label, rule = class_of(name, kind, policy)
@@ -127,24 +168,32 @@ def _plans(
             columns = schedule_columns(policy, label, rule, (shape[0], shape[1]), factor)
         elif rule.op in (Operator.prune, Operator.dare) and factor != 1.0:
             rule = replace(rule, density=min(1.0, rule.density * factor))
-        plans.append(Plan(name, shape, kind, label, rule, columns))
+        rows = vocabulary.get(name)
+        if rows is not None and len(shape) < 2:  # a bias of the new head: nothing to leave out
+            rule = replace(rule, op=Operator.dense, bits=0)
+        plans.append(Plan(name, shape, kind, label, rule, columns, rows))
     return plans
 
 
-def _solve_budget(described: list[tuple[str, tuple[int, ...], str]], policy: PackConfig) -> float:
+def _solve_budget(
+    described: list[tuple[str, tuple[int, ...], str]], policy: PackConfig,
+    vocabulary: Mapping[str, Rows],
+) -> float:  # fmt: skip
     """The largest common factor with which the pack keeps to the target."""
     target = policy.budget.target
     assert target is not None
     allowed = target * 2 * sum(math.prod(shape) for _, shape, _ in described)
 
     def size(factor: float) -> int:
-        return predicted_bytes(_plans(described, policy, factor), policy.quant.group)
+        plans = _plans(described, policy, factor, vocabulary)
+        return predicted_bytes(plans, policy.quant.group)
 
     low, high = 0.0, 1.0
     if size(1e-6) > allowed:
         raise ConfigError(
             f"pack.budget.target={target} allows {int(allowed)} bytes, but the smallest pack of "
-            f"this policy takes {size(1e-6)}: exact classes and the header have their size"
+            f"this policy takes {size(1e-6)}: exact classes, new rows of a vocabulary and the "
+            "header have their size"
         )
     while size(high) <= allowed and high < 1024:
         low, high = high, high * 2
@@ -176,6 +225,20 @@ def _pairs(policy: PackConfig, name: str, label: str) -> list[tuple[int, int]]:
 
 def _description(plan: Plan, group: int) -> dict[str, Any]:
     """What a form of this plan would say of itself, as far as its size goes."""
+    rows = plan.vocabulary
+    if rows is None or plan.rule.op is Operator.dense:
+        return _operator_description(plan, group)
+    new: dict[str, Any] = {
+        "form": "rows", "shape": list(plan.shape), "rows": rows.new, "bits": NEW_ROW_BITS,
+        "group_size": group,
+    }  # fmt: skip
+    if plan.rule.op is Operator.skip or not rows.copied:
+        return new
+    parts = [new, _operator_description(plan, group)]
+    return {"form": "sum", "shape": list(plan.shape), "parts": parts}
+
+
+def _operator_description(plan: Plan, group: int) -> dict[str, Any]:
     shape, rule = list(plan.shape), plan.rule
     lowrank = {
         "form": "lowrank", "shape": shape, "group_size": group,
@@ -190,7 +253,7 @@ def _description(plan: Plan, group: int) -> dict[str, Any]:
     if rule.op is Operator.dense:
         names = {16: "bfloat16", 32: "float32", 0: "float32"}
         return {"form": "dense", "shape": shape, "dtype": names[rule.bits]}
-    count = round(rule.density * math.prod(shape))
+    count = round(rule.density * plan.entries)
     sparse = {
         "form": "sparse", "shape": shape, "nnz": count, "bits": rule.bits, "group_size": group,
     }  # fmt: skip

@@ -86,21 +86,37 @@ class RoutedModel:
         """What the evaluation runs."""
         return replace(
             self._plain, run=self.run, states=lambda out: out.states, logits=self.logits,
-            whole_logits=False,
+            whole_logits=False, gate_prefix=self._gate_prefix(),
         )  # fmt: skip
+
+    def _gate_prefix(self) -> int | None:
+        """Weights of tokens depend on their past alone, those of requests on what they show."""
+        config = self.router.config
+        return None if config.level is RouterLevel.token else config.prefix_tokens
 
     def run(
         self, *, input_ids: Tensor, attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None, past_key_values: Any = None, use_cache: bool = False,
+        seen: Tensor | None = None,
     ) -> _Output:  # fmt: skip
         """Forward pass of every expert that has a weight, on the rows for which it has one.
+
+        Args:
+            input_ids: ``(B, L)``; the first call's are the prompts, of which a router per request
+                sees all that the mask counts.
+            attention_mask: as transformers takes it.
+            position_ids: likewise.
+            past_key_values: of the call before; its weights per request stay.
+            use_cache: keep what the next call needs.
+            seen: ``(B,)`` tokens at the front of each row that a router per request sees, where
+                rows go on with what is to be scored.
 
         Returns:
             States ``(B, L, E * D + E)``: the experts' states, then their weights.
         """
         shared = {"attention_mask": attention_mask, "position_ids": position_ids}
         cache: _Cache | None = past_key_values
-        gates, feature = self._gates(input_ids, shared, cache, use_cache)
+        gates, feature = self._gates(input_ids, shared, cache, use_cache, seen)
         batch, length = input_ids.shape
         count = len(self.experts)
         acting = gates.amax(dim=1) > 0  # (B, E)
@@ -157,8 +173,9 @@ class RoutedModel:
         return torch.where(single[:, None], result, mixed.clamp(min=1e-30).log())
 
     def _gates(
-        self, input_ids: Tensor, shared: dict[str, Any], cache: _Cache | None, use_cache: bool
-    ) -> tuple[Tensor, Any]:
+        self, input_ids: Tensor, shared: dict[str, Any], cache: _Cache | None, use_cache: bool,
+        seen: Tensor | None,
+    ) -> tuple[Tensor, Any]:  # fmt: skip
         """``(B, L, E)`` weights and the cache of the feature pass."""
         config = self.router.config
         batch, length = input_ids.shape
@@ -173,7 +190,9 @@ class RoutedModel:
         if config.level is RouterLevel.token:
             return self.router.gates(states), feature
         mask = shared["attention_mask"]
-        if mask is None:  # rows are filled up with zeros on the right
-            mask = (input_ids != 0).flip(1).cummax(dim=1).values.flip(1)
+        if mask is None:
+            mask = torch.ones_like(input_ids)
+        if seen is not None:
+            mask = mask * (torch.arange(length, device=input_ids.device) < seen[:, None])
         gates = self.router.gates(pooled(states, mask[:, -length:]))
         return gates[:, None].expand(batch, length, -1), None

@@ -8,7 +8,7 @@ from franken.config.router import TrainedRouter
 from franken.config.steps import RouteStep
 from franken.data import open_data
 from franken.data.encoding import RecordEncoder
-from franken.data.source import Instruction
+from franken.data.source import DataSource, Instruction
 from franken.errors import CompatibilityError
 from franken.files import read_json, write_json
 from franken.parts.model import assemble
@@ -69,7 +69,22 @@ def _train(
     device = context.device
     model, tokenizer = assemble(open_model(context.inputs["model"], context.store), device=device)
     assert step.data is not None
-    data, encoder = open_data(step.data), RecordEncoder(tokenizer)
+    examples = router_examples(step, config, open_data(step.data), RecordEncoder(tokenizer))
+    experts = Experts(model, packs)
+    router, report = train_router(experts, examples, config, seed=context.seed, device=device)
+    router.save(context.directory / "router")
+    return asdict(report)
+
+
+def router_examples(
+    step: RouteStep, config: TrainedRouter, data: DataSource, encoder: RecordEncoder
+) -> list[tuple[list[int], int]]:
+    """What a router is trained on: token ids, and how many of them it sees.
+
+    Instructions of the split, of which it sees the prompt, and ``language_share`` of texts: of the
+    source language, which the base answers best and no pack is to take over, and of the targets.
+    """
+    assert step.data is not None
     wanted = step.data.mixtures[step.split].tasks
     texts = round(config.examples * step.language_share)
     asked: list[Instruction | str] = list(
@@ -79,18 +94,21 @@ def _train(
         )
     )
     records = [item for item in encoder.encode(asked, 512) if item is not None]
-    languages = [lang for lang in step.data.languages if data.has("monolingual", lang)]
+    languages = [
+        lang for lang in (step.data.source_language, *step.data.languages)
+        if data.has("monolingual", lang)
+    ]  # fmt: skip
     for lang in languages if texts else ():
         lines: list[Instruction | str] = list(
             islice(data.texts("monolingual", lang), -(-texts // len(languages)))
         )
         records += [item for item in encoder.encode(lines, 512) if item is not None]
-    # A text has no prompt: its first half stands for one.
-    examples = [(r.ids.tolist(), r.silent or max(1, len(r.ids) // 2)) for r in records]
-    experts = Experts(model, packs)
-    router, report = train_router(experts, examples, config, seed=context.seed, device=device)
-    router.save(context.directory / "router")
-    return asdict(report)
+    return [(r.ids.tolist(), r.silent or _shown(len(r.ids), config.prefix_tokens)) for r in records]
+
+
+def _shown(length: int, prefix: int) -> int:
+    """What the router sees of a text, which has no prompt; at most half, so there is a loss."""
+    return max(1, min(1 + prefix, length // 2))
 
 
 def is_routed(artifact: Artifact) -> bool:

@@ -134,7 +134,10 @@ def test_ewc_measures_what_was_learnt_before(shared_store: Path, tmp_path: Path)
 def test_skills_learnt_in_a_row_are_not_forgotten(shared_store: Path, tmp_path: Path) -> None:
     learnt = runner(
         shared_store, tmp_path, "recipe=graft_continual", "router=classifier",
-        "recipe.evaluate=[packs_1,packs_2,packs_3,lora_2,average_2]",
+        "recipe.evaluate=[base,packs_1,packs_2,packs_3,lora_2,average_2,arithmetic_alone,"
+        "topics_alone,language_alone]",
+        *(f"+recipe.steps.{name}_alone={{step: graft, model: base, packs: {{p: pack_{at}}}}}"
+          for at, name in ((1, "arithmetic"), (2, "topics"), (3, "language"))),
     )  # fmt: skip
     learnt.run()
     kept = [
@@ -144,6 +147,28 @@ def test_skills_learnt_in_a_row_are_not_forgotten(shared_store: Path, tmp_path: 
     ]  # fmt: skip
     assert kept[0]
     assert kept[0] == kept[1] == kept[2]  # nothing is forgotten
+    for stage, packs in ((1, ["arithmetic"]), (2, ["arithmetic", "topics"]),
+                         (3, ["arithmetic", "topics", "language"])):  # fmt: skip
+        answering = {
+            ("arithmetic", "en"): "arithmetic", ("topic_classification", "en"): "topics",
+            ("topic_classification", "id"): "topics", ("bits_per_byte", "id"): "language",
+        }  # fmt: skip
+        values = scores_of(learnt, f"packs_{stage}")
+        assert set(answering) | {("bits_per_byte", "en")} <= set(values)
+        for request, value in values.items():
+            pack = answering.get(request)
+            alone = f"{pack}_alone" if pack in packs else "base"
+            assert value == scores_of(learnt, alone)[request], (stage, request)
+
+
+def scores_of(run: Runner, model: str) -> dict[tuple[str, str], list[tuple[str, float]]]:
+    """Metrics of a model by task and language."""
+    found: dict[tuple[str, str], list[tuple[str, float]]] = {}
+    for record in run.write_results():
+        if record["model"] == model:
+            key = record["task"], record["lang"]
+            found.setdefault(key, []).append((record["metric"], record["value"]))
+    return found
 
 
 def test_a_language_pack_goes_on_the_instruct_model(shared_store: Path, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Input moments, and packs rounded with them."""
 
+import pytest
 import torch
 
 from franken.config.pack import Rounding
+from franken.errors import CompatibilityError
 from franken.parts.weights import LoadedWeights
 from franken.skillpack import pack_difference
 from franken.skillpack.calibration import input_moments
@@ -43,11 +45,50 @@ def test_moments_are_those_of_what_each_layer_reads():
     assert len(found) == 2 * 7
 
 
-def test_a_calibrated_pack_answers_closer_to_the_tuned_model(tmp_path):
-    model = tiny_model(hidden_size=64, intermediate_size=128, head_dim=16)
-    tuned = tuned_copy(model, size=0.05, only="_proj")
+LARGER = {
+    "llama": {"hidden_size": 64, "intermediate_size": 128, "head_dim": 16},
+    "gpt2": {"n_embd": 64, "hidden_size": 64},
+}
+
+
+@torch.no_grad()
+def test_layers_stored_input_first_are_read_too():
+    model = tiny_model("gpt2")
+    found = input_moments(model, texts())
+    assert len(found) == 4 * model.config.num_hidden_layers
+    reads = []
+    for ids in texts():
+        states = model.transformer.wte(torch.tensor([ids]))
+        states = states + model.transformer.wpe(torch.arange(len(ids)))
+        reads.append(model.transformer.h[0].ln_1(states)[0])
+    stacked = torch.cat(reads)
+    expected = 2 / len(stacked) * stacked.T @ stacked
+    moments = found["transformer.h.0.attn.c_attn.weight"]
+    torch.testing.assert_close(moments, expected, rtol=1e-4, atol=1e-5)
+    for name, matrix in found.items():
+        assert len(matrix) == model.get_parameter(name).shape[0]
+
+
+def test_gptq_without_moments_is_refused(tmp_path):
+    model = tiny_model()
+    found = policy("svd_quantised", "pack.quant.method=gptq")
+    moments = input_moments(model, texts())
+    del moments["model.layers.1.mlp.up_proj.weight"]
+    with pytest.raises(CompatibilityError, match=r"inputs of 'model.layers.1.mlp.up_proj"):
+        pack_difference(
+            LoadedWeights(model), LoadedWeights(tuned_copy(model)), found, tmp_path / "p",
+            name="p", hessians=moments,
+        )  # fmt: skip
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize("family", list(LARGER))
+def test_a_calibrated_pack_answers_closer_to_the_tuned_model(tmp_path, family):
+    model = tiny_model(family, **LARGER[family])
+    tuned = tuned_copy(model, size=0.05, only="proj" if family == "llama" else ".h.")
     moments = input_moments(tuned, texts(40))
-    names = [name for name in moments if "mlp" in name or "q_proj" in name]
+    names = [name for name in moments if "mlp" in name or "q_proj" in name or "c_attn" in name]
+    assert names
     seen = {}
     for method in Rounding:
         found = policy(
@@ -62,7 +103,9 @@ def test_a_calibrated_pack_answers_closer_to_the_tuned_model(tmp_path):
         total = 0.0
         for name in names:
             base, after = (dict(m.named_parameters())[name].detach() for m in (model, tuned))
+            assert pack.tensors[name]["rounding"] == str(method)
             rest = (after - base - pack.delta(name)).double()
+            rest = rest.T if family == "gpt2" else rest  # (out, in)
             total += float((rest @ moments[name].double() * rest).sum())
         seen[method] = total
     assert seen[Rounding.gptq] < seen[Rounding.rtn]

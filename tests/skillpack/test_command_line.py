@@ -8,13 +8,14 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from franken.config.pack import ClassRule, Operator, PackConfig
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.skillpack import SkillPack
 from franken.skillpack import pack_difference
 from franken.skillpack.__main__ import main
 from franken.skillpack.peft_export import export_peft
-from tests.parts.tiny import logits_of, some_ids
-from tests.skillpack.pairs import checkpoints, policy, stored
+from tests.parts.tiny import logits_of, save_checkpoint, some_ids, tiny_model
+from tests.skillpack.pairs import checkpoints, policy, stored, tuned_copy
 
 
 @pytest.fixture
@@ -44,6 +45,25 @@ def test_inspect_prints_what_the_manifest_says(made, capsys):
     manifest = json.loads(capsys.readouterr().out)
     assert manifest["licence"] == "CC-BY"
     assert manifest["policy"]["name"] == "dense"
+
+
+def test_inspect_shows_the_measured_excess_of_the_svd(made, capsys):
+    base, tuned = str(made / "base"), str(made / "tuned")
+    options = ["pack=phlora", "pack.classes.attn.rank=3", "pack.classes.mlp.rank=3"]
+    options += [f"pack.svd.{text}" for text in ("method=randomized", "power=0", "oversample=0")]
+    shown = {}
+    for excess in ("true", "false"):
+        place = str(made / excess)
+        command = ["pack", base, tuned, place, *options, f"pack.svd.measure_excess={excess}"]
+        assert main(command) == 0
+        capsys.readouterr()
+        assert main(["inspect", place]) == 0
+        shown[excess] = capsys.readouterr().out
+    measured = [i["excess"] for i in SkillPack(made / "true").tensors.values() if "excess" in i]
+    assert measured
+    for excess in measured:
+        assert f"SVD {100 * excess:.3f} % above" in " ".join(shown["true"].split())
+    assert "above the best" not in shown["false"]
 
 
 def test_unpack_writes_the_plain_difference(made):
@@ -88,6 +108,44 @@ def test_wrong_requests_say_what_is_wrong(made, capsys):
     assert main(["verify", str(made / "p"), "--base", str(made / "tuned")]) == 1
 
 
+def test_places_and_files_that_cannot_be_used_are_named(made, capsys):
+    base, tuned, pack = (str(made / name) for name in ("base", "tuned", "p"))
+    (made / "file").write_text("in the way")
+    for command in (
+        ["pack", base, tuned, str(made / "file" / "x"), "pack=dense"],
+        ["apply", base, str(made / "file" / "x"), pack],
+        ["unpack", pack, str(made / "file" / "x.safetensors")],
+    ):
+        assert main(command) == 2, command
+        assert "file" in capsys.readouterr().err
+    for weights in ("nan", "inf"):
+        assert main(["apply", base, str(made / "x"), pack, "--weights", weights]) == 2
+        assert "must be finite numbers" in capsys.readouterr().err
+    (made / "base" / "config.json").write_text("{broken")
+    assert main(["pack", base, tuned, str(made / "x")]) == 2
+    assert "config.json is no config" in capsys.readouterr().err
+    assert not (made / "x").exists()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["dense", "phlora", "module_aware", "prune", "bitdelta"])
+def test_models_with_values_that_are_no_numbers_are_refused(tmp_path, capsys, name, value):
+    model = tiny_model()
+    tuned = tuned_copy(model)
+    save_checkpoint(model, None, tmp_path / "base")
+    with torch.no_grad():
+        tuned.model.layers[1].mlp.up_proj.weight[3, 2] = value
+        tuned.model.norm.weight[1] = value if name == "phlora" else 1.0  # skipped there
+    save_checkpoint(tuned, None, tmp_path / "tuned")
+    pair = [str(tmp_path / "base"), str(tmp_path / "tuned")]
+    for command in ([*pair], [*reversed(pair)]):
+        assert main(["pack", *command, str(tmp_path / "p"), f"pack={name}"]) == 2
+        said = capsys.readouterr().err
+        owner = "tuned model" if command[1].endswith("tuned") else "base"
+        assert f"the {owner}'s tensor 'model.layers.1.mlp.up_proj.weight' holds values" in said
+    assert not (tmp_path / "p").exists()
+
+
 @pytest.mark.parametrize("name", ["phlora", "module_aware"])
 def test_peft_loads_the_export_and_gives_what_the_pack_gives(tmp_path, name):
     pair = checkpoints(tmp_path, tied=False, only="_proj")
@@ -106,3 +164,23 @@ def test_peft_loads_the_export_and_gives_what_the_pack_gives(tmp_path, name):
             )
     assert all("_proj" not in tensor for tensor in left_out)
     assert logits_of(merged, some_ids(96)).isfinite().all()
+
+
+def test_peft_takes_layers_stored_input_first_and_no_table(tmp_path):
+    pair = checkpoints(tmp_path, "gpt2", tied=True)
+    one = PackConfig(
+        classes={"all": ClassRule(match="attention|mlp|table", op=Operator.lowrank, rank=6),
+                 "rest": ClassRule(op=Operator.skip)}
+    )  # fmt: skip
+    pack = pack_difference(*map(stored, pair), one, tmp_path / "p", name="p")
+    left_out = export_peft(pack, tmp_path / "lora")
+    assert {"transformer.wte.weight", "transformer.wpe.weight"} <= set(left_out)
+    base = AutoModelForCausalLM.from_pretrained(pair[0])
+    merged = PeftModel.from_pretrained(base, tmp_path / "lora").merge_and_unload()
+    before, changed = stored(pair[0]), 0
+    for tensor, weight in merged.named_parameters():
+        expected = before.tensor(tensor)
+        if tensor not in left_out:
+            expected, changed = expected + pack.delta(tensor), changed + 1
+        torch.testing.assert_close(weight.detach(), expected, rtol=1e-5, atol=1e-6)
+    assert changed == 4 * base.config.num_hidden_layers

@@ -1,15 +1,19 @@
 """Packs with a vocabulary of their own (graftllm notes, invariant 18)."""
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 
-from franken.errors import CompatibilityError
+from franken.config.pack import ClassRule, Operator, PackConfig
+from franken.config.steps import PackStep
+from franken.errors import CompatibilityError, ConfigError
 from franken.init_method.engine import apply_map
 from franken.init_method.token_map import MapLabels, Provenance, TokenMap
 from franken.parts.skillpack import SkillPack, check_base
 from franken.parts.surgery import take_table
+from franken.parts.tokenizer_files import tokenizer_identity
 from franken.parts.weights import LoadedWeights
 from franken.skillpack.apply import apply_to_checkpoint
 from franken.skillpack.language import graft_table, mapped, pack_language, residuals
@@ -160,6 +164,107 @@ def test_a_compressed_language_pack_is_smaller_and_close(tmp_path):
     counts = small.manifest["vocab"]["counts"]
     assert counts["special"] == 4
     assert sum(counts.values()) == 90
+
+
+@pytest.mark.parametrize(("bits", "least"), [(0, 0.0), (32, 0.0), (16, 1e-4)])
+def test_dense_keeps_every_row_in_the_width_asked_for(tmp_path, bits, least):
+    parts = world()
+    found = PackConfig(
+        classes={
+            "table": ClassRule(match="table", op=Operator.dense, bits=bits),
+            "rest": ClassRule(op=Operator.dense, bits=0),
+        }
+    )
+    pack = packed(tmp_path / "p", parts, found)
+    rest = residuals(parts[3], parts[4], parts[6])["input"]
+    wanted = rest.bfloat16().float() if bits == 16 else rest
+    assert torch.equal(pack.delta("vocab.input"), wanted)
+    assert pack.tensors["vocab.input"]["bytes"] == rest.numel() * (2 if bits == 16 else 4)
+    relative = float((rest - wanted).norm() / rest.norm())
+    assert relative >= least
+    assert pack.tensors["vocab.input"]["relF"] == pytest.approx(relative, abs=1e-7)
+
+
+@pytest.mark.parametrize("density", [0.05, 0.5])
+def test_the_policy_of_tables_works_on_copied_rows(tmp_path, density):
+    parts = world()
+    found = policy("module_aware", f"pack.classes.embed.density={density}")
+    pack = packed(tmp_path / "p", parts, found)
+    copied = parts[6].provenance == int(Provenance.copied)
+    rest = residuals(parts[3], parts[4], parts[6])["input"]
+    kept = pack.delta("vocab.input")
+    asked = round(density * int(copied.sum()) * 16)
+    assert asked - 2 <= int((kept[copied] != 0).sum()) <= asked  # rounding may give a zero
+    new = ~copied & (rest.abs().sum(dim=1) > 0)
+    assert float((kept[new] - rest[new]).norm() / rest[new].norm()) < 0.01
+
+
+def test_tables_that_the_policy_skips_keep_their_new_rows(tmp_path):
+    parts = world()
+    pack = packed(tmp_path / "p", parts, policy("delta_come"))
+    copied = parts[6].provenance == int(Provenance.copied)
+    rest, kept = residuals(parts[3], parts[4], parts[6])["input"], pack.delta("vocab.input")
+    assert not bool(kept[copied].any())
+    assert float((kept - rest)[~copied].norm() / rest[~copied].norm()) < 0.01
+    signs = policy("delta_come", "pack.classes.embed.op=sign")
+    with pytest.raises(ConfigError, match="gives every entry a sign"):
+        packed(tmp_path / "q", parts, signs)
+    assert not (tmp_path / "q").exists()
+    faults = dict(PackStep(base="b", tuned="t", initial="i", pack=signs).faults())
+    assert list(faults) == ["pack.classes.embed.op"]
+    assert not list(PackStep(base="b", tuned="t", pack=signs).faults())
+
+
+@pytest.mark.parametrize("target", [0.5, 0.8])
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_budget_counts_the_vocabulary(tmp_path, target, tied):
+    parts = world(tied)
+    pack = packed(tmp_path / "p", parts, policy("svd", f"pack.budget.target={target}"))
+    size = pack.manifest["size"]
+    wider = sum(i["bytes"] // 2 for i in pack.tensors.values() if i.get("dtype") == "float64")
+    assert 0.7 * target * size["dense_bytes"] <= size["bytes"] - wider
+    assert size["bytes"] - wider <= target * size["dense_bytes"] + 64
+    with pytest.raises(ConfigError, match="new rows of a vocabulary"):
+        packed(tmp_path / "q", parts, policy("svd", "pack.budget.target=0.1"))
+
+
+@pytest.mark.parametrize("name", ["module_aware", "phlora", "svd"])
+def test_the_error_of_the_whole_is_written(tmp_path, name):
+    parts = world()
+    pack = packed(tmp_path / "p", parts, policy(name))
+    base, adapted = LoadedWeights(parts[0]), LoadedWeights(parts[1])
+    changes = {
+        n: adapted.tensor(n).double() - base.tensor(n).double()
+        for n in base.names() if not base.anatomy.is_table_tensor(n)
+    }  # fmt: skip
+    changes |= {
+        f"vocab.{part}": rest.double()
+        for part, rest in residuals(parts[3], parts[4], parts[6]).items()
+    }
+    assert set(changes) == set(pack.tensors) | set(pack.manifest["skipped"])
+    error = sum(
+        float((change - (pack.delta(n).double() if n in pack.tensors else 0)).square().sum())
+        for n, change in changes.items()
+    )
+    whole = sum(float(change.square().sum()) for change in changes.values())
+    assert pack.manifest["relF"] == pytest.approx((error / whole) ** 0.5, rel=1e-4)
+
+
+def test_a_receiver_with_another_vocabulary_is_refused(tmp_path):
+    parts = world()
+    pack, receiver = packed(tmp_path / "p", parts), parts[5]
+    other = copy.deepcopy(receiver.tokenizer)
+    other.add_special_tokens({"additional_special_tokens": ["<|turn|>"]})
+    foreign = replace(receiver, tokenizer=other)
+    with pytest.raises(CompatibilityError, match="another vocabulary than that of the receiver"):
+        graft_table(pack, foreign)
+    with pytest.raises(CompatibilityError, match="another vocabulary than that of the pack's base"):
+        graft_table(pack, receiver, rows_of=foreign)
+    roles = copy.deepcopy(receiver.tokenizer)
+    roles.pad_token = roles.eos_token  # the same ids, another role: an instruct model may have it
+    assert tokenizer_identity(roles) != tokenizer_identity(receiver.tokenizer)
+    found = graft_table(pack, replace(receiver, tokenizer=roles))
+    assert torch.equal(found.input, graft_table(pack, receiver).input)
 
 
 def test_order_of_token_ids_only_permutes_the_rows(tmp_path):

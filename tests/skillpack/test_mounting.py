@@ -6,8 +6,10 @@ import torch
 from franken.config.steps import MergeMethod
 from franken.errors import CompatibilityError
 from franken.parts.mount import Mounts
+from franken.parts.skillpack import check_base
 from franken.parts.weights import LoadedWeights
 from franken.skillpack import pack_difference
+from franken.skillpack.experts import Experts
 from franken.skillpack.merge import merge_deltas, merged_tensors, ties
 from tests.parts.tiny import logits_of, some_ids, tiny_model
 from tests.skillpack.pairs import exact_policy, policy, tuned_copy
@@ -120,6 +122,22 @@ def test_a_model_in_a_narrower_format_takes_a_pack_of_its_own_base(tmp_path):
     expected = (tiny_model().bfloat16().float().state_dict()["model.norm.weight"]
                 + pack.delta("model.norm.weight")).bfloat16()  # fmt: skip
     assert torch.equal(half.state_dict()["model.norm.weight"], expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_foreign_base_is_refused_in_a_narrower_format_too(tmp_path, dtype):
+    model = tiny_model()
+    _, pack = make(model, tmp_path / "p")
+    Mounts(tiny_model().to(dtype)).mount(pack)
+    foreign = tuned_copy(model, size=0.1, seed=99, only="mlp").to(dtype)
+    before = state(foreign)
+    with pytest.raises(CompatibilityError, match=r"another base: 'model.layers.0.mlp"):
+        Mounts(foreign).mount(pack)
+    assert same(state(foreign), before)
+    with pytest.raises(CompatibilityError, match="another base"):
+        Experts(foreign, {"p": pack})
+    with pytest.raises(CompatibilityError, match="load the model as it is stored"):
+        check_base(pack, LoadedWeights(tiny_model().to(dtype)))
 
 
 def test_a_class_can_be_left_out(tmp_path):

@@ -13,7 +13,7 @@ import torch
 from franken.config.pack import ClassRule, Operator, PackConfig
 from franken.errors import ArtifactError, CompatibilityError, ConfigError
 from franken.parts.checkpoint import Checkpoint
-from franken.parts.skillpack import PAYLOAD_FILE, SkillPack, check_base
+from franken.parts.skillpack import PAYLOAD_FILE, SkillPack, check_base, sealed
 from franken.parts.weights import LoadedWeights
 from franken.skillpack import pack_difference
 from franken.skillpack.apply import apply_to_checkpoint
@@ -117,13 +117,29 @@ def test_the_predicted_size_is_the_real_one(pair, tmp_path, name):
     )
 
 
-@pytest.mark.parametrize("target", [0.4, 0.8, 1.5])
-def test_a_budget_is_used_and_kept(tmp_path, target):
-    pair = checkpoints(tmp_path, hidden_size=64, intermediate_size=128, head_dim=16)
-    found = policy("svd", f"pack.budget.target={target}")
-    made = pack(pair, tmp_path / "p", found)
+def budgeted(directory, name, target):
+    """A pack that is to keep a target, the bytes allowed, and those of exact float64 tensors."""
+    pair = checkpoints(directory, hidden_size=64, intermediate_size=128, head_dim=16)
+    made = pack(pair, directory / "p", policy(name, f"pack.budget.target={target}"))
     allowed = target * made.manifest["size"]["dense_bytes"]
     wider = sum(i["bytes"] // 2 for i in made.tensors.values() if i.get("dtype") == "float64")
+    return made, allowed, wider
+
+
+def test_an_energy_rule_keeps_the_budget(tmp_path):
+    made, allowed, wider = budgeted(tmp_path / "b", "module_aware_energy", 0.15)
+    assert made.manifest["size"]["bytes"] - wider <= allowed + 64
+    free = pack((tmp_path / "b" / "base", tmp_path / "b" / "tuned"), tmp_path / "f",
+                policy("module_aware_energy"))  # fmt: skip
+    mlp = [n for n, item in free.tensors.items() if item["class"] == "mlp"]
+    assert mlp
+    for name in mlp:  # noise: nine tenths of its energy need more directions than are paid for
+        assert made.tensors[name]["rank"] < free.tensors[name]["rank"]
+
+
+@pytest.mark.parametrize("target", [0.4, 0.8, 1.5])
+def test_a_budget_is_used_and_kept(tmp_path, target):
+    made, allowed, wider = budgeted(tmp_path, "svd", target)
     assert 0.8 * allowed <= made.manifest["size"]["bytes"] - wider <= allowed + 64
 
 
@@ -220,7 +236,7 @@ def test_damaged_packs_are_refused_with_a_reason(pair, tmp_path):
 
     for change, message in (
         ({"schema": 99}, "format version 99"),
-        ({"schema": 1}, "format version 1; this program reads version 2"),
+        ({"schema": 2}, "format version 2; this program reads version 3"),
         ({"kind": "lora"}, "of kind 'lora'"),
     ):
         manifest.write_text(json.dumps(json.loads(text) | change))
@@ -228,7 +244,7 @@ def test_damaged_packs_are_refused_with_a_reason(pair, tmp_path):
             SkillPack(tmp_path / "p")
     content = json.loads(text)
     content["tensors"]["model.norm.weight"]["shape"] = [17]
-    manifest.write_text(json.dumps(content))
+    manifest.write_text(json.dumps(sealed(content)))
     with pytest.raises(ArtifactError, match="does not hold what"):
         SkillPack(tmp_path / "p")
     manifest.write_text(text[: len(text) // 2])
@@ -237,6 +253,63 @@ def test_damaged_packs_are_refused_with_a_reason(pair, tmp_path):
     manifest.unlink()
     with pytest.raises(ArtifactError, match="is no SkillPack"):
         SkillPack(tmp_path / "p")
+
+
+def test_what_the_manifest_says_of_a_tensor_is_protected(pair, tmp_path):
+    made = pack(pair, tmp_path / "p", policy("bitdelta"))
+    manifest = tmp_path / "p" / "delta.json"
+    text = manifest.read_text()
+    name = next(n for n, item in made.tensors.items() if item["form"] == "sign")
+    for change in ({"scale": 2 * made.tensors[name]["scale"]}, {"relF": 0.0}, {"shape": []}):
+        content = json.loads(text)
+        content["tensors"][name] |= change
+        manifest.write_text(json.dumps(content))
+        with pytest.raises(ArtifactError, match="damaged: its manifest_sha256"):
+            SkillPack(tmp_path / "p")
+
+
+def damage_tensor(change):
+    def damaged(content):
+        content["tensors"]["model.norm.weight"] = change(content["tensors"]["model.norm.weight"])
+
+    return damaged
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        damage_tensor(lambda item: {k: v for k, v in item.items() if k != "form"}),
+        damage_tensor(lambda item: {k: v for k, v in item.items() if k != "shape"}),
+        damage_tensor(lambda item: item | {"shape": None}),
+        damage_tensor(lambda item: item | {"shape": ["x"]}),
+        damage_tensor(lambda item: item | {"dtype": "float8"}),
+        damage_tensor(lambda item: None),
+        damage_tensor(lambda item: [1]),
+        lambda content: content.update(tensors=[]),
+        lambda content: content.update(sha256={}),
+        lambda content: content.update(sha256=None),
+        lambda content: content["sha256"].pop(PAYLOAD_FILE),
+    ],
+)
+def test_a_manifest_that_is_whole_but_wrong_is_refused(pair, tmp_path, damage):
+    pack(pair, tmp_path / "p")
+    manifest = tmp_path / "p" / "delta.json"
+    content = json.loads(manifest.read_text())
+    damage(content)
+    manifest.write_text(json.dumps(sealed(content)))
+    with pytest.raises(ArtifactError):
+        SkillPack(tmp_path / "p")
+
+
+def test_a_form_that_lacks_a_number_is_refused_when_read(pair, tmp_path):
+    made = pack(pair, tmp_path / "p", policy("svd"))
+    name = next(n for n, item in made.tensors.items() if item["form"] == "lowrank")
+    manifest = tmp_path / "p" / "delta.json"
+    content = json.loads(manifest.read_text())
+    del content["tensors"][name]["sigma_exponent"]
+    manifest.write_text(json.dumps(sealed(content)))
+    with pytest.raises(ArtifactError, match="sigma_exponent"):
+        SkillPack(tmp_path / "p").delta(name)
 
 
 def test_models_that_are_no_relatives_are_refused(tmp_path):

@@ -1,9 +1,15 @@
 """Routers and routed models (graftllm notes, invariant 15)."""
 
+from typing import ClassVar
+
 import pytest
 import torch
 
+from franken.config.data import DataConfig, Mixture
 from franken.config.router import RouterFeature, RouterLevel, TrainedRouter
+from franken.config.steps import RouteStep
+from franken.data.encoding import RecordEncoder
+from franken.data.source import Instruction
 from franken.errors import DataError
 from franken.eval_suite.readout import read_out
 from franken.eval_suite.scoring import Request, log_probs
@@ -12,8 +18,14 @@ from franken.skillpack import pack_difference
 from franken.skillpack.evaluation import pack_of_task
 from franken.skillpack.experts import Experts
 from franken.skillpack.routed import RoutedModel
-from franken.skillpack.router import Router, losses_and_features, train_router
-from tests.parts.tiny import tiny_model
+from franken.skillpack.router import (
+    Router,
+    features_of,
+    losses_and_features,
+    train_router,
+)
+from franken.steps.route import router_examples
+from tests.parts.tiny import tiny_model, tiny_tokenizer
 from tests.skillpack.pairs import exact_policy, tuned_copy
 
 
@@ -78,6 +90,76 @@ def test_several_packs_mix_their_predictions(experts, level):
             own.append(score(read_out(experts.model)))
     expected = sum(w * values.exp() for w, values in zip(weights, own, strict=True)).log()
     torch.testing.assert_close(score(routed.readout()), expected, rtol=1e-4, atol=1e-5)
+
+
+def particular_router(experts, config):
+    """A router that sends different requests to different packs."""
+    generator = torch.Generator().manual_seed(5)
+    router = Router(16, experts.names, config)
+    with torch.no_grad():
+        router.net.weight.copy_(30 * torch.randn(3, 16, generator=generator))
+        router.net.bias.zero_()
+    return router.eval()
+
+
+def ids(seed, size):
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randint(3, 96, (size,), generator=generator).tolist())
+
+
+@pytest.mark.parametrize("level", list(RouterLevel))
+@pytest.mark.parametrize("feature", list(RouterFeature))
+@torch.no_grad()
+def test_a_score_depends_neither_on_later_tokens_nor_on_other_requests(experts, level, feature):
+    config = TrainedRouter(width=0, level=level, feature=feature, prefix_tokens=4)
+    readout = RoutedModel(experts, particular_router(experts, config)).readout()
+    start = (2,)
+    for seed in range(6):
+        asked, text = ids(seed, 5), ids(seed + 50, 12)
+        plain = [
+            Request(asked, text[:1]), Request(asked, text[:3]), Request(start, text[:2], False),
+            Request(start, text[:6], False),
+        ]  # fmt: skip
+        # Each goes on as others do, so that rows could be shared, and up to the next pack's.
+        others = [
+            Request(asked, text),
+            Request(asked + text, text[:4]),
+            Request(start, asked + text),
+        ]
+        others += [Request(start, text[:7], False), Request(start, text, False)]
+        others += [Request(start + text[:3], text[3:]), Request(asked, text[:3] + ids(9, 5))]
+        alone = [log_probs(readout, [request], batch_tokens=64)[0] for request in plain]
+        together = log_probs(readout, plain + others, batch_tokens=64)[: len(plain)]
+        for one, other in zip(alone, together, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        # The first tokens of a longer answer, and of a longer text whose prefix is the same.
+        longer = log_probs(readout, others[:1] + others[4:5], batch_tokens=64)
+        torch.testing.assert_close(longer[0][:3], alone[1], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(longer[1][:6], alone[3], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("feature", list(RouterFeature))
+@torch.no_grad()
+def test_the_router_sees_the_prompt_or_the_prefix_of_a_text(experts, feature):
+    config = TrainedRouter(width=0, feature=feature, prefix_tokens=4)
+    router = particular_router(experts, config)
+    readout = RoutedModel(experts, router).readout()
+    picked = set()
+    for seed in range(12):
+        text = ids(seed, 20)
+        for request, shown in (
+            (Request(text[:5], text[5:]), text[:5]),
+            (Request(text[:15], text[15:]), text[:15]),
+            (Request((2,), text, False), (2, *text[:4])),
+        ):
+            states, _ = features_of(experts.model, config, input_ids=torch.tensor([shown]))
+            expert = int(router.gates(states.mean(dim=1)).argmax())
+            with experts.acting(expert):
+                expected = log_probs(read_out(experts.model), [request], batch_tokens=64)[0]
+            found = log_probs(readout, [request], batch_tokens=64)[0]
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+            picked.add(expert)
+    assert len(picked) > 1
 
 
 @torch.no_grad()
@@ -149,6 +231,37 @@ def test_a_router_learns_who_answers_best(experts, tmp_path, level, feature, wid
     assert torch.equal(again.gates(features), router.gates(features))
 
 
+class Texts:
+    """A source of two texts per language and one instruction."""
+
+    lines: ClassVar = {"en": ["a b", "to be or not " * 9], "id": ["c", "di sana ada " * 9]}
+
+    def has(self, role, lang):
+        return role == "monolingual" and lang in self.lines
+
+    def texts(self, role, lang):
+        return iter(self.lines[lang])
+
+    def instructions(self):
+        return iter([Instruction("1 + 1 =", "2", "sums")])
+
+
+def test_a_router_is_shown_text_of_the_source_language_too():
+    data = DataConfig(
+        source_language="en", languages=["id", "tr"], mixtures={"instructions": Mixture()}
+    )
+    config = TrainedRouter(examples=5, prefix_tokens=6)
+    step = RouteStep(data=data, language_share=0.8, router=config)
+    encoder = RecordEncoder(tiny_tokenizer())
+    found = router_examples(step, config, Texts(), encoder)
+    texts = [item for lang in ("en", "id") for item in encoder.encode(Texts.lines[lang])]
+    assert [ids for ids, _ in found[1:]] == [item.ids.tolist() for item in texts]
+    for (ids, seen), item in zip(found[1:], texts, strict=True):
+        assert seen == min(7, len(item.ids) // 2)  # bos and the prefix, at most half
+        assert seen < len(ids)
+    assert {seen for _, seen in found[1:]} >= {7}
+
+
 def test_too_few_examples_are_refused(experts):
     with pytest.raises(DataError, match="2 examples are too few"):
         train_router(experts, [([1, 2, 3], 1)] * 2, TrainedRouter(), seed=0)
@@ -157,8 +270,13 @@ def test_too_few_examples_are_refused(experts):
 
 
 def test_the_map_of_tasks_prefers_the_narrower_entry():
-    tasks = {"reading": "r", "@id": "i", "reading@tr": "t"}
-    assert pack_of_task("reading", "en", tasks) == "r"
-    assert pack_of_task("reading", "id", tasks) == "i"
-    assert pack_of_task("reading", "tr", tasks) == "t"
-    assert pack_of_task("topics", "en", tasks) is None
+    tasks = {"reading": "r", "@id": "i", "reading@tr": "t", "text@target": "l", "text@tr": "u"}
+    found = {
+        (task, lang): pack_of_task(task, lang, tasks, "en")
+        for task in ("reading", "topics", "text") for lang in ("en", "id", "tr", "sw")
+    }  # fmt: skip
+    assert {key: value for key, value in found.items() if value is not None} == {
+        ("reading", "en"): "r", ("reading", "id"): "i", ("reading", "tr"): "t",
+        ("reading", "sw"): "r", ("topics", "id"): "i", ("text", "id"): "i", ("text", "tr"): "u",
+        ("text", "sw"): "l",
+    }  # fmt: skip

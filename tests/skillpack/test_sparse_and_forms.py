@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from franken.errors import ArtifactError
 from franken.parts.forms import (
     DenseForm,
     LowRankForm,
@@ -16,8 +17,12 @@ from franken.parts.forms import (
     form_bytes,
 )
 from franken.parts.forms.dense import exact_delta
+from franken.parts.weights import LoadedWeights
+from franken.skillpack import pack_difference
+from franken.skillpack.policy import schedule_columns
 from franken.skillpack.selection import largest, random_subset
-from tests.skillpack.pairs import lowrank_noise
+from tests.parts.tiny import tiny_model
+from tests.skillpack.pairs import exact_policy, lowrank_noise, policy, tuned_copy
 
 
 def blocks_of(matrix, rows):
@@ -137,8 +142,11 @@ def test_a_low_rank_form_takes_the_bytes_of_the_formula():
 
 
 def test_the_nominal_ratio_of_delta_come_is_a_sixteenth():
-    groups = [(8, 2), (3, 32), (2, 968)]
-    assert sum(b * c for b, c in groups) * 2 * 4096 / (16 * 4096**2) == 1 / 16
+    found = policy("delta_come")
+    for width, tolerance in ((4096, 0.0), (1024, 0.01), (256, 0.05)):  # counts are scaled
+        columns = schedule_columns(found, "attn", found.classes["attn"], (width, width))
+        payload = sum(bits * count for bits, count in columns) * 2 * width
+        assert payload / (16 * width**2) == pytest.approx(1 / 16, rel=tolerance, abs=0)
 
 
 def test_signs_have_the_error_of_a_gaussian():
@@ -161,6 +169,28 @@ def test_an_exact_change_gives_every_bit_back(dtype, size):
     assert bool((delta[5:10] == 0).all())
     if dtype is not torch.float32:
         assert delta.dtype == torch.float32
+
+
+def test_an_exact_change_is_exact_in_float64_or_refused(tmp_path):
+    base = torch.tensor([1.0, 0.5, 0.0, -0.0, 3.0])
+    near = torch.tensor([1e-9, 0.5, -0.0, 0.0, 3.0])  # float32 loses the first
+    assert exact_delta(base[1:], near[1:]).dtype == torch.float32
+    delta = exact_delta(base, near)
+    assert delta.dtype == torch.float64
+    assert torch.equal((base.double() + delta).float(), near)  # -0.0 equals 0.0
+    assert bool((delta[1:] == 0).all())
+    far = torch.tensor([1e-20, 0.5, 0.0, 0.0, 3.0])
+    with pytest.raises(ArtifactError, match=r"from 1.0 to 9.99\S+e-21 at \[0\] \(1 such"):
+        exact_delta(base, far)
+    model = tiny_model()
+    tuned = tuned_copy(model)
+    with torch.no_grad():
+        model.model.norm.weight[0], tuned.model.norm.weight[0] = 1.0, 1e-20
+    with pytest.raises(ArtifactError, match=r"'model.norm.weight': no change in float64"):
+        pack_difference(
+            LoadedWeights(model), LoadedWeights(tuned), exact_policy(), tmp_path / "p", name="p"
+        )
+    assert not (tmp_path / "p").exists()
 
 
 def test_rounding_the_change_first_loses_bits():

@@ -1,5 +1,6 @@
 """Steps that make SkillPacks and put them on models."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,7 +8,7 @@ from typing import ClassVar
 
 from franken.config.checks import in_range
 from franken.config.data import DataConfig
-from franken.config.pack import PackConfig, Rounding
+from franken.config.pack import Operator, PackConfig, Rounding
 from franken.config.router import OracleRouter, RouterConfig, TrainedRouter
 from franken.config.steps.core import Part, StepConfig
 
@@ -39,7 +40,7 @@ class PackStep(StepConfig):
     """Compress the difference of two models into a SkillPack."""
 
     kind: ClassVar[str] = "pack"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     output: ClassVar[Part] = Part.pack
     inputs: ClassVar[dict[str, Part]] = {
         "base": Part.model, "tuned": Part.model, "initial": Part.model,
@@ -59,6 +60,15 @@ class PackStep(StepConfig):
             yield "data", "is missing: pack.quant.method=gptq calibrates on text"
         if self.pack.quant.method is Rounding.gptq and self.initial is not None:
             yield "pack.quant.method", "gptq is not there for language packs; choose rtn"
+        for label, rule in self.pack.classes.items() if self.initial is not None else ():
+            if rule.match == ".*" or "table" in rule.match.split("|"):
+                if rule.op in (Operator.sign, Operator.sign_plus_lowrank):
+                    yield (
+                        f"pack.classes.{label}.op",
+                        f"{rule.op} would give new rows of a language pack a sign, too; choose "
+                        "prune, dare, lowrank, dense or skip for tables",
+                    )
+                break  # the first class that matches is the one
 
 
 @dataclass
@@ -94,9 +104,11 @@ class GraftStep(StepConfig):
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.packs and not self.materialise:
             yield "packs", "names no pack; give at least one, e.g. {skill: packed}"
-        for name in self.weights:
+        for name, weight in self.weights.items():
             if name not in self.packs:
                 yield f"weights.{name}", f"is no pack; packs: {', '.join(self.packs)}"
+            if not math.isfinite(weight):
+                yield f"weights.{name}", f"must be a finite number, got {weight}"
         if self.table is TableGraft.absolute and self.base is None:
             yield "base", "table=absolute needs the step that made the packs' base"
         yield from in_range("density", self.density, 0.0, 1.0)
@@ -107,6 +119,7 @@ class RouteStep(StepConfig):
     """One model with several SkillPacks and a router that picks among them."""
 
     kind: ClassVar[str] = "route"
+    version: ClassVar[int] = 2
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "packs": Part.pack}
     model: str = ""
     packs: dict[str, str] = field(default_factory=lambda: {})
@@ -114,12 +127,14 @@ class RouteStep(StepConfig):
     by_task: bool = False
     """Let ``tasks`` decide whatever router is chosen (the oracle beside a router in one recipe)."""
     tasks: dict[str, str] = field(default_factory=lambda: {})
-    """oracle: ``task``, ``task@language`` or ``@language`` -> pack; others get none."""
+    """oracle: ``task@language``, ``@language``, ``task@target`` (every language but the source
+    language) or ``task`` -> pack, the first that fits; others get none."""
     data: DataConfig | None = None
     """What a trained router learns from."""
     split: str = "instructions"
     language_share: float = 0.0
-    """Share of monolingual target-language text among the router's examples."""
+    """Share of monolingual text among the router's examples, in equal parts of the source language,
+    which the model without a pack answers best, and the target languages."""
 
     def references(self) -> dict[str, str]:
         """One reference per pack."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from franken.errors import ArtifactError
 from franken.parts.forms.section import Section, row_range
 
 _NAMES = {
@@ -93,10 +94,13 @@ def exact_delta(base: Tensor, tuned: Tensor) -> Tensor:
 
     Half-precision checkpoints: the float32 difference does it. Between float32 checkpoints the
     difference may round the wrong way; its neighbours are tried, and where none fits the whole
-    tensor is kept in float64.
+    tensor is kept in float64. Of a zero the sign is not kept: nothing added to 0.0 gives -0.0.
 
     Returns:
         float32, or float64 where that is needed.
+
+    Raises:
+        ArtifactError: where float64 is not enough either (from 1.0 to 1e-20).
     """
     delta = tuned.float() - base.float()
     for step in (None, torch.inf, -torch.inf):
@@ -111,4 +115,14 @@ def exact_delta(base: Tensor, tuned: Tensor) -> Tensor:
             delta = torch.where(wrong & fits, moved, delta)
     if torch.equal((base.float() + delta).to(tuned.dtype), tuned):
         return delta
-    return tuned.double() - base.double()
+    wide = tuned.double() - base.double()
+    wrong = (base.double() + wide).to(tuned.dtype) != tuned
+    if bool(wrong.any()):
+        place = wrong.nonzero()[0].tolist()
+        before, after = (float(t[tuple(place)]) for t in (base, tuned))
+        raise ArtifactError(
+            f"no change in float64 leads from {before!r} to {after!r} at {place} "
+            f"({int(wrong.sum())} such entries), so it cannot be kept exactly; keep such tensors "
+            "rounded (dense with bits: 32)"
+        )
+    return wide

@@ -74,6 +74,11 @@ class LowRankForm:
         wide = any(bits == 32 for bits, _ in schedule)
         return cls(shape, sigma.float() if wide else half_sigma(sigma), groups, group_size)
 
+    def transposed(self) -> "LowRankForm":
+        """The form of the transposed change: U and V change places."""
+        groups = [ColumnGroup(g.right, g.left, g.bits, g.columns) for g in self.groups]
+        return LowRankForm(self.shape[::-1], self.sigma, groups, self.group_size)
+
     @property
     def rank(self) -> int:
         """r: stored directions."""

@@ -35,5 +35,6 @@ def route(step: RouteStep, config: Config) -> dict[str, Any]:
     return {
         "router": options(step.router, "name"), "packs": sorted(step.packs),
         "data": split_of(step.data, step.split), "language_share": step.language_share,
+        "languages": [step.data.source_language, *step.data.languages],
         "precision": precision_of(config),
     }  # fmt: skip
