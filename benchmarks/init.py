@@ -39,6 +39,8 @@ from franken.parts.table import Table
 from franken.vocab import pieces
 
 LIMIT_BYTES = 2e9
+APPLY_GOAL = 20
+"""Times that applying a map shall be faster than the loop over rows."""
 GEMM_ROWS = 512
 Record = dict[str, Any]
 
@@ -256,8 +258,8 @@ def report(records: list[Record], options: argparse.Namespace) -> None:
         f"rows, {options.threads} threads; a dense map would be {dense:.1f} GB"
     )
     columns = (
-        "method", "fit s", "loop s", "ratio", "GFLOP/s", "of GEMM", "apply s", "rows s", "pairs s",
-        "ratio", "peak GB", "difference",
+        "method", "fit s", "loop s", "ratio", "GFLOP/s", "of GEMM", "apply s", "rows s", "ratio",
+        "pairs s", "ratio", "peak GB", "difference",
     )  # fmt: skip
     for column in columns:
         table.add_column(column, justify="left" if column == "method" else "right", no_wrap=True)
@@ -266,26 +268,41 @@ def report(records: list[Record], options: argparse.Namespace) -> None:
         table.add_row(
             record["method"] + scaled,
             f"{record['fit_seconds']:.2f}",
-            f"{record['loop_fit_seconds']:.1f}",
-            f"{record['loop_fit_seconds'] / record['fit_seconds']:.1f}x",
+            *loop_ratio(record),
             *speeds(record),
             f"{record['apply_seconds']:.2f}",
             f"{record['row_loop_seconds']:.2f}",
+            f"{record['row_loop_seconds'] / record['apply_seconds']:.1f}x",
             f"{record['pair_loop_seconds']:.2f}",
             f"{record['pair_loop_seconds'] / record['apply_seconds']:.1f}x",
             "-" if record["peak_bytes"] is None else f"{record['peak_bytes'] / 1e9:.2f}",
             "-" if record["difference"] is None else f"{record['difference']:.0e}",
         )
-    Console(width=132).print(table)
+    Console(width=164).print(table)
     print(
         f"fit: comparing the vocabularies alone is {records[0]['compare_seconds']:.2f} s of it. "
         f"loop: scaled up from at most {options.loop_rows} rows. (n %): fitted on that share of "
-        "the target's own rows and scaled.\napply: the second ratio is to the loop over pairs of "
-        "token and source row. peak: above the two tables and the resources.\n"
+        "the target's own rows and scaled.\napply: ratios to the loop over rows (goal: "
+        f"{APPLY_GOAL}x) and to the one over pairs of token and source row. peak: above the two "
+        "tables and the resources.\n"
         "difference: of the loop's rows, as a share of a row's largest entry; drawn rows have none."
     )
+    slow = [
+        record["method"]
+        for record in records
+        if record["row_loop_seconds"] < APPLY_GOAL * record["apply_seconds"]
+    ]
+    print(f"applied less than {APPLY_GOAL}x as fast as row by row: {', '.join(slow) or 'none'}")
     above = [record["method"] for record in records if record["within_limit"] is False]
     print(f"peak memory above two tables + 2 GB: {', '.join(above) or 'none'}")
+
+
+def loop_ratio(record: Record) -> tuple[str, str]:
+    """Seconds of the fitting loop and how often the fit goes into them; ``-``: it has no loop."""
+    seconds = record["loop_fit_seconds"]
+    if not seconds:
+        return "-", "-"
+    return f"{seconds:.1f}", f"{seconds / record['fit_seconds']:.1f}x"
 
 
 def speeds(record: Record) -> tuple[str, str]:

@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("map", type=Path, help="directory of a token map, or of its step")
     parser.add_argument("piece", nargs="*", help='pieces of the new vocabulary, e.g. "nyumba"')
-    parser.add_argument("--worst", type=int, metavar="N", help="the N least supported rows")
+    parser.add_argument("--worst", type=_positive, metavar="N", help="the N least supported rows")
     parser.add_argument("--json", action="store_true", help="for machines")
     return parser
 
@@ -83,10 +83,20 @@ def _compare_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("first", type=Path, help="directory of a token map, or of its step")
     parser.add_argument("second", type=Path)
-    parser.add_argument("--top", type=int, default=10, metavar="N", help="rows that differ most")
+    parser.add_argument(
+        "--top", type=_positive, default=10, metavar="N", help="rows that differ most"
+    )
     parser.add_argument("--part", choices=("input", "output"), default="input")
     parser.add_argument("--json", action="store_true", help="for machines")
     return parser
+
+
+def _positive(text: str) -> int:
+    """A number of rows, at least 1."""
+    count = int(text) if text.strip().lstrip("+-").isdecimal() else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return count
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -47,6 +47,17 @@ def subtoken_mean(world: World, token_map: TokenMap, config: Config) -> Make:
     return make
 
 
+def subtoken_max(world: World, token_map: TokenMap, config: Config) -> Make:
+    tokenizer, table = world.source.tokenizer, world.source.input
+
+    def make(row: int) -> Tensor:
+        text = (world.target_bytes[row] or b"").decode()
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return table[torch.tensor(ids)].float().amax(dim=0)
+
+    return make
+
+
 def lexicon(world: World, token_map: TokenMap, config: Config) -> Make:
     """Words that the lexicon lists as they are; the other rules are left out."""
     dictionary, tokenizer = Dictionary(world.resources.lexicons), world.source.tokenizer

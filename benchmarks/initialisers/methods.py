@@ -65,12 +65,25 @@ def _helper(width: str, repeats: int = 1) -> Callable[[World, TokenMap], list[Pr
     return products
 
 
+def _vocadt(world: World, token_map: TokenMap) -> list[Product]:
+    """The start of each computed row against every source row that stands for text."""
+    queries = int((token_map.provenance == 2).sum())
+    return [(queries, int(token_map.exemplars.sum()), world.sizes.hidden, 1)]
+
+
 CASES: dict[str, Case] = {
+    **{
+        name: Case(OPTIONS[name]())  # nothing is fitted per row, so there is no loop
+        for name in ("copy_only", "mean", "random_normal", "multivariate")
+    },
     "subtoken_mean": Case(OPTIONS["subtoken_mean"](), loops.subtoken_mean),
+    "subtoken_max": Case(OPTIONS["subtoken_max"](), loops.subtoken_max),
+    "weighted_pooling": Case(OPTIONS["weighted_pooling"]()),
     "lexicon": Case(OPTIONS["lexicon"](), loops.lexicon, rows=loops.lexicon_rows),
     "trans_tokenization": Case(
         OPTIONS["trans_tokenization"](), rest=loops.trans_tokenization_rest
     ),
+    "trans_tokenization_parity": Case(OPTIONS["trans_tokenization_parity"]()),
     "ramen": Case(OPTIONS["ramen"](), rest=loops.ramen_rest),
     "ramen_vectors": Case(
         OPTIONS["ramen"](parallel=False), loops.ramen_vectors, loops.ramen_vectors_rest,
@@ -81,6 +94,7 @@ CASES: dict[str, Case] = {
     "ofa": Case(OPTIONS["ofa"](), loops.ofa, loops.ofa_rest, products=_by_source),
     "unibridge": Case(OPTIONS["unibridge"](), loops.unibridge, products=_unibridge),
     "salt": Case(OPTIONS["salt"](), loops.salt, products=_helper("vector_dim")),
+    "clp": Case(OPTIONS["clp"](), products=_helper("helper_dim")),
     "clp_plus": Case(OPTIONS["clp_plus"](), loops.clp_plus, products=_helper("helper_dim")),
     "local_least_squares": Case(
         OPTIONS["local_least_squares"](), loops.local_least_squares,
@@ -93,4 +107,11 @@ CASES: dict[str, Case] = {
         OPTIONS["unks_everywhere"](), loops.unks_everywhere, rows=loops.fallback_rows
     ),
     "embedding_structure": Case(OPTIONS["embedding_structure"](), loops.embedding_structure),
+    "vocadt": Case(OPTIONS["vocadt"](), products=_vocadt, most=0.02),
 }  # fmt: skip
+"""Of ``vocadt`` the start alone, before its weights are trained.
+
+Not here: ``merge`` (the synthetic target is Unigram and has no merges), ``span_align`` and the
+training of ``vocadt``, ``token_distillation`` and ``retok`` (the world has no running text),
+``from_file`` (reading a file), ``gold_alignment`` (``trans_tokenization`` on other links).
+"""

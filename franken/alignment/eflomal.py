@@ -32,8 +32,8 @@ def align(pairs: Iterable["Pair"], config: EflomalAlignment, language: str) -> W
     if program is None:
         raise DataError(
             f"alignment=eflomal: no program {config.program!r} on the PATH; install it with "
-            "`pip install eflomal` (needs a C compiler), name it by alignment.program, or use "
-            "alignment=ibm1, which needs nothing"
+            "`pip install 'franken[eflomal]'` (needs a C compiler), name it by alignment.program, "
+            "or use alignment=ibm1, which needs nothing"
         )
     bitext = read_bitext(pairs, max_pairs=config.max_pairs)
     forward, backward = _run(program, bitext, config.model)

@@ -22,6 +22,9 @@ CHUNK_LINKS = 1 << 19
 NULL_PRIOR = 0.08
 """Prior of NULL beside a diagonal, as in fast_align; without one NULL is a word like the others."""
 
+_SAFE_TENSION = 500.0
+"""Up to here the nearest word, at most 0.5 away, has a prior far above the smallest float."""
+
 
 @dataclass(frozen=True)
 class Chunk:
@@ -201,6 +204,9 @@ def _diagonal(counts: np.ndarray, widths: np.ndarray, null: bool, tension: float
     along = (targets + 0.5) / np.repeat(counts, counts)
     places = np.arange(int(widths.sum())) - np.repeat(starts, widths) - null
     distance = np.abs((places + 0.5) / np.repeat(widths - null, widths) - np.repeat(along, widths))
+    if tension > _SAFE_TENSION:  # else, where no word lies equally far along, all would be 0
+        distance[places < 0] = np.inf
+        distance -= np.repeat(np.minimum.reduceat(distance, starts), widths)
     prior: np.ndarray = np.exp(-tension * distance)
     prior[places < 0] = 0.0
     prior *= (1.0 - NULL_PRIOR * null) / np.repeat(np.add.reduceat(prior, starts), widths)

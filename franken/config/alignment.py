@@ -1,5 +1,6 @@
 """Options of the group ``alignment``: word-pair counts from parallel text."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -63,7 +64,8 @@ class Ibm1Alignment(AlignmentConfig):
         yield from at_least("em_updates", self.em_updates, 1)
         yield from in_range("prune", self.prune, 0.0, 1.0)
         yield from at_least("max_pairs", self.max_pairs, 1)
-        yield from at_least("tension", self.tension, 0.0)
+        if not 0.0 <= self.tension < math.inf:
+            yield "tension", f"must be a finite number of at least 0, got {self.tension}"
         yield from at_least("min_expected", self.min_expected, 0.0)
 
 

@@ -140,6 +140,8 @@ class FileFormat(StrEnum):
     json = "json"
     text = "text"
     tsv = "tsv"
+    words = "words"
+    """Columns that any white space separates, as in MUSE's dictionaries; needs ``columns``."""
     csv = "csv"
     parquet = "parquet"
 
@@ -184,6 +186,8 @@ class Source:
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.path:
             yield "path", "names no file or data set"
+        if self.format is FileFormat.words and not self.columns:
+            yield "columns", "names no columns; format=words has no header, e.g. [source, target]"
         yield from language_faults("languages", self.languages or [])
         yield from at_least("limit", self.limit, 1)
 

@@ -30,7 +30,12 @@ class OriginalVocab(VocabConfig):
 
 @dataclass
 class FromPretrainedVocab(VocabConfig):
-    """Take a finished tokenizer: a local directory or a hub id."""
+    """Take a finished tokenizer: a local directory or a hub id.
+
+    WordPiece too, whose cls and sep become bos and eos where it has none. Where more than 5 % of a
+    language's lines do not come back from encoding and decoding (lower-casing, dropped accents), a
+    warning says so.
+    """
 
     name: str = "from_pretrained"
     path: str = ""

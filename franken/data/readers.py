@@ -56,6 +56,8 @@ def read_file(
             return _read_tabs(path, columns)
         case FileFormat.tsv:
             return _read_table(path, "\t", columns)
+        case FileFormat.words:
+            return _read_words(path, columns or ())
         case FileFormat.csv:
             return _read_table(path, ",", columns)
         case FileFormat.parquet:
@@ -157,6 +159,12 @@ def _read_tabs(path: Path, columns: Sequence[str]) -> Iterator[Row]:
     for number, line in read_lines(path):
         if line.strip():
             yield _table_row(line.split("\t"), columns, f"{path}:{number}")
+
+
+def _read_words(path: Path, columns: Sequence[str]) -> Iterator[Row]:
+    for number, line in read_lines(path):
+        if cells := line.split():
+            yield _table_row(cells, columns, f"{path}:{number}")
 
 
 def _read_table(path: Path, separator: str, columns: Sequence[str] | None) -> Iterator[Row]:

@@ -12,7 +12,7 @@ from franken.config.init_method.donor import AnchorOptions, Head, HelperInit
 from franken.errors import CompatibilityError
 from franken.init_method.builder import MapBuilder
 from franken.init_method.resources import InitResources
-from franken.parts.table import Table
+from franken.parts.table import Table, first_row_not_finite
 from franken.parts.tokenizer_files import vocabulary_difference
 from franken.vocab.frame import BYTE_PIECE
 
@@ -42,15 +42,25 @@ Weigh = Callable[[HelperSpace], Coordinates]
 
 
 def check_helper(builder: MapBuilder, resources: InitResources) -> Table:
-    """The helper, whose vocabulary must be the target's.
+    """The helper, whose vocabulary must be the target's and whose rows must be finite.
 
     Raises:
         DataError: where there is none.
-        CompatibilityError: where the vocabularies differ; says in how many tokens.
+        CompatibilityError: where the vocabularies differ (says in how many tokens), or a row holds
+            NaN or infinity (says which).
     """
     helper: Table = resources.require("helper", builder.config.name)
     if fault := vocabulary_difference(helper.tokenizer.get_vocab(), builder.target.get_vocab()):
         raise CompatibilityError(f"init_method={builder.config.name}: the helper model {fault}")
+    for part, rows in (("input", helper.input), ("output", helper.output)):
+        row = None if rows is None else first_row_not_finite(rows)
+        if row is not None:
+            token = builder.target.convert_ids_to_tokens([row])[0]
+            raise CompatibilityError(
+                f"init_method={builder.config.name}: the helper model's {part} table holds NaN or "
+                f"infinity in row {row} (token {token!r}); train it again or take another, or put "
+                "zeros in rows that it has not (they count as missing)"
+            )
     return helper
 
 

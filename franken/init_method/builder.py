@@ -21,7 +21,7 @@ from franken.init_method.token_map import (
 )
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import tokenizer_identity
-from franken.vocab.frame import BYTE_PIECE
+from franken.vocab.frame import BYTE_PIECE, refuse_read_only
 from franken.vocab.pieces import Reading, encode_pieces, overlap_of
 
 _DECIDED_LATER = 255
@@ -51,10 +51,14 @@ class MapBuilder:
             target: tokenizer of the new table.
             config: options of the method.
             seed: seed of all draws.
+
+        Raises:
+            CompatibilityError: where the source tokenizer is WordPiece or of no known kind.
         """
         self.source, self.target = source, target
         self.config, self.seed = config, seed
         old = Reading.of(source.tokenizer)
+        refuse_read_only(old.frame, f"init_method={config.name}, the source table")
         new = old if target is source.tokenizer else Reading.of(target)
         self.source_bytes = (old.bytes + [None] * source.rows)[: source.rows]
         self.target_bytes = new.bytes

@@ -2,18 +2,20 @@
 
 ``E_s = U S Vᵀ``; coordinates ``F_s = U_k`` ``(S, k)``, primitives ``P = S_k V_kᵀ`` ``(k, D)``. The
 engine makes ``F_t`` of ``F_s`` as it would make any rows, fallback draws in the space of the
-coordinates included; the new table is ``F_t P``.
+coordinates included; the new table is ``F_t P``. Control tokens keep their source rows as they are.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from franken.errors import CompatibilityError
+from franken.errors import ArtifactError, CompatibilityError
 from franken.init_method.engine import apply_map
-from franken.init_method.token_map import TokenMap
+from franken.init_method.token_map import Provenance, TokenMap
 from franken.parts.table import Table
 
 _CHUNK_ROWS = 4096
@@ -85,18 +87,71 @@ def apply_low_rank(
     return new, basis.float()
 
 
-def save_factors(token_map: TokenMap, source: Table, rank: int, directory: Path) -> None:
-    """Write the factors of each table of its own to ``input`` and ``output.safetensors``.
+@dataclass(frozen=True)
+class Factors:
+    """A table of low rank, as :func:`save_factors` writes it."""
 
-    Tensors ``coordinates`` ``(T, k)`` and ``primitives`` ``(k, D)``, float32; their product is the
-    table but for the rounding of its dtype.
+    coordinates: Tensor
+    """``F_t`` ``(T, k)`` float32."""
+    primitives: Tensor
+    """``P`` ``(k, D)`` float32."""
+    special_ids: Tensor
+    """``(n,)`` int64 ids of control tokens, whose rows are no product."""
+    special_rows: Tensor
+    """``(n, D)`` their rows, in the dtype of the table."""
+
+    def table(self) -> Tensor:
+        """``(T, D)``: the table bit for bit, as the initialiser made it."""
+        table = folded(self.coordinates, self.primitives, self.special_rows.dtype)
+        table[self.special_ids] = self.special_rows
+        return table
+
+
+def factorise(token_map: TokenMap, source: Tensor, rank: int, *, part: str = "input") -> Factors:
+    """The factors of a new table, with the rows of control tokens as they are in the old one.
+
+    Arguments as in :func:`apply_low_rank`.
+    """
+    made, basis = apply_low_rank(token_map, source, rank, part=part)
+    ids = (token_map.provenance == int(Provenance.special)).nonzero().flatten()
+    return Factors(made, basis.contiguous(), ids, old_rows(token_map, source, ids))
+
+
+def old_rows(token_map: TokenMap, source: Tensor, ids: Tensor) -> Tensor:
+    """``(n, D)`` source rows that rows of one source row each, such as copies, are made of."""
+    return source[token_map.indices[token_map.indptr[ids]].long()]
+
+
+def save_factors(token_map: TokenMap, source: Table, rank: int, directory: Path) -> None:
+    """Write the :class:`Factors` of each table of its own to ``input`` and ``output.safetensors``.
+
+    The tensors have the names of the fields.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for part, rows in (("input", source.input), ("output", source.output)):
         if rows is not None:
-            made, basis = apply_low_rank(token_map, rows, rank, part=part)
-            tensors = {"coordinates": made, "primitives": basis.contiguous()}
-            save_file(tensors, directory / f"{part}.safetensors")
+            found = factorise(token_map, rows, rank, part=part)
+            save_file(vars(found), directory / f"{part}.safetensors")
+
+
+def load_factors(directory: Path, part: str = "input") -> Factors:
+    """Read the factors of one table back.
+
+    Args:
+        directory: ``factors/`` of an ``initialise`` step.
+        part: ``input``, or ``output`` of an untied table.
+
+    Raises:
+        ArtifactError: where there are none, or the file is damaged.
+    """
+    path = directory / f"{part}.safetensors"
+    try:
+        return Factors(**load_file(path))
+    except (OSError, SafetensorError, TypeError) as error:
+        raise ArtifactError(
+            f"{path} holds no factors of a table ({error}); they are written by init_method=ofa "
+            "with init_method.keep_dim, for the output too where the model is untied"
+        ) from error
 
 
 def folded(coordinates: Tensor, basis: Tensor, dtype: torch.dtype) -> Tensor:

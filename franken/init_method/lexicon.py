@@ -54,8 +54,16 @@ def fit(
     if not len(dictionary):
         raise DataError(
             "init_method=lexicon needs a lexicon; the data has none for "
-            f"{', '.join(sorted(resources.lexicons)) or 'any target language'}. Choose data with "
+            f"{', '.join(resources.languages) or 'any target language'}. Choose data with "
             "the role lexicon, or another init_method such as subtoken_mean"
+        )
+    languages = [*resources.languages, *sorted(set(resources.lexicons) - {*resources.languages})]
+    entries = {language: len(resources.lexicons.get(language, ())) for language in languages}
+    if without := [language for language, count in entries.items() if not count]:
+        logger.warning(
+            "init_method=lexicon: no lexicon for %s; pieces that only they have follow fallback=%s",
+            ", ".join(without),
+            config.fallback,
         )
     builder = MapBuilder(source, target, config, seed)
     if not config.lexicon_first:
@@ -64,7 +72,7 @@ def fit(
     rules = _put_translations(builder, found)
     builder.copy_overlap()
     builder.notes["lexicon"] = {
-        "entries": {language: len(resources.lexicons[language]) for language in resources.lexicons},
+        "entries": entries,
         "rows_by_rule": dict(sorted(rules.items())),
         "overlap_in_lexicon": _false_friends(builder, dictionary),
     }

@@ -9,7 +9,6 @@ input routine for nested merges).
 
 from transformers import PreTrainedTokenizerBase
 
-from franken.config.base_model import TokenizerKind
 from franken.config.init_method.pooling import MergeInit
 from franken.errors import CompatibilityError
 from franken.init_method.builder import MapBuilder
@@ -36,10 +35,11 @@ def fit(
         CompatibilityError: where the target is not BPE.
     """
     frame = frame_of(target)
-    if frame.kind is TokenizerKind.sentencepiece_unigram:
+    if not frame.is_bpe:
         raise CompatibilityError(
-            "init_method=merge follows BPE merges, and the target tokenizer is Unigram, which has "
-            "none; choose a BPE vocabulary (vocab.kind), or init_method=subtoken_mean"
+            "init_method=merge follows BPE merges, and the target tokenizer is "
+            f"{frame.spec['model']['type']}, which has none; choose a BPE vocabulary (vocab.kind), "
+            "or init_method=subtoken_mean"
         )
     builder = MapBuilder(source, target, config, seed)
     builder.copy_overlap()

@@ -14,6 +14,7 @@ from torch import Tensor
 from franken.errors import CompatibilityError
 from franken.parts.table import all_finite
 
+_TILE_ROWS = 16384
 _PRODUCT_ROWS = 128  # BLAS rounds a row differently in a product of another height, so it is fixed
 _BUFFER_BYTES = 256 << 20
 _GROUP = 16
@@ -67,6 +68,35 @@ def top_neighbours(
         stop = start + len(similarity)
         scores[start:stop], columns[start:stop] = _best(similarity, width)
     return columns, scores
+
+
+def nearest_rows(
+    queries: Tensor, table: Tensor, rows: Tensor, k: int, *, tile_rows: int = _TILE_ROWS
+) -> Tensor:
+    """The ``k`` rows of a table with the largest cosine to each query.
+
+    :func:`top_neighbours` with as little of the table in float32 at a time as one tile.
+
+    Args:
+        queries: ``(n, d)``.
+        table: ``(S, d)``, any float dtype.
+        rows: ``(m,)`` ascending numbers of the rows that may be chosen.
+        k: how many; at most ``m`` are returned.
+        tile_rows: rows that are compared at a time.
+
+    Returns:
+        ``(n, min(k, m))`` int64 numbers of table rows, the nearest first; equal ones ascending.
+    """
+    best_rows = torch.empty(len(queries), 0, dtype=torch.int64)
+    best_scores = torch.empty(len(queries), 0)
+    for tile in rows.split(tile_rows):
+        columns, scores = top_neighbours(queries, table[tile], k)
+        best_scores = torch.cat([best_scores, scores], 1)
+        best_rows = torch.cat([best_rows, tile[columns]], 1)
+        # Earlier tiles have lower rows and come first, so a stable sort keeps equal ones ascending.
+        best_scores, order = best_scores.sort(dim=1, descending=True, stable=True)
+        best_scores, best_rows = best_scores[:, :k], best_rows.gather(1, order[:, :k])
+    return best_rows
 
 
 def softmax_weights(scores: Tensor, temperature: float) -> Tensor:

@@ -3,7 +3,8 @@
 A piece's vector is the unweighted mean over the words, of all languages, whose segmentation holds
 it; the overlap is copied, up to case and leading space; other pieces take
 ``softmax(cos / temperature)`` over the 10 nearest source pieces. With ``keep_dim: k`` the tables
-are rank ``k``: ``E_s ~ F P``, ``F_t = W F``, new table ``F_t P``; see ``coordinates.py``.
+are rank ``k``: ``E_s ~ F P``, ``F_t = W F``, new table ``F_t P``; see ``coordinates.py``. The
+factors are kept beside the table (``coordinates.load_factors``); training works on the product.
 
 Departures from the release (cisnlp/ofa 73fce73):
 
@@ -20,7 +21,7 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method.similarity import OfaInit
 from franken.init_method.builder import MapBuilder
-from franken.init_method.coordinates import apply_low_rank, folded, save_factors
+from franken.init_method.coordinates import factorise, save_factors
 from franken.init_method.fallback import build_with_fallback
 from franken.init_method.resources import InitResources
 from franken.init_method.similarity import (
@@ -72,14 +73,13 @@ def fit(
 
 
 def own_rows(token_map: TokenMap, source: Table, config: OfaInit, part: str) -> Tensor | None:
-    """With ``keep_dim``: the folded table ``F_t P``.
+    """With ``keep_dim``: the folded table ``F_t P``; control tokens keep the bits of the source's.
 
-    Its copied rows are their best approximation of that rank, not the bits of the source's.
+    Its copied rows are their best approximation of that rank, not the source's.
     """
     if config.keep_dim is None:
         return None
-    old = source.matrices()[part]
-    return folded(*apply_low_rank(token_map, old, config.keep_dim, part=part), old.dtype)
+    return factorise(token_map, source.matrices()[part], config.keep_dim, part=part).table()
 
 
 def save_beside(token_map: TokenMap, source: Table, config: OfaInit, directory: Path) -> None:

@@ -18,7 +18,6 @@ from itertools import chain
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from franken.config.base_model import TokenizerKind
 from franken.config.init_method import Fallback, SubtokenMeanInit
 from franken.config.init_method.pooling import AlignedPart, AlignStart, MergeInit, SpanAlignInit
 from franken.errors import DataError
@@ -219,9 +218,8 @@ def _start_map(
     resources: InitResources,
     seed: int,
 ) -> TokenMap:
-    kind = frame_of(target).kind
-    unigram = kind is TokenizerKind.sentencepiece_unigram
-    if config.start == AlignStart.merge or (config.start == AlignStart.auto and not unigram):
+    is_bpe = frame_of(target).is_bpe
+    if config.start == AlignStart.merge or (config.start == AlignStart.auto and is_bpe):
         return merge.fit(
             source, target, MergeInit(copy_overlap=config.copy_overlap), resources, seed
         )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from franken.init_method.rows import RowSource
+from franken.threads import one_thread
 
 _CHUNK_ROWS = 4096  # fixed: the sums must not depend on how the map is applied
 
@@ -72,26 +73,32 @@ class SourceStatistics:
 
     @cached_property
     def covariance(self) -> Tensor:
-        """``(D, D)`` float64: products in float32 per chunk, sums over chunks in float64."""
+        """``(D, D)`` float64: products in float32 per chunk, sums over chunks in float64.
+
+        In one thread: BLAS splits the sums of a product of few columns by the number of threads.
+        """
         size = self._source.shape[1]
         total = torch.zeros(size, size, dtype=torch.float64)
         mean = self.mean.float()
-        for chunk in self._chunks():
-            centred = chunk - mean
-            total += centred.T @ centred
+        with one_thread():
+            for chunk in self._chunks():
+                centred = chunk - mean
+                total += centred.T @ centred
         return total / self._count
 
     @cached_property
     def covariance_root(self) -> Tensor:
-        """``(D, D)`` float32 ``A`` with ``A Aᵀ`` = covariance.
+        """``(D, D)`` float32 ``A`` with ``A Aᵀ`` = covariance; the same at any number of threads.
 
         Cholesky where the covariance has full rank, else (fewer rows than dimensions, dead or
         doubled columns) the symmetric square root with negative eigenvalues taken as zero.
         """
-        factor, fault = torch.linalg.cholesky_ex(self.covariance)
-        if int(fault) == 0:
-            lower: Tensor = factor.float()
-            return lower
-        values, vectors = torch.linalg.eigh(self.covariance)
-        root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-        return root.float()
+        covariance = self.covariance
+        with one_thread():
+            factor, fault = torch.linalg.cholesky_ex(covariance)
+            if int(fault) == 0:
+                lower: Tensor = factor.float()
+                return lower
+            values, vectors = torch.linalg.eigh(covariance)
+            root: Tensor = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+            return root.float()

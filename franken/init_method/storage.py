@@ -23,6 +23,21 @@ from franken.init_method.token_map import (
 WEIGHTS_FILE = "token_map.safetensors"
 DESCRIPTION_FILE = "token_map.json"
 SCHEMA = 1
+_FIELDS: dict[str, tuple[Any, str]] = {
+    "fallback": (dict, "a mapping"),
+    "reduce": (str, "a string"),
+    "noise_std": ((int, float), "a number"),
+    "norm_match": (bool, "true or false"),
+    "source_tokenizer_sha256": (str, "a string"),
+    "target_tokenizer_sha256": (str, "a string"),
+    "notes": (dict, "a mapping"),
+}
+"""Fields of the description that are read, and what each is."""
+_NOTES: dict[str, tuple[Any, str]] = {
+    "method": (str, "a string"),
+    "trained": (dict, "a mapping"),
+}
+"""Of its notes, those that others rely on, where they are there."""
 
 
 def save_map(token_map: TokenMap, directory: Path) -> None:
@@ -125,7 +140,19 @@ def _read_description(directory: Path) -> dict[str, Any]:
         raise ArtifactError(
             f"{path} has schema {description.get('schema')}; this version reads {SCHEMA}"
         )
+    _check_fields(description, _FIELDS, path)
+    _check_fields({"method": "", "trained": {}, **description["notes"]}, _NOTES, path)
     return description
+
+
+def _check_fields(found: dict[str, Any], fields: dict[str, tuple[Any, str]], path: Path) -> None:
+    for name, (kind, words) in fields.items():
+        value = found.get(name)
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            raise ArtifactError(
+                f"{path} does not describe a token map: {name} is {value!r}, expected {words}; fit "
+                "the map again"
+            )
 
 
 def _read_tensors(path: Path, description: dict[str, Any]) -> dict[str, Tensor]:

@@ -16,9 +16,8 @@ from transformers import PreTrainedTokenizerBase
 from franken.config.init_method import Fallback
 from franken.config.init_method.donor import UnksEverywhereInit
 from franken.init_method.builder import MapBuilder
-from franken.init_method.coordinates import apply_low_rank, folded
+from franken.init_method.coordinates import apply_low_rank, folded, old_rows
 from franken.init_method.resources import InitResources
-from franken.init_method.rows import MemoryRows, gather
 from franken.init_method.token_map import Provenance, TokenMap
 from franken.parts.table import Table
 
@@ -46,7 +45,5 @@ def own_rows(token_map: TokenMap, source: Table, config: UnksEverywhereInit, par
     if not config.project_overlap:
         whole = token_map.copies()
     ids = whole.nonzero().flatten()
-    wanted = token_map.indices[token_map.indptr[ids]].long()
-    order = wanted.argsort()
-    table[ids[order]] = gather(MemoryRows(old), wanted[order])
+    table[ids] = old_rows(token_map, old, ids)
     return table

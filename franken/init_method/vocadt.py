@@ -19,13 +19,13 @@ from franken.config.init_method.learned import VocadtInit
 from franken.errors import CompatibilityError
 from franken.init_method.builder import compressed
 from franken.init_method.engine import apply_map
-from franken.init_method.neighbours import top_neighbours
+from franken.init_method.neighbours import nearest_rows
 from franken.init_method.resources import InitResources
 from franken.init_method.start import fit_start
 from franken.init_method.token_map import Provenance, Reduce, TokenMap
 from franken.parts.table import Table
 
-_CHUNK_ROWS = 1024
+_CHUNK_ROWS = 16384  # each chunk reads the source table once
 
 
 def fit(
@@ -85,15 +85,15 @@ def with_neighbours(token_map: TokenMap, source: Tensor, count: int) -> TokenMap
     """
     computed = (token_map.provenance == int(Provenance.computed)).nonzero().flatten()
     exemplars = token_map.exemplars.nonzero().flatten()
-    start, among = apply_map(token_map, source), source[exemplars].float()
+    start = apply_map(token_map, source)
     width = token_map.source_rows
     old_rows, old_columns, *_ = _entries(token_map)
     known = old_rows * width + old_columns
     parts = [_entries(token_map)]
     for ids in computed.split(_CHUNK_ROWS):
         own = int(token_map.sizes()[ids].max())
-        columns, _ = top_neighbours(start[ids].float(), among, count + own)
-        pairs = torch.stack([ids[:, None].expand_as(columns), exemplars[columns]]).flatten(1)
+        near = nearest_rows(start[ids], source, exemplars, count + own)
+        pairs = torch.stack([ids[:, None].expand_as(near), near]).flatten(1)
         rows, found = pairs.numpy()
         fresh = ~np.isin(rows * width + found, known)
         rows, found = rows[fresh], found[fresh]

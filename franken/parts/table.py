@@ -88,7 +88,7 @@ def check_table(table: Table) -> None:
             )
         if not tensor.is_floating_point():
             raise CompatibilityError(f"table.{name} is {tensor.dtype}; expected a float type")
-        row = _first_row_not_finite(tensor)
+        row = first_row_not_finite(tensor)
         if row is not None:
             token = table.tokenizer.convert_ids_to_tokens([row])[0]
             raise CompatibilityError(
@@ -120,7 +120,8 @@ def all_finite(tensor: Tensor) -> bool:
     return bool(torch.isfinite(total)) or bool(torch.isfinite(tensor).all())
 
 
-def _first_row_not_finite(tensor: Tensor) -> int | None:
+def first_row_not_finite(tensor: Tensor) -> int | None:
+    """The lowest row with a NaN or an infinite element; ``None`` where there is none."""
     for start in range(0, tensor.shape[0], _FINITE_CHUNK_ROWS):
         part = tensor[start : start + _FINITE_CHUNK_ROWS]
         if not all_finite(part):

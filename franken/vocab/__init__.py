@@ -73,10 +73,12 @@ def build_vocabulary(
         texts: Text of the source and target languages; its own seed is replaced.
         seed: Draws the lines that a trainer reads.
     """
-    from franken.vocab.report import vocabulary_report
+    from franken.vocab.report import vocabulary_report, warn_of_lossy_text
 
     build = _load_option(config.name)
     texts = replace(texts, seed=derive_seed(seed, "vocab"))
     result = build(base, config, texts)
     report = {"option": config.name, **result.report}
-    return VocabResult(result.tokenizer, report | vocabulary_report(base, result.tokenizer, texts))
+    report |= vocabulary_report(base, result.tokenizer, texts)
+    warn_of_lossy_text(config.name, report["languages"])
+    return VocabResult(result.tokenizer, report)

@@ -12,7 +12,7 @@ from franken.config.vocab import ExtensionVocab
 from franken.errors import ConfigError
 from franken.vocab.compose import Merge, compose
 from franken.vocab.continued import continue_merges
-from franken.vocab.frame import Frame, frame_of
+from franken.vocab.frame import Frame, editable_frame_of
 from franken.vocab.group import learn_group, training_streams
 from franken.vocab.learn import find_alphabet, training_backend
 from franken.vocab.prune_extend import NEW_SHARE
@@ -29,7 +29,7 @@ def build(
     base: "PreTrainedTokenizerBase", config: ExtensionVocab, texts: VocabTexts
 ) -> VocabResult:
     """Append ``config.added`` pieces of the target languages."""
-    frame = frame_of(base)
+    frame = editable_frame_of(base, "vocab=extension")
     count = added_count(frame, config)
     if frame.kind is TokenizerKind.sentencepiece_unigram:
         # Twice as many, since the base has part of them.

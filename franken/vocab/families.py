@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from franken.config.base_model import TokenizerKind
 from franken.errors import ConfigError, DataError
 from franken.vocab.compose import all_splits, compose, special_token
-from franken.vocab.frame import BYTE_PIECES, SPACE, Frame, byte_to_char, kind_of_spec
+from franken.vocab.frame import BYTE_PIECES, SPACE, Frame, Kind, byte_to_char, kind_of_spec
 from franken.vocab.learn import learn_pieces
 from franken.vocab.sampling import Lines
 
@@ -46,11 +46,11 @@ class SpecialTokens:
         return [self.pad, self.eos, self.bos, *unk, *self.others, *unused]
 
 
-def family_of(tokenizer: "PreTrainedTokenizerBase") -> TokenizerKind:
+def family_of(tokenizer: "PreTrainedTokenizerBase") -> Kind:
     """Tell the kind of a tokenizer from its components.
 
     Raises:
-        CompatibilityError: If it is of none of the kinds that franken edits.
+        CompatibilityError: If it is of none of the kinds that franken reads.
     """
     from franken.vocab.frame import frame_of
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,21 @@ BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 
 
+class ReadOnlyKind(StrEnum):
+    """Families of tokenizers whose pieces are read, but which are neither trained nor edited."""
+
+    wordpiece = "wordpiece"
+    """BERT, ELECTRA: a piece begins a word unless it is spelled ``##piece``."""
+
+
+Kind = TokenizerKind | ReadOnlyKind
+
+
 @dataclass
 class Frame:
     """What a tokenizer is made of, with plain names instead of nested JSON."""
 
-    kind: TokenizerKind
+    kind: Kind
     spec: dict[str, Any]
     """``tokenizer.json`` without vocabulary, merges and added tokens: normaliser and the like."""
     pieces: dict[str, int]
@@ -55,6 +66,17 @@ class Frame:
             return named
         unk_id = model.get("unk_id")
         return next((p for p, i in self.pieces.items() if i == unk_id), None)
+
+    @property
+    def is_bpe(self) -> bool:
+        """Whether pieces come about by merges."""
+        return self.kind in (TokenizerKind.byte_level_bpe, TokenizerKind.sentencepiece_bpe)
+
+    @property
+    def continuation(self) -> str:
+        """What WordPiece spells before pieces that do not begin a word."""
+        prefix: str = self.spec["model"].get("continuing_subword_prefix", "##")
+        return prefix
 
     @property
     def has_bytes(self) -> bool:
@@ -125,7 +147,33 @@ def frame_of(tokenizer: "PreTrainedTokenizerBase") -> Frame:
     return Frame(kind, spec, pieces, merges, scores, added, _settings_of(tokenizer))
 
 
-def kind_of_spec(spec: dict[str, Any]) -> TokenizerKind:
+def editable_frame_of(tokenizer: "PreTrainedTokenizerBase", purpose: str) -> Frame:
+    """:func:`frame_of` a tokenizer that must be of a kind that franken trains and edits.
+
+    Args:
+        tokenizer: any fast one.
+        purpose: what it is to serve as, to begin the fault with.
+
+    Raises:
+        CompatibilityError: also where its pieces can only be read.
+    """
+    frame = frame_of(tokenizer)
+    refuse_read_only(frame, purpose)
+    return frame
+
+
+def refuse_read_only(frame: Frame, purpose: str) -> None:
+    """``CompatibilityError`` where the pieces can only be read."""
+    if isinstance(frame.kind, ReadOnlyKind):
+        raise CompatibilityError(
+            f"{purpose}: the tokenizer is WordPiece (BERT, ELECTRA), which drops spaces and often "
+            "case and accents. franken takes it as the target's (vocab=from_pretrained, with its "
+            "model as helper_model=checkpoint) and neither edits it nor starts from a model over "
+            "it; here it needs a BPE or Unigram tokenizer (XLM-R, mT5, GPT, Llama, ...)"
+        )
+
+
+def kind_of_spec(spec: dict[str, Any]) -> Kind:
     """Tell the kind of a tokenizer from its ``tokenizer.json`` form."""
     model_type = spec["model"].get("type")
     parts = {
@@ -144,14 +192,10 @@ def kind_of_spec(spec: dict[str, Any]) -> TokenizerKind:
     if model_type == "BPE" and marks_spaces:
         return TokenizerKind.sentencepiece_bpe
     if model_type == "WordPiece":
-        raise CompatibilityError(
-            "WordPiece tokenizers (BERT, ELECTRA) drop spaces, and often case and accents, so a "
-            "language model over one cannot give text back; they are not supported. Take a model "
-            "with a BPE or Unigram tokenizer instead (XLM-R, ALBERT, T5, GPT, Llama, ...)"
-        )
+        return ReadOnlyKind.wordpiece
     raise CompatibilityError(
         f"a tokenizer of model type {model_type!r} with steps {sorted(map(str, parts))} is of no "
-        f"supported kind; supported are {', '.join(kind.value for kind in TokenizerKind)}"
+        f"supported kind; supported are {', '.join([*TokenizerKind, *ReadOnlyKind])}"
     )
 
 
@@ -183,7 +227,8 @@ def spec_of(frame: Frame) -> dict[str, Any]:
         # Added tokens may only be left out of the model where they follow it without a gap.
         inside = {p: i for p, i in frame.pieces.items() if i not in _tail(frame)}
         model["vocab"] = dict(sorted(inside.items(), key=lambda item: item[1]))
-        model["merges"] = [list(pair) for pair in frame.merges]
+        if frame.is_bpe:
+            model["merges"] = [list(pair) for pair in frame.merges]
     added = [{**token, "id": frame.pieces[token["content"]]} for token in frame.added]
     return {
         "version": "1.0",

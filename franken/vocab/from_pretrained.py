@@ -17,6 +17,11 @@ def build(
 ) -> VocabResult:
     """Load the tokenizer at ``config.path``; code that comes with it is never run."""
     frame = frames.frame_of(load_tokenizer(config.path, revision=config.revision))
+    if frame.kind is frames.ReadOnlyKind.wordpiece:
+        # BERT's [CLS] and [SEP] stand where a language model has bos and eos.
+        for role, stand_in in (("bos_token", "cls_token"), ("eos_token", "sep_token")):
+            if role not in frame.settings and stand_in in frame.settings:
+                frame.settings[role] = frame.settings[stand_in]
     reserved = len(frame.reserved())
     parts = {"reserved": reserved, "new": len(frame.pieces) - reserved}
     return VocabResult(frames.build(frame), {"parts": parts})
@@ -54,5 +59,6 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "spiece.model",
     "vocab.json",
+    "vocab.txt",
     "tekken.json",
 )

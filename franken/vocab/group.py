@@ -4,7 +4,7 @@ from franken.config.base_model import TokenizerKind
 from franken.config.vocab import TrainedVocab
 from franken.errors import DataError
 from franken.vocab.compose import Merge, all_splits
-from franken.vocab.frame import Frame
+from franken.vocab.frame import Frame, Kind
 from franken.vocab.learn import Learned, learn_pieces
 from franken.vocab.sampling import Lines, sample_languages
 from franken.vocab.types import VocabTexts
@@ -38,7 +38,7 @@ def learn_group(frame: Frame, config: TrainedVocab, texts: VocabTexts, count: in
 
 
 def merges_of_new(
-    kind: TokenizerKind, pieces: list[str], learned: list[Merge], known: set[str]
+    kind: Kind, pieces: list[str], learned: list[Merge], known: set[str]
 ) -> list[Merge]:
     """Merges that build ``pieces``, best piece first.
 

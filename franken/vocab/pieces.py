@@ -18,6 +18,7 @@ from franken.vocab.frame import (
     BYTE_PIECE,
     SPACE,
     Frame,
+    ReadOnlyKind,
     byte_to_char,
     frame_of,
     spec_of,
@@ -56,7 +57,8 @@ def canonical_bytes(tokenizer: "PreTrainedTokenizerBase") -> list[bytes | None]:
 
     Returns:
         One entry per id up to the highest: a leading ``b" "`` for the word-start marker, single
-        bytes for byte pieces, ``None`` for special tokens, the unknown token and unused ids.
+        bytes for byte pieces, ``None`` for special tokens, the unknown token and unused ids. Every
+        WordPiece piece without ``##`` begins a word, punctuation included.
     """
     frame = frame_of(tokenizer)
     return canonical_bytes_of(frame, special_ids(tokenizer, frame=frame))
@@ -87,6 +89,9 @@ def piece_bytes(frame: Frame, piece: str) -> bytes:
         if all(char in to_byte for char in piece):
             return bytes(to_byte[char] for char in piece)
         return piece.encode()
+    if frame.kind is ReadOnlyKind.wordpiece:
+        inner = piece.removeprefix(frame.continuation)
+        return inner.encode() if inner and inner != piece else f" {piece}".encode()
     if frame.has_bytes and (match := BYTE_PIECE.fullmatch(piece)):
         return bytes([int(match[1], 16)])
     return piece.replace(SPACE, " ").encode()
@@ -160,7 +165,8 @@ def encode_piece(tokenizer: "PreTrainedTokenizerBase", data: bytes) -> list[int]
 
     No bos and no automatic dummy prefix are added, a leading space is kept, and the text of a
     special token is plain text. Bytes that are not UTF-8 become byte tokens (the unknown token
-    where the vocabulary has no bytes).
+    where the vocabulary has no bytes). WordPiece cannot tell a text without a leading space from
+    one with it: both begin a word.
     """
     return encode_pieces(tokenizer, [data])[0]
 

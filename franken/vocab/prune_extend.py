@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from franken.config.vocab import PruneExtendVocab
 from franken.errors import ConfigError, DataError
 from franken.vocab.compose import compose, merge_ancestors
-from franken.vocab.frame import Frame, frame_of
+from franken.vocab.frame import Frame, editable_frame_of
 from franken.vocab.group import learn_group, merges_of_new
 from franken.vocab.learn import Learned
 from franken.vocab.pieces import piece_bytes
@@ -48,7 +48,7 @@ def build(
     base: "PreTrainedTokenizerBase", config: PruneExtendVocab, texts: VocabTexts
 ) -> VocabResult:
     """Prune by source usage and script, extend with pieces of the target languages."""
-    frame = frame_of(base)
+    frame = editable_frame_of(base, "vocab=prune_extend")
     size = config.size or frame.size
     reserved = frame.reserved()
     kept = keep_pieces(base, frame, config, texts, limit=_kept_limit(config, size))

@@ -6,8 +6,9 @@ from typing import Any
 def is_reachable(model: Any, piece: str) -> bool:
     """Whether the model writes ``piece`` as one token.
 
-    Exact for BPE and Unigram: a token is formed inside its own characters, so a piece that its
-    own spelling does not yield is not yielded by any longer text either.
+    Exact for BPE, Unigram and word-initial pieces of WordPiece: a token is formed inside its own
+    characters, so a piece that its own spelling does not yield is not yielded by any longer text
+    either.
 
     Args:
         model: The model of a ``tokenizers`` backend.

@@ -1,5 +1,6 @@
 """What a new vocabulary changes, measured on text (spec 2.2: the report artefact)."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from franken.config.base_model import TokenizerKind
-from franken.vocab.frame import Frame, frame_of
+from franken.vocab.frame import Frame, ReadOnlyKind, frame_of
 from franken.vocab.pieces import canonical_bytes_of, special_ids, vocabulary_overlap
 from franken.vocab.reach import is_reachable
 from franken.vocab.sampling import encode_in_chunks, lines_of
@@ -17,9 +18,13 @@ from franken.vocab.types import VocabTexts
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+logger = logging.getLogger(__name__)
+
 EXAMPLES = 10
 MEASURED_LINES = 2_000
 """Lines per language that the figures rest on."""
+LOSSY_SHARE = 0.05
+"""Share of a language's lines that may come back changed before the build warns."""
 
 
 def vocabulary_report(
@@ -49,15 +54,40 @@ def vocabulary_report(
             "used": int(comparison.used.sum()),
             "share": float(comparison.used.mean()) if frame.size else 0.0,
         },
-        "unreachable": _examples(unreachable_pieces(new, frame.normal())),
+        "unreachable": _examples(unreachable_pieces(new, _spelled_whole(frame))),
         "byte_only": _examples(_byte_only(new, frame)),
     }
+
+
+def warn_of_lossy_text(option: str, languages: dict[str, Any]) -> None:
+    """Warn of languages whose lines too often come back changed from encoding and decoding.
+
+    Args:
+        option: the vocabulary option.
+        languages: that part of :func:`vocabulary_report`.
+    """
+    for language, figures in languages.items():
+        failures = figures["round_trip_failures"]
+        if failures["count"] > LOSSY_SHARE * figures["lines"]:
+            logger.warning(
+                "vocab=%s: %d of %d lines of %s do not come back from encoding and decoding (lower "
+                "case, dropped accents, spaces), for example %r; a model over this tokenizer "
+                "cannot write them, which caps scores of generated answers",
+                option, failures["count"], figures["lines"], language, failures["examples"][0],
+            )  # fmt: skip
 
 
 def unreachable_pieces(tokenizer: "PreTrainedTokenizerBase", pieces: Iterable[str]) -> list[str]:
     """Pieces that no text can produce."""
     model = tokenizer.backend_tokenizer.model
     return [piece for piece in pieces if not is_reachable(model, piece)]
+
+
+def _spelled_whole(frame: Frame) -> list[str]:
+    """Normal pieces that are spelled as a text of their own; WordPiece's ``##piece`` is not."""
+    if frame.kind is not ReadOnlyKind.wordpiece:
+        return frame.normal()
+    return [piece for piece in frame.normal() if not piece.startswith(frame.continuation)]
 
 
 @dataclass

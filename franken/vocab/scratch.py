@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from franken.config.base_model import TokenizerKind
 from franken.config.vocab import ScratchVocab
 from franken.vocab.compose import compose
-from franken.vocab.frame import frame_of
+from franken.vocab.frame import editable_frame_of
 from franken.vocab.group import learn_group, merges_of_new
 from franken.vocab.types import VocabResult, VocabTexts
 
@@ -19,7 +19,7 @@ def build(base: "PreTrainedTokenizerBase", config: ScratchVocab, texts: VocabTex
     Control, user-defined and byte pieces stay, at their ids as far as the new size allows. The
     vocabulary is smaller than asked for where the text does not hold enough pieces.
     """
-    frame = frame_of(base)
+    frame = editable_frame_of(base, "vocab=scratch")
     reserved = frame.reserved()
     room = (config.size or frame.size) - len(reserved)
     learned = learn_group(frame, config, texts, room).with_characters(

@@ -202,6 +202,24 @@ def test_the_diagonal_tells_apart_words_of_every_sentence():
     assert straight[".", "."] == 4
 
 
+@pytest.mark.parametrize("null", [True, False])
+def test_a_diagonal_of_any_steepness_leaves_each_word_a_source(null):
+    pairs = random_pairs(60)
+    steep, steepest = (
+        align_bitext(bitext(pairs), Ibm1Alignment(em_updates=3, null=null, tension=tension))
+        for tension in (400.0, 1e9)
+    )
+    assert np.isfinite(steepest.expected).all()
+    assert steepest.expected.sum() == pytest.approx(steep.expected.sum(), rel=1e-3)
+    assert as_dict(steepest, "links") == as_dict(steep, "links")
+
+
+@pytest.mark.parametrize("tension", [float("inf"), float("nan")])
+def test_a_tension_that_is_no_number_is_a_fault(tension):
+    (fault,) = collect_faults(Ibm1Alignment(tension=tension))
+    assert str(fault) == f"tension: must be a finite number of at least 0, got {tension}"
+
+
 def test_only_so_many_pairs_are_read():
     from franken.alignment import align_pairs
 

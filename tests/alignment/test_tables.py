@@ -183,7 +183,7 @@ def test_the_program_gets_the_words_and_its_links_are_counted(tmp_path):
 
 
 def test_a_program_that_is_absent_or_fails_says_so(tmp_path):
-    with pytest.raises(DataError, match="pip install eflomal"):
+    with pytest.raises(DataError, match=r"pip install .franken\[eflomal\]"):
         align_pairs([("a", "b")], EflomalAlignment(program="no-such-aligner"))
     failing = EflomalAlignment(program=program(tmp_path, "echo out of memory >&2; exit 3\n"))
     with pytest.raises(DataError, match="status 3: out of memory"):

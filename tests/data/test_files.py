@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from franken.config.checks import collect_faults
 from franken.config.data import EvaluationSource, FileData, FileFormat, Source
 from franken.data import open_data
 from franken.data.files import FileSource
@@ -74,6 +75,51 @@ def test_roles(config: FileData) -> None:
         Instruction("Say hi\n", "hi"),
     ]
     source.validate()
+
+
+LEXICON_LAYOUTS = {
+    "MUSE": (
+        "the die\nthe das\nhouse\thaus\n",
+        {"format": FileFormat.words, "columns": ["source", "target"]},
+        [("the", "die"), ("the", "das"), ("house", "haus")],
+    ),
+    "WECHSEL": (
+        'sea lion\tSeelöwe\n"quoted\tzitiert\n',
+        {"format": FileFormat.tsv, "columns": ["source", "target"]},
+        [("sea lion", "Seelöwe"), ('"quoted', "zitiert")],
+    ),
+    "PanLex": (
+        "eng-000\tsea lion\tdeu-000\tSeelöwe\t7\neng-000\thouse\tdeu-000\tHaus\t9\n",
+        {"format": FileFormat.tsv, "columns": ["from", "source", "to", "target", "quality"]},
+        [("sea lion", "Seelöwe"), ("house", "Haus")],
+    ),
+    "PanLex with a header": (
+        "expr1\texpr2\ttrans_quality\nhouse\tHaus\t9\n",
+        {"format": FileFormat.tsv, "fields": {"source": "expr1", "target": "expr2"}},
+        [("house", "Haus")],
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LEXICON_LAYOUTS)
+def test_lexicons_of_several_makers(layout: str, tmp_path: Path) -> None:
+    text, options, expected = LEXICON_LAYOUTS[layout]
+    (tmp_path / "de.txt").write_text(text)
+    lexicon = Source(str(tmp_path / "{lang}.txt"), **options)
+    source = open_data(FileData(languages=["de"], lexicon=lexicon))
+    source.validate()
+    assert source.lexicon("de") == expected
+
+
+def test_words_need_columns_and_as_many_on_every_line(tmp_path: Path) -> None:
+    (fault,) = collect_faults(Source("x", format=FileFormat.words))
+    assert fault.key == "columns"
+    (tmp_path / "de.txt").write_text("the die\nNew York Neuyork\n")
+    lexicon = Source(
+        str(tmp_path / "{lang}.txt"), format=FileFormat.words, columns=["source", "target"]
+    )
+    with pytest.raises(DataError, match=r"de\.txt:2: has 3 columns where 2 are expected"):
+        open_data(FileData(languages=["de"], lexicon=lexicon)).lexicon("de")
 
 
 def test_has_goes_by_role_and_language(config: FileData) -> None:

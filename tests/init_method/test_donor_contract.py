@@ -123,6 +123,20 @@ def test_a_missing_or_foreign_helper_is_refused(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("part", ["input", "output"])
+def test_a_helper_row_that_is_not_finite_is_refused_by_name(method, part):
+    target = target_tokenizer(KIND)
+    resources = donor_resources(target, tied=False)
+    row = text_ids(target)[-1]
+    getattr(resources.helper, part)[row, 3] = float("nan") if part == "input" else float("inf")
+    token = target.convert_ids_to_tokens(row)
+    with pytest.raises(CompatibilityError, match="holds NaN or infinity") as fault:
+        initialise(source_table(KIND, tied=False), target, DONOR_CONFIGS[method], resources, 0)
+    assert f"{part} table" in str(fault.value)
+    assert f"row {row} (token {token!r})" in str(fault.value)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_no_shared_text_is_an_error_and_no_silent_draw(method, monkeypatch):
     from franken.init_method import builder
 

@@ -100,6 +100,24 @@ def test_an_unknown_piece_names_the_nearest_and_spares_the_others(stored, capsys
     assert "nyumba" in caught.err.split("nearest:")[1]
 
 
+@pytest.mark.parametrize("count", ["0", "-5", "many", "2.5"])
+@pytest.mark.parametrize("command", [["--worst"], ["compare", "OTHER", "--top"]])
+def test_a_number_of_rows_is_positive(stored, capsys, command, count):
+    given = (
+        [str(stored), *command] if command[0] == "--worst" else [*command[:1], "A", *command[1:]]
+    )
+    with pytest.raises(SystemExit) as end:
+        main([*given[:-1], f"{given[-1]}={count}"])
+    assert end.value.code == 2
+    assert f"{command[-1]}: expected a whole number of at least 1" in capsys.readouterr().err
+
+
+def test_a_negative_number_after_a_space_is_refused_too(stored, capsys):
+    with pytest.raises(SystemExit):
+        main([str(stored), "--worst", "-5"])
+    assert "--worst" in capsys.readouterr().err
+
+
 def test_a_directory_without_a_map_is_a_clear_error(tmp_path, capsys):
     assert main([str(tmp_path), "nyumba"]) == 2
     assert "holds no token_map.json" in capsys.readouterr().err

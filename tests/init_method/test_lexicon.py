@@ -49,6 +49,20 @@ def test_a_word_is_the_mean_of_its_translations(source, target):
     )
 
 
+def test_a_language_without_lexicon_is_named_and_counted(source, target, caplog):
+    resources = InitResources(languages=["sw", "tt", "am"], lexicons={**LEXICON, "am": []})
+    with caplog.at_level(logging.WARNING):
+        token_map = fit_map(source, target, LexiconInit(), resources, 0)
+    assert "no lexicon for tt, am; " in caplog.text
+    assert token_map.notes["lexicon"]["entries"] == {"sw": len(LEXICON["sw"]), "tt": 0, "am": 0}
+
+
+def test_languages_that_all_have_a_lexicon_are_no_reason_to_warn(source, target, caplog):
+    with caplog.at_level(logging.WARNING):
+        fit_map(source, target, LexiconInit(), RESOURCES, 0)
+    assert "no lexicon for" not in caplog.text
+
+
 def test_a_translation_of_several_subtokens_weighs_as_much_as_one_of_a_single_subtoken(
     source, target
 ):

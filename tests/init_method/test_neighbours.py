@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from franken.errors import CompatibilityError
+from franken.init_method import neighbours
 from franken.init_method.neighbours import (
+    nearest_rows,
     softmax_weights,
     sparsemax,
     sparsemax_neighbours,
@@ -48,6 +50,36 @@ def test_no_bit_depends_on_the_chunk(chunk_rows: int) -> None:
     for one, other, part in zip(whole, tiled, alone, strict=True):
         assert torch.equal(one, other)
         assert torch.equal(one[200:207], part)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("tile_rows", [128, 256, 5000])
+def test_tiles_of_a_table_find_the_rows_that_the_whole_finds(tile_rows: int, dtype) -> None:
+    queries, table = vectors(140).to(dtype), vectors(1000, seed=1).to(dtype)
+    rows = torch.arange(1000)[torch.arange(1000) % 3 != 0]
+    whole, _ = top_neighbours(queries, table[rows], 12)
+    assert torch.equal(nearest_rows(queries, table, rows, 12, tile_rows=tile_rows), rows[whole])
+
+
+def test_equal_rows_of_several_tiles_come_in_order_and_k_is_bounded() -> None:
+    table = torch.eye(3).repeat(4, 1)
+    rows = torch.arange(1, 12)
+    found = nearest_rows(torch.eye(3), table, rows, 3, tile_rows=4)
+    assert found.tolist() == [[3, 6, 9], [1, 4, 7], [2, 5, 8]]
+    assert nearest_rows(torch.eye(3), table, rows, 50, tile_rows=4).shape == (3, 11)
+    assert nearest_rows(torch.eye(3), table, rows[:0], 5).shape == (3, 0)
+
+
+def test_a_table_is_never_in_float32_as_a_whole(monkeypatch) -> None:
+    tallest = []
+
+    def spying(rows: torch.Tensor) -> torch.Tensor:
+        tallest.append(len(rows))
+        return rows / rows.norm(dim=1, keepdim=True)
+
+    monkeypatch.setattr(neighbours, "_unit", spying)
+    nearest_rows(vectors(10), vectors(1000, seed=1), torch.arange(1000), 3, tile_rows=128)
+    assert max(tallest) == 128
 
 
 def test_equal_anchors_come_in_the_order_of_their_numbers_and_k_is_bounded() -> None:

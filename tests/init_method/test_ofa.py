@@ -3,17 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from franken.config.base_model import TokenizerKind
 from franken.config.init_method.base import Fallback, Need
 from franken.config.init_method.similarity import OfaInit, SpaceAlignment
-from franken.errors import CompatibilityError
+from franken.errors import ArtifactError, CompatibilityError
 from franken.init_method import Provenance, apply_map, fit_map, initialise, load_save_beside
 from franken.init_method.coordinates import (
     apply_low_rank,
     coordinates,
-    folded,
+    load_factors,
     primitives,
     save_factors,
 )
@@ -148,14 +147,36 @@ def test_the_method_gives_the_folded_table_for_input_output_and_bias(
     assert torch.equal(table.output_bias, plain.output_bias)
     save_factors(token_map, source, 4, tmp_path / "factors")
     for name, matrix in (("input", table.input), ("output", table.output)):
-        assert torch.linalg.matrix_rank(matrix.double(), rtol=1e-5) == 4
-        pair = load_file(tmp_path / "factors" / f"{name}.safetensors")
-        assert pair["coordinates"].shape == (table.rows, 4)
-        assert pair["primitives"].shape == (4, 12)
-        product = folded(pair["coordinates"], pair["primitives"], matrix.dtype)
-        assert torch.equal(product, matrix)
-        assert pair["coordinates"].numel() + pair["primitives"].numel() < matrix.numel()
+        product = token_map.provenance != Provenance.special
+        assert torch.linalg.matrix_rank(matrix[product].double(), rtol=1e-5) == 4
+        pair = load_factors(tmp_path / "factors", name)
+        assert pair.coordinates.shape == (table.rows, 4)
+        assert pair.primitives.shape == (4, 12)
+        close = pair.coordinates[product].double() @ pair.primitives.double()
+        assert torch.allclose(close, matrix[product].double(), atol=1e-5)
+        assert torch.equal(pair.table(), matrix)
+        assert sum(tensor.numel() for tensor in vars(pair).values()) < matrix.numel()
     assert torch.equal(plain.input, apply_map(token_map, source.input))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_control_tokens_keep_their_rows_at_low_rank(target, resources, dtype):
+    source = source_table(KIND, tied=False, dtype=dtype)
+    table, token_map = initialise(source, target, OfaInit(keep_dim=4), resources, 0)
+    special = (token_map.provenance == Provenance.special).nonzero().flatten().tolist()
+    assert len(special) > 3
+    for row in special:
+        ((index, _),) = token_map.row(row)
+        assert torch.equal(table.input[row], source.input[index])
+        assert torch.equal(table.output[row], source.output[index])
+
+
+def test_factors_that_are_not_there_are_missed_by_name(source, fitted, tmp_path):
+    with pytest.raises(ArtifactError, match=r"output\.safetensors holds no factors of a table"):
+        load_factors(tmp_path, "output")
+    (tmp_path / "input.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(ArtifactError, match=r"init_method\.keep_dim"):
+        load_factors(tmp_path)
 
 
 def test_a_rank_beyond_the_table_is_refused(source, target, resources):

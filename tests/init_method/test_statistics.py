@@ -53,6 +53,23 @@ def test_the_root_of_the_covariance_squares_to_it_at_any_rank(source, case):
     assert bool(torch.isfinite(root).all())
 
 
+@pytest.mark.parametrize("dead", [0, 2], ids=["full rank", "dead columns"])
+def test_draws_of_the_covariance_are_the_same_at_any_number_of_threads(dead):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(9000, 300, generator=generator) @ torch.randn(300, 300, generator=generator)
+    rows[:, :dead] = 0
+    before, roots = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found = SourceStatistics(MemoryRows(rows), torch.ones(9000, dtype=torch.bool))
+            roots.append(found.covariance_root)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*roots)
+
+
 def test_normal_rows_have_the_mean_and_deviation_of_the_source(source):
     drawn = drawn_rows(source, FallbackRule(Fallback.normal, seed=1)).double()
     mean, std = source.double().mean(0), source.double().std(0, correction=0)

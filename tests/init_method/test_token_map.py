@@ -115,6 +115,13 @@ def test_missing_and_foreign_directories_are_named(fitted, tmp_path):
         ({"kind": "table"}, "does not describe a token map"),
         ({"schema": 99}, "schema 99"),
         ({"fallback": {"kind": "median"}}, "does not describe a token map"),
+        ({"fallback": None}, "fallback is None, expected a mapping"),
+        ({"notes": None}, "notes is None, expected a mapping"),
+        ({"notes": {"method": 5}}, "method is 5, expected a string"),
+        ({"notes": {"trained": None}}, "trained is None, expected a mapping"),
+        ({"noise_std": "much"}, "noise_std is 'much', expected a number"),
+        ({"norm_match": 1}, "norm_match is 1, expected true or false"),
+        ({"target_tokenizer_sha256": 3}, "target_tokenizer_sha256 is 3, expected a string"),
     ):
         (tmp_path / "token_map.json").write_text(json.dumps(description | change))
         with pytest.raises(ArtifactError, match=message):

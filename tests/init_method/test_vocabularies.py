@@ -2,12 +2,9 @@
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models
-from transformers import PreTrainedTokenizerFast
 
 from franken.config.base_model import TokenizerKind
 from franken.config.init_method import SubtokenMeanInit
-from franken.errors import CompatibilityError
 from franken.init_method import InitResources, Provenance, initialise
 from franken.vocab.families import SpecialTokens, train_tokenizer
 from franken.vocab.pieces import canonical_bytes, encode_piece
@@ -131,10 +128,3 @@ def test_a_source_row_that_a_token_lacks_is_never_asked_for():
     token_map = fit_map(source, target, SubtokenMeanInit(), RESOURCES, 0)
     assert token_map.source_rows == source.rows
     assert int(token_map.indices.max()) < source.rows
-
-
-def test_a_wordpiece_vocabulary_is_refused_with_what_to_take_instead():
-    backend = Tokenizer(models.WordPiece({"[UNK]": 0, "a": 1, "##b": 2}, unk_token="[UNK]"))
-    bert = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]")
-    with pytest.raises(CompatibilityError, match=r"WordPiece.*XLM-R, ALBERT, T5"):
-        initialise(source_table(BPE), bert, SubtokenMeanInit(), RESOURCES, 0)

@@ -46,10 +46,10 @@ SCHEDULE = TrainingConfig(steps=12, batch_size=4, sequence_length=32, lr=1e-2, c
 
 
 @cache
-def _weights(tied):
+def _weights(tied, kind=KIND):
     """A Gemma 2 (scaled, soft-capped, tied) or a Llama (plain, untied), random but fixed."""
     shape = {
-        "vocab_size": len(source_tokenizer(KIND)), "hidden_size": WIDTH, "intermediate_size": 24,
+        "vocab_size": len(source_tokenizer(kind)), "hidden_size": WIDTH, "intermediate_size": 24,
         "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
         "max_position_embeddings": 64, "bos_token_id": None, "eos_token_id": None,
         "pad_token_id": 0,  # torch blocks the gradient of this row, whatever table is looked up
@@ -67,8 +67,8 @@ def _weights(tied):
     return config, {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
-def make_model(tied=True):
-    config, weights = _weights(tied)
+def make_model(tied=True, kind=KIND):
+    config, weights = _weights(tied, kind)
     model = AutoModelForCausalLM.from_config(copy.deepcopy(config))  # surgery changes it
     model.load_state_dict(weights)
     return model.eval()
@@ -114,12 +114,12 @@ class Endless(Batches):
         return [batch for _ in range(50) for batch in super(Endless, self).train_dataloader()]
 
 
-def make_task(method, tmp_path, *, tied=True, dtype=torch.float32, texts=TEXTS):
-    model = make_model(tied)
-    source = take_table(model, source_tokenizer(KIND), lineage="body")
+def make_task(method, tmp_path, *, tied=True, dtype=torch.float32, texts=TEXTS, kind=KIND):
+    model = make_model(tied, kind)
+    source = take_table(model, source_tokenizer(kind), lineage="body")
     source.input = source.input.to(dtype)
     source.output = None if source.output is None else source.output.to(dtype)
-    start, token_map = initialise(source, target_tokenizer(KIND), method, RESOURCES, 0)
+    start, token_map = initialise(source, target_tokenizer(kind), method, RESOURCES, 0)
     return LearnTask(
         method=method, model=model, source=source, start=start, token_map=token_map,
         data=lambda training: Endless(start.tokenizer, training), texts=lambda: iter(texts),
@@ -161,6 +161,14 @@ def test_at_a_rate_of_zero_the_table_is_the_starts_bit_for_bit(tmp_path, name, t
     learned = learn_rows(task)
     assert same(learned.table, task.start)
     assert all(torch.equal(tensor, before[n]) for n, tensor in body(task.model).items())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TokenizerKind if kind is not KIND])
+@pytest.mark.parametrize("name", METHODS)
+def test_at_a_rate_of_zero_so_it_is_for_any_kind_of_tokenizer(tmp_path, name, kind):
+    task = make_task(METHODS[name](0.0), tmp_path, tied=False, kind=kind)
+    assert task.start.rows == len(target_tokenizer(kind))
+    assert same(learn_rows(task).table, task.start)
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])

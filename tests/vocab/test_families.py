@@ -37,10 +37,10 @@ def test_family_is_read_from_the_components(kind):
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        (models.WordPiece({"[UNK]": 0}, unk_token="[UNK]"), r"WordPiece.*BPE or Unigram"),
         (models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"), r"WordLevel.*sentencepiece_bpe"),
+        (models.BPE({"a": 0}, []), r"'BPE' with steps.*wordpiece"),
     ],
-    ids=["WordPiece", "WordLevel"],
+    ids=["WordLevel", "BPE of characters"],
 )
 def test_unknown_kinds_are_refused_with_the_known_ones(model, said):
     pieces = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from franken.config.checks import at_least, in_range
 from franken.config.init_method.base import Fallback, InitMethodConfig, Need
@@ -103,6 +104,8 @@ class FocusInit(SimilarityInit):
 class OfaInit(SimilarityInit):
     """Softmax over nearest source tokens in multilingual word vectors (Liu et al. 2024, OFA)."""
 
+    version: ClassVar[int] = 2
+
     name: str = "ofa"
     align: SpaceAlignment = SpaceAlignment.lexicon
     """The paper reads vectors of one space for all languages (``none``)."""
@@ -114,7 +117,7 @@ class OfaInit(SimilarityInit):
     """The most frequent words of each language that take part."""
     keep_dim: int | None = None
     """Rank of the factorisation of the tables; ``null``: full. The new table is then the folded
-    product of coordinates and primitives, and the pair is saved beside it."""
+    product of coordinates and primitives (control tokens apart), and these are saved beside it."""
 
     def needs(self) -> frozenset[Need]:
         return _word_needs(self.align)
