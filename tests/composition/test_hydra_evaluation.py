@@ -6,16 +6,11 @@ import pytest
 import torch
 
 from franken.composition.hydra import Decoding, HydraModel, Router, Strategy, WholeModel, decode
-from franken.config.data import MicroworldData
-from franken.config.eval_suite import EvalSuiteConfig, ShotChoice, TaskConfig, TaskKind
-from franken.config.root import Config
-from franken.config.steps import EvaluateStep
+from franken.config.eval_suite import EvalSuiteConfig, TaskConfig, TaskKind
 from franken.errors import CompatibilityError
 from franken.eval_suite import SuiteResult, evaluate
 from franken.eval_suite.encoding import Encoder, MixedEncoder
 from franken.eval_suite.hydra import voices
-from franken.steps.keys import step_key
-from franken.store import StepKey
 from tests.eval_suite.conftest import ENGLISH, RUSSIAN, TinyData
 
 from .hydras import LINEAGE, base, other_table
@@ -141,29 +136,6 @@ def test_one_table_is_encoded_as_the_plain_model(data: TinyData) -> None:
     expected = evaluate(view.model, view.tokenizer, suite, data, progress=False)
     scores = [[(s.metric, s.value) for s in result.scores] for result in (found, expected)]
     assert scores[0] == scores[1]
-
-
-@pytest.mark.parametrize(
-    ("task", "kind", "marks"),
-    [
-        ({"prompt": "{source} :"}, "hydra", set()),
-        ({"prompt": "{source}\n", "reference_bits": False}, "hydra", set()),
-        ({"prompt": "{source}\n"}, "train", {"borders"}),
-        ({"prompt": "{source} :", "shots": 1}, "train", set()),
-        ({"prompt": "{source} :", "shots": 1}, "hydra_train", {"pieces"}),
-    ],
-)
-def test_only_scores_that_a_change_of_encoding_concerns_have_new_keys(
-    task: dict[str, Any], kind: str, marks: set[str]
-) -> None:
-    suite = EvalSuiteConfig(tasks={"mt": TaskConfig(**{**vars(TRANSLATE), **task})})
-    step = EvaluateStep(model="m", suite=suite, data=MicroworldData())
-    key = step_key(step, {"model": StepKey.of(kind, 1)}, Config())
-    content = key.spec["config"]
-    assert content.keys() - {"suite", "data", "precision"} == marks
-    assert "shot_choice" not in content["suite"]["tasks"]["mt"]
-    suite.tasks["mt"].shot_choice = ShotChoice.nearest
-    assert step_key(step, {"model": StepKey.of(kind, 1)}, Config()).key != key.key
 
 
 def test_tables_can_be_named_and_unknown_ones_are_refused(

@@ -113,6 +113,7 @@ class EvaluateStep(StepConfig):
     """Score a model with a suite. Made for every name under ``recipe.evaluate``."""
 
     kind: ClassVar[str] = "evaluate"
+    version: ClassVar[int] = 2
     output: ClassVar[Part] = Part.scores
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
     takes_hydra: ClassVar[tuple[str, ...]] = ("model",)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from franken.config.root import Config
-from franken.config.steps import EvaluateStep, StepConfig
+from franken.config.steps import StepConfig
 from franken.steps.keys import hydra, models, preferences, skillpack, transplant, vocabulary
 from franken.steps.keys.files import checkpoint_hash, resolve_checkpoint
 from franken.store import StepKey
@@ -42,7 +42,6 @@ SLICES: dict[str, Callable[[Any, Config], dict[str, Any]]] = {
 
 _SEEDLESS = ("load", "load_hydra", "align", "swap", "hydra", "select_table", "export",
              "rank_answers")  # fmt: skip
-_SEVERAL_TABLES = ("hydra", "load_hydra", "hydra_train")
 
 
 def step_key(step: StepConfig, inputs: dict[str, StepKey], config: Config) -> StepKey:
@@ -58,13 +57,10 @@ def step_key(step: StepConfig, inputs: dict[str, StepKey], config: Config) -> St
     """
     if step.kind not in SLICES:
         raise TypeError(f"no key is defined for step kind {step.kind!r}")
-    content = SLICES[step.kind](step, config)
-    if isinstance(step, EvaluateStep) and inputs["model"].kind in _SEVERAL_TABLES:
-        content |= models.evaluate_hydra(step)
     return StepKey.of(
         kind=step.kind,
         version=step.version,
-        config=content,
+        config=SLICES[step.kind](step, config),
         inputs={name: key.key for name, key in inputs.items()},
         seed=None if step.kind in _SEEDLESS else config.seed,
     )

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 from franken.config.base_model import LoadedModel, PretrainedModel
-from franken.config.eval_suite import ShotChoice, TaskKind
 from franken.config.root import Config
 from franken.config.steps import (
     EvaluateStep,
@@ -66,30 +65,10 @@ def swap(step: SwapStep, config: Config) -> dict[str, Any]:
 
 def evaluate(step: EvaluateStep, config: Config) -> dict[str, Any]:
     """Batches only tile the scores."""
-    suite = options(step.suite, "name", "batch_tokens")
-    for task in suite["tasks"].values():
-        if task["shot_choice"] is ShotChoice.drawn:  # came later; old keys stay
-            del task["shot_choice"]
-    # Answers once had a second space after a prompt that ends in one; only such scores changed.
-    spaced = any(
-        task.prompt[-1:].isspace() and (task.shots or task.reference_bits)
-        for task in step.suite.tasks.values()
-    )
     return {
-        "suite": suite, "data": texts(step.data), "precision": precision_of(config),
-        **({"borders": 2} if spaced else {}),
+        "suite": options(step.suite, "name", "batch_tokens"), "data": texts(step.data),
+        "precision": precision_of(config),
     }  # fmt: skip
-
-
-def evaluate_hydra(step: EvaluateStep) -> dict[str, Any]:
-    """What changed for models of several tables alone.
-
-    Worked examples and options within one table were once encoded piece by piece.
-    """
-    pieces = any(
-        task.shots or task.kind is TaskKind.multiple_choice for task in step.suite.tasks.values()
-    )
-    return {"pieces": 2} if pieces else {}
 
 
 def export(step: ExportStep, config: Config) -> dict[str, Any]:
