@@ -259,8 +259,8 @@ def apply_map(
         token_map: ``(T, S)``.
         source: ``(S, D)`` old rows, in memory or lazily read.
         part: ``input`` or ``output``.
-        chunk_rows: new rows per chunk, by default about 4 MiB of them in float32; does not change
-            the result.
+        chunk_rows: new rows per chunk, by default as many as have 4 MiB of source rows in float32,
+            which stay in the processor's cache; does not change the result.
         given: ``(n, D)`` rows that the map expects from elsewhere.
 
     Returns:
@@ -268,7 +268,8 @@ def apply_map(
     """
     applied = AppliedMap(token_map, source, part, given=given)
     table = torch.empty(applied.shape, dtype=applied.dtype)
-    step = chunk_rows or max(1, _CHUNK_BYTES // (4 * max(applied.shape[1], 1)))
+    weights = max(1.0, len(token_map.indices) / max(token_map.rows, 1))
+    step = chunk_rows or max(8, int(_CHUNK_BYTES / (4 * max(applied.shape[1], 1) * weights)))
     for start in range(0, token_map.rows, step):
         stop = min(start + step, token_map.rows)
         applied.rows(start, stop, out=table[start:stop])
