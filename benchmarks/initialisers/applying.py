@@ -1,10 +1,36 @@
 """New rows from weights without an engine: row by row, and as the reference releases do."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
 from franken.init_method import TokenMap
+from franken.init_method.statistics import SourceStatistics
 from initialisers.timing import now
+
+
+@contextmanager
+def statistics_clock() -> Iterator[list[float]]:
+    """Seconds that the statistics of the source took, one entry per pass over it.
+
+    They do not grow with the new rows.
+    """
+    spent: list[float] = []
+    total = SourceStatistics._total
+
+    def timed(self: SourceStatistics, change: Callable[[Tensor], Tensor]) -> Tensor:
+        started = now()
+        found = total(self, change)
+        spent.append(now() - started)
+        return found
+
+    SourceStatistics._total = timed  # type: ignore[method-assign]
+    try:
+        yield spent
+    finally:
+        SourceStatistics._total = total  # type: ignore[method-assign]
 
 
 def row_by_row(token_map: TokenMap, source: Tensor, rows: list[int]) -> tuple[Tensor, float]:
