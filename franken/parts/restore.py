@@ -13,7 +13,8 @@ from transformers import PreTrainedModel
 from franken.parts.anatomy import anatomy_of
 from franken.parts.body import load_body, stored_dtype
 from franken.parts.checkpoint import Checkpoint
-from franken.parts.table import Table
+from franken.parts.safetensors_file import read_header
+from franken.parts.table import WEIGHTS_FILE, Table, load_table
 
 
 def restore_body(model: PreTrainedModel, directory: Path) -> None:
@@ -35,6 +36,20 @@ def restore_body(model: PreTrainedModel, directory: Path) -> None:
         _put(own[name], exact[name])
 
 
+def restore_table(embedding: Any, head: Any, directory: Path) -> None:
+    """``restore_rows`` from a stored table, which is read only where something was lost.
+
+    Args:
+        embedding: module with ``weight`` ``(V, D)``.
+        head: module with ``weight`` ``(V, D)`` and a ``bias`` ``(V,)`` or ``None``.
+        directory: of the table that the rows were taken from.
+    """
+    ranges, _ = read_header(directory / WEIGHTS_FILE)
+    own = _parts(embedding, head)
+    if any(name in own and _lost(own[name], item.dtype) for name, item in ranges.items()):
+        restore_rows(embedding, head, load_table(directory))
+
+
 def restore_rows(embedding: Any, head: Any, table: Table) -> None:
     """Undo what a narrower format did to rows that were taken from ``table``, in place.
 
@@ -43,14 +58,17 @@ def restore_rows(embedding: Any, head: Any, table: Table) -> None:
         head: module with ``weight`` ``(V, D)`` and a ``bias`` ``(V,)`` or ``None``.
         table: as stored.
     """
-    bias = getattr(head, "bias", None)
-    for own, stored in (
-        (embedding.weight, table.input),
-        (head.weight, table.output),
-        (bias, table.output_bias),
-    ):
-        if own is not None and stored is not None and _lost(own, stored.dtype):
+    for name, own in _parts(embedding, head).items():
+        stored = getattr(table, name)
+        if stored is not None and _lost(own, stored.dtype):
             _put(own, stored)
+
+
+def _parts(embedding: Any, head: Any) -> dict[str, Tensor]:
+    """Parameters by the names that a table has for them."""
+    bias = getattr(head, "bias", None)
+    parts = {"input": embedding.weight, "output": head.weight, "output_bias": bias}
+    return {name: own for name, own in parts.items() if own is not None}
 
 
 def _lost(parameter: Tensor, stored: torch.dtype) -> bool:

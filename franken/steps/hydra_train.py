@@ -14,9 +14,9 @@ from franken.data.segments import Flow, SegmentDataModule, SegmentEncoder
 from franken.data.source import TEXT_STREAMS
 from franken.errors import CompatibilityError
 from franken.files import write_json
-from franken.parts.restore import restore_body, restore_rows
+from franken.parts.restore import restore_body, restore_table
 from franken.parts.segmented import segmented
-from franken.parts.table import load_table, save_table
+from franken.parts.table import save_table
 from franken.steps.context import StepContext
 from franken.steps.models import HERE, open_hydra_model, read_places, write_model
 from franken.training import make_loggers, train_model
@@ -88,7 +88,7 @@ def run(step: HydraTrainStep, context: StepContext) -> dict[str, Any]:
     tables = dict(places["tables"]) if several else {"default": places["table"]}
     for name in step.tables if step.trainable is not Trainable.body else []:
         rows = hydra.tables[name]
-        restore_rows(rows.embedding, rows.head, load_table(ref.tables[name]))
+        restore_table(rows.embedding, rows.head, ref.tables[name])
         save_table(rows.table(), context.directory / "tables" / name)
         tables[name] = [HERE, "", f"tables/{name}"]
     body, fingerprint = places["body"], places["fingerprint"]

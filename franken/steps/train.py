@@ -17,9 +17,9 @@ from franken.files import write_json
 from franken.parts.body import save_body
 from franken.parts.delta import save_lora
 from franken.parts.model import assemble
-from franken.parts.restore import restore_body, restore_rows
+from franken.parts.restore import restore_body, restore_table
 from franken.parts.surgery import take_table
-from franken.parts.table import load_table, save_table
+from franken.parts.table import save_table
 from franken.steps.context import StepContext
 from franken.steps.models import HERE, open_model, read_places, write_model
 from franken.steps.preferences import instructing, pair_module
@@ -65,9 +65,7 @@ def run(step: TrainStep, context: StepContext) -> dict[str, Any]:
         fingerprint = save_body(model, folder, tokenizer=tokenizer, lineage=places["lineage"])
         body = [HERE, "", "body"]
     if step.trainable in _CHANGES_TABLE:
-        restore_rows(
-            model.get_input_embeddings(), model.get_output_embeddings(), load_table(ref.table)
-        )
+        restore_table(model.get_input_embeddings(), model.get_output_embeddings(), ref.table)
         tuned = take_table(model, tokenizer, lineage=places["lineage"])
         save_table(tuned, context.directory / "table")
         table = [HERE, "", "table"]
