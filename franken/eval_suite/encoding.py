@@ -13,6 +13,13 @@ from franken.errors import CompatibilityError
 _ANCHOR = "\n"
 
 
+def fitting(ids: list[int], room: int | None) -> list[int]:
+    """At most ``room`` ids, one at least: the first, which opens the prompt, and the last ones."""
+    if room is None or len(ids) <= room:
+        return ids
+    return [ids[0], *ids[len(ids) - max(room - 1, 0) :]]
+
+
 class Encoder:
     """Token ids of prompts and continuations."""
 
@@ -84,9 +91,9 @@ class Encoder:
         Returns:
             The ids and whether something was cut.
         """
-        if room is not None and len(ids) + 1 > room:
-            return [self.start, *ids[len(ids) - max(room - 1, 0) :]], True
-        return [self.start, *ids], False
+        whole = [self.start, *ids]
+        kept = fitting(whole, room)
+        return kept, len(kept) < len(whole)
 
 
 class MixedEncoder(Encoder):

@@ -39,13 +39,18 @@ class CardFacts:
     """Records with task, lang, metric, value, and optionally n, stderr and model."""
     notes: Sequence[str] = ()
 
+    @property
+    def maker(self) -> str:
+        """The program and its recipe, in words."""
+        recipe = f" with the recipe `{self.recipe}`" if self.recipe else ""
+        return f"franken {__version__}{recipe}"
+
 
 def model_card(ref: ModelRef, facts: CardFacts) -> str:
     """Text of ``README.md``: YAML front matter, parts, scores, usage."""
-    recipe = f" with the recipe `{facts.recipe}`" if facts.recipe else ""
     sections = [
         f"# {facts.title}",
-        f"Made by franken {__version__}{recipe}: one body and one vocabulary table, assembled. It "
+        f"Made by {facts.maker}: one body and one vocabulary table, assembled. It "
         "is a plain transformers model.",
         *facts.notes,
         "## Usage",

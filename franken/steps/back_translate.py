@@ -19,6 +19,7 @@ from franken.data.encoding import split_pair
 from franken.data.generated_pairs import write_pairs
 from franken.data.source import Pair
 from franken.errors import DataError
+from franken.eval_suite.encoding import fitting
 from franken.eval_suite.readout import read_out
 from franken.seeds import derive_seed
 from franken.steps.context import StepContext
@@ -94,10 +95,3 @@ def _translated(
             text = text.split(step.stop)[0].strip() if step.stop else text.strip()
             if text:
                 yield Pair(text, line)
-
-
-def fitting(ids: list[int], room: int | None) -> list[int]:
-    """At most ``room`` ids: the first, which opens the prompt, and the last ones."""
-    if room is None or len(ids) <= room:
-        return ids
-    return [ids[0], *ids[len(ids) - room + 1 :]]

@@ -8,8 +8,8 @@ import torch
 
 from franken.composition.hydra import Decoding, Strategy, WholeModel, Written, decode
 from franken.errors import ConfigError, DataError
+from franken.eval_suite.encoding import fitting
 from franken.eval_suite.readout import read_out
-from franken.steps.back_translate import fitting
 
 from .hydras import FAMILIES, hydra
 from .test_hydra_model import MIXED

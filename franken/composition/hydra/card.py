@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-from franken import __version__
 from franken.composition.hydra.storage import HydraRef
 from franken.parts.card import CardFacts, front_matter, score_table
 from franken.parts.table import read_description
@@ -24,10 +23,9 @@ print(view.decode(written.ids))
 def hydra_card(ref: HydraRef, facts: CardFacts) -> str:
     """Text of ``README.md``: front matter, tables, scores, usage, layout."""
     names = list(ref.tables)
-    recipe = f" with the recipe `{facts.recipe}`" if facts.recipe else ""
     sections = [
         f"# {facts.title}",
-        f"A Hydra LLM made by franken {__version__}{recipe}: one body and {len(names)} vocabulary "
+        f"A Hydra LLM made by {facts.maker}: one body and {len(names)} vocabulary "
         "tables. It reads in one vocabulary and writes in another.",
         *facts.notes,
         "## Usage",
