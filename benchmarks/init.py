@@ -20,8 +20,10 @@ import gc
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from initialisers import applying
@@ -33,7 +35,7 @@ from rich.table import Table as RichTable
 from torch import Tensor
 
 from franken.config.init_method import OPTIONS, InitMethodConfig
-from franken.init_method import TokenMap, apply_map, fit_map, load_own_rows
+from franken.init_method import TokenMap, apply_map, fit_map, load_own_rows, neighbours
 from franken.measure import measured
 from franken.parts.table import Table
 from franken.vocab import pieces
@@ -59,6 +61,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="append one record per method to this file")
     parser.add_argument(
+        "--memory-only",
+        action="store_true",
+        help="search no neighbours (wechsel, ofa): what all rows hold, in minutes; no times",
+    )
+    parser.add_argument(
         "--processor-time", action="store_true", help="count it instead of wall time, one thread"
     )
     options = parser.parse_args()
@@ -70,11 +77,14 @@ def main() -> None:
         parser.error(f"--methods: no {', '.join(unknown)}; there are {', '.join(CASES)}")
     if not 0 < options.share <= 1:
         parser.error("--share: more than 0 and at most 1")
+    if options.memory_only:
+        if not set(names) <= {"wechsel", "ofa"}:
+            parser.error("--memory-only is for wechsel and ofa, whose time lies in the search")
+        for line in held_without_search(names, options):
+            print(line, flush=True)
+        return
     torch.set_num_threads(options.threads)
-    sizes = Sizes(
-        options.source_rows, options.new_rows, options.hidden, getattr(torch, options.dtype),
-        overlap=options.overlap,
-    )  # fmt: skip
+    sizes = sizes_of(options)
     warm = argparse.Namespace(**{**vars(options), "share": 1.0, "loop_rows": 2})
     list(measure_all(names, Sizes(3000, 1500, 64, helper_dim=48, vector_dim=32), warm))
     records = []
@@ -85,6 +95,37 @@ def main() -> None:
             with open(options.json, "a") as handle:
                 handle.write(json.dumps(record, sort_keys=True) + "\n")
     report(records, options)
+
+
+def sizes_of(options: argparse.Namespace) -> Sizes:
+    return Sizes(
+        options.source_rows, options.new_rows, options.hidden, getattr(torch, options.dtype),
+        overlap=options.overlap,
+    )  # fmt: skip
+
+
+def held_without_search(names: list[str], options: argparse.Namespace) -> Iterator[str]:
+    """Peak of each fit over all rows, the product of queries and anchors and its sorting left out.
+
+    The buffers of both are there, and every row gets weights, of the first anchors.
+    """
+
+    def multiply(left: Tensor, right: Tensor, *, out: Tensor) -> None:
+        out.zero_()
+
+    def best(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        rows = len(similarity)
+        return torch.zeros(rows, k), torch.arange(k).repeat(rows, 1)
+
+    with patch.multiple(neighbours, fixed_height_product=multiply, _best=best):
+        sizes = sizes_of(options)
+        vocabularies = Vocabularies(sizes)
+        source = source_table(sizes, vocabularies)
+        for name in names:
+            world = make_world(sizes, vocabularies, source, 1.0, CASES[name].config.needs())
+            _ = world.overlap, world.source_bytes
+            _, _, peak = fit(world, CASES[name].config)
+            yield f"{name}: peak {'-' if peak is None else f'{peak / 1e9:.2f}'} GB above the tables"
 
 
 def measure_all(names: list[str], sizes: Sizes, options: argparse.Namespace) -> Any:

@@ -40,6 +40,8 @@ def top_neighbours(
     k: int,
     *,
     metric: str = "cosine",
+    query_rows: Tensor | None = None,
+    anchor_rows: Tensor | None = None,
     chunk_rows: int = 512,
 ) -> tuple[Tensor, Tensor]:
     """The ``k`` most similar anchors of each query.
@@ -48,6 +50,9 @@ def top_neighbours(
         queries: ``(n, d)``.
         anchors: ``(m, d)``.
         k: how many; at most ``m`` are returned.
+        query_rows: ``(n,)`` rows of a larger ``queries`` that are asked; spares a copy of them.
+        anchor_rows: ``(m,)`` rows of a larger ``anchors`` that may be chosen, likewise; anchor
+            numbers are places in it.
         metric: ``cosine`` (zero vectors have similarity 0), ``dot``, or ``euclidean`` (the score is
             minus the distance).
         chunk_rows: queries whose similarities are held at a time, if these fit 256 MiB; does not
@@ -60,11 +65,11 @@ def top_neighbours(
     Raises:
         CompatibilityError: where the widths differ or a value is NaN or infinite.
     """
-    prepared = _prepare(queries, anchors, metric)
-    width = min(k, len(anchors))
-    columns = torch.empty(len(queries), width, dtype=torch.int64)
-    scores = torch.empty(len(queries), width)
-    for start, similarity in _similarities(*prepared, metric, chunk_rows):
+    anchors = _prepared(queries, anchors, metric, anchor_rows)
+    count, width = len(queries if query_rows is None else query_rows), min(k, len(anchors))
+    columns = torch.empty(count, width, dtype=torch.int64)
+    scores = torch.empty(count, width)
+    for start, similarity in _similarities(queries, anchors, metric, chunk_rows, query_rows):
         stop = start + len(similarity)
         scores[start:stop], columns[start:stop] = _best(similarity, width)
     return columns, scores
@@ -146,9 +151,9 @@ def sparsemax_neighbours(
     """
     if len(queries) and not len(anchors):
         raise CompatibilityError("sparsemax_neighbours got no anchors; exclude such queries before")
-    prepared = _prepare(queries, anchors, "cosine")
+    anchors = _prepared(queries, anchors, "cosine")
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for start, similarity in _similarities(*prepared, "cosine", chunk_rows):
+    for start, similarity in _similarities(queries, anchors, "cosine", chunk_rows):
         rows, columns = (similarity >= _floor(similarity, temperature, cap)).nonzero(as_tuple=True)
         sizes = torch.bincount(rows, minlength=len(similarity))
         scores = similarity[rows, columns]
@@ -215,8 +220,8 @@ def fixed_height_product(left: Tensor, right: Tensor, *, out: Tensor) -> None:
             out[start : start + len(part)] = (block @ right.T)[: len(part)]
 
 
-def _prepare(queries: Tensor, anchors: Tensor, metric: str) -> tuple[Tensor, Tensor]:
-    """The queries, and the anchors in float32, of unit length for ``cosine``."""
+def _prepared(queries: Tensor, anchors: Tensor, metric: str, rows: Tensor | None = None) -> Tensor:
+    """The anchors (or some rows of them) in float32, of unit length for ``cosine``."""
     if metric not in ("cosine", "dot", "euclidean"):
         raise CompatibilityError(
             f"metric {metric!r} is unknown; it is one of cosine, dot, euclidean"
@@ -229,25 +234,36 @@ def _prepare(queries: Tensor, anchors: Tensor, metric: str) -> tuple[Tensor, Ten
     for name, side in (("queries", queries), ("anchors", anchors)):
         if not all_finite(side):
             raise CompatibilityError(f"{name} hold NaN or infinite values; repair their vectors")
-    return queries, _unit(anchors.float()) if metric == "cosine" else anchors.float()
+    made = (anchors if rows is None else anchors[rows]).float()
+    if metric != "cosine":
+        return made
+    own = made.data_ptr() != anchors.data_ptr()
+    return made.div_(_norms(made)) if own else made / _norms(made)
 
 
-def _unit(rows: Tensor) -> Tensor:
+def _norms(rows: Tensor) -> Tensor:
+    """``(n, 1)`` lengths, 1 for zero rows."""
     norms = rows.norm(dim=1, keepdim=True)
-    return rows / torch.where(norms > 0, norms, 1.0)
+    return torch.where(norms > 0, norms, 1.0)
 
 
 def _similarities(
-    queries: Tensor, anchors: Tensor, metric: str, chunk_rows: int
+    queries: Tensor,
+    anchors: Tensor,
+    metric: str,
+    chunk_rows: int,
+    query_rows: Tensor | None = None,
 ) -> Iterator[tuple[int, Tensor]]:
     """Chunks of the similarity matrix with their first row; each is overwritten by the next."""
+    count = len(queries if query_rows is None else query_rows)
     fitting = _BUFFER_BYTES // (4 * max(len(anchors), 1)) // _PRODUCT_ROWS * _PRODUCT_ROWS
-    height = min(chunk_rows, max(fitting, _PRODUCT_ROWS), len(queries))
+    height = min(chunk_rows, max(fitting, _PRODUCT_ROWS), count)
     buffer = torch.empty(max(height, 1), len(anchors))
     squares = anchors.square().sum(1) if metric == "euclidean" else None
-    for start in range(0, len(queries), len(buffer)):
-        chunk = queries[start : start + len(buffer)].float()
-        chunk = _unit(chunk) if metric == "cosine" else chunk
+    for start in range(0, count, len(buffer)):
+        some = slice(start, start + len(buffer))
+        chunk = queries[some if query_rows is None else query_rows[some]].float()
+        chunk = chunk / _norms(chunk) if metric == "cosine" else chunk
         scores = buffer[: len(chunk)]
         fixed_height_product(chunk, anchors, out=scores)
         if squares is not None:

@@ -42,7 +42,10 @@ def put_softmax_rows(
     notes = {"source_pieces_with_vector": len(sources), "pieces_without_vector": len(rows)}
     if not len(sources) or not len(usable):
         return notes
-    columns, scores = top_neighbours(target[0][usable], source[0][sources], neighbours)
+    columns, scores = top_neighbours(
+        target[0], source[0], neighbours,
+        query_rows=torch.from_numpy(usable), anchor_rows=sources,
+    )  # fmt: skip
     weights = softmax_weights(scores, temperature)
     width = columns.shape[1]
     builder.put_entries(

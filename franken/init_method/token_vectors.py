@@ -24,7 +24,8 @@ Forms = Sequence[str]
 RUNNING: Forms = (" {}",)
 WECHSEL_FORMS: Forms = ("{}", " {}")
 OFA_FORMS: Forms = ("{}", " {}", "{title}", " {title}")
-_COLUMNS = 64
+_COLUMNS = 16
+_ROWS = 16384
 
 
 class Weighting(StrEnum):
@@ -134,6 +135,14 @@ def decoded_vectors(
         ``(m, d)`` vectors and ``(m,)`` bool: whether there is one.
     """
     texts = texts_of(piece_bytes)
+    vectors = torch.empty(len(texts), spaces[0].dim)
+    for start in range(0, len(texts), _ROWS):  # in float32 several times over, which takes room
+        vectors[start : start + _ROWS] = _vectors_of(texts[start : start + _ROWS], spaces)
+    return vectors, (vectors != 0).any(1)
+
+
+def _vectors_of(texts: Sequence[str], spaces: Sequence["VectorSpace"]) -> Tensor:
+    """``(m, d)`` of :func:`decoded_vectors`; zero rows for texts without one."""
     listed, guessed = (torch.zeros(len(texts), spaces[0].dim) for _ in range(2))
     weight, guesses = torch.zeros(len(texts), 1), torch.zeros(len(texts), 1)
     text = torch.tensor([bool(text) for text in texts], dtype=torch.bool)
@@ -148,8 +157,7 @@ def decoded_vectors(
         guess = known & (rows < 0) & text
         guessed[guess] += vectors[guess]
         guesses[guess] += 1
-    vectors = torch.where(weight > 0, listed / weight.clamp(min=1e-30), guessed / guesses.clamp(1))
-    return vectors, (vectors != 0).any(1)
+    return torch.where(weight > 0, listed / weight.clamp(min=1e-30), guessed / guesses.clamp(1))
 
 
 def pooled_vectors(
@@ -201,15 +209,18 @@ def _pieces_of(
     tokenizer: PreTrainedTokenizerBase, words: Sequence[str], form: str, rows: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Distinct pieces of each word, and the words that they are of; by word, then by piece."""
-    texts = [form.format(word, title=word.title()).encode() for word in words]
-    cut = encode_pieces(tokenizer, texts)
-    sizes = np.fromiter(map(len, cut), np.int64, len(cut))
-    pieces = np.fromiter(chain.from_iterable(cut), np.int64, int(sizes.sum()))
-    keys = np.repeat(np.arange(len(cut)), sizes) * rows + pieces
-    keys = keys[pieces < rows]
-    keys.sort()
-    keys = keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]]
-    return keys % rows, keys // rows
+    pieces, owners = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
+    for start in range(0, len(words), _ROWS):  # lists of ids take ten times the room of the result
+        batch = words[start : start + _ROWS]
+        texts = [form.format(word, title=word.title()).encode() for word in batch]
+        cut = encode_pieces(tokenizer, texts)
+        sizes = np.fromiter(map(len, cut), np.int64, len(cut))
+        found = np.fromiter(chain.from_iterable(cut), np.int64, int(sizes.sum()))
+        keys = np.repeat(np.arange(len(cut)), sizes) * rows + found
+        keys = np.unique(keys[found < rows])
+        pieces.append((keys % rows).astype(np.int32))
+        owners.append((keys // rows + start).astype(np.int32))
+    return np.concatenate(pieces), np.concatenate(owners)
 
 
 def piece_space_vectors(

@@ -181,6 +181,9 @@ def encode_pieces(tokenizer: "PreTrainedTokenizerBase", batch: Sequence[bytes]) 
     return known[1].encode(batch)
 
 
+_BATCH = 16384
+
+
 class PieceEncoder:
     """A tokenizer without its special tokens, dummy prefix and post-processor."""
 
@@ -194,6 +197,11 @@ class PieceEncoder:
 
     def encode(self, batch: Sequence[bytes]) -> list[list[int]]:
         """Token ids of each piece."""
+        # The backend's records take hundreds of bytes per piece, so only some exist at a time.
+        starts = range(0, len(batch), _BATCH)
+        return [ids for start in starts for ids in self._encode(batch[start : start + _BATCH])]
+
+    def _encode(self, batch: Sequence[bytes]) -> list[list[int]]:
         parts = [list(self._parts(data)) for data in batch]
         texts = [part for pieces in parts for part in pieces if isinstance(part, str)]
         encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
