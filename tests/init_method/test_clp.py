@@ -84,6 +84,9 @@ def test_vanishing_sums_follow_the_fallback_and_explode_with_parity() -> None:
     lost = guarded.notes["vanishing_sums"]
     assert 3 < lost < len(computed_ids(released))
     assert guarded.counts()["fallback"] == lost
+    _, _, cautious = make(ClpInit(), rows=centred)
+    assert cautious.counts()["fallback"] > lost
+    assert float(of_map(cautious).abs().sum(1).max()) <= 1 / ClpInit().min_sum + 1e-3
     wildest = [made.notes["weights"][0]["max_abs_weight"] for made in (guarded, released)]
     assert wildest[1] > 2 * wildest[0]
 
