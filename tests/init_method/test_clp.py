@@ -84,11 +84,17 @@ def test_vanishing_sums_follow_the_fallback_and_explode_with_parity() -> None:
     lost = guarded.notes["vanishing_sums"]
     assert 3 < lost < len(computed_ids(released))
     assert guarded.counts()["fallback"] == lost
-    _, _, cautious = make(ClpInit(), rows=centred)
-    assert cautious.counts()["fallback"] > lost
-    assert float(of_map(cautious).abs().sum(1).max()) <= 1 / ClpInit().min_sum + 1e-3
     wildest = [made.notes["weights"][0]["max_abs_weight"] for made in (guarded, released)]
     assert wildest[1] > 2 * wildest[0]
+
+
+@pytest.mark.parametrize("least", [0.02, 0.05, ClpInit().min_sum])
+def test_absolute_weights_sum_to_no_more_than_the_guard_allows(least: float) -> None:
+    _, _, free = make(ClpInit(min_sum=0.0), rows=HELPER)
+    _, _, guarded = make(ClpInit(min_sum=least), rows=HELPER)
+    assert float(of_map(free).abs().sum(1).max()) > 1 / least
+    assert float(of_map(guarded).abs().sum(1).max()) <= 1 / least + 1e-3
+    assert 0 < len(computed_ids(guarded)) < len(computed_ids(free))
 
 
 def test_clp_parity_is_refused_where_it_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
