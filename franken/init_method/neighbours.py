@@ -16,7 +16,7 @@ from franken.parts.table import all_finite
 
 _TILE_ROWS = 16384
 _PRODUCT_ROWS = 128  # BLAS rounds a row differently in a product of another height, so it is fixed
-_BUFFER_BYTES = 256 << 20
+_BUFFER_BYTES = 128 << 20
 _GROUP = 16
 _BATCH_ROWS = 128
 _BATCH_SCORES = 1 << 22
@@ -55,7 +55,7 @@ def top_neighbours(
             numbers are places in it.
         metric: ``cosine`` (zero vectors have similarity 0), ``dot``, or ``euclidean`` (the score is
             minus the distance).
-        chunk_rows: queries whose similarities are held at a time, if these fit 256 MiB; does not
+        chunk_rows: queries whose similarities are held at a time, if these fit 128 MiB; does not
             change the result.
 
     Returns:

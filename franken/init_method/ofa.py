@@ -61,10 +61,11 @@ def fit(
     pooled = partial(
         pooled_vectors, weighting=Weighting.equal, forms=OFA_FORMS, max_words=config.max_words
     )
+    target_vectors = pooled(target, len(builder.target_bytes), spaces)
+    source_vectors = pooled(source.tokenizer, source.rows, spaces)
+    del found, spaces  # the rotated copies of all word vectors, which the search has no use for
     notes = put_softmax_rows(
-        builder,
-        pooled(target, len(builder.target_bytes), spaces),
-        pooled(source.tokenizer, source.rows, spaces),
+        builder, target_vectors, source_vectors,
         neighbours=config.neighbours, temperature=config.temperature,
     )  # fmt: skip
     builder.notes["ofa"] = {"alignment_pairs": pairs, "fuzzy_copies": len(folded), **notes}

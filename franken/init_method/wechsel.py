@@ -65,6 +65,7 @@ def fit(
         )
         target_vectors = pooled(target, len(builder.target_bytes), new)
         source_vectors = pooled(source.tokenizer, source.rows, old)
+    del spaces, old, new  # the rotated copies of all word vectors, which the search has no use for
     notes = put_softmax_rows(
         builder, target_vectors, source_vectors,
         neighbours=config.neighbours, temperature=config.temperature,
