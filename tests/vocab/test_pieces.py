@@ -11,6 +11,8 @@ from franken.vocab import (
     special_roles,
     vocabulary_overlap,
 )
+from franken.vocab import pieces as module
+from franken.vocab.pieces import PieceEncoder
 from tests.vocab.toys import (
     ENGLISH,
     HARD,
@@ -129,6 +131,22 @@ def test_reachable_pieces_encode_to_themselves(kind):
     same = sum(ids == [index] for (index, _), ids in zip(entries, encoded, strict=True))
     byte_twins = 0 if kind is TokenizerKind.byte_level_bpe else 128
     assert same >= len(entries) - byte_twins - 2  # <0x41> is written as "A" where that is a piece
+
+
+def test_pieces_are_encoded_a_batch_at_a_time(monkeypatch):
+    tokenizer, seen = base_tokenizer(TokenizerKind.byte_level_bpe), []
+    data = [piece for piece in canonical_bytes(tokenizer) if piece is not None] + [b"\xff house"]
+    whole, encode = encode_pieces(tokenizer, data), PieceEncoder._encode
+
+    def spying(self: PieceEncoder, batch: list[bytes]) -> list[list[int]]:
+        seen.append(len(batch))
+        return encode(self, batch)
+
+    monkeypatch.setattr(PieceEncoder, "_encode", spying)
+    monkeypatch.setattr(module, "_BATCH", 50)
+    assert encode_pieces(tokenizer, data) == whole
+    assert max(seen) == 50
+    assert sum(seen) == len(data)
 
 
 @pytest.mark.parametrize("kind", KINDS)
