@@ -81,7 +81,10 @@ def test_the_output_weights_are_those_of_the_helpers_head_alone(method):
     )
     swapped.helper.input = both.helper.output
     _, alone = initialise(source, target, DONOR_CONFIGS[method], swapped, 0)
-    for row in range(token_map.rows):
+    # A row that the input or the head cannot compute falls back in both.
+    kept = (token_map.provenance != Provenance.fallback).nonzero().flatten().tolist()
+    assert token_map.counts()["computed"] > 10
+    for row in kept:
         assert dict(token_map.row(row, "output")) == pytest.approx(dict(alone.row(row)), abs=1e-6)
 
 
