@@ -77,14 +77,17 @@ def main() -> None:
         parser.error(f"--methods: no {', '.join(unknown)}; there are {', '.join(CASES)}")
     if not 0 < options.share <= 1:
         parser.error("--share: more than 0 and at most 1")
+    if options.memory_only and not set(names) <= {"wechsel", "ofa"}:
+        parser.error("--memory-only is for wechsel and ofa, whose time lies in the search")
+    torch.set_num_threads(options.threads)
+    sizes = Sizes(
+        options.source_rows, options.new_rows, options.hidden, getattr(torch, options.dtype),
+        overlap=options.overlap,
+    )  # fmt: skip
     if options.memory_only:
-        if not set(names) <= {"wechsel", "ofa"}:
-            parser.error("--memory-only is for wechsel and ofa, whose time lies in the search")
-        for line in held_without_search(names, options):
+        for line in held_without_search(names, sizes):
             print(line, flush=True)
         return
-    torch.set_num_threads(options.threads)
-    sizes = sizes_of(options)
     warm = argparse.Namespace(**{**vars(options), "share": 1.0, "loop_rows": 2})
     list(measure_all(names, Sizes(3000, 1500, 64, helper_dim=48, vector_dim=32), warm))
     records = []
@@ -97,14 +100,7 @@ def main() -> None:
     report(records, options)
 
 
-def sizes_of(options: argparse.Namespace) -> Sizes:
-    return Sizes(
-        options.source_rows, options.new_rows, options.hidden, getattr(torch, options.dtype),
-        overlap=options.overlap,
-    )  # fmt: skip
-
-
-def held_without_search(names: list[str], options: argparse.Namespace) -> Iterator[str]:
+def held_without_search(names: list[str], sizes: Sizes) -> Iterator[str]:
     """Peak of each fit over all rows, the product of queries and anchors and its sorting left out.
 
     The buffers of both are there, and every row gets weights, of the first anchors.
@@ -118,27 +114,32 @@ def held_without_search(names: list[str], options: argparse.Namespace) -> Iterat
         return torch.zeros(rows, k), torch.arange(k).repeat(rows, 1)
 
     with patch.multiple(neighbours, fixed_height_product=multiply, _best=best):
-        sizes = sizes_of(options)
-        vocabularies = Vocabularies(sizes)
-        source = source_table(sizes, vocabularies)
-        for name in names:
-            world = make_world(sizes, vocabularies, source, 1.0, CASES[name].config.needs())
-            _ = world.overlap, world.source_bytes
+        for _, world, (name,) in worlds(sizes, [(1.0, [name]) for name in names]):
             _, _, peak = fit(world, CASES[name].config)
             yield f"{name}: peak {'-' if peak is None else f'{peak / 1e9:.2f}'} GB above the tables"
 
 
-def measure_all(names: list[str], sizes: Sizes, options: argparse.Namespace) -> Any:
-    """One record per method; a world per share, since they are large."""
+def worlds(
+    sizes: Sizes, groups: list[tuple[float, list[str]]]
+) -> Iterator[tuple[float, World, list[str]]]:
+    """A world per share with what its methods need, one at a time, since they are large."""
     torch.manual_seed(0)
     vocabularies = Vocabularies(sizes)
     source = source_table(sizes, vocabularies)
-    share_of = {name: min(options.share, CASES[name].most) for name in names}
-    for share in sorted(set(share_of.values()), reverse=True):
-        chosen = [name for name in names if share_of[name] == share]
-        needs = {need for name in chosen for need in CASES[name].config.needs()}
+    for share, names in groups:
+        needs = {need for name in names for need in CASES[name].config.needs()}
         world = make_world(sizes, vocabularies, source, share, needs)
         _ = world.overlap, world.source_bytes
+        yield share, world, names
+        del world
+
+
+def measure_all(names: list[str], sizes: Sizes, options: argparse.Namespace) -> Any:
+    """One record per method."""
+    share_of = {name: min(options.share, CASES[name].most) for name in names}
+    shares = sorted(set(share_of.values()), reverse=True)
+    groups = [(share, [name for name in names if share_of[name] == share]) for share in shares]
+    for share, world, chosen in worlds(sizes, groups):
         compared = min(fit(world, OPTIONS["copy_only"]())[1] for _ in range(2))
         for name in chosen:
             yield measure(name, CASES[name], world, share, compared, options)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -26,11 +27,8 @@ def statistics_clock() -> Iterator[list[float]]:
         spent.append(now() - started)
         return found
 
-    SourceStatistics._total = timed  # type: ignore[method-assign]
-    try:
+    with patch.object(SourceStatistics, "_total", timed):
         yield spent
-    finally:
-        SourceStatistics._total = total  # type: ignore[method-assign]
 
 
 def row_by_row(token_map: TokenMap, source: Tensor, rows: list[int]) -> tuple[Tensor, float]:

@@ -237,8 +237,7 @@ def _prepared(queries: Tensor, anchors: Tensor, metric: str, rows: Tensor | None
     made = (anchors if rows is None else anchors[rows]).float()
     if metric != "cosine":
         return made
-    own = made.data_ptr() != anchors.data_ptr()
-    return made.div_(_norms(made)) if own else made / _norms(made)
+    return made / _norms(made) if made is anchors else made.div_(_norms(made))
 
 
 def _norms(rows: Tensor) -> Tensor:
