@@ -29,7 +29,7 @@ def train_tokenizers() -> dict[str, Any]:
     """A vocabulary of English text and one of the target language."""
     from franken.config.data import MicroworldData
     from franken.data import open_data
-    from franken.vocab.families import train_tokenizer
+    from franken.tokenizer.families import train_tokenizer
 
     data = open_data(MicroworldData(languages=[LANGUAGE], sentences=3000))
     return {

@@ -35,10 +35,11 @@ from rich.table import Table as RichTable
 from torch import Tensor
 
 from franken.config.init_method import OPTIONS, InitMethodConfig
-from franken.init_method import TokenMap, apply_map, fit_map, load_own_rows, neighbours
+from franken.init_method import TokenMap, apply_map, fit_map, load_own_rows
 from franken.measure import measured
 from franken.parts.table import Table
-from franken.vocab import pieces
+from franken.token_map import neighbours
+from franken.tokenizer import pieces
 
 LIMIT_BYTES = 2e9
 APPLY_GOAL = 20

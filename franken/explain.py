@@ -16,7 +16,7 @@ from franken.errors import ArtifactError, DataError, FrankenError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from franken.init_method.token_map import TokenMap
+    from franken.token_map.token_map import TokenMap
 
 _COLOURS = {
     "special": "magenta",
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _compare(_compare_parser().parse_args(given[1:]))
     options = _parser().parse_args(given)
     try:
-        from franken.init_method.token_map import TokenMap
+        from franken.token_map.token_map import TokenMap
 
         token_map = TokenMap.load(find_map(options.map))
         answer = _answer(token_map, options.piece, options.worst)
@@ -101,8 +101,8 @@ def _positive(text: str) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     try:
-        from franken.init_method.compare import compare_maps
-        from franken.init_method.token_map import TokenMap
+        from franken.token_map.compare import compare_maps
+        from franken.token_map.token_map import TokenMap
 
         maps = [TokenMap.load(find_map(place)) for place in (options.first, options.second)]
         answer = compare_maps(*maps, top=options.top, part=options.part)
@@ -170,7 +170,7 @@ def _show_comparison(answer: dict[str, Any], console: "Console") -> None:
 
 
 def _answer(token_map: "TokenMap", pieces: list[str], worst: int | None) -> dict[str, Any]:
-    from franken.init_method.explain import explain, explain_row, worst_rows
+    from franken.token_map.explain import explain, explain_row, worst_rows
 
     answer: dict[str, Any] = {
         "method": token_map.notes.get("method", ""),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from franken.init_method import TokenMap
-from franken.init_method.statistics import SourceStatistics
+from franken.token_map.source_statistics import SourceStatistics
 from initialisers.timing import now
 
 

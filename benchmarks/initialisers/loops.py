@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from franken.init_method import Provenance, TokenMap
-from franken.init_method.dictionary import Dictionary
-from franken.init_method.token_vectors import (
+from franken.token_map.dictionary import Dictionary
+from franken.token_map.token_vectors import (
     OFA_FORMS,
     RUNNING,
     Weighting,
@@ -24,8 +24,8 @@ from franken.init_method.token_vectors import (
     piece_space_vectors,
     pooled_vectors,
 )
-from franken.vocab.frame import BYTE_PIECES
-from franken.vocab.scripts import main_script
+from franken.tokenizer.pipeline import BYTE_PIECES
+from franken.tokenizer.scripts import main_script
 from franken.word_vectors.align import aligned, identical_words
 from initialisers.timing import now
 from initialisers.world import SOURCE, TARGET, World

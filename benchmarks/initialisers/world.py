@@ -17,10 +17,10 @@ from transformers import PreTrainedTokenizerFast
 from franken.alignment import WordTable
 from franken.config.init_method import Need
 from franken.init_method import InitResources
-from franken.init_method.token_vectors import texts_of
 from franken.parts.table import Table
-from franken.vocab.frame import BYTE_PIECES, SPACE
-from franken.vocab.pieces import canonical_bytes, vocabulary_overlap
+from franken.token_map.token_vectors import texts_of
+from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
+from franken.tokenizer.pipeline import BYTE_PIECES, SPACE
 from franken.word_vectors import VectorSpace
 
 SPECIALS = ("<pad>", "<eos>", "<bos>", "<unk>")

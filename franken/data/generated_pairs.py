@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from franken.data.overlay import Overlay
+from franken.data.derived_source import Overlay
 from franken.data.source import TRAIN, DataSource, Pair
 from franken.errors import DataError
 from franken.files import sha256_file, write_atomically

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from franken.data.overlay import Overlay
+from franken.data.derived_source import Overlay
 from franken.data.source import TRAIN, DataSource, Pair
 
 

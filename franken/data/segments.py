@@ -16,7 +16,7 @@ from franken.data.encoding import Encoded, RecordEncoder, joined_response, split
 from franken.data.mixing import StreamKey
 from franken.data.source import Instruction, Pair
 from franken.data.streams import StreamBuilder
-from franken.data.thinning import Record
+from franken.data.subsampling import Record
 from franken.errors import CompatibilityError, DataError
 from franken.files import hash_json
 

@@ -11,7 +11,7 @@ from franken.data.corpus import TokenCorpus, open_corpus, write_corpus
 from franken.data.encoding import RecordEncoder, pair_text
 from franken.data.mixing import StreamKey
 from franken.data.source import TEXT_STREAMS, DataSource, Instruction, Pair
-from franken.data.thinning import Record, measure, record_characters, thin
+from franken.data.subsampling import Record, measure, record_characters, thin
 from franken.errors import ArtifactError, DataError
 from franken.files import hash_json
 

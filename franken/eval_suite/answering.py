@@ -6,7 +6,7 @@ from collections import Counter
 
 from franken.eval_suite.generated import continue_items, truncation
 from franken.eval_suite.languages import short_code, spaces_words
-from franken.eval_suite.statistics import binomial_stderr, mean, ratio_stderr
+from franken.eval_suite.standard_errors import binomial_stderr, mean, ratio_stderr
 from franken.eval_suite.suite import TaskRun
 
 _ENGLISH_ARTICLES = re.compile(r"\b(a|an|the)\b")

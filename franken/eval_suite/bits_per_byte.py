@@ -5,7 +5,7 @@ from itertools import islice
 
 from franken.errors import DataError
 from franken.eval_suite.scoring import Request, log_probs
-from franken.eval_suite.statistics import ratio, ratio_stderr
+from franken.eval_suite.standard_errors import ratio, ratio_stderr
 from franken.eval_suite.suite import Item, TaskRun
 
 SPLIT = "valid"

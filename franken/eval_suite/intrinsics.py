@@ -7,7 +7,7 @@ from typing import Any
 from franken.errors import DataError
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.languages import spaces_words
-from franken.eval_suite.statistics import binomial_stderr, ratio, ratio_stderr
+from franken.eval_suite.standard_errors import binomial_stderr, ratio, ratio_stderr
 from franken.eval_suite.suite import Item, TaskRun
 
 BYTE_PIECE = re.compile(r"<0x[0-9A-Fa-f]{2}>")

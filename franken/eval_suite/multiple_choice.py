@@ -15,7 +15,7 @@ from franken.eval_suite.prompts import (
     list_options,
 )
 from franken.eval_suite.scoring import Request, log_probs
-from franken.eval_suite.statistics import binomial_stderr, mean
+from franken.eval_suite.standard_errors import binomial_stderr, mean
 from franken.eval_suite.suite import Item, TaskRun
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from franken.data.encoding import joined_response
 from franken.eval_suite.generated import continue_items, truncation
 from franken.eval_suite.scoring import Request, log_probs
-from franken.eval_suite.statistics import ratio, ratio_stderr
+from franken.eval_suite.standard_errors import ratio, ratio_stderr
 from franken.eval_suite.suite import Item, TaskRun
 from franken.seeds import derive_seed
 

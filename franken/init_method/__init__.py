@@ -10,8 +10,6 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method import InitMethodConfig
 from franken.errors import CompatibilityError
-from franken.init_method.closeness import closeness
-from franken.init_method.engine import AppliedMap, apply_map, apply_to_bias
 from franken.init_method.registry import (
     load_given_rows,
     load_method,
@@ -19,10 +17,13 @@ from franken.init_method.registry import (
     load_save_beside,
     method_names,
 )
-from franken.init_method.report import provenance_report
-from franken.init_method.resources import InitResources
-from franken.init_method.rows import ReaderRows
-from franken.init_method.token_map import (
+from franken.parts.table import Table, check_table
+from franken.token_map.closeness import closeness
+from franken.token_map.engine import AppliedMap, apply_map, apply_to_bias
+from franken.token_map.report import provenance_report
+from franken.token_map.resources import InitResources
+from franken.token_map.row_sources import ReaderRows
+from franken.token_map.token_map import (
     DrawClasses,
     FallbackRule,
     MapLabels,
@@ -30,7 +31,6 @@ from franken.init_method.token_map import (
     Reduce,
     TokenMap,
 )
-from franken.parts.table import Table, check_table
 
 __all__ = [
     "AppliedMap",

@@ -12,16 +12,16 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method.donor import ClpInit, Rescale
-from franken.init_method.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
-from franken.init_method.builder import MapBuilder
-from franken.init_method.fallback import build_with_fallback
-from franken.init_method.heads import own_rows
-from franken.init_method.neighbours import top_neighbours
-from franken.init_method.norms import finish_norms
-from franken.init_method.projection import refuse_dense
-from franken.init_method.resources import InitResources
-from franken.init_method.token_map import TokenMap
 from franken.parts.table import Table
+from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
+from franken.token_map.builder import MapBuilder
+from franken.token_map.fallback import build_with_fallback
+from franken.token_map.neighbours import top_neighbours
+from franken.token_map.output_heads import own_rows
+from franken.token_map.projection import refuse_dense
+from franken.token_map.resources import InitResources
+from franken.token_map.row_norms import finish_norms
+from franken.token_map.token_map import TokenMap
 
 __all__ = ["fit", "own_rows"]
 

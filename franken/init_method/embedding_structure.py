@@ -16,11 +16,11 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method import Fallback
 from franken.config.init_method.pooling import EmbeddingStructureInit
-from franken.init_method.builder import MapBuilder
-from franken.init_method.resources import InitResources
-from franken.init_method.token_map import DrawClasses, Provenance, TokenMap
 from franken.parts.table import Table
-from franken.vocab.scripts import main_script
+from franken.token_map.builder import MapBuilder
+from franken.token_map.resources import InitResources
+from franken.token_map.token_map import DrawClasses, Provenance, TokenMap
+from franken.tokenizer.scripts import main_script
 
 
 def fit(

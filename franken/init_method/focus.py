@@ -19,10 +19,11 @@ from transformers import PreTrainedTokenizerBase
 from franken.config.init_method.similarity import FocusInit
 from franken.config.word_vectors import VectorUnit
 from franken.errors import DataError
-from franken.init_method.builder import MapBuilder
-from franken.init_method.fallback import build_with_fallback
-from franken.init_method.resources import InitResources
-from franken.init_method.similarity import (
+from franken.parts.table import Table
+from franken.token_map.builder import MapBuilder
+from franken.token_map.fallback import build_with_fallback
+from franken.token_map.resources import InitResources
+from franken.token_map.similarity import (
     Vectors,
     anchors_in_byte_order,
     folded_overlap,
@@ -30,15 +31,14 @@ from franken.init_method.similarity import (
     put_sparsemax_rows,
     warn_if_idle,
 )
-from franken.init_method.token_map import TokenMap
-from franken.init_method.token_vectors import (
+from franken.token_map.token_map import TokenMap
+from franken.token_map.token_vectors import (
     decoded_vectors,
     languages_in_one_space,
     piece_space_vectors,
     space_of,
     target_spaces,
 )
-from franken.parts.table import Table
 
 
 def fit(

@@ -20,13 +20,13 @@ from transformers import PreTrainedTokenizerBase
 from franken.config.init_method.stored import FromFileInit, TokenSpelling
 from franken.errors import CompatibilityError, DataError, FrankenError
 from franken.files import read_json
-from franken.init_method.builder import MapBuilder
-from franken.init_method.fallback import build_with_fallback
-from franken.init_method.resources import InitResources
-from franken.init_method.token_map import Provenance, TokenMap
 from franken.parts.safetensors_file import TensorRange, read_header, read_tensor
 from franken.parts.table import WEIGHTS_FILE, Table, all_finite
-from franken.vocab.frame import BYTE_PIECE, SPACE, byte_to_char
+from franken.token_map.builder import MapBuilder
+from franken.token_map.fallback import build_with_fallback
+from franken.token_map.resources import InitResources
+from franken.token_map.token_map import Provenance, TokenMap
+from franken.tokenizer.pipeline import BYTE_PIECE, SPACE, byte_to_char
 
 _PARTS = ("input", "output", "output_bias")
 
@@ -225,7 +225,7 @@ def _all_places(
     if config.spelling == TokenSpelling.exact:
         known = {token: index for index, token in reversed(list(enumerate(listed)))}
         return {index: known[token] for token, index in names.items() if token in known}
-    from franken.vocab.pieces import canonical_bytes
+    from franken.tokenizer.pieces import canonical_bytes
 
     by_bytes = {
         spelled_bytes(token, config.spelling): index

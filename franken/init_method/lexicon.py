@@ -15,12 +15,12 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method import LexiconInit
 from franken.errors import DataError
-from franken.init_method.builder import MapBuilder
-from franken.init_method.dictionary import Dictionary, in_case_of
-from franken.init_method.fallback import build_with_fallback
-from franken.init_method.resources import InitResources
-from franken.init_method.token_map import TokenMap
 from franken.parts.table import Table
+from franken.token_map.builder import MapBuilder
+from franken.token_map.dictionary import Dictionary, in_case_of
+from franken.token_map.fallback import build_with_fallback
+from franken.token_map.resources import InitResources
+from franken.token_map.token_map import TokenMap
 
 logger = logging.getLogger(__name__)
 

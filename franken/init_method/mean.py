@@ -8,10 +8,10 @@ identical until their inputs differ: ``noise_std`` breaks the tie.
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method import Fallback, MeanInit
-from franken.init_method.builder import MapBuilder
-from franken.init_method.resources import InitResources
-from franken.init_method.token_map import TokenMap
 from franken.parts.table import Table
+from franken.token_map.builder import MapBuilder
+from franken.token_map.resources import InitResources
+from franken.token_map.token_map import TokenMap
 
 
 def fit(

@@ -11,12 +11,12 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method.pooling import MergeInit
 from franken.errors import CompatibilityError
-from franken.init_method.builder import MapBuilder
-from franken.init_method.fallback import build_with_fallback
-from franken.init_method.resources import InitResources
-from franken.init_method.token_map import TokenMap
 from franken.parts.table import Table
-from franken.vocab.frame import Frame, frame_of
+from franken.token_map.builder import MapBuilder
+from franken.token_map.fallback import build_with_fallback
+from franken.token_map.resources import InitResources
+from franken.token_map.token_map import TokenMap
+from franken.tokenizer.pipeline import Pipeline, pipeline_of
 
 Mix = dict[int, float]
 """Source row -> weight."""
@@ -34,38 +34,38 @@ def fit(
     Raises:
         CompatibilityError: where the target is not BPE.
     """
-    frame = frame_of(target)
-    if not frame.is_bpe:
+    pipeline = pipeline_of(target)
+    if not pipeline.is_bpe:
         raise CompatibilityError(
             "init_method=merge follows BPE merges, and the target tokenizer is "
-            f"{frame.spec['model']['type']}, which has none; choose a BPE vocabulary (vocab.kind), "
-            "or init_method=subtoken_mean"
+            f"{pipeline.spec['model']['type']}, which has none; choose a BPE vocabulary "
+            "(vocab.kind), or init_method=subtoken_mean"
         )
     builder = MapBuilder(source, target, config, seed)
     builder.copy_overlap()
-    pool_merges(builder, frame)
+    pool_merges(builder, pipeline)
     return build_with_fallback(builder, config.fallback)
 
 
-def pool_merges(builder: MapBuilder, frame: Frame) -> None:
+def pool_merges(builder: MapBuilder, pipeline: Pipeline) -> None:
     """Decide every undecided piece that a merge makes; those without any source token stay."""
     undecided = set(builder.undecided())
-    mixes = merge_mixes(builder, frame)
+    mixes = merge_mixes(builder, pipeline)
     depth = [len(mixes[row]) for row in undecided if row in mixes]
     for row in sorted(undecided & set(mixes)):
         builder.put(row, list(mixes[row]), list(mixes[row].values()))
     builder.notes["merge"] = {
-        "merges": len(frame.merges),
+        "merges": len(pipeline.merges),
         "rows": len(depth),
         "mean_source_rows": sum(depth) / max(len(depth), 1),
     }
 
 
-def merge_mixes(builder: MapBuilder, frame: Frame) -> dict[int, Mix]:
+def merge_mixes(builder: MapBuilder, pipeline: Pipeline) -> dict[int, Mix]:
     """Target id -> weights, for every piece that a merge makes; they sum to 1."""
-    pieces = frame.pieces
+    pieces = pipeline.pieces
     parents: dict[int, list[tuple[int, int]]] = {}
-    for left, right in frame.merges:
+    for left, right in pipeline.merges:
         whole = pieces.get(left + right)
         if whole is not None and left in pieces and right in pieces:
             parents.setdefault(whole, []).append((pieces[left], pieces[right]))

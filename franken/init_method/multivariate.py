@@ -7,10 +7,10 @@ transformers resizes with 1e-9, mergekit with 1.
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method import Fallback, MultivariateInit
-from franken.init_method.builder import MapBuilder
-from franken.init_method.resources import InitResources
-from franken.init_method.token_map import TokenMap
 from franken.parts.table import Table
+from franken.token_map.builder import MapBuilder
+from franken.token_map.resources import InitResources
+from franken.token_map.token_map import TokenMap
 
 
 def fit(

@@ -20,24 +20,24 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method.similarity import OfaInit
-from franken.init_method.builder import MapBuilder
-from franken.init_method.coordinates import factorise, save_factors
-from franken.init_method.fallback import build_with_fallback
-from franken.init_method.resources import InitResources
-from franken.init_method.similarity import (
+from franken.parts.table import Table
+from franken.token_map.builder import MapBuilder
+from franken.token_map.coordinates import factorise, save_factors
+from franken.token_map.fallback import build_with_fallback
+from franken.token_map.resources import InitResources
+from franken.token_map.similarity import (
     folded_overlap,
     put_copies,
     put_softmax_rows,
     warn_if_idle,
 )
-from franken.init_method.token_map import TokenMap
-from franken.init_method.token_vectors import (
+from franken.token_map.token_map import TokenMap
+from franken.token_map.token_vectors import (
     OFA_FORMS,
     Weighting,
     languages_in_one_space,
     pooled_vectors,
 )
-from franken.parts.table import Table
 
 
 def fit(

@@ -23,20 +23,20 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method.similarity import LinkCounts, RamenInit
-from franken.init_method.builder import MapBuilder
-from franken.init_method.fallback import build_with_fallback
-from franken.init_method.resources import InitResources
-from franken.init_method.similarity import copy_or_say, put_sparsemax_rows, quantiles, warn_if_idle
-from franken.init_method.token_map import TokenMap
-from franken.init_method.token_vectors import (
+from franken.parts.table import Table
+from franken.token_map.builder import MapBuilder
+from franken.token_map.fallback import build_with_fallback
+from franken.token_map.resources import InitResources
+from franken.token_map.similarity import copy_or_say, put_sparsemax_rows, quantiles, warn_if_idle
+from franken.token_map.token_map import TokenMap
+from franken.token_map.token_vectors import (
     RUNNING,
     Weighting,
     languages_in_one_space,
     pooled_vectors,
     target_spaces,
 )
-from franken.parts.table import Table
-from franken.vocab.pieces import encode_pieces
+from franken.tokenizer.pieces import encode_pieces
 
 if TYPE_CHECKING:
     from franken.alignment import WordTable

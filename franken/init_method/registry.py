@@ -11,7 +11,7 @@ from torch import Tensor
 
 from franken.config.checks import hint
 from franken.errors import ConfigError
-from franken.init_method.token_map import TokenMap
+from franken.token_map.token_map import TokenMap
 
 FitFunction = Callable[..., TokenMap]
 """``fit(source, target, config, resources, seed) -> TokenMap``."""
@@ -28,13 +28,7 @@ product."""
 SaveBeside = Callable[..., None]
 """``save_beside(token_map, source, config, directory)``: further files of an initialisation."""
 
-_SHARED = {
-    "anchors", "borrowing", "builder", "closeness", "columns", "compare", "coordinates",
-    "dictionary", "draws", "engine", "evidence", "explain", "fallback", "heads", "neighbours",
-    "norms", "projection", "pursuit", "registry", "report", "resources", "rows", "sharing",
-    "similarity", "start", "statistics", "storage", "token_counts", "token_map", "token_vectors",
-    "word_pieces",
-}  # fmt: skip
+_SHARED = {"registry"}
 """Modules of this package that are no methods."""
 
 

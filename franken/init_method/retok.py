@@ -6,6 +6,6 @@ start at the mean of their old pieces is inferred. This fits the start; the trai
 recipe.
 """
 
-from franken.init_method.start import fit_start as fit
+from franken.token_map.start import fit_start as fit
 
 __all__ = ["fit"]

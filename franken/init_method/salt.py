@@ -22,24 +22,24 @@ from franken.config.init_method.donor import (
     Weighting,
 )
 from franken.errors import CompatibilityError
-from franken.init_method.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
-from franken.init_method.builder import MapBuilder
-from franken.init_method.fallback import build_with_fallback
-from franken.init_method.heads import own_rows
-from franken.init_method.neighbours import Neighbours, sparsemax_neighbours, top_neighbours
-from franken.init_method.norms import finish_norms
-from franken.init_method.projection import (
+from franken.parts.table import Table
+from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
+from franken.token_map.builder import MapBuilder
+from franken.token_map.fallback import build_with_fallback
+from franken.token_map.matching_pursuit import pursue
+from franken.token_map.neighbours import Neighbours, sparsemax_neighbours, top_neighbours
+from franken.token_map.output_heads import own_rows
+from franken.token_map.overlap import share_by
+from franken.token_map.projection import (
     Support,
     dense_weights,
     orthogonal_weights,
     projection_weights,
 )
-from franken.init_method.pursuit import pursue
-from franken.init_method.resources import InitResources
-from franken.init_method.sharing import share_by
-from franken.init_method.token_map import TokenMap
-from franken.init_method.token_vectors import piece_space_vectors
-from franken.parts.table import Table
+from franken.token_map.resources import InitResources
+from franken.token_map.row_norms import finish_norms
+from franken.token_map.token_map import TokenMap
+from franken.token_map.token_vectors import piece_space_vectors
 
 __all__ = ["fit", "own_rows"]
 

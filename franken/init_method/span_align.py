@@ -22,12 +22,12 @@ from franken.config.init_method import Fallback, SubtokenMeanInit
 from franken.config.init_method.pooling import AlignedPart, AlignStart, MergeInit, SpanAlignInit
 from franken.errors import DataError
 from franken.init_method import merge, subtoken_mean
-from franken.init_method.builder import MapBuilder
-from franken.init_method.resources import InitResources, text_of
-from franken.init_method.token_map import TokenMap
 from franken.parts.table import Table
-from franken.vocab.frame import frame_of
-from franken.vocab.spans import SpanBatch, SpanReader
+from franken.token_map.builder import MapBuilder
+from franken.token_map.resources import InitResources, text_of
+from franken.token_map.token_map import TokenMap
+from franken.tokenizer.pipeline import pipeline_of
+from franken.tokenizer.spans import SpanBatch, SpanReader
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -218,7 +218,7 @@ def _start_map(
     resources: InitResources,
     seed: int,
 ) -> TokenMap:
-    is_bpe = frame_of(target).is_bpe
+    is_bpe = pipeline_of(target).is_bpe
     if config.start == AlignStart.merge or (config.start == AlignStart.auto and is_bpe):
         return merge.fit(
             source, target, MergeInit(copy_overlap=config.copy_overlap), resources, seed

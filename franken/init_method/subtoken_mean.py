@@ -7,10 +7,10 @@ bytes without bos and without its automatic leading space; a leading space of th
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method import Fallback, SubtokenMeanInit
-from franken.init_method.builder import MapBuilder
-from franken.init_method.resources import InitResources
-from franken.init_method.token_map import TokenMap
 from franken.parts.table import Table
+from franken.token_map.builder import MapBuilder
+from franken.token_map.resources import InitResources
+from franken.token_map.token_map import TokenMap
 
 
 def fit(

@@ -4,6 +4,6 @@ The paper starts from the subtoken mean; ``start=weighted_pooling`` is its Adapt
 training is ``franken/training/learners/token_distillation.py``.
 """
 
-from franken.init_method.start import fit_start as fit
+from franken.token_map.start import fit_start as fit
 
 __all__ = ["fit"]

@@ -16,17 +16,17 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method import Fallback
 from franken.config.init_method.parallel import Borrowing, TransTokenizationInit, Unmapped
-from franken.init_method.borrowing import borrow
-from franken.init_method.builder import MapBuilder
-from franken.init_method.evidence import decide_special, identity, numbers
-from franken.init_method.fallback import build_with_fallback
-from franken.init_method.resources import InitResources
-from franken.init_method.token_counts import TokenCounts
-from franken.init_method.token_map import Provenance, TokenMap
-from franken.init_method.word_pieces import spread_table
 from franken.parts.table import Table
-from franken.vocab.frame import BYTE_PIECE
-from franken.vocab.pieces import encode_pieces, special_roles
+from franken.token_map.builder import MapBuilder
+from franken.token_map.fallback import build_with_fallback
+from franken.token_map.resources import InitResources
+from franken.token_map.smoothing import decide_special, identity, numbers
+from franken.token_map.spelling_weights import borrow
+from franken.token_map.token_counts import TokenCounts
+from franken.token_map.token_map import Provenance, TokenMap
+from franken.token_map.word_pieces import spread_table
+from franken.tokenizer.pieces import encode_pieces, special_roles
+from franken.tokenizer.pipeline import BYTE_PIECE
 
 logger = logging.getLogger(__name__)
 

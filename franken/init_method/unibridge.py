@@ -28,11 +28,12 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method.similarity import UnibridgeInit
 from franken.errors import DataError
-from franken.init_method.builder import MapBuilder
-from franken.init_method.fallback import build_with_fallback
-from franken.init_method.neighbours import top_neighbours
-from franken.init_method.resources import InitResources
-from franken.init_method.similarity import (
+from franken.parts.table import Table
+from franken.token_map.builder import MapBuilder
+from franken.token_map.fallback import build_with_fallback
+from franken.token_map.neighbours import top_neighbours
+from franken.token_map.resources import InitResources
+from franken.token_map.similarity import (
     Vectors,
     anchors_in_byte_order,
     folded_overlap,
@@ -40,9 +41,8 @@ from franken.init_method.similarity import (
     put_sparsemax_rows,
     warn_if_idle,
 )
-from franken.init_method.token_map import TokenMap
-from franken.init_method.token_vectors import piece_space_vectors
-from franken.parts.table import Table
+from franken.token_map.token_map import TokenMap
+from franken.token_map.token_vectors import piece_space_vectors
 from franken.word_vectors.align import aligned, identical_words
 
 logger = logging.getLogger(__name__)

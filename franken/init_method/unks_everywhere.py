@@ -15,11 +15,11 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method import Fallback
 from franken.config.init_method.donor import UnksEverywhereInit
-from franken.init_method.builder import MapBuilder
-from franken.init_method.coordinates import apply_low_rank, folded, old_rows
-from franken.init_method.resources import InitResources
-from franken.init_method.token_map import Provenance, TokenMap
 from franken.parts.table import Table
+from franken.token_map.builder import MapBuilder
+from franken.token_map.coordinates import apply_low_rank, folded, old_rows
+from franken.token_map.resources import InitResources
+from franken.token_map.token_map import Provenance, TokenMap
 
 
 def fit(

@@ -17,13 +17,13 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method.learned import VocadtInit
 from franken.errors import CompatibilityError
-from franken.init_method.builder import compressed
-from franken.init_method.engine import apply_map
-from franken.init_method.neighbours import nearest_rows
-from franken.init_method.resources import InitResources
-from franken.init_method.start import fit_start
-from franken.init_method.token_map import Provenance, Reduce, TokenMap
 from franken.parts.table import Table
+from franken.token_map.builder import compressed
+from franken.token_map.engine import apply_map
+from franken.token_map.neighbours import nearest_rows
+from franken.token_map.resources import InitResources
+from franken.token_map.start import fit_start
+from franken.token_map.token_map import Provenance, Reduce, TokenMap
 
 _CHUNK_ROWS = 16384  # each chunk reads the source table once
 

@@ -20,12 +20,13 @@ from functools import partial
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.init_method.similarity import TokenVectors, WechselInit
-from franken.init_method.builder import MapBuilder
-from franken.init_method.fallback import build_with_fallback
-from franken.init_method.resources import InitResources
-from franken.init_method.similarity import copy_or_say, put_softmax_rows, warn_if_idle
-from franken.init_method.token_map import TokenMap
-from franken.init_method.token_vectors import (
+from franken.parts.table import Table
+from franken.token_map.builder import MapBuilder
+from franken.token_map.fallback import build_with_fallback
+from franken.token_map.resources import InitResources
+from franken.token_map.similarity import copy_or_say, put_softmax_rows, warn_if_idle
+from franken.token_map.token_map import TokenMap
+from franken.token_map.token_vectors import (
     WECHSEL_FORMS,
     Weighting,
     decoded_vectors,
@@ -33,7 +34,6 @@ from franken.init_method.token_vectors import (
     pooled_vectors,
     target_spaces,
 )
-from franken.parts.table import Table
 
 
 def fit(

@@ -12,7 +12,7 @@ from franken.data.readers import read_file
 from franken.errors import DataError
 from franken.eval_suite.answering import words
 from franken.eval_suite.encoding import Encoder
-from franken.eval_suite.math import last_number
+from franken.eval_suite.math_problems import last_number
 from franken.eval_suite.readout import Readout
 from franken.eval_suite.scoring import Request, log_probs
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from franken.draws import best_of, bootstrap_mean
 from franken.report.tables import Group, Table, View
+from franken.resampling import best_of, bootstrap_mean
 
 if TYPE_CHECKING:
     from franken.report.transplants import Transplant

@@ -228,7 +228,7 @@ def _apply(options: argparse.Namespace, console: Console) -> int:
 
 def _figures(options: argparse.Namespace, console: Console) -> int:
     from franken.errors import DataError
-    from franken.skillpack import figures
+    from franken.skillpack import plots as figures
 
     records = figures.read_all(options.paths)
     order = [figures.Task(*_task(text, options.lang)) for text in options.tasks.split(",")]

@@ -9,12 +9,12 @@ from franken.data.source import DataSource
 from franken.eval_suite import SuiteResult, evaluate
 from franken.skillpack.experts import Experts
 from franken.skillpack.routed import RoutedModel
-from franken.skillpack.router import Router
+from franken.skillpack.router import PackRouter
 
 
 def evaluate_routed(
-    experts: Experts, router: Router, tokenizer: Any, suite: EvalSuiteConfig, data: DataSource, *,
-    seed: int = 0, device: Any = None,
+    experts: Experts, router: PackRouter, tokenizer: Any, suite: EvalSuiteConfig,
+    data: DataSource, *, seed: int = 0, device: Any = None,
 ) -> SuiteResult:  # fmt: skip
     """Score a suite; every request (or token) is answered by what the router picks."""
     routed = RoutedModel(experts, router)

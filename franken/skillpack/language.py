@@ -16,8 +16,6 @@ from torch import Tensor
 from franken.config.pack import Operator, PackConfig
 from franken.errors import CompatibilityError, ConfigError
 from franken.files import hash_json
-from franken.init_method.engine import apply_map, apply_to_bias
-from franken.init_method.token_map import Provenance, TokenMap
 from franken.parts.forms import Form, RowsForm, SumForm, ZeroForm
 from franken.parts.skillpack import PackWriter, SkillPack
 from franken.parts.table import Table
@@ -25,6 +23,8 @@ from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer, tokeni
 from franken.parts.weights import Weights, base_digests
 from franken.skillpack.operators import Change, Encoded, Residual, encode, squared_norm
 from franken.skillpack.policy import NEW_ROW_BITS, Plan, Rows, make_plans
+from franken.token_map.engine import apply_map, apply_to_bias
+from franken.token_map.token_map import Provenance, TokenMap
 
 _TOKENIZER, _MAP = "tokenizer", "token_map"
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from franken.config.router import RouterFeature, RouterLevel
 from franken.eval_suite.readout import Readout, read_out
 from franken.skillpack.experts import Experts
-from franken.skillpack.router import Router, features_of, pooled
+from franken.skillpack.router import PackRouter, features_of, pooled
 
 
 @dataclass
@@ -51,7 +51,7 @@ class _Output:
 class RoutedModel:
     """Experts and the router between them."""
 
-    def __init__(self, experts: Experts, router: Router) -> None:
+    def __init__(self, experts: Experts, router: PackRouter) -> None:
         if router.experts != experts.names:
             raise ValueError(f"router for {router.experts}, experts are {experts.names}")
         self.experts, self.router = experts, router.to(next(experts.model.parameters()).device)

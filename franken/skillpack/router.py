@@ -24,7 +24,7 @@ WEIGHTS_FILE = "router.safetensors"
 DESCRIPTION_FILE = "router.json"
 
 
-class Router(nn.Module):
+class PackRouter(nn.Module):
     """Standardised features ``(N, D)`` to logits over the experts ``(N, E)``."""
 
     def __init__(self, size: int, experts: list[str], config: TrainedRouter) -> None:
@@ -76,7 +76,7 @@ class Router(nn.Module):
         )
 
     @classmethod
-    def load(cls, directory: Path) -> "Router":
+    def load(cls, directory: Path) -> "PackRouter":
         """The inverse of ``save``.
 
         Raises:
@@ -194,7 +194,7 @@ def losses_and_features(
 def train_router(
     experts: Experts, examples: list[tuple[list[int], int]], config: TrainedRouter, *, seed: int,
     device: Any = "cpu",
-) -> tuple[Router, RouterReport]:  # fmt: skip
+) -> tuple[PackRouter, RouterReport]:  # fmt: skip
     """Fit a router; a tenth of the examples, drawn, is kept out and judged by.
 
     Labels are ``softmax(-loss / temperature)`` over the experts (graftllm notes, 8): soft, so an
@@ -219,7 +219,7 @@ def train_router(
         labels = labels / labels.sum(dim=1, keepdim=True).clamp(min=1e-9)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "router"))
-        router = Router(features.shape[1], experts.names, config)
+        router = PackRouter(features.shape[1], experts.names, config)
         router.get_buffer("mean").copy_(features.mean(dim=0))
         router.get_buffer("scale").copy_(features.std(dim=0).clamp(min=1e-6))
         optimiser = torch.optim.AdamW(router.parameters(), lr=config.lr, weight_decay=1e-3)
@@ -235,7 +235,7 @@ def train_router(
 
 
 @torch.no_grad()
-def _judge(router: Router, features: Tensor, losses: Tensor) -> RouterReport:
+def _judge(router: PackRouter, features: Tensor, losses: Tensor) -> RouterReport:
     chosen = router.gates(features).argmax(dim=1)
     options = losses if router.config.with_base else losses[:, 1:]
     best = options.argmin(dim=1) + (0 if router.config.with_base else 1)

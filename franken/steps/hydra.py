@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from franken.composition.hydra import Router
+from franken.composition.hydra import TableRouter
 from franken.config.composition import HydraComposition
 from franken.config.steps import HydraStep
 from franken.errors import CompatibilityError
@@ -44,7 +44,7 @@ def run(step: HydraStep, context: StepContext) -> dict[str, Any]:
             )
         tables[name] = several[key]
     routing = _routing(step, body.get("routing") or {}, context)
-    Router(
+    TableRouter(
         tuple(tables), routing["languages"],
         {name: tuple(scripts) for name, scripts in routing["scripts"].items()}, routing["default"],
     )  # fmt: skip

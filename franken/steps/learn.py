@@ -10,12 +10,12 @@ from franken.config.training import TrainingConfig
 from franken.data import open_data
 from franken.data.datamodule import TextDataModule
 from franken.init_method import TokenMap, provenance_report
-from franken.init_method.resources import text_of
 from franken.parts.model import assemble
 from franken.parts.table import Table
 from franken.seeds import derive_seed
 from franken.steps.context import StepContext
 from franken.steps.models import open_model
+from franken.token_map.resources import text_of
 from franken.training import make_loggers
 from franken.training.learners import LearnTask, learn_rows
 

@@ -9,7 +9,6 @@ from franken.config.steps import PackStep
 from franken.data import open_data
 from franken.data.encoding import RecordEncoder
 from franken.errors import CompatibilityError, DataError
-from franken.init_method.token_map import TokenMap
 from franken.parts.model import ModelRef, assemble
 from franken.parts.skillpack import SkillPack
 from franken.parts.table import load_table
@@ -19,6 +18,7 @@ from franken.skillpack.extract import pack_difference
 from franken.skillpack.language import pack_language
 from franken.steps.context import StepContext
 from franken.steps.models import open_model
+from franken.token_map.token_map import TokenMap
 
 
 def run(step: PackStep, context: StepContext) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.config.steps import TrainStep
 from franken.data import open_data
-from franken.data.overlay import Overlay
+from franken.data.derived_source import Overlay
 from franken.data.preference_batches import PreferenceDataModule
 from franken.data.source import TRAIN, VALID, DataSource, Instruction, Preference
 from franken.files import sha256_file

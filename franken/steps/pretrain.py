@@ -25,7 +25,7 @@ from franken.seeds import derive_seed
 from franken.steps.context import StepContext
 from franken.steps.models import HERE, write_model
 from franken.steps.train import fit
-from franken.vocab.families import train_tokenizer
+from franken.tokenizer.families import train_tokenizer
 
 
 def run(step: PretrainStep, context: StepContext) -> dict[str, Any]:

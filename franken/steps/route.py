@@ -14,7 +14,7 @@ from franken.files import read_json, write_json
 from franken.parts.model import assemble
 from franken.parts.skillpack import SkillPack
 from franken.skillpack.experts import Experts
-from franken.skillpack.router import Router, train_router
+from franken.skillpack.router import PackRouter, train_router
 from franken.steps.context import StepContext
 from franken.steps.models import open_model, read_places, write_model
 from franken.steps.pack import pack_facts
@@ -124,6 +124,6 @@ def open_routing(artifact: Artifact, store: Store) -> tuple[dict[str, Any], dict
     return routing, packs
 
 
-def open_router(artifact: Artifact) -> Router:
+def open_router(artifact: Artifact) -> PackRouter:
     """The trained router of a model artefact."""
-    return Router.load(artifact.path / "router")
+    return PackRouter.load(artifact.path / "router")

@@ -13,8 +13,8 @@ from franken.config.checks import hint
 from franken.config.vocab import VocabConfig
 from franken.errors import ConfigError
 from franken.seeds import derive_seed
-from franken.vocab.families import SpecialTokens, family_of, train_tokenizer
-from franken.vocab.pieces import (
+from franken.tokenizer.families import SpecialTokens, family_of, train_tokenizer
+from franken.tokenizer.pieces import (
     canonical_bytes,
     encode_piece,
     encode_pieces,
@@ -22,7 +22,7 @@ from franken.vocab.pieces import (
     special_roles,
     vocabulary_overlap,
 )
-from franken.vocab.types import VocabResult, VocabTexts
+from franken.tokenizer.types import VocabResult, VocabTexts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -73,7 +73,7 @@ def build_vocabulary(
         texts: Text of the source and target languages; its own seed is replaced.
         seed: Draws the lines that a trainer reads.
     """
-    from franken.vocab.report import vocabulary_report, warn_of_lossy_text
+    from franken.tokenizer.report import vocabulary_report, warn_of_lossy_text
 
     build = _load_option(config.name)
     texts = replace(texts, seed=derive_seed(seed, "vocab"))

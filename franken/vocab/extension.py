@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from franken.config.base_model import TokenizerKind
 from franken.config.vocab import ExtensionVocab
 from franken.errors import ConfigError
-from franken.vocab.compose import Merge, compose
-from franken.vocab.continued import continue_merges
-from franken.vocab.frame import Frame, editable_frame_of
-from franken.vocab.group import learn_group, training_streams
-from franken.vocab.learn import find_alphabet, training_backend
+from franken.tokenizer.compose import Merge, compose
+from franken.tokenizer.continued import continue_merges
+from franken.tokenizer.language_group import learn_group, training_streams
+from franken.tokenizer.learn import find_alphabet, training_backend
+from franken.tokenizer.pipeline import Pipeline, editable_pipeline_of
+from franken.tokenizer.types import VocabResult, VocabTexts
 from franken.vocab.prune_extend import NEW_SHARE
-from franken.vocab.types import VocabResult, VocabTexts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,28 +29,28 @@ def build(
     base: "PreTrainedTokenizerBase", config: ExtensionVocab, texts: VocabTexts
 ) -> VocabResult:
     """Append ``config.added`` pieces of the target languages."""
-    frame = editable_frame_of(base, "vocab=extension")
-    count = added_count(frame, config)
-    if frame.kind is TokenizerKind.sentencepiece_unigram:
+    pipeline = editable_pipeline_of(base, "vocab=extension")
+    count = added_count(pipeline, config)
+    if pipeline.kind is TokenizerKind.sentencepiece_unigram:
         # Twice as many, since the base has part of them.
-        learned = learn_group(frame, config, texts, 2 * count)
-        alphabet = [char for char in learned.alphabet if char not in frame.pieces][: count // 2]
-        pieces = [piece for piece in learned.pieces if piece not in frame.pieces]
+        learned = learn_group(pipeline, config, texts, 2 * count)
+        alphabet = [char for char in learned.alphabet if char not in pipeline.pieces][: count // 2]
+        pieces = [piece for piece in learned.pieces if piece not in pipeline.pieces]
         pieces = pieces[: max(0, count - len(alphabet))]
         scores = {piece: score + NEW_SHARE for piece, score in learned.scores.items()}
         merges: list[Merge] = []
     else:
-        alphabet, pieces, merges = _continue(frame, config, texts, count)
+        alphabet, pieces, merges = _continue(pipeline, config, texts, count)
         scores = {}
-    fixed = {index: piece for piece, index in frame.pieces.items()}
+    fixed = {index: piece for piece, index in pipeline.pieces.items()}
     tokenizer = compose(
-        frame,
+        pipeline,
         [*alphabet, *pieces],
-        [*frame.merges, *merges],
-        {piece: score for piece, score in scores.items() if piece not in frame.pieces},
+        [*pipeline.merges, *merges],
+        {piece: score for piece, score in scores.items() if piece not in pipeline.pieces},
         reserved=fixed,
     )
-    reserved = len(frame.reserved())
+    reserved = len(pipeline.reserved())
     parts = {
         "reserved": reserved,
         "kept": len(fixed) - reserved,
@@ -60,28 +60,28 @@ def build(
     return VocabResult(tokenizer, {"parts": parts})
 
 
-def added_count(frame: Frame, config: ExtensionVocab) -> int:
+def added_count(pipeline: Pipeline, config: ExtensionVocab) -> int:
     """How many pieces are appended: ``added``, or what ``size`` leaves, or the default share."""
     if config.added is not None:
         return config.added
     if config.size is None:
-        return round(DEFAULT_SHARE * frame.size)
-    if config.size <= frame.size:
+        return round(DEFAULT_SHARE * pipeline.size)
+    if config.size <= pipeline.size:
         raise ConfigError(
-            f"vocab.size: an extension of {frame.size} base tokens must be larger than that, got "
-            f"{config.size}; raise vocab.size or set vocab.added"
+            f"vocab.size: an extension of {pipeline.size} base tokens must be larger than that, "
+            f"got {config.size}; raise vocab.size or set vocab.added"
         )
-    return config.size - frame.size
+    return config.size - pipeline.size
 
 
 def _continue(
-    frame: Frame, config: ExtensionVocab, texts: VocabTexts, count: int
+    pipeline: Pipeline, config: ExtensionVocab, texts: VocabTexts, count: int
 ) -> tuple[list[str], list[str], list[Merge]]:
     streams = training_streams(config, texts)
     alphabet: list[str] = []
-    if frame.kind is not TokenizerKind.byte_level_bpe:
-        normalizer = training_backend(frame).normalizer
-        found = find_alphabet(normalizer, streams, limit=frame.size + count)
-        alphabet = [char for char in found if char not in frame.pieces][: count // 2]
-    pieces, merges = continue_merges(frame, alphabet, streams, count - len(alphabet))
+    if pipeline.kind is not TokenizerKind.byte_level_bpe:
+        normalizer = training_backend(pipeline).normalizer
+        found = find_alphabet(normalizer, streams, limit=pipeline.size + count)
+        alphabet = [char for char in found if char not in pipeline.pieces][: count // 2]
+    pieces, merges = continue_merges(pipeline, alphabet, streams, count - len(alphabet))
     return alphabet, pieces, merges

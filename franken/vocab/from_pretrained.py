@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from franken.config.vocab import FromPretrainedVocab
 from franken.errors import ConfigError
-from franken.vocab import frame as frames
-from franken.vocab.types import VocabResult, VocabTexts
+from franken.tokenizer import pipeline as pipelines
+from franken.tokenizer.types import VocabResult, VocabTexts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -16,15 +16,15 @@ def build(
     base: "PreTrainedTokenizerBase", config: FromPretrainedVocab, texts: VocabTexts
 ) -> VocabResult:
     """Load the tokenizer at ``config.path``; code that comes with it is never run."""
-    frame = frames.frame_of(load_tokenizer(config.path, revision=config.revision))
-    if frame.kind is frames.ReadOnlyKind.wordpiece:
+    pipeline = pipelines.pipeline_of(load_tokenizer(config.path, revision=config.revision))
+    if pipeline.kind is pipelines.ReadOnlyKind.wordpiece:
         # BERT's [CLS] and [SEP] stand where a language model has bos and eos.
         for role, stand_in in (("bos_token", "cls_token"), ("eos_token", "sep_token")):
-            if role not in frame.settings and stand_in in frame.settings:
-                frame.settings[role] = frame.settings[stand_in]
-    reserved = len(frame.reserved())
-    parts = {"reserved": reserved, "new": len(frame.pieces) - reserved}
-    return VocabResult(frames.build(frame), {"parts": parts})
+            if role not in pipeline.settings and stand_in in pipeline.settings:
+                pipeline.settings[role] = pipeline.settings[stand_in]
+    reserved = len(pipeline.reserved())
+    parts = {"reserved": reserved, "new": len(pipeline.pieces) - reserved}
+    return VocabResult(pipelines.build(pipeline), {"parts": parts})
 
 
 def load_tokenizer(path: str, *, revision: str | None = None) -> "PreTrainedTokenizerBase":

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from franken.config.vocab import OriginalVocab
-from franken.vocab import frame as frames
-from franken.vocab.types import VocabResult, VocabTexts
+from franken.tokenizer import pipeline as pipelines
+from franken.tokenizer.types import VocabResult, VocabTexts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def build(base: "PreTrainedTokenizerBase", config: OriginalVocab, texts: VocabTexts) -> VocabResult:
     """The base tokenizer in the plain class that loads the same everywhere."""
-    frame = frames.frame_of(base)
-    reserved = len(frame.reserved())
-    parts = {"reserved": reserved, "kept": len(frame.pieces) - reserved}
-    return VocabResult(frames.build(frame), {"parts": parts})
+    pipeline = pipelines.pipeline_of(base)
+    reserved = len(pipeline.reserved())
+    parts = {"reserved": reserved, "kept": len(pipeline.pieces) - reserved}
+    return VocabResult(pipelines.build(pipeline), {"parts": parts})

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from franken.config.vocab import PruneExtendVocab
 from franken.errors import ConfigError, DataError
-from franken.vocab.compose import compose, merge_ancestors
-from franken.vocab.frame import Frame, editable_frame_of
-from franken.vocab.group import learn_group, merges_of_new
-from franken.vocab.learn import Learned
-from franken.vocab.pieces import piece_bytes
-from franken.vocab.reach import is_reachable
-from franken.vocab.sampling import usage_counts
-from franken.vocab.scripts import uses_only_scripts
-from franken.vocab.types import VocabResult, VocabTexts
+from franken.tokenizer.compose import compose, merge_ancestors
+from franken.tokenizer.language_group import learn_group, merges_of_new
+from franken.tokenizer.learn import Learned
+from franken.tokenizer.pieces import piece_bytes
+from franken.tokenizer.pipeline import Pipeline, editable_pipeline_of
+from franken.tokenizer.reachability import is_reachable
+from franken.tokenizer.sampling import usage_counts
+from franken.tokenizer.scripts import uses_only_scripts
+from franken.tokenizer.types import VocabResult, VocabTexts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -48,12 +48,12 @@ def build(
     base: "PreTrainedTokenizerBase", config: PruneExtendVocab, texts: VocabTexts
 ) -> VocabResult:
     """Prune by source usage and script, extend with pieces of the target languages."""
-    frame = editable_frame_of(base, "vocab=prune_extend")
-    size = config.size or frame.size
-    reserved = frame.reserved()
-    kept = keep_pieces(base, frame, config, texts, limit=_kept_limit(config, size))
+    pipeline = editable_pipeline_of(base, "vocab=prune_extend")
+    size = config.size or pipeline.size
+    reserved = pipeline.reserved()
+    kept = keep_pieces(base, pipeline, config, texts, limit=_kept_limit(config, size))
     chosen = set(kept.used) | set(kept.closure)
-    keep = [piece for piece in frame.normal() if piece in chosen]
+    keep = [piece for piece in pipeline.normal() if piece in chosen]
     room = size - len(reserved) - len(keep)
     if room < 0:
         raise ConfigError(
@@ -66,20 +66,20 @@ def build(
             "so no new piece has room; raise vocab.size, or keep fewer with vocab.kept_share (0.6 "
             f"in the paper) or a vocab.min_count above {kept.min_count}"
         )
-    learned = learn_group(frame, config, texts, size - len(reserved))
+    learned = learn_group(pipeline, config, texts, size - len(reserved))
     alphabet = [char for char in learned.alphabet if char not in chosen]
     candidates = [piece for piece in learned.pieces if piece not in chosen]
     if not config.force_alphabet:
         candidates, alphabet = [*candidates, *alphabet], []
     dropped_characters = alphabet[room:]
     alphabet = alphabet[:room]
-    tokenizer, new, refilled = _fill(frame, keep, candidates, alphabet, learned, size)
+    tokenizer, new, refilled = _fill(pipeline, keep, candidates, alphabet, learned, size)
     parts: dict[str, Any] = {
         "reserved": len(reserved),
         "kept": len(keep),
         "kept_for_merges": len(kept.closure),
         "kept_from_count": kept.min_count,
-        "pruned": len(frame.normal()) - len(keep),
+        "pruned": len(pipeline.normal()) - len(keep),
         "new": len(new),
         "alphabet": len(alphabet),
         "unused": size - len(reserved) - len(keep) - len(new) - len(alphabet),
@@ -98,7 +98,7 @@ def build(
 
 def keep_pieces(
     base: "PreTrainedTokenizerBase",
-    frame: Frame,
+    pipeline: Pipeline,
     config: PruneExtendVocab,
     texts: VocabTexts,
     *,
@@ -106,26 +106,26 @@ def keep_pieces(
 ) -> Kept:
     """Which normal base pieces the source language needs, the most used ``limit`` of them."""
     counts = usage_counts(
-        base.backend_tokenizer, texts.source(), frame.size, limit=config.probe_sentences
+        base.backend_tokenizer, texts.source(), pipeline.size, limit=config.probe_sentences
     )
     if not counts.any():
         raise DataError(
             "vocab=prune_extend keeps the pieces that source-language text uses, but there is no "
             "source-language text; check data.source_lang and its files"
         )
-    essentials = set(frame.essentials())
+    essentials = set(pipeline.essentials())
     uses = {
-        piece: int(counts[frame.pieces[piece]])
-        for piece in frame.normal()
-        if piece in essentials or has_kept_script(frame, piece, config.keep_scripts)
+        piece: int(counts[pipeline.pieces[piece]])
+        for piece in pipeline.normal()
+        if piece in essentials or has_kept_script(pipeline, piece, config.keep_scripts)
     }
 
-    ways = merge_ancestors(uses, frame.merges) if config.merge_closure else {}
+    ways = merge_ancestors(uses, pipeline.merges) if config.merge_closure else {}
 
     def keep(min_count: int) -> Kept:
         used = [piece for piece, count in uses.items() if count >= min_count or piece in essentials]
         closure = {part for piece in used for part in ways.get(piece, ())} - set(used)
-        in_order = [piece for piece in frame.normal() if piece in closure]
+        in_order = [piece for piece in pipeline.normal() if piece in closure]
         return Kept(used, in_order, min_count)
 
     kept = keep(config.min_count)
@@ -147,17 +147,17 @@ def _kept_limit(config: PruneExtendVocab, size: int) -> int | None:
     return None if config.kept_share is None else int(config.kept_share * size)
 
 
-def has_kept_script(frame: Frame, piece: str, scripts: list[str]) -> bool:
+def has_kept_script(pipeline: Pipeline, piece: str, scripts: list[str]) -> bool:
     """Whether a piece is written in ``scripts``; part of a character says nothing, so it passes."""
     try:
-        text = piece_bytes(frame, piece).decode()
+        text = piece_bytes(pipeline, piece).decode()
     except UnicodeDecodeError:
         return True
     return uses_only_scripts(text, scripts)
 
 
 def _fill(
-    frame: Frame,
+    pipeline: Pipeline,
     keep: list[str],
     candidates: list[str],
     alphabet: list[str],
@@ -165,19 +165,19 @@ def _fill(
     size: int,
 ) -> tuple["PreTrainedTokenizerFast", list[str], int]:
     """Take the best candidates that text can reach."""
-    room = size - len(frame.reserved()) - len(keep) - len(alphabet)
+    room = size - len(pipeline.reserved()) - len(keep) - len(alphabet)
     scores = {piece: score + NEW_SHARE for piece, score in learned.scores.items()}
-    scores |= {piece: frame.scores[piece] for piece in keep if piece in frame.scores}
-    fixed = {*keep, *alphabet, *frame.reserved().values()}
+    scores |= {piece: pipeline.scores[piece] for piece in keep if piece in pipeline.scores}
+    fixed = {*keep, *alphabet, *pipeline.reserved().values()}
     refused: set[str] = set()
     for last in [False] * REFILL_ROUNDS + [True]:
         new = [piece for piece in candidates if piece not in refused][:room]
         known = fixed | set(new)
         # A pruned piece that comes back as a new one ranks as new: the source did without it.
-        merges = [merge for merge in frame.merges if "".join(merge) in fixed]
-        merges += merges_of_new(frame.kind, new, learned.merges, known)
+        merges = [merge for merge in pipeline.merges if "".join(merge) in fixed]
+        merges += merges_of_new(pipeline.kind, new, learned.merges, known)
         pieces = [*keep, *new, *alphabet]
-        tokenizer = compose(frame, pieces, merges, scores, size=size)
+        tokenizer = compose(pipeline, pieces, merges, scores, size=size)
         model = tokenizer.backend_tokenizer.model
         unreachable = {piece for piece in new if not is_reachable(model, piece)}
         if last or not unreachable:

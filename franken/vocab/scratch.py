@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 from franken.config.base_model import TokenizerKind
 from franken.config.vocab import ScratchVocab
-from franken.vocab.compose import compose
-from franken.vocab.frame import editable_frame_of
-from franken.vocab.group import learn_group, merges_of_new
-from franken.vocab.types import VocabResult, VocabTexts
+from franken.tokenizer.compose import compose
+from franken.tokenizer.language_group import learn_group, merges_of_new
+from franken.tokenizer.pipeline import editable_pipeline_of
+from franken.tokenizer.types import VocabResult, VocabTexts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -19,18 +19,18 @@ def build(base: "PreTrainedTokenizerBase", config: ScratchVocab, texts: VocabTex
     Control, user-defined and byte pieces stay, at their ids as far as the new size allows. The
     vocabulary is smaller than asked for where the text does not hold enough pieces.
     """
-    frame = editable_frame_of(base, "vocab=scratch")
-    reserved = frame.reserved()
-    room = (config.size or frame.size) - len(reserved)
-    learned = learn_group(frame, config, texts, room).with_characters(
-        piece for piece in frame.essentials() if len(piece) == 1
+    pipeline = editable_pipeline_of(base, "vocab=scratch")
+    reserved = pipeline.reserved()
+    room = (config.size or pipeline.size) - len(reserved)
+    learned = learn_group(pipeline, config, texts, room).with_characters(
+        piece for piece in pipeline.essentials() if len(piece) == 1
     )
     pieces = learned.pieces[: max(0, room - len(learned.alphabet))]
-    if frame.kind is TokenizerKind.byte_level_bpe:
+    if pipeline.kind is TokenizerKind.byte_level_bpe:
         merges = learned.merges
     else:
         known = {*pieces, *learned.alphabet, *reserved.values()}
-        merges = merges_of_new(frame.kind, pieces, learned.merges, known)
-    tokenizer = compose(frame, [*pieces, *learned.alphabet], merges, learned.scores)
+        merges = merges_of_new(pipeline.kind, pieces, learned.merges, known)
+    tokenizer = compose(pipeline, [*pieces, *learned.alphabet], merges, learned.scores)
     parts = {"reserved": len(reserved), "new": len(pieces), "alphabet": len(learned.alphabet)}
     return VocabResult(tokenizer, {"parts": parts})

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from franken.init_method.builder import label_of
-from franken.vocab.pieces import canonical_bytes
+from franken.token_map.builder import label_of
+from franken.tokenizer.pieces import canonical_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

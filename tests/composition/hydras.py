@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from franken.composition.hydra import HydraModel, Router
+from franken.composition.hydra import HydraModel, TableRouter
 from franken.parts.surgery import take_table
 from franken.parts.table import Table
 from tests.parts.tiny import tiny_model, tiny_tokenizer
@@ -41,6 +41,6 @@ def hydra(family: str = "gemma2", tied: bool = True, **routing: Any) -> tuple[Hy
     model, table = base(family, tied)
     made = HydraModel(
         model, {"en": table, "xx": other_table(table)}, lineage=LINEAGE,
-        router=Router(("en", "xx"), default="en", **routing),
+        router=TableRouter(("en", "xx"), default="en", **routing),
     )  # fmt: skip
     return made, model

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from franken.composition.hydra import HydraModel, Router, load_hydra, save_hydra
+from franken.composition.hydra import HydraModel, TableRouter, load_hydra, save_hydra
 from franken.parts.table import save_table
 
 from .hydras import LINEAGE, base, other_table
@@ -22,7 +22,7 @@ def test_the_example_of_the_page_runs(
     model, table = base("gemma2", True, max_position_embeddings=128)
     made = HydraModel(
         model, {"target": other_table(table), "source": table}, lineage=LINEAGE,
-        router=Router(("target", "source"), {"en": "source"}, default="target"),
+        router=TableRouter(("target", "source"), {"en": "source"}, default="target"),
     )  # fmt: skip
     monkeypatch.chdir(tmp_path)
     save_hydra(made, Path("directory"))

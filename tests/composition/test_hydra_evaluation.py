@@ -5,7 +5,14 @@ from typing import Any
 import pytest
 import torch
 
-from franken.composition.hydra import Decoding, HydraModel, Router, Strategy, WholeModel, decode
+from franken.composition.hydra import (
+    Decoding,
+    HydraModel,
+    Strategy,
+    TableRouter,
+    WholeModel,
+    decode,
+)
 from franken.config.eval_suite import EvalSuiteConfig, TaskConfig, TaskKind
 from franken.errors import CompatibilityError
 from franken.eval_suite import SuiteResult, evaluate
@@ -29,7 +36,7 @@ def data() -> TinyData:
 @pytest.fixture(params=[("gemma2", True), ("llama", False)])
 def hydra(request: pytest.FixtureRequest) -> HydraModel:
     model, table = base(*request.param)
-    router = Router(("source", "target"), {"en": "source"}, default="target")
+    router = TableRouter(("source", "target"), {"en": "source"}, default="target")
     tables = {"source": table, "target": other_table(table, size=330)}
     return HydraModel(model, tables, lineage=LINEAGE, router=router)
 
@@ -116,7 +123,7 @@ def test_one_table_is_encoded_as_the_plain_model(data: TinyData) -> None:
     model, table = base("llama", False)
     mixed = HydraModel(
         model, {"source": table, "target": other_table(table, size=330)}, lineage=LINEAGE,
-        router=Router(("source", "target"), {"en": "source"}, default="target"),
+        router=TableRouter(("source", "target"), {"en": "source"}, default="target"),
     )  # fmt: skip
     tasks = {
         "mt": TaskConfig(**{**vars(TRANSLATE), "prompt": "{source}\n", "shots": 2,
@@ -146,6 +153,6 @@ def test_tables_can_be_named_and_unknown_ones_are_refused(
     assert [i["generation"] for i in one.items["mt"]] != [i["generation"] for i in two.items["mt"]]
     with pytest.raises(CompatibilityError, match=r"no table 'targte'.*source, target"):
         run(hydra, data, mt=TaskConfig(**{**vars(TRANSLATE), "write": "targte"}))
-    hydra.router = Router(("source", "target"), {"en": "source"})
+    hydra.router = TableRouter(("source", "target"), {"en": "source"})
     with pytest.raises(CompatibilityError, match="tag 'ru' has no table"):
         run(hydra, data, mt=TRANSLATE)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from franken.composition.hydra import Router, Segment
+from franken.composition.hydra import Segment, TableRouter
 from franken.errors import CompatibilityError, DataError
 
-ROUTER = Router(
+ROUTER = TableRouter(
     ("en", "ru", "ka"),
     languages={"es": "en"},
     scripts={"en": ("Latin",), "ru": ("Cyrillic",), "ka": ("Georgian",)},
@@ -40,9 +40,9 @@ def test_runs_of_one_script_keep_spaces_digits_and_punctuation() -> None:
 def test_letters_that_no_table_claims_need_a_default() -> None:
     text = "2 doctors გამარჯობა end"
     claims = {"en": ("Latin",), "ru": ("Cyrillic",)}
-    with_default = Router(("en", "ru"), scripts=claims, default="ru")
+    with_default = TableRouter(("en", "ru"), scripts=claims, default="ru")
     assert [s.table for s in with_default.segments(text)] == ["en", "ru", "en"]
-    strict = Router(("en", "ru"), scripts=claims)
+    strict = TableRouter(("en", "ru"), scripts=claims)
     assert [s.text for s in strict.segments("2 doctors : врач")] == ["2 doctors : ", "врач"]
     for mixed in (text, "12 გა hello", "გამარჯობა", "12 !"):
         with pytest.raises(CompatibilityError, match=r"no table claims the script of '(გა|12 !)"):
@@ -51,10 +51,10 @@ def test_letters_that_no_table_claims_need_a_default() -> None:
 
 def test_two_tables_never_claim_one_text() -> None:
     with pytest.raises(CompatibilityError, match="'ru' goes to the table 'en', but a table is"):
-        Router(("en", "ru"), languages={"ru": "en"})
+        TableRouter(("en", "ru"), languages={"ru": "en"})
     with pytest.raises(CompatibilityError, match="script 'Latin' goes to the table 'en' already"):
-        Router(("en", "ru"), scripts={"en": ("Latin",), "ru": ("Cyrillic", "Latin")})
-    assert Router(("en", "ru"), languages={"ru": "ru"}).by_tag("ru") == "ru"
+        TableRouter(("en", "ru"), scripts={"en": ("Latin",), "ru": ("Cyrillic", "Latin")})
+    assert TableRouter(("en", "ru"), languages={"ru": "ru"}).by_tag("ru") == "ru"
 
 
 def test_bad_routes_name_what_there_is() -> None:
@@ -63,9 +63,9 @@ def test_bad_routes_name_what_there_is() -> None:
     with pytest.raises(DataError, match=r"segment 2 of 2 .table 'ru'. is empty"):
         ROUTER.segments("<<en>>the<<ru>>")
     with pytest.raises(CompatibilityError, match="no table 'tt'"):
-        Router(("en",), languages={"tt": "tt"})
+        TableRouter(("en",), languages={"tt": "tt"})
     with pytest.raises(CompatibilityError, match="no table claims the script"):
-        Router(("en",), scripts={"en": ("Latin",)}).by_script("привет")
+        TableRouter(("en",), scripts={"en": ("Latin",)}).by_script("привет")
     with pytest.raises(CompatibilityError, match="tag 'es' has no table"):
-        Router(("en", "ru")).by_language("es")
-    assert Router(("en", "ru"), default="ru").by_language("es") == "ru"
+        TableRouter(("en", "ru")).by_language("es")
+    assert TableRouter(("en", "ru"), default="ru").by_language("es") == "ru"

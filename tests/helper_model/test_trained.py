@@ -11,7 +11,7 @@ from franken.errors import DataError
 from franken.helper_model import train_helper
 from franken.helper_model.sequences import LanguageTurns, collect_tokens
 from franken.helper_model.trained import mask_tokens
-from franken.vocab.families import train_tokenizer
+from franken.tokenizer.families import train_tokenizer
 
 NOUNS, VERBS = ["paka", "mbwa", "simba", "tembo"], ["anakula", "analala", "anaona", "anacheza"]
 TEXT = [f"{noun} mdogo {verb} sana leo" for noun in NOUNS for verb in VERBS] * 3

@@ -10,7 +10,6 @@ from hydra import compose, initialize_config_dir
 
 from franken.cli.check import to_config
 from franken.config.register import register_schemas
-from franken.draws import best_of, bootstrap_mean
 from franken.recipe import build_graph, graph_faults
 from franken.report import write_report
 from franken.report.runs import load_runs
@@ -23,6 +22,7 @@ from franken.report.transplants import (
     transplant_tables,
     transplants_of,
 )
+from franken.resampling import best_of, bootstrap_mean
 from franken.steps.keys import step_key
 
 CONF = Path(__file__).parents[2] / "conf"

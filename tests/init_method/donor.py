@@ -17,8 +17,8 @@ from franken.config.init_method.donor import (
 )
 from franken.init_method import InitResources, Provenance, TokenMap, initialise
 from franken.parts.table import Table
-from franken.vocab.frame import BYTE_PIECE
-from franken.vocab.pieces import canonical_bytes
+from franken.tokenizer.pieces import canonical_bytes
+from franken.tokenizer.pipeline import BYTE_PIECE
 from franken.word_vectors import VectorSpace
 from tests.init_method.tiny import source_table, target_tokenizer
 

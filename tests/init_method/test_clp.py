@@ -15,8 +15,9 @@ from franken.config.init_method.donor import (
     OmpInit,
 )
 from franken.errors import CompatibilityError
-from franken.init_method import Provenance, projection
-from franken.init_method.neighbours import sparsemax
+from franken.init_method import Provenance
+from franken.token_map import projection
+from franken.token_map.neighbours import sparsemax
 from tests.init_method.donor import (
     KIND,
     alike,

@@ -6,7 +6,7 @@ import torch
 from franken.config.base_model import TokenizerKind
 from franken.init_method import Provenance, initialise, method_names
 from franken.parts.table import check_table
-from franken.vocab.pieces import canonical_bytes, special_roles, vocabulary_overlap
+from franken.tokenizer.pieces import canonical_bytes, special_roles, vocabulary_overlap
 from tests.init_method.donor import DONOR_CONFIGS
 from tests.init_method.tiny import (
     CONFIGS,

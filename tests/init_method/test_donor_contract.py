@@ -7,7 +7,7 @@ from franken.config.base_model import TokenizerKind
 from franken.errors import CompatibilityError, DataError
 from franken.init_method import InitResources, Provenance, initialise
 from franken.parts.table import check_table
-from franken.vocab.pieces import special_roles, vocabulary_overlap
+from franken.tokenizer.pieces import special_roles, vocabulary_overlap
 from tests.init_method.donor import DONOR_CONFIGS, KIND, donor_resources, helper_table
 from tests.init_method.test_contract import DTYPES, TOLERANCE
 from tests.init_method.tiny import (
@@ -141,12 +141,12 @@ def test_a_helper_row_that_is_not_finite_is_refused_by_name(method, part):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_no_shared_text_is_an_error_and_no_silent_draw(method, monkeypatch):
-    from franken.init_method import builder
+    from franken.token_map import builder
 
     monkeypatch.setattr(builder, "overlap_of", lambda source, target: {})
     config = DONOR_CONFIGS[method]
     if method == "salt":
-        monkeypatch.setattr("franken.init_method.sharing.text_overlap", lambda *_: {})
+        monkeypatch.setattr("franken.token_map.overlap.text_overlap", lambda *_: {})
     source, target = source_table(KIND), target_tokenizer(KIND)
     with pytest.raises(CompatibilityError, match=r"has no anchors.*overlap\.mode=bytes"):
         initialise(source, target, config, donor_resources(target), 0)

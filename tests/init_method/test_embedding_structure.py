@@ -7,8 +7,8 @@ from franken.config.base_model import TokenizerKind
 from franken.config.init_method.pooling import EmbeddingStructureInit
 from franken.init_method import DrawClasses, Provenance, TokenMap, apply_map, initialise
 from franken.init_method.embedding_structure import class_of
-from franken.init_method.explain import phrase
-from franken.vocab.scripts import main_script
+from franken.token_map.explain import phrase
+from franken.tokenizer.scripts import main_script
 from tests.init_method.tiny import (
     RESOURCES,
     edited,

@@ -12,8 +12,8 @@ from franken.config.init_method.similarity import FocusInit, SpaceAlignment
 from franken.config.word_vectors import VectorUnit
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map, initialise
-from franken.init_method.token_vectors import decoded_vectors, piece_space_vectors
-from franken.vocab.pieces import canonical_bytes, vocabulary_overlap
+from franken.token_map.token_vectors import decoded_vectors, piece_space_vectors
+from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from franken.word_vectors import VectorSpace
 from tests.init_method.spaces import (
     cosines,

@@ -15,10 +15,10 @@ from franken.config.init_method.similarity import OfaInit
 from franken.config.init_method.stored import FromFileInit, TokenSpelling
 from franken.errors import CompatibilityError, DataError
 from franken.init_method import Provenance, TokenMap, apply_map, initialise
-from franken.init_method.explain import phrase
 from franken.parts.table import check_table, save_table
-from franken.vocab.frame import byte_to_char
-from franken.vocab.pieces import canonical_bytes
+from franken.token_map.explain import phrase
+from franken.tokenizer.pieces import canonical_bytes
+from franken.tokenizer.pipeline import byte_to_char
 from tests.init_method.tiny import RESOURCES, source_table, target_tokenizer
 
 KIND = TokenizerKind.sentencepiece_bpe

@@ -10,8 +10,8 @@ from franken.config.init_method.pooling import MergeInit
 from franken.errors import CompatibilityError
 from franken.init_method import Provenance, fit_map, initialise
 from franken.parts.table import Table
-from franken.vocab.frame import frame_of
-from franken.vocab.pieces import canonical_bytes, encode_pieces
+from franken.tokenizer.pieces import canonical_bytes, encode_pieces
+from franken.tokenizer.pipeline import pipeline_of
 from tests.init_method.tiny import (
     RESOURCES,
     edited,
@@ -56,14 +56,14 @@ def test_a_tree_worked_by_hand():
 def test_rows_are_those_of_a_plain_recursion_input_and_head(kind):
     source, target = source_table(kind, tied=False), target_tokenizer(kind)
     table, token_map = initialise(source, target, MergeInit(), RESOURCES, 0)
-    frame, texts = frame_of(target), canonical_bytes(target)
+    pipeline, texts = pipeline_of(target), canonical_bytes(target)
     of_bytes = {data: i for i, data in enumerate(canonical_bytes(source.tokenizer)) if data}
     halves = {}
-    for left, right in frame.merges:
+    for left, right in pipeline.merges:
         halves.setdefault(left + right, []).append((left, right))
 
     def row(piece, matrix, *, top=False):
-        data = texts[frame.pieces[piece]]
+        data = texts[pipeline.pieces[piece]]
         if data in of_bytes and not top:
             return matrix[of_bytes[data]]
         pairs = halves.get(piece, [])
@@ -73,7 +73,7 @@ def test_rows_are_those_of_a_plain_recursion_input_and_head(kind):
         means = [(row(left, matrix) + row(right, matrix)) / 2 for left, right in pairs]
         return torch.stack(means).mean(0)
 
-    names = {index: piece for piece, index in frame.pieces.items()}
+    names = {index: piece for piece, index in pipeline.pieces.items()}
     computed = (token_map.provenance == Provenance.computed).nonzero().flatten().tolist()
     assert len(computed) > 80
     for index in computed:
@@ -92,7 +92,7 @@ def test_letters_that_no_merge_makes_follow_the_fallback():
     kind = TokenizerKind.sentencepiece_bpe
     target = target_tokenizer(kind)
     _, token_map = initialise(source_table(kind), target, MergeInit(), RESOURCES, 0)
-    merged = {left + right for left, right in frame_of(target).merges}
+    merged = {left + right for left, right in pipeline_of(target).merges}
     names = {index: piece for piece, index in target.get_vocab().items()}
     fallen = (token_map.provenance == Provenance.fallback).nonzero().flatten().tolist()
     assert fallen

@@ -9,20 +9,20 @@ from franken.config.init_method.base import Fallback, Need
 from franken.config.init_method.similarity import OfaInit, SpaceAlignment
 from franken.errors import ArtifactError, CompatibilityError
 from franken.init_method import Provenance, apply_map, fit_map, initialise, load_save_beside
-from franken.init_method.coordinates import (
+from franken.token_map.coordinates import (
     apply_low_rank,
     coordinates,
     load_factors,
     primitives,
     save_factors,
 )
-from franken.init_method.token_vectors import (
+from franken.token_map.token_vectors import (
     OFA_FORMS,
     Weighting,
     languages_in_one_space,
     pooled_vectors,
 )
-from franken.vocab.pieces import canonical_bytes, vocabulary_overlap
+from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from tests.init_method.spaces import cosines, dense
 from tests.init_method.tiny import source_table
 

@@ -13,9 +13,9 @@ import torch
 from franken.config.base_model import TokenizerKind
 from franken.config.init_method.similarity import FocusInit, TokenVectors, WechselInit
 from franken.init_method import InitResources, Provenance, initialise
-from franken.init_method.token_vectors import texts_of
-from franken.vocab.families import train_tokenizer
-from franken.vocab.pieces import canonical_bytes
+from franken.token_map.token_vectors import texts_of
+from franken.tokenizer.families import train_tokenizer
+from franken.tokenizer.pieces import canonical_bytes
 from franken.word_vectors import VectorSpace
 from franken.word_vectors.pieces import piece_labels
 from franken.word_vectors.read import END_OF_LINE, read_vectors

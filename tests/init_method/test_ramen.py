@@ -12,13 +12,13 @@ from franken.config.init_method.base import Need
 from franken.config.init_method.similarity import LinkCounts, RamenInit, SpaceAlignment
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map, initialise
-from franken.init_method.token_vectors import (
+from franken.token_map.token_vectors import (
     RUNNING,
     Weighting,
     languages_in_one_space,
     pooled_vectors,
 )
-from franken.vocab.pieces import encode_piece
+from franken.tokenizer.pieces import encode_piece
 from tests.init_method.spaces import cosines, dense, projected_on_simplex, resources_of
 from tests.init_method.tiny import row_of, source_table
 

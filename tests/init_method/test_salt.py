@@ -25,10 +25,10 @@ from franken.config.init_method.donor import (
 )
 from franken.errors import CompatibilityError, DataError
 from franken.init_method import InitResources, Provenance, initialise
-from franken.init_method.builder import MapBuilder
-from franken.init_method.neighbours import sparsemax
-from franken.init_method.sharing import text_overlap
-from franken.vocab.pieces import canonical_bytes
+from franken.token_map.builder import MapBuilder
+from franken.token_map.neighbours import sparsemax
+from franken.token_map.overlap import text_overlap
+from franken.tokenizer.pieces import canonical_bytes
 from franken.word_vectors import VectorSpace
 from tests.init_method.donor import (
     KIND,

@@ -15,8 +15,8 @@ from franken.config.init_method.pooling import AlignedPart, AlignStart, MergeIni
 from franken.errors import CompatibilityError, DataError
 from franken.init_method import InitResources, Provenance, fit_map, initialise
 from franken.parts.table import Table
-from franken.vocab.pieces import canonical_bytes, encode_pieces
-from franken.vocab.spans import SpanReader
+from franken.tokenizer.pieces import canonical_bytes, encode_pieces
+from franken.tokenizer.spans import SpanReader
 from tests.init_method.tiny import (
     RESOURCES,
     SWAHILI,

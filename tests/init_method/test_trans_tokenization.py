@@ -28,12 +28,12 @@ from franken.config.init_method.parallel import (
 )
 from franken.errors import DataError
 from franken.init_method import InitResources, Provenance, fit_map, initialise
-from franken.init_method.borrowing import borrow
-from franken.init_method.explain import explain_row
-from franken.init_method.token_counts import TokenCounts
-from franken.init_method.word_pieces import filtered_pairs, spread_table
-from franken.vocab.families import train_tokenizer
-from franken.vocab.pieces import canonical_bytes, encode_piece, special_roles
+from franken.token_map.explain import explain_row
+from franken.token_map.spelling_weights import borrow
+from franken.token_map.token_counts import TokenCounts
+from franken.token_map.word_pieces import filtered_pairs, spread_table
+from franken.tokenizer.families import train_tokenizer
+from franken.tokenizer.pieces import canonical_bytes, encode_piece, special_roles
 from tests.init_method.tiny import edited, row_of, source_table
 
 PAIRS = [
@@ -285,7 +285,7 @@ def slow_borrow(wanting, names, rows, initial, boost, integer):
 
 @pytest.mark.parametrize("integer", [False, True])
 def test_borrowing_is_equal_to_loops_over_strings(integer, monkeypatch):
-    monkeypatch.setattr("franken.init_method.borrowing._CHUNK_ENTRIES", 40)
+    monkeypatch.setattr("franken.token_map.spelling_weights._CHUNK_ENTRIES", 40)
     rng = np.random.default_rng(4)
     letters = list("abc ")
     names = sorted({"".join(rng.choice(letters, rng.integers(1, 6))) for _ in range(300)})

@@ -11,11 +11,11 @@ from franken.config.init_method.base import Need
 from franken.config.init_method.similarity import UnibridgeInit
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map, initialise
-from franken.init_method.neighbours import Neighbours
-from franken.init_method.similarity import nucleus_of
-from franken.init_method.token_vectors import piece_space_vectors
 from franken.init_method.unibridge import mutual_neighbours
-from franken.vocab.pieces import canonical_bytes, vocabulary_overlap
+from franken.token_map.neighbours import Neighbours
+from franken.token_map.similarity import nucleus_of
+from franken.token_map.token_vectors import piece_space_vectors
+from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from franken.word_vectors import VectorSpace
 from franken.word_vectors.pieces import piece_labels
 from tests.init_method.spaces import (

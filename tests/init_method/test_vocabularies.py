@@ -6,8 +6,8 @@ import torch
 from franken.config.base_model import TokenizerKind
 from franken.config.init_method import SubtokenMeanInit
 from franken.init_method import InitResources, Provenance, initialise
-from franken.vocab.families import SpecialTokens, train_tokenizer
-from franken.vocab.pieces import canonical_bytes, encode_piece
+from franken.tokenizer.families import SpecialTokens, train_tokenizer
+from franken.tokenizer.pieces import canonical_bytes, encode_piece
 from tests.init_method.tiny import (
     CONFIGS,
     ENGLISH,

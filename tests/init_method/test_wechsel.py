@@ -12,12 +12,12 @@ from franken.config.init_method.base import Fallback, Need
 from franken.config.init_method.similarity import SpaceAlignment, TokenVectors, WechselInit
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map, initialise
-from franken.init_method.token_vectors import (
+from franken.token_map.token_vectors import (
     decoded_vectors,
     languages_in_one_space,
     target_spaces,
 )
-from franken.vocab.pieces import canonical_bytes, vocabulary_overlap
+from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from franken.word_vectors import VectorSpace
 from tests.init_method.spaces import ONE_TO_ONE, cosines, dense, resources_of, rotation
 from tests.init_method.tiny import edited, row_of, text_ids

@@ -11,9 +11,9 @@ from franken.config.checks import collect_faults
 from franken.config.init_method import SubtokenMeanInit
 from franken.config.init_method.pooling import PoolingScheme, WeightedPoolingInit
 from franken.init_method import Provenance, TokenMap, apply_map, initialise
-from franken.init_method.explain import explain_row
 from franken.init_method.weighted_pooling import position_weights
-from franken.vocab.pieces import encode_pieces
+from franken.token_map.explain import explain_row
+from franken.tokenizer.pieces import encode_pieces
 from tests.init_method.tiny import RESOURCES, edited, source_table, target_tokenizer, text_ids
 
 KIND = TokenizerKind.sentencepiece_bpe
@@ -53,7 +53,7 @@ def test_the_other_schemes_are_the_same_on_both_sides():
 def test_rows_are_those_of_a_plain_loop_on_either_side(scheme):
     source, target = source_table(KIND, tied=False), target_tokenizer(KIND)
     table, token_map = initialise(source, target, WeightedPoolingInit(scheme=scheme), RESOURCES, 0)
-    from franken.vocab.pieces import canonical_bytes
+    from franken.tokenizer.pieces import canonical_bytes
 
     texts = canonical_bytes(target)
     for row in (token_map.provenance == Provenance.computed).nonzero().flatten().tolist():

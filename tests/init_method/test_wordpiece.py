@@ -13,8 +13,8 @@ from franken.helper_model import read_helper
 from franken.init_method import InitResources, Provenance, initialise
 from franken.parts.table import check_table
 from franken.parts.tokenizer_files import save_exported_tokenizer
+from franken.tokenizer.pieces import canonical_bytes
 from franken.vocab import VocabTexts, build_vocabulary
-from franken.vocab.pieces import canonical_bytes
 from tests.init_method.donor import word_space
 from tests.init_method.tiny import RESOURCES, source_table
 from tests.vocab.wordpiece import wordpiece_tokenizer

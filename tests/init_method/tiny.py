@@ -43,8 +43,8 @@ from franken.config.init_method.similarity import (
 )
 from franken.init_method import InitResources, Provenance, Reduce, TokenMap
 from franken.parts.table import Table
-from franken.vocab.families import train_tokenizer
-from franken.vocab.pieces import canonical_bytes
+from franken.tokenizer.families import train_tokenizer
+from franken.tokenizer.pieces import canonical_bytes
 from tests.init_method.spaces import substring_spaces, word_spaces
 from tests.init_method.texts import ENGLISH, LEXICON, SWAHILI
 

@@ -9,14 +9,14 @@ import torch
 from franken.config.pack import ClassRule, Operator, PackConfig
 from franken.config.steps import PackStep
 from franken.errors import CompatibilityError, ConfigError
-from franken.init_method.engine import apply_map
-from franken.init_method.token_map import MapLabels, Provenance, TokenMap
 from franken.parts.skillpack import SkillPack, check_base
 from franken.parts.surgery import take_table
 from franken.parts.tokenizer_files import tokenizer_identity
 from franken.parts.weights import LoadedWeights
 from franken.skillpack.apply import apply_to_checkpoint
 from franken.skillpack.language import graft_table, mapped, pack_language, residuals
+from franken.token_map.engine import apply_map
+from franken.token_map.token_map import MapLabels, Provenance, TokenMap
 from tests.parts.tiny import save_checkpoint, tiny_model, tiny_tokenizer
 from tests.skillpack.pairs import exact_policy, policy, tuned_copy
 

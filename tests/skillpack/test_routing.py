@@ -19,7 +19,7 @@ from franken.skillpack.evaluation import pack_of_task
 from franken.skillpack.experts import Experts
 from franken.skillpack.routed import RoutedModel
 from franken.skillpack.router import (
-    Router,
+    PackRouter,
     features_of,
     losses_and_features,
     train_router,
@@ -43,7 +43,7 @@ def experts(tmp_path):
 
 def fixed_router(experts, weights, config=None):
     """A router that gives every request the same weights."""
-    router = Router(16, experts.names, config or TrainedRouter(width=0, top_k=len(weights)))
+    router = PackRouter(16, experts.names, config or TrainedRouter(width=0, top_k=len(weights)))
     with torch.no_grad():
         router.net.weight.zero_()
         router.net.bias.copy_(torch.tensor(weights).clamp(min=1e-30).log())
@@ -95,7 +95,7 @@ def test_several_packs_mix_their_predictions(experts, level):
 def particular_router(experts, config):
     """A router that sends different requests to different packs."""
     generator = torch.Generator().manual_seed(5)
-    router = Router(16, experts.names, config)
+    router = PackRouter(16, experts.names, config)
     with torch.no_grad():
         router.net.weight.copy_(30 * torch.randn(3, 16, generator=generator))
         router.net.bias.zero_()
@@ -227,7 +227,7 @@ def test_a_router_learns_who_answers_best(experts, tmp_path, level, feature, wid
     assert sum(map(sum, report.confusion)) == 8 * (4 if level is RouterLevel.token else 1)
     features = torch.randn(5, 16)
     router.save(tmp_path / "router")
-    again = Router.load(tmp_path / "router")
+    again = PackRouter.load(tmp_path / "router")
     assert torch.equal(again.gates(features), router.gates(features))
 
 

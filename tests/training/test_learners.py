@@ -23,12 +23,12 @@ from franken.errors import CompatibilityError, ConfigError, DataError, FrankenEr
 from franken.init_method import InitResources, Provenance, apply_map, initialise
 from franken.parts.surgery import put_table, take_table
 from franken.parts.table import Table
+from franken.tokenizer.pieces import canonical_bytes, encode_pieces
 from franken.training.frozen import FrozenModel
 from franken.training.learners import LearnTask, learn_rows
 from franken.training.learners.snippets import Snippet, collate, mine
 from franken.training.learners.token_distillation import Distillation, NewRows, new_tokens
 from franken.training.learners.vocadt import MapAdapter, adapter_loss
-from franken.vocab.pieces import canonical_bytes, encode_pieces
 from tests.init_method.tiny import (
     SWAHILI,
     edited,

@@ -19,9 +19,9 @@ from franken.config.vocab import (
     VocabConfig,
 )
 from franken.errors import ConfigError
+from franken.tokenizer.pipeline import pipeline_of
+from franken.tokenizer.reachability import is_reachable
 from franken.vocab import OPTIONS, build_vocabulary, extension, original, scratch
-from franken.vocab.frame import frame_of
-from franken.vocab.reach import is_reachable
 from tests.vocab.toys import (
     ENGLISH,
     KINDS,
@@ -72,7 +72,7 @@ def test_extension_adds_only_reachable_pieces(kind):
     base = base_tokenizer(kind)
     tokenizer = extension.build(base, ExtensionVocab(added=200), vocab_texts()).tokenizer
     model = tokenizer.backend_tokenizer.model
-    new = [piece for piece in frame_of(tokenizer).normal() if piece not in base.get_vocab()]
+    new = [piece for piece in pipeline_of(tokenizer).normal() if piece not in base.get_vocab()]
     assert len(new) == 200
     assert [piece for piece in new if not is_reachable(model, piece)] == []
 
@@ -81,7 +81,7 @@ def test_extension_size_is_the_total():
     base = base_tokenizer(KINDS[1])
     tokenizer = extension.build(base, ExtensionVocab(size=1250), vocab_texts()).tokenizer
     assert len(tokenizer) == 1250
-    assert extension.added_count(frame_of(base), ExtensionVocab()) == round(0.34 * len(base))
+    assert extension.added_count(pipeline_of(base), ExtensionVocab()) == round(0.34 * len(base))
     with pytest.raises(ConfigError, match=r"vocab\.size"):
         extension.build(base, ExtensionVocab(size=len(base)), vocab_texts())
 

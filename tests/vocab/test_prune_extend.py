@@ -8,11 +8,11 @@ import pytest
 from franken.config.base_model import TokenizerKind
 from franken.config.vocab import PruneExtendVocab
 from franken.errors import ConfigError, DataError
+from franken.tokenizer.compose import merge_ancestors
+from franken.tokenizer.pipeline import pipeline_of
+from franken.tokenizer.reachability import is_reachable
 from franken.vocab import VocabTexts, canonical_bytes, train_tokenizer, vocabulary_overlap
-from franken.vocab.compose import merge_ancestors
-from franken.vocab.frame import frame_of
 from franken.vocab.prune_extend import build
-from franken.vocab.reach import is_reachable
 from tests.vocab.toys import (
     BPE_KINDS,
     ENGLISH,
@@ -58,11 +58,11 @@ def test_the_vocabulary_has_exactly_the_size_of_the_base(name):
 def test_reserved_pieces_keep_their_ids(name):
     base, result = built(name)
     vocab = result.tokenizer.get_vocab()
-    frame = frame_of(base)
+    pipeline = pipeline_of(base)
     assert {
-        index: piece for index, piece in frame.reserved().items() if vocab[piece] != index
+        index: piece for index, piece in pipeline.reserved().items() if vocab[piece] != index
     } == {}
-    assert len(frame.byte_pieces()) == (0 if name == "xlm_r" else 256)
+    assert len(pipeline.byte_pieces()) == (0 if name == "xlm_r" else 256)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -112,8 +112,8 @@ def test_the_alphabet_of_the_targets_is_complete(name):
 @pytest.mark.parametrize("kind", KINDS)
 def test_new_pieces_are_reachable(kind):
     base, result = built(kind.value)
-    frame, old = frame_of(result.tokenizer), frame_of(base)
-    new = [piece for piece in frame.normal() if piece not in old.pieces]
+    pipeline, old = pipeline_of(result.tokenizer), pipeline_of(base)
+    new = [piece for piece in pipeline.normal() if piece not in old.pieces]
     model = result.tokenizer.backend_tokenizer.model
     assert len(new) > 100
     assert [piece for piece in new if not is_reachable(model, piece)] == []
@@ -122,20 +122,20 @@ def test_new_pieces_are_reachable(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_kept_pieces_come_first_in_base_order(kind):
     base, result = built(kind.value)
-    old, frame = frame_of(base), frame_of(result.tokenizer)
-    kept = frame.normal()[: result.report["parts"]["kept"]]
+    old, pipeline = pipeline_of(base), pipeline_of(result.tokenizer)
+    kept = pipeline.normal()[: result.report["parts"]["kept"]]
     assert kept == [piece for piece in old.normal() if piece in set(kept)]
 
 
 @pytest.mark.parametrize("kind", BPE_KINDS)
 def test_merges_of_the_base_come_first_in_base_order(kind):
     base, result = built(kind.value)
-    old, frame = frame_of(base), frame_of(result.tokenizer)
-    pieces = {*frame.normal()[: result.report["parts"]["kept"]], *frame.reserved().values()}
-    known = frame.pieces.keys()
+    old, pipeline = pipeline_of(base), pipeline_of(result.tokenizer)
+    pieces = {*pipeline.normal()[: result.report["parts"]["kept"]], *pipeline.reserved().values()}
+    known = pipeline.pieces.keys()
     kept = [m for m in old.merges if "".join(m) in pieces and known >= set(m)]
-    assert frame.merges[: len(kept)] == kept
-    assert {"".join(merge) for merge in frame.merges[len(kept) :]}.isdisjoint(pieces)
+    assert pipeline.merges[: len(kept)] == kept
+    assert {"".join(merge) for merge in pipeline.merges[len(kept) :]}.isdisjoint(pieces)
 
 
 def test_pieces_of_other_scripts_go_and_latin_pieces_without_use_go():
@@ -264,10 +264,10 @@ def test_equal_input_gives_equal_vocabularies(kind):
 def test_kept_and_reserved_rows_are_found_in_the_base(kind):
     base, result = built(kind.value)
     overlap = vocabulary_overlap(base, result.tokenizer)
-    frame = frame_of(result.tokenizer)
-    kept = frame.normal()[: result.report["parts"]["kept"]]
-    for piece in [*kept, *frame_of(base).reserved().values()]:
-        assert overlap[frame.pieces[piece]] == base.get_vocab()[piece]
+    pipeline = pipeline_of(result.tokenizer)
+    kept = pipeline.normal()[: result.report["parts"]["kept"]]
+    for piece in [*kept, *pipeline_of(base).reserved().values()]:
+        assert overlap[pipeline.pieces[piece]] == base.get_vocab()[piece]
 
 
 def test_pieces_that_are_part_of_a_character_stay_when_used():
@@ -283,7 +283,7 @@ def test_pieces_that_are_part_of_a_character_stay_when_used():
 def test_the_report_counts_add_up_and_are_json():
     _, result = built("gemma")
     parts = json.loads(json.dumps(result.report))["parts"]
-    assert parts["kept"] + parts["pruned"] == len(frame_of(gemma_like()).normal())
+    assert parts["kept"] + parts["pruned"] == len(pipeline_of(gemma_like()).normal())
 
 
 def test_reserved_ids_inside_a_larger_vocabulary_survive_saving(tmp_path):

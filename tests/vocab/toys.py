@@ -10,9 +10,9 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from franken.config.base_model import TokenizerKind
+from franken.tokenizer.compose import all_splits
+from franken.tokenizer.pipeline import pipeline_of
 from franken.vocab import VocabTexts, train_tokenizer
-from franken.vocab.compose import all_splits
-from franken.vocab.frame import frame_of
 
 KINDS = list(TokenizerKind)
 BPE_KINDS = [TokenizerKind.byte_level_bpe, TokenizerKind.sentencepiece_bpe]
@@ -124,13 +124,13 @@ def added(content: str, index: int, *, special: bool, **flags: bool) -> dict[str
 @cache
 def gemma_like() -> PreTrainedTokenizerFast:
     """Gemma 2/3: no splits, user-defined newline and space runs inside the model, all pairs."""
-    frame = frame_of(base_tokenizer(TokenizerKind.sentencepiece_bpe))
+    pipeline = pipeline_of(base_tokenizer(TokenizerKind.sentencepiece_bpe))
     specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "<unused0>", "<unused1>"]
     turns = ["<start_of_turn>", "<end_of_turn>"]
     runs = ["\n\n", "\n\n\n", "▁▁", "▁▁▁", "<table>"]
-    characters = [piece for piece in frame.normal() if len(piece) == 1]
-    longer = [piece for piece in frame.normal() if len(piece) > 1]
-    order = [*specials, *turns, *runs, *frame.byte_pieces(), *longer, *characters]
+    characters = [piece for piece in pipeline.normal() if len(piece) == 1]
+    longer = [piece for piece in pipeline.normal() if len(piece) > 1]
+    order = [*specials, *turns, *runs, *pipeline.byte_pieces(), *longer, *characters]
     vocab = {piece: index for index, piece in enumerate(order)}
     spec = spec_of(base_tokenizer(TokenizerKind.sentencepiece_bpe))
     spec["pre_tokenizer"] = {
@@ -198,10 +198,10 @@ def qwen_like() -> PreTrainedTokenizerFast:
 @cache
 def xlmr_like() -> PreTrainedTokenizerFast:
     """XLM-R: Unigram without bytes, a prefix on every word, ``<mask>`` last."""
-    frame = frame_of(base_tokenizer(TokenizerKind.sentencepiece_unigram))
+    pipeline = pipeline_of(base_tokenizer(TokenizerKind.sentencepiece_unigram))
     first = ["<s>", "<pad>", "</s>", "<unk>"]
-    order = [*first, *frame.normal(), "<mask>"]
-    vocab = [[piece, frame.scores.get(piece, 0.0)] for piece in order]
+    order = [*first, *pipeline.normal(), "<mask>"]
+    vocab = [[piece, pipeline.scores.get(piece, 0.0)] for piece in order]
     marker = {"replacement": "▁", "prepend_scheme": "always", "split": True}
     spec = spec_of(base_tokenizer(TokenizerKind.sentencepiece_unigram)) | {
         "normalizer": {"type": "NFKC"},

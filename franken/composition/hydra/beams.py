@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from franken.composition.hydra.stepping import Decoding, Stepper, Written, too_early
+from franken.composition.hydra.decoding_step import Decoding, Stepper, Written, too_early
 
 
 @dataclass

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from franken.composition.hydra.beams import beam_search
-from franken.composition.hydra.stepping import (
+from franken.composition.hydra.decoding_step import (
     Decoding,
     Network,
     Stepper,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from franken.composition.hydra.routing import Router, Segment, check_segments, check_table_name
+from franken.composition.hydra.routing import Segment, TableRouter, check_segments, check_table_name
 from franken.errors import CompatibilityError, DataError
 from franken.parts.control_tokens import ControlTokens
 from franken.parts.segmented import Layout, TableModule, table_module, view_of
@@ -26,7 +26,7 @@ class HydraModel(nn.Module):
         tables: Mapping[str, Table],
         *,
         lineage: str,
-        router: Router | None = None,
+        router: TableRouter | None = None,
         previous: ControlTokens | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -56,7 +56,7 @@ class HydraModel(nn.Module):
         for name, table in tables.items():
             self._put(name, table)
         names = tuple(self.tables)
-        self.router = router or Router(names, default=names[0])
+        self.router = router or TableRouter(names, default=names[0])
         if set(self.router.tables) != set(names):
             raise CompatibilityError(
                 f"the router knows the tables {', '.join(self.router.tables)}, "

@@ -8,7 +8,7 @@ import regex
 
 from franken.config.checks import is_folder_name
 from franken.errors import CompatibilityError, DataError
-from franken.vocab.scripts import uses_only_scripts
+from franken.tokenizer.scripts import uses_only_scripts
 
 _TAG = regex.compile(r"<<([^<>\s]+)>>")
 _SCRIPTLESS = ("Common", "Inherited")
@@ -23,7 +23,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Router:
+class TableRouter:
     """How texts find their tables.
 
     Attributes:
@@ -64,7 +64,7 @@ class Router:
 
     def with_table(
         self, table: str, *, languages: Sequence[str] = (), scripts: Sequence[str] = ()
-    ) -> "Router":
+    ) -> "TableRouter":
         """The routes with those of one more table.
 
         Raises:
@@ -79,7 +79,7 @@ class Router:
                 )
         names = tuple(dict.fromkeys([*self.tables, table]))
         claims = {**self.scripts, table: tuple(scripts)} if scripts else dict(self.scripts)
-        return Router(
+        return TableRouter(
             names, {**self.languages, **dict.fromkeys(languages, table)}, claims, self.default
         )
 

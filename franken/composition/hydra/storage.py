@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from franken.composition.hydra.model import HydraModel
-from franken.composition.hydra.routing import Router
+from franken.composition.hydra.routing import TableRouter
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import read_json
 from franken.parts.body import control_tokens_of_body, load_body
@@ -47,9 +47,11 @@ class HydraRef:
     """Table -> scripts."""
     default: str | None = None
 
-    def router(self) -> Router:
+    def router(self) -> TableRouter:
         """How texts find the tables."""
-        return Router(tuple(self.tables), dict(self.languages), dict(self.scripts), self.default)
+        return TableRouter(
+            tuple(self.tables), dict(self.languages), dict(self.scripts), self.default
+        )
 
     def plain(self, table: str) -> ModelRef:
         """The ordinary model that reads and writes one table.

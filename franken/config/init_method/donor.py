@@ -50,7 +50,7 @@ class AnchorOptions:
 
 @dataclass
 class Solver:
-    """Least squares over the chosen anchors; see franken/init_method/projection.py."""
+    """Least squares over the chosen anchors; see franken/token_map/projection.py."""
 
     rcond: float = 1e-10
     """Directions below this share of the largest singular value are left out (pseudo-inverse)."""

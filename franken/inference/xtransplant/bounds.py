@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from franken.draws import best_of, bootstrap_mean
 from franken.inference.xtransplant.rows import SAMPLED, TRANSPLANT, only
+from franken.resampling import best_of, bootstrap_mean
 
 Z = 1.959963984540054
 """Standard normal quantile of a two-sided 95 % interval."""

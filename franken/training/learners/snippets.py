@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from franken.vocab.spans import SpanBatch, SpanReader
+from franken.tokenizer.spans import SpanBatch, SpanReader
 
 _BATCH_TEXTS = 256
 

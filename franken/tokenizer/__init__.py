@@ -1,0 +1,1 @@
+"""Tokenizers taken apart and put together: pieces as bytes, training, reachability, reports."""

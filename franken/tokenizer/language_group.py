@@ -1,0 +1,59 @@
+"""Train the pieces of a language group: shared by the options that train."""
+
+from franken.config.base_model import TokenizerKind
+from franken.config.vocab import TrainedVocab
+from franken.errors import DataError
+from franken.tokenizer.compose import Merge, all_splits
+from franken.tokenizer.learn import Learned, learn_pieces
+from franken.tokenizer.pipeline import Kind, Pipeline
+from franken.tokenizer.sampling import Lines, sample_languages
+from franken.tokenizer.types import VocabTexts
+
+SOURCE = "source"
+
+
+def training_streams(config: TrainedVocab, texts: VocabTexts) -> dict[str, Lines]:
+    """The sampled lines per language: the targets', and the source's where asked for."""
+    if not texts.targets:
+        raise DataError(
+            f"vocab={config.name} trains on target-language text, but no target language has any; "
+            "name target languages in data.languages, or take vocab=original"
+        )
+    streams = dict(texts.targets)
+    if config.include_source:
+        streams[SOURCE] = texts.source
+    return sample_languages(streams, config, texts.seed)
+
+
+def learn_group(pipeline: Pipeline, config: TrainedVocab, texts: VocabTexts, count: int) -> Learned:
+    """Alphabet and pieces of the group, without those that the pipeline reserves."""
+    learned = learn_pieces(pipeline, training_streams(config, texts), count)
+    reserved = set(pipeline.reserved().values())
+    return Learned(
+        alphabet=[char for char in learned.alphabet if char not in reserved],
+        pieces=[piece for piece in learned.pieces if piece not in reserved],
+        merges=learned.merges,
+        scores=learned.scores,
+    )
+
+
+def merges_of_new(
+    kind: Kind, pieces: list[str], learned: list[Merge], known: set[str]
+) -> list[Merge]:
+    """Merges that build ``pieces``, best piece first.
+
+    Each piece gets the merge by which it was learned and every other pair of known pieces that
+    makes it: that is how SentencePiece works, and with merges of another vocabulary in front of
+    these, the learned pair alone may never come about.
+    """
+    if kind is TokenizerKind.sentencepiece_unigram:
+        return []
+    by_piece: dict[str, list[Merge]] = {}
+    if kind is TokenizerKind.byte_level_bpe:
+        for merge in learned:
+            by_piece.setdefault("".join(merge), []).append(merge)
+    return [
+        merge
+        for piece in pieces
+        for merge in dict.fromkeys([*by_piece.get(piece, ()), *all_splits([piece], known)])
+    ]

@@ -1,0 +1,314 @@
+"""Pieces of any tokenizer as bytes, the one form in which vocabularies can be compared.
+
+Raw strings of byte-level BPE (``"Ã©"``) never equal those of SentencePiece (``"é"``), and decoding
+to text folds every incomplete UTF-8 piece into U+FFFD. So pieces are compared as bytes and bytes
+that are no text stay bytes.
+"""
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from franken.config.base_model import TokenizerKind
+from franken.tokenizer.pipeline import (
+    BYTE_PIECE,
+    SPACE,
+    Pipeline,
+    ReadOnlyKind,
+    byte_to_char,
+    pipeline_of,
+    spec_of,
+)
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+ROLE_RANK = ("bos", "eos", "unk", "pad", "cls", "sep", "mask")
+"""When roles share a token, the earlier role decides its partner."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A tokenizer taken apart once, for all that is asked of its pieces."""
+
+    pipeline: Pipeline
+    special: set[int]
+    """Ids that stand for no text."""
+    roles: dict[str, int]
+    """Ids of the special tokens by role."""
+    bytes: "list[bytes | None]"
+    """:func:`canonical_bytes`."""
+
+    @staticmethod
+    def of(tokenizer: "PreTrainedTokenizerBase") -> "Reading":
+        """Read a tokenizer."""
+        pipeline = pipeline_of(tokenizer)
+        special = special_ids(tokenizer, pipeline=pipeline)
+        table = canonical_bytes_of(pipeline, special)
+        return Reading(pipeline, special, special_roles(tokenizer), table)
+
+
+def canonical_bytes(tokenizer: "PreTrainedTokenizerBase") -> list[bytes | None]:
+    """The bytes that each token stands for, by token id.
+
+    Returns:
+        One entry per id up to the highest: a leading ``b" "`` for the word-start marker, single
+        bytes for byte pieces, ``None`` for special tokens, the unknown token and unused ids. Every
+        WordPiece piece without ``##`` begins a word, punctuation included.
+    """
+    pipeline = pipeline_of(tokenizer)
+    return canonical_bytes_of(pipeline, special_ids(tokenizer, pipeline=pipeline))
+
+
+def canonical_bytes_of(pipeline: Pipeline, special: set[int]) -> list[bytes | None]:
+    """:func:`canonical_bytes` of a tokenizer that was taken apart before."""
+    outside = _literal_tokens(pipeline)
+    table: list[bytes | None] = [None] * pipeline.size
+    # What piece_bytes does, written out: it takes seconds for hundreds of thousands of pieces.
+    spelled = pipeline.kind is TokenizerKind.byte_level_bpe or not pipeline.has_bytes
+    for piece, index in pipeline.pieces.items():
+        if index in special:
+            continue
+        if piece in outside:
+            table[index] = piece.encode()
+        elif spelled or piece.startswith("<0x"):
+            table[index] = piece_bytes(pipeline, piece)
+        else:
+            table[index] = piece.replace(SPACE, " ").encode()
+    return table
+
+
+def piece_bytes(pipeline: Pipeline, piece: str) -> bytes:
+    """The bytes of one piece of the model (not of an added token)."""
+    if pipeline.kind is TokenizerKind.byte_level_bpe:
+        to_byte = _char_to_byte()
+        if all(char in to_byte for char in piece):
+            return bytes(to_byte[char] for char in piece)
+        return piece.encode()
+    if pipeline.kind is ReadOnlyKind.wordpiece:
+        inner = piece.removeprefix(pipeline.continuation)
+        return inner.encode() if inner and inner != piece else f" {piece}".encode()
+    if pipeline.has_bytes and (match := BYTE_PIECE.fullmatch(piece)):
+        return bytes([int(match[1], 16)])
+    return piece.replace(SPACE, " ").encode()
+
+
+def special_roles(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
+    """Ids of the special tokens by role: ``{"bos": 2, "eos": 1, "pad": 0, "unk": 3}``."""
+    roles = {}
+    for name, token in tokenizer.special_tokens_map.items():
+        index = tokenizer.convert_tokens_to_ids(str(token))
+        if isinstance(index, int):
+            roles[name.removesuffix("_token")] = index
+    return roles
+
+
+def special_ids(
+    tokenizer: "PreTrainedTokenizerBase", *, pipeline: Pipeline | None = None
+) -> set[int]:
+    """Ids of all tokens that stand for no text: control tokens and the unknown token.
+
+    ``pipeline`` saves taking the tokenizer apart once more.
+    """
+    pipeline = pipeline or pipeline_of(tokenizer)
+    ids = {token["id"] for token in pipeline.added if token["special"]}
+    ids |= set(special_roles(tokenizer).values())
+    ids |= {index for index in tokenizer.all_special_ids if index is not None}
+    return ids if pipeline.unk is None else ids | {pipeline.pieces[pipeline.unk]}
+
+
+def vocabulary_overlap(
+    source: "PreTrainedTokenizerBase", target: "PreTrainedTokenizerBase"
+) -> dict[int, int]:
+    """Tokens that both vocabularies have: target id -> source id.
+
+    Special tokens match by role, then by their string; all others by their bytes. Where several
+    source pieces stand for the same bytes (``"A"`` and ``<0x41>``), the one of the same sort wins,
+    then the lowest id.
+    """
+    return overlap_of(Reading.of(source), Reading.of(target))
+
+
+def overlap_of(source: Reading, target: Reading) -> dict[int, int]:
+    """:func:`vocabulary_overlap` of tokenizers that were read before."""
+    source_frame, target_frame = source.pipeline, target.pipeline
+    byte_ids = [{pipeline.pieces[p] for p in pipeline.byte_pieces()}
+                for pipeline in (source_frame, target_frame)]  # fmt: skip
+    # One dictionary for pieces and one for byte tokens, the lowest id of each.
+    pieces: dict[bytes, int] = {}
+    single: dict[bytes, int] = {}
+    for index, data in enumerate(source.bytes):
+        if data is not None:
+            (single if index in byte_ids[0] else pieces).setdefault(data, index)
+
+    overlap: dict[int, int] = {}
+    for index, data in enumerate(target.bytes):
+        if data is None:
+            continue
+        first, second = (single, pieces) if index in byte_ids[1] else (pieces, single)
+        found = first.get(data)
+        if found is None:
+            found = second.get(data)
+        if found is not None:
+            overlap[index] = found
+    source_names = {p: i for p, i in source_frame.pieces.items() if i in source.special}
+    target_names = {p: i for p, i in target_frame.pieces.items() if i in target.special}
+    overlap |= {i: source_names[p] for p, i in target_names.items() if p in source_names}
+    overlap |= _overlap_by_role(source.roles, target.roles)
+    return dict(sorted(overlap.items()))
+
+
+def encode_piece(tokenizer: "PreTrainedTokenizerBase", data: bytes) -> list[int]:
+    """Encode bytes as the tokenizer would inside a running text.
+
+    No bos and no automatic dummy prefix are added, a leading space is kept, and the text of a
+    special token is plain text. Bytes that are not UTF-8 become byte tokens (the unknown token
+    where the vocabulary has no bytes). WordPiece cannot tell a text without a leading space from
+    one with it: both begin a word.
+    """
+    return encode_pieces(tokenizer, [data])[0]
+
+
+def encode_pieces(tokenizer: "PreTrainedTokenizerBase", batch: Sequence[bytes]) -> list[list[int]]:
+    """:func:`encode_piece` for many pieces at once, in parallel where the backend can."""
+    known = _ENCODERS.get(tokenizer)
+    if known is None or known[0] != len(tokenizer):
+        pipeline = pipeline_of(tokenizer)
+        encoder = PieceEncoder(pipeline, special_ids(tokenizer, pipeline=pipeline))
+        known = _ENCODERS[tokenizer] = (len(tokenizer), encoder)
+    return known[1].encode(batch)
+
+
+_BATCH = 16384
+
+
+class PieceEncoder:
+    """A tokenizer without its special tokens, dummy prefix and post-processor."""
+
+    def __init__(self, pipeline: Pipeline, special: set[int]) -> None:
+        from tokenizers import Tokenizer
+
+        self._pipeline = pipeline
+        spec = json.dumps(spec_of(_bare(pipeline, special)), ensure_ascii=False)
+        self._backend = Tokenizer.from_str(spec)
+        self._unk = None if pipeline.unk is None else pipeline.pieces[pipeline.unk]
+
+    def encode(self, batch: Sequence[bytes]) -> list[list[int]]:
+        """Token ids of each piece."""
+        # The backend's records take hundreds of bytes per piece, so only some exist at a time.
+        starts = range(0, len(batch), _BATCH)
+        return [ids for start in starts for ids in self._encode(batch[start : start + _BATCH])]
+
+    def _encode(self, batch: Sequence[bytes]) -> list[list[int]]:
+        parts = [list(self._parts(data)) for data in batch]
+        texts = [part for pieces in parts for part in pieces if isinstance(part, str)]
+        encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        encoded = iter(encodings)
+        return [
+            [
+                index
+                for part in pieces
+                for index in (next(encoded).ids if isinstance(part, str) else self._raw(part))
+            ]
+            for pieces in parts
+        ]
+
+    def _parts(self, data: bytes) -> Iterator[str | bytes]:
+        """Runs of text and runs of bytes that are no text."""
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            if self._pipeline.kind is TokenizerKind.byte_level_bpe:
+                yield data
+                return
+        else:
+            if text:
+                yield text
+            return
+        run, is_raw = "", False
+        for char in data.decode(errors="surrogateescape"):
+            raw = "\ud800" <= char <= "\udfff"
+            if run and raw != is_raw:
+                yield run.encode(errors="surrogateescape") if is_raw else run
+                run = ""
+            run, is_raw = run + char, raw
+        yield run.encode(errors="surrogateescape") if is_raw else run
+
+    def _raw(self, data: bytes) -> list[int]:
+        if self._pipeline.kind is TokenizerKind.byte_level_bpe:
+            letters = byte_to_char()
+            text = "".join(letters[byte] for byte in data)
+            return [token.id for token in self._backend.model.tokenize(text)]
+        if self._pipeline.has_bytes:
+            return [self._pipeline.pieces[f"<0x{byte:02X}>"] for byte in data]
+        return [] if self._unk is None else [self._unk]
+
+
+_ENCODERS: WeakKeyDictionary[Any, tuple[int, PieceEncoder]] = WeakKeyDictionary()
+"""Encoders already built, dropped together with their tokenizers."""
+
+
+def _bare(pipeline: Pipeline, special: set[int]) -> Pipeline:
+    """The pipeline without anything that adds, strips or reserves text."""
+    hidden = {
+        piece: f"\ufdd0{index}" for piece, index in pipeline.pieces.items() if index in special
+    }
+    unk = pipeline.unk
+    spec = copy.deepcopy(pipeline.spec)
+    spec["post_processor"] = None
+    if unk is not None and "unk_token" in spec["model"]:
+        spec["model"]["unk_token"] = hidden.get(unk, unk)
+    adds = {"Prepend", "Strip"}
+    steps = [step for step in pipeline.components("normalizer") if step["type"] not in adds]
+    spec["normalizer"] = {"type": "Sequence", "normalizers": steps} if steps else None
+    splits = pipeline.components("pre_tokenizer")
+    if any(step["type"] == "Metaspace" for step in splits):
+        # Metaspace splits at spaces itself, and after this step no space would reach it.
+        splits = [step for step in splits if step["type"] not in ("WhitespaceSplit", "Whitespace")]
+    spec["pre_tokenizer"] = (
+        {"type": "Sequence", "pretokenizers": [_without_prefix(step) for step in splits]}
+        if splits
+        else None
+    )
+    return Pipeline(
+        kind=pipeline.kind,
+        spec=spec,
+        pieces={hidden.get(piece, piece): index for piece, index in pipeline.pieces.items()},
+        merges=pipeline.merges,
+        scores={hidden.get(piece, piece): score for piece, score in pipeline.scores.items()},
+        added=[token for token in pipeline.added if token["content"] not in hidden],
+    )
+
+
+def _without_prefix(step: dict[str, Any]) -> dict[str, Any]:
+    if step["type"] == "Metaspace":
+        return {**step, "prepend_scheme": "never"}
+    if step["type"] == "ByteLevel":
+        return {**step, "add_prefix_space": False}
+    return step
+
+
+def _literal_tokens(pipeline: Pipeline) -> set[str]:
+    """Added tokens whose content is plain text, not a piece in the spelling of the model."""
+    contents = {token["content"] for token in pipeline.added}
+    if pipeline.kind is TokenizerKind.byte_level_bpe:
+        return contents
+    # Gemma lists pieces such as "▁▁" among the added tokens: they mean spaces.
+    return {content for content in contents if SPACE not in content}
+
+
+def _overlap_by_role(source: dict[str, int], target: dict[str, int]) -> dict[int, int]:
+    """Target id -> source id of shared roles; the most important role of a token is set last."""
+    known = [role for role in ROLE_RANK if role in target]
+    others = sorted(set(target) - set(known))
+    shared = [role for role in reversed(known + others) if role in source]
+    return {target[role]: source[role] for role in shared}
+
+
+@cache
+def _char_to_byte() -> dict[str, int]:
+    return {char: byte for byte, char in byte_to_char().items()}

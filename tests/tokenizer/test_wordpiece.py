@@ -1,0 +1,107 @@
+"""WordPiece: its pieces as bytes, and what is refused of it."""
+
+import logging
+
+import pytest
+
+from franken.config.base_model import TokenizerKind
+from franken.config.vocab import ExtensionVocab, FromPretrainedVocab, PruneExtendVocab, ScratchVocab
+from franken.errors import CompatibilityError
+from franken.tokenizer.families import family_of
+from franken.tokenizer.pieces import (
+    canonical_bytes,
+    encode_piece,
+    special_roles,
+    vocabulary_overlap,
+)
+from franken.tokenizer.pipeline import ReadOnlyKind
+from franken.tokenizer.report import LOSSY_SHARE
+from franken.vocab import VocabTexts, build_vocabulary
+from tests.init_method.texts import ENGLISH, SWAHILI
+from tests.init_method.tiny import source_tokenizer
+from tests.vocab.wordpiece import wordpiece_tokenizer
+
+BASE = source_tokenizer(TokenizerKind.sentencepiece_bpe)
+TEXTS = VocabTexts(source=lambda: ENGLISH, targets={"sw": lambda: SWAHILI[:5]})
+
+
+@pytest.fixture(scope="module")
+def bert():
+    return wordpiece_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def uncased():
+    return wordpiece_tokenizer(lowercase=True)
+
+
+def test_a_piece_begins_a_word_unless_it_is_spelled_as_inside_one(bert):
+    assert family_of(bert) is ReadOnlyKind.wordpiece
+    table, vocabulary = canonical_bytes(bert), bert.get_vocab()
+    inner = [piece for piece in vocabulary if piece.startswith("##")]
+    assert len(inner) > 30
+    for piece, index in vocabulary.items():
+        if index in bert.all_special_ids:
+            assert table[index] is None
+        elif piece.startswith("##"):
+            assert table[index] == piece[2:].encode()
+        else:
+            assert table[index] == f" {piece}".encode()
+
+
+def test_both_forms_of_the_same_letters_meet_their_own_source_piece(bert):
+    overlap, source = vocabulary_overlap(BASE, bert), canonical_bytes(BASE)
+    table = canonical_bytes(bert)
+    shared = {table[row] for row in overlap if table[row] is not None}
+    assert {b"e", b" house"} <= shared
+    assert all(
+        source[partner] == table[row] for row, partner in overlap.items() if table[row] is not None
+    )
+    assert b" e" not in shared or b" e" in source
+    assert special_roles(bert).keys() == {"pad", "unk", "cls", "sep", "mask"}
+
+
+def test_pieces_are_encoded_as_in_running_text(bert):
+    house = bert.get_vocab()["house"]
+    assert encode_piece(bert, b" house") == [house]
+    assert encode_piece(bert, b"[CLS]")[0] != bert.cls_token_id
+    assert encode_piece(bert, b"\xff") == [bert.unk_token_id]
+
+
+def test_a_finished_tokenizer_is_taken_with_roles_for_generation(bert, tmp_path, caplog):
+    bert.save_pretrained(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        result = build_vocabulary(BASE, FromPretrainedVocab(path=str(tmp_path)), TEXTS, 0)
+    made = result.tokenizer
+    assert made.get_vocab() == bert.get_vocab()
+    assert (made.bos_token, made.eos_token) == ("[CLS]", "[SEP]")
+    assert made("nyumba kubwa")["input_ids"] == bert("nyumba kubwa")["input_ids"]
+    assert result.report["kind"] == "wordpiece"
+    assert not [p for p in result.report["unreachable"]["examples"] if p.startswith("##")]
+
+
+def test_a_tokenizer_that_loses_case_is_warned_of(uncased, tmp_path, caplog):
+    uncased.save_pretrained(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        result = build_vocabulary(BASE, FromPretrainedVocab(path=str(tmp_path)), TEXTS, 0)
+    figures = result.report["languages"]["sw"]
+    failed = figures["round_trip_failures"]["count"]
+    assert LOSSY_SHARE * figures["lines"] < failed < figures["lines"]
+    said = f"{failed} of {figures['lines']} lines of sw do not come back"
+    assert said in caplog.text
+    assert "Nyumba kubwa" in caplog.text
+
+
+def test_a_faithful_tokenizer_is_no_reason_to_warn(tmp_path, caplog):
+    BASE.save_pretrained(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        build_vocabulary(BASE, FromPretrainedVocab(path=str(tmp_path)), TEXTS, 0)
+    assert "come back" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "option", [ScratchVocab(size=300), ExtensionVocab(added=20), PruneExtendVocab()]
+)
+def test_it_is_not_edited(bert, option):
+    with pytest.raises(CompatibilityError, match=rf"vocab={option.name}: .*WordPiece.*XLM-R, mT5"):
+        build_vocabulary(bert, option, TEXTS, 0)
