@@ -41,6 +41,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     },
     "init_method": dict(init_method.OPTIONS),
     "data": {"microworld": data.MicroworldData, "files": data.FileData},
+    "eval_set": {"set": data.EvaluationSource},
     "training": {"set": training.TrainingSet},
     "preference": dict(preference.OPTIONS),
     "alignment": dict(alignment.OPTIONS),

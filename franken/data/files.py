@@ -258,12 +258,11 @@ class FileSource:
         return sources.get(split) if isinstance(sources, Mapping) else None
 
     def _languages(self, source: Source) -> list[str]:
-        named = source.languages
-        return (
-            list(named)
-            if named is not None
-            else [self.config.source_language, *self.config.languages]
-        )
+        if source.languages is not None:
+            return list(source.languages)
+        languages = [self.config.source_language, *self.config.languages]
+        published = getattr(source, "published", None)
+        return [code for code in languages if published is None or code in published]
 
     def _role_languages(self, role: str, source: Source) -> list[str]:
         if role in SOURCE_ROLES:
@@ -278,7 +277,7 @@ class FileSource:
             raise DataError(
                 f"data.evaluation has no {task!r}; it has {', '.join(self.tasks()) or 'none'}"
             )
-        return self.config.evaluation[task]
+        return self.config.evaluation[task].at(self.config.evaluation_at)
 
 
 def _without(rows: Iterator[Row], every: int) -> Iterator[Row]:

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ListSource
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
@@ -14,6 +13,7 @@ from franken.config.data import Mixture, Unit
 from franken.config.training import TrainingConfig
 from franken.data.datamodule import TextDataModule
 from franken.errors import DataError
+from tests.data.conftest import ListSource
 
 ALL = {"monolingual": 0.4, "documents": 0.3, "parallel": 0.1, "instructions": 0.2}
 TRAINING = TrainingConfig(steps=12, batch_size=8, sequence_length=48, accumulate=2)

@@ -1,10 +1,10 @@
 import pytest
-from conftest import word_tokenizer
 from tokenizers import Tokenizer, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
 from franken.data.encoding import RecordEncoder, pair_text
 from franken.data.source import Instruction, Pair
+from tests.data.conftest import word_tokenizer
 
 
 def decoded(encoder: RecordEncoder, ids: list[int]) -> str:

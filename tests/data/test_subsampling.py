@@ -3,7 +3,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import ListSource
 from transformers import PreTrainedTokenizerFast
 
 from franken.config.data import Mixture
@@ -13,6 +12,7 @@ from franken.data.mixing import StreamKey
 from franken.data.source import Pair
 from franken.data.streams import StreamBuilder
 from franken.data.subsampling import Thinning, measure, thin
+from tests.data.conftest import ListSource
 
 
 def test_small_streams_are_taken_whole() -> None:

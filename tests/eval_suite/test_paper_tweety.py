@@ -56,8 +56,10 @@ def data(tmp_path: Path) -> FileData:
     config = OmegaConf.to_object(node)
     assert isinstance(config, FileData)
     answers, summaries = (config.evaluation[n] for n in ("question_answering", "summarisation"))
-    answers.path = str(tmp_path / "squad")
-    summaries.path = summaries.path.replace(
+    assert answers.hub is not None
+    assert summaries.hub is not None
+    answers.hub.path = str(tmp_path / "squad")
+    summaries.hub.path = summaries.hub.path.replace(
         "hf://datasets/csebuetnlp/xlsum@refs/convert/parquet", f"file://{tmp_path}/xlsum"
     )
     return config
