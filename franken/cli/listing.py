@@ -5,9 +5,12 @@ from pathlib import Path
 
 GROUPS = (
     "base_model", "vocab", "init_method", "alignment", "word_vectors", "helper_model", "data",
-    "training", "preference", "composition", "pack", "router", "inference", "prompts", "eval_suite",
-    "recipe", "trainer", "logger",
+    "eval_set", "training", "preference", "composition", "pack", "router", "inference", "prompts",
+    "eval_suite", "recipe", "trainer", "logger",
 )  # fmt: skip
+
+_ADDED = {"eval_set": "+eval_set@data.evaluation.TASK", "experiment": "+experiment"}
+"""Groups without a default, as they are written on the command line."""
 
 USAGE = """\
 franken: cross-lingual vocabulary and embedding surgery on language models
@@ -51,7 +54,7 @@ def help_text(conf: Path) -> str:
     for group in (*GROUPS, "experiment"):
         options = list(options_of(group, conf))
         width = max((len(name) for name, _ in options), default=0)
-        parts.append(f"+{group}" if group == "experiment" else group)
+        parts.append(_ADDED.get(group, group))
         parts += [f"  {name:<{width}}  {summary}" for name, summary in options]
         parts.append("")
     return "\n".join(parts)
