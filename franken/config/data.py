@@ -182,6 +182,8 @@ class Source:
     """Hub only: read without downloading the whole set."""
     limit: int | None = None
     """Records per language at most."""
+    optional: bool = False
+    """Left out, with a note, for the languages whose files are not there."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.path:

@@ -76,6 +76,7 @@ class TextDataModule(LightningDataModule):
             training.sequence_length,
         )
         self._ranks = (rank, world_size)
+        self._roles: set[str] = set()
         self._corpora: dict[StreamKey, TokenCorpus] = {}
         self._valid: dict[StreamKey, TokenCorpus] = {}
         self._probabilities: dict[StreamKey, float] = {}
@@ -165,13 +166,12 @@ class TextDataModule(LightningDataModule):
             return
         corpora: dict[StreamKey, TokenCorpus] = {}
         valid: dict[StreamKey, TokenCorpus] = {}
-        for key in self.builder.stream_keys():
+        keys = self.builder.stream_keys()
+        self._roles = {key.role for key in keys}
+        for key in keys:
             corpora[key] = self.builder.corpus(key, TRAIN, self._cap(key))
             if corpora[key].size.records == 0:
-                raise DataError(
-                    f"the stream {key} holds no record; look at the source data.{key.role}.train "
-                    f"for language {key.language!r}, or set its share to 0"
-                )
+                raise DataError(f"the stream {key} is empty: {self.builder.why_empty(key)}")
             held_out = self.builder.corpus(key, VALID, self._valid_cap(key))
             if held_out.size.records:
                 valid[key] = held_out
@@ -208,7 +208,7 @@ class TextDataModule(LightningDataModule):
         shares = self.mixture.shares
         if self.mixture.unit is Unit.instances:
             return 1.0
-        return shares[key.role] / sum(shares.values())
+        return shares[key.role] / sum(shares[role] for role in self._roles)
 
     def _planner(self, split: str, corpora: dict[StreamKey, TokenCorpus]) -> Planner:
         length = self.training.sequence_length

@@ -17,6 +17,8 @@ from franken.files import hash_json
 PAIR_ROLES = ("parallel", "lexicon")
 """Roles that hold the source language on one side, so that they have no records 'in' it."""
 
+ROLES = ("documents", "instructions", "lexicon", "monolingual", "parallel", "preferences")
+
 SOURCE_ROLES = ("instructions", "preferences")
 """Roles that are in the source language alone."""
 
@@ -30,6 +32,7 @@ class FileSource:
         """Args: ``config`` names the sources role by role."""
         self.config = config
         self._fingerprints: dict[tuple[frozenset[str] | None, ...], str] = {}
+        self._offered: dict[tuple[str, str], list[str]] = {}
 
     def texts(self, role: str, lang: str, split: str = TRAIN) -> Iterator[str]:
         """Records of ``monolingual`` or ``documents``; blank ones are left out."""
@@ -90,8 +93,12 @@ class FileSource:
                 yield found
 
     def tasks(self) -> list[str]:
-        """Names of the evaluation sets, sorted."""
-        return sorted(self.config.evaluation)
+        """Names of the evaluation sets that are there in some language, sorted."""
+        return sorted(
+            task
+            for task, source in self.config.evaluation.items()
+            if not source.optional or self.task_languages(task)
+        )
 
     def task_schema(self, task: str) -> str:
         """Schema of an evaluation set."""
@@ -101,10 +108,12 @@ class FileSource:
         """Languages of an evaluation set; translation has none for the source language."""
         source = self._task(task)
         pairwise = source.schema == "flores"
+        key = f"data.evaluation.{task}"
         return [
             language
             for language in self._languages(source)
             if not (pairwise and language == self.config.source_language)
+            and not self._origin(key, source, language).is_absent
         ]
 
     def task_rows(self, task: str, lang: str, split: str = TEST) -> list[dict[str, Any]]:
@@ -119,9 +128,12 @@ class FileSource:
         return [renamed(row, origin.fields) for row in origin.rows()]
 
     def has(self, role: str, lang: str | None = None) -> bool:
-        """Whether the configuration names a source of training text for a role and language."""
+        """Whether there is a source of training text for a role and language."""
         source = self._source(role, TRAIN)
-        return source is not None and (lang is None or lang in self._role_languages(role, source))
+        if source is None:
+            return False
+        languages = self._role_languages(role, TRAIN)
+        return lang in languages if lang is not None else bool(languages)
 
     def fingerprint(
         self, roles: Collection[str] | None = None, languages: Collection[str] | None = None
@@ -166,8 +178,7 @@ class FileSource:
     def origins(self) -> list[Origin]:
         """Every source in every language, in a stable order."""
         found: list[Origin] = []
-        roles = ("documents", "instructions", "lexicon", "monolingual", "parallel", "preferences")
-        for role in roles:
+        for role in ROLES:
             for split in (TRAIN, VALID):
                 found += self.role_origins(role, split)
         for task in self.tasks():
@@ -187,8 +198,23 @@ class FileSource:
             return []
         return [
             self._origin(self._key(role, split), source, lang)
-            for lang in self._role_languages(role, source)
+            for lang in self._role_languages(role, split)
         ]
+
+    def absent(self) -> dict[str, list[str]]:
+        """Config key -> languages for which an optional source of it has no files."""
+        found: dict[str, list[str]] = {}
+        for role in ROLES:
+            for split in (TRAIN, VALID):
+                source = self._source(role, split)
+                for lang in [] if source is None else self._named_languages(role, source):
+                    if self._origin(self._key(role, split), source, lang).is_absent:
+                        found.setdefault(self._key(role, split), []).append(lang)
+        for task, source in self.config.evaluation.items():
+            here = self.task_languages(task)
+            if missing := [lang for lang in self._languages(source) if lang not in here]:
+                found[f"data.evaluation.{task}"] = missing
+        return found
 
     def task_parts(self, task: str) -> list[str]:
         """The parts of an evaluation set that are configured, ``test`` first."""
@@ -223,7 +249,7 @@ class FileSource:
         """The origin of a role's split and its rows, held-out records taken care of."""
         every = self.config.holdout_every
         own = self._source(role, split)
-        if own is not None and lang in self._role_languages(role, own):
+        if own is not None and lang in self._role_languages(role, split):
             origin = self._origin(self._key(role, split), own, lang)
             kept_out = self._holds_out(role, lang) if split == TRAIN else False
             rows = origin.rows()
@@ -231,6 +257,9 @@ class FileSource:
         if split == VALID and self.has(role, lang):
             origin = self._origin(self._key(role, TRAIN), self._source(role, TRAIN), lang)
             return origin, islice(origin.rows(), every - 1, None, every) if every else iter(())
+        named = self._source(role, TRAIN)
+        if named is not None and lang in self._named_languages(role, named):
+            self._origin(self._key(role, TRAIN), named, lang).files()  # says which is not there
         raise DataError(
             f"data.{role}.{split}: offers nothing for language {lang!r}; name a source there"
         )
@@ -238,7 +267,7 @@ class FileSource:
     def _holds_out(self, role: str, lang: str) -> bool:
         valid = self._source(role, VALID)
         return self.config.holdout_every > 0 and (
-            valid is None or lang not in self._role_languages(role, valid)
+            valid is None or lang not in self._role_languages(role, VALID)
         )
 
     def _origin(
@@ -264,7 +293,19 @@ class FileSource:
         published = getattr(source, "published", None)
         return [code for code in languages if published is None or code in published]
 
-    def _role_languages(self, role: str, source: Source) -> list[str]:
+    def _role_languages(self, role: str, split: str) -> list[str]:
+        """Languages whose files are there, as far as the source is optional."""
+        if (role, split) not in self._offered:
+            source = self._source(role, split)
+            key = self._key(role, split)
+            self._offered[role, split] = [
+                lang
+                for lang in ([] if source is None else self._named_languages(role, source))
+                if not self._origin(key, source, lang).is_absent
+            ]
+        return self._offered[role, split]
+
+    def _named_languages(self, role: str, source: Source) -> list[str]:
         if role in SOURCE_ROLES:
             return [self.config.source_language]
         languages = self._languages(source)

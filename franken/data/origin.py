@@ -109,6 +109,17 @@ class Origin:
                 )
             yield Row(f"{left}:{number}", {"source": one[1], "target": other[1]})
 
+    @property
+    def is_absent(self) -> bool:
+        """Whether the source is optional and its files are not there."""
+        if not self.source.optional or self.is_hub:
+            return False
+        try:
+            self.files()
+        except DataError:
+            return True
+        return False
+
     def files(self) -> list[Path]:
         """The files that the records come from; empty for a data set id.
 

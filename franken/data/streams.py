@@ -10,7 +10,7 @@ from franken.config.data import Mixture
 from franken.data.corpus import TokenCorpus, open_corpus, write_corpus
 from franken.data.encoding import RecordEncoder, pair_text
 from franken.data.mixing import StreamKey
-from franken.data.source import TEXT_STREAMS, DataSource, Instruction, Pair
+from franken.data.source import TEXT_STREAMS, TRAIN, DataSource, Instruction, Pair
 from franken.data.subsampling import Record, measure, record_characters, thin
 from franken.errors import ArtifactError, DataError
 from franken.files import hash_json
@@ -43,23 +43,32 @@ class StreamBuilder:
     def stream_keys(self) -> list[StreamKey]:
         """The streams that the mixture asks for and the data offer, sorted.
 
+        The share of a role that the data lack goes to the others, in proportion.
+
         Raises:
-            DataError: If the data offer nothing for a role with a positive share.
+            DataError: If the data offer none of the roles.
         """
         keys: list[StreamKey] = []
-        for role in sorted(role for role, share in self.mixture.shares.items() if share > 0):
+        asked = sorted(role for role, share in self.mixture.shares.items() if share > 0)
+        for role in asked:
             wanted = self._languages(role)
             offered = [language for language in wanted if self.source.has(role, language)]
-            if not offered:
-                raise DataError(
-                    f"the mixture asks for {role} (share {self.mixture.shares[role]}) in "
-                    f"{', '.join(wanted) or 'no language'}, which the data option "
-                    f"{self.source.config.name!r} does not offer; set the share to 0 or name a "
-                    f"source data.{role}"
-                )
             if missing := sorted(set(wanted) - set(offered)):
-                logger.warning("the data offer no %s in %s", role, ", ".join(missing))
+                logger.warning(
+                    "the data option %r offers no %s in %s%s",
+                    self.source.config.name,
+                    role,
+                    ", ".join(missing),
+                    "" if offered else f"; its share {self.mixture.shares[role]} goes to the rest",
+                )
             keys += [StreamKey(role, language) for language in offered]
+        if not keys:
+            wanted = self._languages(asked[0])
+            raise DataError(
+                f"the mixture asks for {', '.join(asked)} in {', '.join(wanted) or 'no language'}, "
+                f"and the data option {self.source.config.name!r} offers none of it; name a source "
+                f"data.{asked[0]}.train, or look at the paths and data.root"
+            )
         return sorted(keys)
 
     def corpus(self, key: StreamKey, split: str, max_tokens: int) -> TokenCorpus:
@@ -97,6 +106,17 @@ class StreamBuilder:
                 yield pair_text(record, config.parallel_template, *names, reverse=reverse)
             else:
                 yield record
+
+    def why_empty(self, key: StreamKey) -> str:
+        """Why a training stream gave no tokens, and what to do."""
+        tasks = self.mixture.tasks if key.role == "instructions" else None
+        found = sum(1 for _ in islice(self._raw(key, TRAIN), HEAD))
+        place = f"data.{key.role}.train in {key.language!r}"
+        if tasks and next(iter(self.source.instructions(TRAIN)), None) is not None:
+            return f"{place} has no record of the tasks {', '.join(tasks)}; see `tasks`"
+        if found:
+            return f"its {found} first records (of {place}) hold no token of this vocabulary"
+        return f"{place} has no record in it; fill it, or set the share of {key.role} to 0"
 
     def _characters_per_token(self, key: StreamKey, head: list[Record]) -> float:
         encoded = self.encoder.encode(list(self.as_trained(key, head)))

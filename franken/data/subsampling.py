@@ -63,7 +63,10 @@ def measure(
         if characters >= need * read_ahead:
             break
     keep = min(1.0, need / characters) if characters else 1.0
-    return Thinning(keep, count, characters), held
+    # At least one record, also where each is longer than all that is needed. One ulp above
+    # 1 / count: n times the float below it would not reach 1.
+    least = math.nextafter(1.0 / count, 1.0) if count else 1.0
+    return Thinning(min(1.0, max(keep, least)), count, characters), held
 
 
 def thin(records: Iterable[RecordT], thinning: Thinning) -> Iterator[RecordT]:

@@ -1,16 +1,19 @@
 """Looking at every configured input before work starts."""
 
+import logging
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
 from franken.config.data import Source
-from franken.data.files import SOURCE_ROLES, FileSource
+from franken.data.files import ROLES, SOURCE_ROLES, FileSource
 from franken.data.origin import Origin
 from franken.data.readers import open_file
 from franken.data.schemas import read_items, schema_names
 from franken.data.source import TEXT_STREAMS, TRAIN, VALID
 from franken.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 HEAD = 1000
 """Records looked at in each file; what lies behind them is checked while it is read."""
@@ -28,7 +31,7 @@ def validate_files(source: FileSource) -> None:
     Raises:
         DataError: All faults together, one per line.
     """
-    checks: list[Callable[[], None]] = []
+    checks: list[Callable[[], None]] = [_bind(_note_absent, source)]
     for role in (*TEXT_STREAMS, "parallel", "lexicon", "instructions", "preferences"):
         for split in (TRAIN, VALID):
             checks += _role_checks(source, role, split)
@@ -43,6 +46,20 @@ def validate_files(source: FileSource) -> None:
     if faults:
         listed = dict.fromkeys(faults)
         raise DataError("the data cannot be used:\n" + "\n".join(f"- {fault}" for fault in listed))
+
+
+def _note_absent(source: FileSource) -> None:
+    """Say which optional sources are left out; where that is all of them, the root is wrong."""
+    absent = source.absent()
+    roles = [role for role in ROLES if source.has(role)]
+    if absent and not roles and not source.tasks():
+        raise DataError(
+            f"data.root: there is no file of any role under {source.config.root}; looked for "
+            f"{', '.join(sorted(absent))}"
+        )
+    for key, languages in sorted(absent.items()):
+        if not key.endswith(f".{VALID}"):
+            logger.warning("%s: no file for %s; left out", key, ", ".join(languages))
 
 
 def _role_checks(source: FileSource, role: str, split: str) -> list[Callable[[], None]]:

@@ -156,19 +156,28 @@ def test_too_few_data_are_warned_about(
     assert "training repeats monolingual/sw 22.5 times" in caplog.text
 
 
-def test_a_role_without_data_is_named(
+def test_the_share_of_a_role_that_is_not_there_goes_to_the_others(
     source: ListSource, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     source.content = {key: rows for key, rows in source.content.items() if key[0] != "parallel"}
-    with pytest.raises(DataError, match=r"asks for parallel .* does not offer"):
-        module_of(source, tokenizer, tmp_path).setup()
+    mixture = Mixture({"monolingual": 0.2, "documents": 0.3, "parallel": 0.5})
+    report = module_of(source, tokenizer, tmp_path, mixture).mixture_report()
+    assert report["roles"] == pytest.approx({"monolingual": 0.4, "documents": 0.6})
+
+
+def test_a_mixture_without_any_of_its_roles_is_refused(
+    source: ListSource, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    source.content = {key: rows for key, rows in source.content.items() if key[0] != "parallel"}
+    with pytest.raises(DataError, match=r"data\.parallel\.train"):
+        module_of(source, tokenizer, tmp_path, Mixture({"parallel": 1.0})).setup()
 
 
 def test_an_empty_stream_is_named(
     source: ListSource, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     source.content["documents", "ru", "train"] = [""]
-    with pytest.raises(DataError, match="documents/ru holds no record"):
+    with pytest.raises(DataError, match=r"documents/ru is empty.*hold no token"):
         module_of(source, tokenizer, tmp_path).setup()
 
 

@@ -90,3 +90,10 @@ def test_thinned_pairs_keep_both_directions(
     assert len(kept) == 25
     forward = [str(text).startswith("English") for text in kept]
     assert forward == [n % 2 == 0 for n in range(25)]
+
+
+@pytest.mark.parametrize("count", [1, 3, 49, 103])
+def test_one_record_is_kept_where_all_are_longer_than_the_need(count: int) -> None:
+    records = ["long " * 100] * count
+    found, _ = measure(records, need=1.0, read_ahead=1e9)
+    assert len(list(thin(records, found))) == 1
