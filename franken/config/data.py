@@ -245,6 +245,7 @@ class EvaluationSource(PublishedSource):
             return self
         of_place = {item.name: getattr(found, item.name) for item in fields(found)}
         of_place["codes"] = {**self.codes, **found.codes}
+        of_place["optional"] = self.optional or found.optional
         for name in ("languages", "limit"):
             if getattr(self, name) is not None:
                 of_place[name] = getattr(self, name)
@@ -262,7 +263,7 @@ class FileData(DataConfig):
 
     name: str = "files"
     root: str = "."
-    """Stands for ``{root}`` in paths."""
+    """Stands for ``{root}`` in paths; ``{package}`` in it for the directory of franken."""
     monolingual: dict[str, Source] = field(default_factory=dict)
     """Split (train, valid) -> source; field ``text``."""
     documents: dict[str, Source] = field(default_factory=dict)

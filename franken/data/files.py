@@ -96,8 +96,8 @@ class FileSource:
         """Names of the evaluation sets that are there in some language, sorted."""
         return sorted(
             task
-            for task, source in self.config.evaluation.items()
-            if not source.optional or self.task_languages(task)
+            for task in self.config.evaluation
+            if not self._task(task).optional or self.task_languages(task)
         )
 
     def task_schema(self, task: str) -> str:
@@ -210,10 +210,11 @@ class FileSource:
                 for lang in [] if source is None else self._named_languages(role, source):
                     if self._origin(self._key(role, split), source, lang).is_absent:
                         found.setdefault(self._key(role, split), []).append(lang)
-        for task, source in self.config.evaluation.items():
-            here = self.task_languages(task)
-            if missing := [lang for lang in self._languages(source) if lang not in here]:
-                found[f"data.evaluation.{task}"] = missing
+        for task in self.config.evaluation:
+            source, key = self._task(task), f"data.evaluation.{task}"
+            for lang in self._languages(source):
+                if self._origin(key, source, lang).is_absent:
+                    found.setdefault(key, []).append(lang)
         return found
 
     def task_parts(self, task: str) -> list[str]:

@@ -17,6 +17,9 @@ from franken.files import sha256_file
 
 logger = logging.getLogger(__name__)
 
+PACKAGE = Path(__file__).resolve().parent.parent
+"""Directory of franken itself: ``{package}`` in ``data.root``."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -36,7 +39,7 @@ class Origin:
     def __post_init__(self) -> None:
         codes = self.source.codes
         places = {
-            "{root}": self.root,
+            "{root}": self.root.replace("{package}", str(PACKAGE)),
             "{lang}": codes.get(self.lang, self.lang),
             "{source}": codes.get(self.source_language, self.source_language),
             "{split}": self.split,
