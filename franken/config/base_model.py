@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Any
 
 from franken.config.checks import at_least
@@ -40,7 +41,7 @@ class LoadedModel(BaseModelConfig):
 
     step: str = "load"
     path: str = ""
-    """Directory with ``config.json`` and safetensors, or a hub id."""
+    """Directory with ``config.json`` and safetensors, a GGUF file, or a hub id."""
     revision: str | None = None
     """Hub revision; a commit hash makes the run repeatable."""
     dtype: TensorType = TensorType.auto
@@ -50,7 +51,9 @@ class LoadedModel(BaseModelConfig):
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.path:
-            yield "path", "names no checkpoint; give a directory or a hub id"
+            yield "path", "names no checkpoint; give a directory, a GGUF file or a hub id"
+        elif self.path.lower().endswith(".gguf") and find_spec("gguf") is None:
+            yield "path", "reading GGUF needs the package gguf; pip install 'franken[gguf]'"
 
 
 @dataclass

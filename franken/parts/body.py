@@ -63,14 +63,31 @@ def save_body(
             max_shard_size=MAX_SHARD_SIZE,
         )
     _record_dtype(directory, kept)
-    fingerprint = body_fingerprint(directory, checkpoint_anatomy)
     tokens = control_tokens_of(configs_of(model), tokenizer) if tokenizer is not None else None
+    return describe_body(directory, checkpoint_anatomy, tokens=tokens, lineage=lineage)
+
+
+def describe_body(
+    directory: Path, anatomy: Anatomy, *, tokens: ControlTokens | None, lineage: str | None
+) -> str:
+    """Write ``body.json`` beside a body's weights.
+
+    Args:
+        directory: holds the weights.
+        anatomy: of their family.
+        tokens: what the special-token ids in the configs mean; ``None`` where it is not known.
+        lineage: fingerprint of the base body; default: its own.
+
+    Returns:
+        The body's fingerprint.
+    """
+    fingerprint = body_fingerprint(directory, anatomy)
     write_json(
         directory / DESCRIPTION_FILE,
         {
             "kind": "body",
             "schema": SCHEMA,
-            "family": checkpoint_anatomy.family,
+            "family": anatomy.family,
             "fingerprint": fingerprint,
             "lineage": lineage or fingerprint,
             "control_tokens": None if tokens is None else tokens.to_json(),

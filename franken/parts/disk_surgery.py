@@ -17,6 +17,7 @@ from franken.errors import ArtifactError, CompatibilityError
 from franken.files import link_or_copy, read_json, write_json
 from franken.parts import body as bodies
 from franken.parts.anatomy import Anatomy, text_config
+from franken.parts.body_files import copy_other_files
 from franken.parts.checkpoint import INDEX_FILE, SINGLE_FILE, Checkpoint
 from franken.parts.config_edits import set_vocabulary, unique_configs
 from franken.parts.control_tokens import carry_over
@@ -24,12 +25,10 @@ from franken.parts.fingerprint import body_fingerprint
 from franken.parts.safetensors_file import Entry, computed_entry, copied_entry, write_file
 from franken.parts.table import Table
 from franken.parts.table_rows import TableRows, open_rows
-from franken.parts.tokenizer_files import TOKENIZER_FILES, save_exported_tokenizer, token_count
+from franken.parts.tokenizer_files import save_exported_tokenizer, token_count
 
 TABLES_FILE = "model-tables.safetensors"
 _RENAMED_SINGLE = "model-body.safetensors"
-_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
-_NOT_COPIED = {*TOKENIZER_FILES, "config.json", "generation_config.json", "README.md", "body.json"}
 
 
 def replace_tables_on_disk(
@@ -67,7 +66,7 @@ def replace_tables_on_disk(
                 scratch / INDEX_FILE,
                 {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map},
             )
-        _copy_other_files(source_dir, scratch)
+        copy_other_files(source_dir, scratch)
         _write_configs(checkpoint, rows, scratch)
         save_exported_tokenizer(rows.tokenizer, scratch, identity=rows.tokenizer_sha256)
 
@@ -194,14 +193,6 @@ def _home_of_new_tensors(
     return {
         name: checkpoint.shard_of(name).name if name in checkpoint else fallback for name in names
     }
-
-
-def _copy_other_files(source: Path, target: Path) -> None:
-    """Licence, processor settings and the like; neither weights nor what is written anew."""
-    for path in sorted(source.iterdir()):
-        weights = path.suffix in _WEIGHT_SUFFIXES or path.name.endswith(".index.json")
-        if path.is_file() and not weights and path.name not in _NOT_COPIED:
-            shutil.copyfile(path, target / path.name)
 
 
 def _write_configs(checkpoint: Checkpoint, rows: TableRows, target: Path) -> None:

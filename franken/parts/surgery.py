@@ -11,6 +11,7 @@ from franken.errors import CompatibilityError
 from franken.parts.anatomy import anatomy_of, is_tied, text_config
 from franken.parts.config_edits import set_vocabulary
 from franken.parts.control_tokens import ControlTokens, carry_over, configs_of, control_tokens_of
+from franken.parts.rowless import set_aside_rowless
 from franken.parts.special_rows import with_special_rows
 from franken.parts.table import Table, check_table
 from franken.parts.tokenizer_files import token_count
@@ -104,13 +105,13 @@ def take_table(
 
     Args:
         model: a causal language model of a known family.
-        tokenizer: the tokenizer that the rows belong to.
+        tokenizer: the tokenizer that the rows belong to; tokens without a row are set aside.
         lineage: fingerprint of the base body that the rows were made for.
     """
     anatomy_of(model.config)
     embedding, head = _modules(model)
     table = Table(
-        tokenizer,
+        set_aside_rowless(tokenizer, embedding.weight.shape[0]),
         _copy_out(embedding.weight),
         None if head.weight is embedding.weight else _copy_out(head.weight),
         None if head.bias is None else _copy_out(head.bias),

@@ -13,6 +13,7 @@ from franken.files import read_json, sha256_file, write_json
 from franken.parts.anatomy import is_tied
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.fingerprint import body_fingerprint
+from franken.parts.rowless import set_aside_rowless
 from franken.parts.safetensors_file import (
     TensorRange,
     read_header,
@@ -258,11 +259,10 @@ def table_of_checkpoint(directory: Path, tokenizer: PreTrainedTokenizerBase | No
         tokenizer: default: the checkpoint's own.
 
     Returns:
-        The table, with the checkpoint's body as lineage.
+        The table, with the checkpoint's body as lineage. Tokens without a row are set aside.
     """
     checkpoint = Checkpoint(directory)
     config, anatomy = checkpoint.config(), checkpoint.anatomy()
-    tokenizer = tokenizer or load_checkpoint_tokenizer(Path(directory))
     stored = {name: checkpoint.stored_name(name) for name in anatomy.table_tensors}
     source = stored[anatomy.input_embedding]
     head = stored[anatomy.output_head]
@@ -273,8 +273,9 @@ def table_of_checkpoint(directory: Path, tokenizer: PreTrainedTokenizerBase | No
         lacking = anatomy.input_embedding if source is None else anatomy.output_head
         raise ArtifactError(f"{directory} lacks {lacking}; is it a body without its table?")
     bias = stored[anatomy.head_bias] if anatomy.head_bias else None
+    tokenizer = tokenizer or load_checkpoint_tokenizer(Path(directory))
     table = Table(
-        tokenizer,
+        set_aside_rowless(tokenizer, checkpoint.shape(source)[0]),
         checkpoint.tensor(source),
         None if tied or head is None else checkpoint.tensor(head),
         None if bias is None else checkpoint.tensor(bias),

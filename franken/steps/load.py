@@ -1,24 +1,31 @@
-"""Read a checkpoint in transformers layout: link its shards, take its table out."""
+"""Read a checkpoint in transformers layout or a GGUF file: body and table become two parts."""
 
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
 from franken.config.base_model import LoadedModel, TensorType
 from franken.config.steps import LoadStep
 from franken.errors import CompatibilityError
-from franken.files import link_or_copy
-from franken.parts.anatomy import anatomy_of
-from franken.parts.body import save_body
+from franken.parts.body import quiet_transformers, save_body
+from franken.parts.body_files import copy_body
 from franken.parts.checkpoint import Checkpoint
-from franken.parts.fingerprint import body_fingerprint
-from franken.parts.table import save_table, table_of_checkpoint
+from franken.parts.gguf import is_gguf, read_gguf
+from franken.parts.surgery import take_table
+from franken.parts.table import Table, save_table, table_of_checkpoint
+from franken.parts.tokenizer_files import load_checkpoint_tokenizer
 from franken.steps.context import StepContext
 from franken.steps.keys import resolve_checkpoint
 from franken.steps.models import HERE, read_places, write_model
 
 
 def run(step: LoadStep, context: StepContext) -> dict[str, Any]:
-    """Shards are hard-linked where the file system allows it; only table tensors are read.
+    """The body is copied, not linked: editing the original later does not change the artefact.
+
+    Weights are read whole only where they have to be unpacked (GGUF) or cast (``dtype``).
 
     Raises:
         DataError: when the checkpoint cannot be found.
@@ -26,27 +33,46 @@ def run(step: LoadStep, context: StepContext) -> dict[str, Any]:
     """
     assert isinstance(step.model, LoadedModel)
     source = resolve_checkpoint(step.model)
-    checkpoint = Checkpoint(source)
-    config = checkpoint.config()
-    fingerprint = body_fingerprint(source, anatomy_of(config))
-    lineage = fingerprint
+    relative = None
     if "relative_of" in context.inputs:
         relative = read_places(context.inputs["relative_of"])
-        _check_relative(config, Checkpoint(context.store.root.joinpath(*relative["body"])).config())
-        lineage = relative["lineage"]
-    table = table_of_checkpoint(source)
-    table.lineage = lineage
-    save_table(table, context.directory / "table")
+    lineage = None if relative is None else str(relative["lineage"])
     body = context.directory / "body"
-    if step.model.dtype is TensorType.auto:
-        _link_checkpoint(checkpoint, body)
-    else:
-        save_body(_converted(source, step.model), body)
+    table, fingerprint = _taken_apart(source, step.model, body, lineage)
+    if relative is not None:
+        base = Checkpoint(context.store.root.joinpath(*relative["body"])).config()
+        _check_relative(Checkpoint(body).config(), base)
+    table.lineage = lineage or fingerprint
+    save_table(table, context.directory / "table")
     write_model(
         context, body=[HERE, "", "body"], table=[HERE, "", "table"], deltas=[],
-        lineage=lineage, fingerprint=fingerprint,
+        lineage=table.lineage, fingerprint=fingerprint,
     )  # fmt: skip
     return {"source": step.model.path, "rows": table.rows, "hidden_size": table.hidden_size}
+
+
+def _taken_apart(
+    source: Path, model: LoadedModel, body: Path, lineage: str | None
+) -> tuple[Table, str]:
+    """Write the body; returns the table and the body's fingerprint."""
+    if is_gguf(source) or model.dtype is not TensorType.auto:
+        whole, tokenizer = _in_memory(source, model)
+        fingerprint = save_body(whole, body, tokenizer=tokenizer, lineage=lineage)
+        return take_table(whole, tokenizer, lineage=fingerprint), fingerprint
+    table = table_of_checkpoint(source)
+    fingerprint = copy_body(Checkpoint(source), body, tokenizer=table.tokenizer, lineage=lineage)
+    return table, fingerprint
+
+
+def _in_memory(source: Path, model: LoadedModel) -> tuple[PreTrainedModel, Tokenizer]:
+    dtype = None if model.dtype is TensorType.auto else getattr(torch, model.dtype)
+    if is_gguf(source):
+        return read_gguf(source, dtype=dtype)
+    with quiet_transformers():
+        whole: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, trust_remote_code=model.trust_remote_code
+        )
+    return whole, load_checkpoint_tokenizer(source)
 
 
 def _check_relative(config: Any, base: Any) -> None:
@@ -57,25 +83,3 @@ def _check_relative(config: Any, base: Any) -> None:
                 f"relative_of: the checkpoint has {name}={ours}, its relative {theirs}; a model "
                 "that was fine-tuned from another has the same shape, so these are no relatives"
             )
-
-
-def _link_checkpoint(checkpoint: Checkpoint, body: Path) -> None:
-    body.mkdir(parents=True)
-    shards = {checkpoint.shard_of(name) for name in checkpoint.names()}
-    extras = [
-        checkpoint.directory / name
-        for name in ("config.json", "generation_config.json", "model.safetensors.index.json")
-    ]
-    for file in [*sorted(shards), *extras]:
-        if not file.exists():
-            continue
-        link_or_copy(file, body / file.name)
-
-
-def _converted(source: Path, model: LoadedModel) -> Any:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(
-        source, dtype=getattr(torch, model.dtype), trust_remote_code=model.trust_remote_code
-    )

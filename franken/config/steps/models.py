@@ -15,9 +15,10 @@ from franken.config.training import Trainable, TrainingConfig
 
 @dataclass
 class LoadStep(StepConfig):
-    """Read a checkpoint in transformers layout."""
+    """Read a checkpoint in transformers layout, or a GGUF file."""
 
     kind: ClassVar[str] = "load"
+    version: ClassVar[int] = 2
     inputs: ClassVar[dict[str, Part]] = {"relative_of": Part.model}
     takes_hydra: ClassVar[tuple[str, ...]] = ("relative_of",)
     model: BaseModelConfig = field(default_factory=BaseModelConfig)

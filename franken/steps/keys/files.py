@@ -29,6 +29,8 @@ def hash_or_missing(path: str) -> str:
 def checkpoint_hash(model: LoadedModel) -> dict[str, str]:
     """File name -> hash of its size and of sampled blocks, for the files that make the model."""
     directory = resolve_checkpoint(model)
+    if directory.is_file():
+        return {"gguf": sampled_hash(directory)}
     files = sorted({file for pattern in _MODEL_FILES for file in directory.glob(pattern)})
     return {file.name: sampled_hash(file) for file in files}
 
@@ -51,22 +53,26 @@ def hydra_hash(path: str) -> dict[str, str]:
 
 
 def resolve_checkpoint(model: LoadedModel) -> Path:
-    """The local directory of a checkpoint; a hub id is downloaded once and then cached.
+    """The local directory of a checkpoint, or a GGUF file; the hub is asked once, then cached.
 
     Raises:
-        DataError: when the path is neither a directory nor a reachable hub id.
+        DataError: when the path is neither a directory, nor a GGUF file, nor on the hub.
     """
     local = Path(model.path).expanduser()
-    if local.is_dir():
+    gguf = local.suffix.lower() == ".gguf"
+    if local.is_dir() or (gguf and local.is_file()):
         return local.resolve()
-    if model.path.startswith((".", "/", "~")) or model.path.count("/") != 1:
+    if model.path.startswith((".", "/", "~")) or model.path.count("/") != (2 if gguf else 1):
         raise DataError(
-            f"base_model.path={model.path!r} is no directory (looked in {Path.cwd()}); give the "
-            "directory of a transformers checkpoint or a hub id such as org/name"
+            f"base_model.path={model.path!r} is neither a directory nor a GGUF file (looked in "
+            f"{Path.cwd()}); give the directory of a transformers checkpoint, a file ending in "
+            ".gguf, or a hub id such as org/name or org/name/file.gguf"
         )
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_download, snapshot_download
 
     try:
+        if gguf:
+            return Path(hf_hub_download(*model.path.rsplit("/", 1), revision=model.revision))
         found = snapshot_download(
             model.path, revision=model.revision, allow_patterns=list(_MODEL_FILES)
         )

@@ -1,0 +1,45 @@
+"""The load step on its own, in a store of its own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from franken.config.base_model import LoadedModel
+from franken.config.runtime import LoggerConfig, TrainerConfig
+from franken.config.steps import LoadStep
+from franken.parts.export import export_model
+from franken.parts.model import ModelRef
+from franken.steps import load
+from franken.steps.context import StepContext
+from franken.steps.models import open_model
+from franken.store import Artifact, StepKey, Store
+
+
+@dataclass
+class Loaded:
+    artifact: Artifact
+    store: Store
+
+    @property
+    def ref(self) -> ModelRef:
+        return open_model(self.artifact, self.store)
+
+    def export(self, directory: Path) -> Path:
+        export_model(self.ref, directory, card="# card\n")
+        return directory
+
+
+def run_load(model: LoadedModel, root: Path, **inputs: Artifact) -> Loaded:
+    """Load a checkpoint into ``root/store``."""
+    store = Store(root / "store")
+    key = StepKey.of("load", 1, config={"path": model.path, "dtype": str(model.dtype)}, seed=None)
+
+    def build(directory: Path) -> dict:
+        context = StepContext(
+            name="base", key=key.key, store=store, inputs=inputs, directory=directory,
+            scratch=store.scratch(key), seed=0, trainer=TrainerConfig(), logger=LoggerConfig(),
+            run_dir=root / "run",
+        )  # fmt: skip
+        meta = load.run(LoadStep(model=model), context)
+        return {**meta, "references": context.references}
+
+    return Loaded(store.produce(key, build), store)
