@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from franken.errors import ArtifactError, DataError, FrankenError
+from franken.token_map.storage import load_map
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,9 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _compare(_compare_parser().parse_args(given[1:]))
     options = _parser().parse_args(given)
     try:
-        from franken.token_map.token_map import TokenMap
-
-        token_map = TokenMap.load(find_map(options.map))
+        token_map = load_map(find_map(options.map))
         answer = _answer(token_map, options.piece, options.worst)
     except FrankenError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -102,9 +101,8 @@ def _positive(text: str) -> int:
 def _compare(options: argparse.Namespace) -> int:
     try:
         from franken.token_map.compare import compare_maps
-        from franken.token_map.token_map import TokenMap
 
-        maps = [TokenMap.load(find_map(place)) for place in (options.first, options.second)]
+        maps = [load_map(find_map(place)) for place in (options.first, options.second)]
         answer = compare_maps(*maps, top=options.top, part=options.part)
     except FrankenError as error:
         print(f"error: {error}", file=sys.stderr)

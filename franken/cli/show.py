@@ -7,7 +7,8 @@ from rich.console import Console
 from franken.report import print_tables, read_records, write_report
 from franken.report.runs import load_runs
 from franken.report.text import print_table
-from franken.report.transplants import transplant_tables, transplants_of
+from franken.report.transplant_summaries import transplants_of
+from franken.report.transplants import transplant_tables
 
 
 def show_report(run_dirs: list[Path], out_dir: Path, title: str, *, command: str) -> None:

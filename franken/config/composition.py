@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class SpecialRows(StrEnum):
-    """Whose rows the control tokens take after a swap (spec 9.2)."""
+    """Whose rows the control tokens take after a swap."""
 
     from_donor = "from_donor"
     """The model that gives the body; its turn markers stay what its body learnt."""

@@ -81,7 +81,7 @@ class StoreConfig:
 
 @dataclass
 class RecipeConfig:
-    """A graph of steps; references are names of other steps (design section 4)."""
+    """A graph of steps; references are names of other steps."""
 
     name: str = ""
     steps: dict[str, Any] = field(default_factory=dict)

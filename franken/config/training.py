@@ -85,7 +85,7 @@ class TrainingConfig:
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
     eps: float = 1e-8
     weight_decay: float = 0.0
-    """Never applied to embeddings, norms and biases (spec 9.4)."""
+    """Never applied to embeddings, norms and biases."""
     anchor: float = 0.0
     """Pull towards the weights at the start: ``anchor / 2 * |w - w_0|^2`` is added to the loss, as
     EWC does with all importances equal (L2-SP); 0 switches it off."""
@@ -100,7 +100,7 @@ class TrainingConfig:
     """Read when ``trainable`` is ``embeddings_and_edge_layers``: layers at each end."""
     sides: EmbeddingSides = EmbeddingSides.both
     freeze_special_rows: bool = False
-    """Keep control-token rows at their initial values (spec 9.2)."""
+    """Keep control-token rows at their initial values."""
     body_dtype: BodyType = BodyType.auto
     """Of frozen weights while the others train; they are saved as they were read."""
     loss_chunk_tokens: int = 2048

@@ -10,17 +10,23 @@ from franken.data.fields import MISSING, find_any, pick_text, pick_texts, rename
 from franken.data.origin import Origin
 from franken.data.preferences import Wording, read_preference, score_gap
 from franken.data.readers import Row
-from franken.data.source import TEST, TEXT_STREAMS, TRAIN, VALID, Instruction, Pair, Preference
+from franken.data.source import (
+    ROLES,
+    SOURCE_ROLES,
+    TEST,
+    TEXT_STREAMS,
+    TRAIN,
+    VALID,
+    Instruction,
+    Pair,
+    Preference,
+)
+from franken.data.validation import validate_files
 from franken.errors import DataError
 from franken.files import hash_json
 
 PAIR_ROLES = ("parallel", "lexicon")
 """Roles that hold the source language on one side, so that they have no records 'in' it."""
-
-ROLES = ("documents", "instructions", "lexicon", "monolingual", "parallel", "preferences")
-
-SOURCE_ROLES = ("instructions", "preferences")
-"""Roles that are in the source language alone."""
 
 _WORDING = ("parallel_template", "prompt_template", "turn_end", "preference_gap", "holdout_every")
 
@@ -171,8 +177,6 @@ class FileSource:
 
     def validate(self) -> None:
         """Check the head of every input; see ``franken.data.validation``."""
-        from franken.data.validation import validate_files
-
         validate_files(self)
 
     def origins(self) -> list[Origin]:

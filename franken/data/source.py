@@ -16,6 +16,11 @@ TEST = "test"
 TEXT_STREAMS = ("monolingual", "documents")
 """Roles whose records are plain text in one language."""
 
+ROLES = ("documents", "instructions", "lexicon", "monolingual", "parallel", "preferences")
+
+SOURCE_ROLES = ("instructions", "preferences")
+"""Roles that are in the source language alone."""
+
 
 class Pair(NamedTuple):
     """A sentence of the source language and its translation."""

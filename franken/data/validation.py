@@ -3,14 +3,13 @@
 import logging
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
-from franken.config.data import Source
-from franken.data.files import ROLES, SOURCE_ROLES, FileSource
+from franken.config.data import FileData, Source
 from franken.data.origin import Origin
 from franken.data.readers import open_file
 from franken.data.schemas import read_items, schema_names
-from franken.data.source import TEXT_STREAMS, TRAIN, VALID
+from franken.data.source import ROLES, SOURCE_ROLES, TEXT_STREAMS, TRAIN, VALID, DataSource
 from franken.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -22,7 +21,29 @@ COUNTED_BYTES = 1 << 28
 """Lines of aligned text files are counted up to this size, in larger ones on reading."""
 
 
-def validate_files(source: FileSource) -> None:
+class Configured(DataSource, Protocol):
+    """A source whose every input has an origin in the configuration."""
+
+    config: FileData
+
+    def role_origins(self, role: str, split: str) -> list[Origin]:
+        """The source of a role's split in every language it has."""
+        ...
+
+    def absent(self) -> dict[str, list[str]]:
+        """Optional sources that are left out: key -> languages."""
+        ...
+
+    def task_parts(self, task: str) -> list[str]:
+        """The parts of an evaluation set that are configured."""
+        ...
+
+    def task_origin(self, task: str, lang: str, part: str, *, every: bool = False) -> Origin:
+        """Where a part of an evaluation set lies in one language."""
+        ...
+
+
+def validate_files(source: Configured) -> None:
     """Check that all inputs exist, hold records, and that their first records fit.
 
     Args:
@@ -48,7 +69,7 @@ def validate_files(source: FileSource) -> None:
         raise DataError("the data cannot be used:\n" + "\n".join(f"- {fault}" for fault in listed))
 
 
-def _note_absent(source: FileSource) -> None:
+def _note_absent(source: Configured) -> None:
     """Say which optional sources are left out; where that is all of them, the root is wrong."""
     absent = source.absent()
     roles = [role for role in ROLES if source.has(role)]
@@ -62,7 +83,7 @@ def _note_absent(source: FileSource) -> None:
             logger.warning("%s: no file for %s; left out", key, ", ".join(languages))
 
 
-def _role_checks(source: FileSource, role: str, split: str) -> list[Callable[[], None]]:
+def _role_checks(source: Configured, role: str, split: str) -> list[Callable[[], None]]:
     origins = source.role_origins(role, split)
     checks = [_bind(_check_same_text, origins)] if role not in SOURCE_ROLES else []
     for origin in origins:
@@ -70,7 +91,7 @@ def _role_checks(source: FileSource, role: str, split: str) -> list[Callable[[],
     return checks
 
 
-def _task_checks(source: FileSource, task: str) -> list[Callable[[], None]]:
+def _task_checks(source: Configured, task: str) -> list[Callable[[], None]]:
     schema = source.task_schema(task)
     if schema not in schema_names():
         return [_bind(_refuse_schema, task, schema)]
@@ -120,7 +141,7 @@ def _line_count(path: Any) -> int:
         return sum(1 for _ in handle)
 
 
-def _check_head(source: FileSource, role: str, split: str, origin: Origin) -> None:
+def _check_head(source: Configured, role: str, split: str, origin: Origin) -> None:
     records = _records(source, role, split, origin.lang)
     if not sum(1 for _ in islice(records, _head(origin.source))):
         raise DataError(
@@ -129,7 +150,7 @@ def _check_head(source: FileSource, role: str, split: str, origin: Origin) -> No
         )
 
 
-def _records(source: FileSource, role: str, split: str, lang: str) -> Iterator[Any]:
+def _records(source: Configured, role: str, split: str, lang: str) -> Iterator[Any]:
     if role == "parallel":
         return source.pairs(lang, split)
     if role == "lexicon":
@@ -152,7 +173,7 @@ def _refuse_schema(task: str, schema: str) -> None:
     )
 
 
-def _check_task(source: FileSource, task: str, lang: str, part: str) -> None:
+def _check_task(source: Configured, task: str, lang: str, part: str) -> None:
     origin = source.task_origin(task, lang, part)
     _check_files(origin)
     rows = source.task_rows(task, lang, part)

@@ -25,6 +25,7 @@ from franken.parts.table import WEIGHTS_FILE, Table, all_finite
 from franken.token_map.builder import MapBuilder
 from franken.token_map.fallback import build_with_fallback
 from franken.token_map.resources import InitResources
+from franken.token_map.storage import load_map
 from franken.token_map.token_map import Provenance, TokenMap
 from franken.tokenizer.pipeline import BYTE_PIECE, SPACE, byte_to_char
 
@@ -116,7 +117,7 @@ def given_rows(
 
 def _stored_map(path: Path, builder: MapBuilder, *, alone: bool) -> TokenMap:
     """A map of another run, if it is of these two vocabularies."""
-    token_map = TokenMap.load(path)
+    token_map = load_map(path)
     if not alone and (more := _beyond_the_map(token_map.notes)):
         rows = path.parent / "table" / WEIGHTS_FILE
         found = f"They are in {rows}" if rows.is_file() else "They are in the table of its step"

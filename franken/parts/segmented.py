@@ -62,7 +62,7 @@ class Layout:
         return [index + offset for index in ids]
 
     def labels(self, ids: Tensor) -> Tensor:
-        """``ids`` where the first table has them, -100 elsewhere (spec 3.2)."""
+        """``ids`` where the first table has them, -100 elsewhere."""
         return torch.where(ids < self.rows[0], ids, IGNORED)
 
 

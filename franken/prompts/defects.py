@@ -2,7 +2,7 @@
 
 Found in the release's own data: its German XNLI agrees with English in 295 of 1000 labels, from row
 210 on; translations of GlobalOpinionQA lose or rewrite option markers; French XNLI label words hold
-the option number (spec 2.2).
+the option number.
 """
 
 import re

@@ -18,7 +18,7 @@ _BARE = re.compile(r"\W*([0-9]{1,2}|[a-z])\s*(?:$|[.):,。、](?!\d))")
 
 
 def strict_v1(answer: str, gold: Gold) -> bool:
-    """The release's rule (spec 2.4).
+    """The release's rule.
 
     Numbers: ``(g)`` in the answer, or the bare ``g``, or the label word, and nothing of the kind
     for any other option; full-width brackets count as plain ones. Letters: the same in upper case

@@ -27,7 +27,8 @@ from franken.report.results import Results
 from franken.report.runs import Run, load_groups
 from franken.report.tables import Table, all_tables
 from franken.report.text import long_csv, markdown, print_table, wide_csv
-from franken.report.transplants import transplant_notes, transplant_tables, transplants_of
+from franken.report.transplant_summaries import transplants_of
+from franken.report.transplants import transplant_notes, transplant_tables
 
 __all__ = [
     "Record",

@@ -5,20 +5,18 @@ against the prompts without one; the same run on two models.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from franken.report.tables import Group, Table, View
+from franken.report.transplant_summaries import Transplant
 from franken.resampling import best_of, bootstrap_mean
-
-if TYPE_CHECKING:
-    from franken.report.transplants import Transplant
 
 PLAIN = {"vanilla": "vanilla", "pivot": "source-language prompt", "pim": "PIM"}
 
 
-def difference_table(transplants: Sequence["Transplant"]) -> Table | None:
+def difference_table(transplants: Sequence[Transplant]) -> Table | None:
     """All comparisons that the summaries allow, in the order of the runs."""
     table = Table(
         "transplant-differences", "Differences on the same samples, points of per cent",
@@ -40,7 +38,7 @@ def difference_table(transplants: Sequence["Transplant"]) -> Table | None:
 
 
 def _gaps(
-    one: "Transplant", name: str, mine: dict[str, Any], transplants: Sequence["Transplant"]
+    one: Transplant, name: str, mine: dict[str, Any], transplants: Sequence[Transplant]
 ) -> Iterator[tuple[str, list[float]]]:
     if not mine.get("ids"):
         return
@@ -65,7 +63,7 @@ def _gaps(
             yield against, _minus(*reached)
 
 
-def _against(one: "Transplant", other: "Transplant") -> str | None:
+def _against(one: Transplant, other: Transplant) -> str | None:
     """What another run is to this one: a control on the same model, or another model."""
     aside = ("donor", "baselines", "samples")
     mine, theirs = ({k: v for k, v in t.content["inference"].items() if k not in aside}

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from franken.report.plots import INK, MARKERS, PALETTE, Plot, save_figure, slug
-from franken.report.transplants import Transplant
+from franken.report.transplant_summaries import Transplant
 
 PANELS = 4
 """Sets per figure."""

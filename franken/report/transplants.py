@@ -1,17 +1,11 @@
-"""Transplants in the report: bounds beside baselines and controls, with intervals and cautions.
+"""Transplants in the report: bounds beside baselines and controls, with intervals and cautions."""
 
-Reads ``transplants/<step>.json`` of run directories; see ``franken/steps/transplant.py``.
-"""
-
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from franken.errors import DataError
-from franken.report.runs import Run
 from franken.report.tables import Group, Table, View
 from franken.report.transplant_differences import PLAIN, difference_table
+from franken.report.transplant_summaries import Transplant
 
 CAUTION = (
     "An upper bound is the best of many runs chosen with the gold answer at hand: no accuracy "
@@ -21,58 +15,6 @@ CAUTION = (
     "that are all right with probability 0.33 is expected at 0.55 on 50 samples (0.47 of 32 "
     "pairs). Only a pair scored on samples that it was not chosen on is an accuracy.",
 )
-"""Spec 2.7."""
-
-
-@dataclass(frozen=True)
-class Transplant:
-    """One step's summary."""
-
-    label: str
-    """Step and, in a grid of jobs, the job's variant."""
-    content: dict[str, Any]
-
-    @property
-    def sets(self) -> dict[str, Any]:
-        """Set -> languages and overall."""
-        found: dict[str, Any] = self.content["sets"]
-        return found
-
-    def overall(self, name: str, judge: str = "strict") -> dict[str, Any]:
-        """Figures of all languages of a set."""
-        found: dict[str, Any] = self.sets[name]["overall"].get(judge, {})
-        return found
-
-    def searched(self, name: str) -> bool:
-        """Whether several pairs ran on every sample, the same on all."""
-        return "heat" in self.overall(name)
-
-
-def transplants_of(runs: Sequence[Run]) -> list[Transplant]:
-    """All transplants of some runs, in order; equal ones of a grid once.
-
-    Raises:
-        DataError: for a file that is no JSON.
-    """
-    found: list[Transplant] = []
-    for run in runs:
-        variant = str(run.info.get("variant") or "")
-        paths = sorted((run.path.parent / "transplants").glob("*.json"))
-        asked = run.info.get("config", {}).get("recipe", {}).get("run") or []
-        rank = {name: at for at, name in enumerate(asked)}
-        for path in sorted(paths, key=lambda path: rank.get(path.stem, len(rank))):
-            if path.name.endswith(".progress.json"):
-                continue
-            try:
-                content = json.loads(path.read_bytes())
-            except ValueError as error:
-                raise DataError(f"{path} is no JSON ({error}); run the experiment again") from None
-            if any(other.content == content for other in found):
-                continue
-            several = len(runs) > 1 and variant
-            label = f"{content['step']} ({variant})" if several else str(content["step"])
-            found.append(Transplant(label, content))
-    return found
 
 
 def transplant_tables(transplants: Sequence[Transplant]) -> list[Table]:

@@ -57,7 +57,7 @@ def quantise_group(
 
     ``V``: rows are singular vectors, columns input features, ``H = mean of x x^T``. ``U``: columns
     are singular directions, ``H_U = (S V^ H V^T S)``, so that U sees the rounded V. Scales of U are
-    shared along the output, not along the directions as in the release (graftllm notes, 2.5 c).
+    shared along the output, not along the directions as in the release.
 
     Args:
         left: ``(m, c)``.

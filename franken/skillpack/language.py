@@ -1,6 +1,6 @@
 """Language packs: a change of the body, and a table over a vocabulary of its own.
 
-``E_new = M E + R`` (graftllm notes, 6): M is the token map of the initialiser, R what training
+``E_new = M E + R``: M is the token map of the initialiser, R what training
 added. On the model that the pack was made from this gives the tuned table back; on a relative it
 carries that relative's own rows into the new vocabulary. Nothing of this is in the paper.
 """
@@ -24,6 +24,7 @@ from franken.parts.weights import Weights, base_digests
 from franken.skillpack.operators import Change, Encoded, Residual, encode, squared_norm
 from franken.skillpack.policy import NEW_ROW_BITS, Plan, Rows, make_plans
 from franken.token_map.engine import apply_map, apply_to_bias
+from franken.token_map.storage import load_map, save_map
 from franken.token_map.token_map import Provenance, TokenMap
 
 _TOKENIZER, _MAP = "tokenizer", "token_map"
@@ -42,7 +43,7 @@ def pack_language(
 ) -> SkillPack:
     """Pack a model whose vocabulary is another than the base's.
 
-    Rows by provenance (graftllm notes, 6.2): on the residual of copied rows the policy's operator
+    Rows by provenance: on the residual of copied rows the policy's operator
     for tables works, and ``skip`` leaves it out; computed rows keep all of it in 8 bits, fallback
     ones the row itself in 8 bits; control and padding rows come from the receiver. Under ``dense``
     every row is kept in the width asked for. A bias of the head is kept exactly.
@@ -86,7 +87,7 @@ def pack_language(
     norm = error = 0.0
     with PackWriter(directory, **facts) as writer:
         save_tokenizer(tuned_table.tokenizer, writer.beside(_TOKENIZER))
-        token_map.save(writer.beside(_MAP))
+        save_map(token_map, writer.beside(_MAP))
         for plan in plans:
             if plan.vocabulary is not None:
                 found = _encode_table(
@@ -143,7 +144,7 @@ def read_vocabulary(pack: SkillPack) -> tuple[TokenMap, object]:
     """
     if pack.manifest["vocab"] is None:
         raise CompatibilityError(f"pack {pack.name!r} brings no vocabulary of its own")
-    return TokenMap.load(pack.directory / _MAP), load_tokenizer(pack.directory / _TOKENIZER)
+    return load_map(pack.directory / _MAP), load_tokenizer(pack.directory / _TOKENIZER)
 
 
 def graft_table(pack: SkillPack, receiver: Table, *, rows_of: Table | None = None) -> Table:

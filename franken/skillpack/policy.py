@@ -14,7 +14,7 @@ from franken.parts.weights import Weights, kind_of_tensor
 
 _REGEX = "re:"
 NEW_ROW_BITS = 8
-"""Width of rows that no row of the base stands for (graftllm notes, 6.2)."""
+"""Width of rows that no row of the base stands for."""
 
 
 @dataclass(frozen=True)

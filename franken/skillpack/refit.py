@@ -1,4 +1,4 @@
-"""Singular values chosen anew for rounded singular vectors (graftllm notes, 7.4)."""
+"""Singular values chosen anew for rounded singular vectors."""
 
 import torch
 from torch import Tensor

@@ -197,7 +197,7 @@ def train_router(
 ) -> tuple[PackRouter, RouterReport]:  # fmt: skip
     """Fit a router; a tenth of the examples, drawn, is kept out and judged by.
 
-    Labels are ``softmax(-loss / temperature)`` over the experts (graftllm notes, 8): soft, so an
+    Labels are ``softmax(-loss / temperature)`` over the experts: soft, so an
     example that all packs answer alike teaches nothing wrong.
 
     Raises:

@@ -64,7 +64,7 @@ def factorise(delta: Tensor, rank: int | None, options: SvdOptions, *, name: str
 
 
 def choose_method(rows: int, columns: int, rank: int, wanted: SvdMethod) -> SvdMethod:
-    """What ``auto`` stands for at this size and rank (graftllm notes, 7.1)."""
+    """What ``auto`` stands for at this size and rank."""
     if wanted is not SvdMethod.auto:
         return wanted
     limit = min(rows, columns)

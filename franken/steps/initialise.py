@@ -22,6 +22,7 @@ from franken.parts.tokenizer_files import load_tokenizer
 from franken.seeds import derive_seed
 from franken.steps.context import StepContext
 from franken.steps.models import HERE, open_model, read_places, write_model
+from franken.token_map.storage import save_map
 
 
 def run(step: InitialiseStep, context: StepContext) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def run(step: InitialiseStep, context: StepContext) -> dict[str, Any]:
 
             table, token_map = learn(step, context, source, table, token_map)
     save_table(table, context.directory / "table")
-    token_map.save(context.directory / "token_map")
+    save_map(token_map, context.directory / "token_map")
     save_beside = load_save_beside(step.method.name)
     if save_beside is not None:
         save_beside(token_map, source, step.method, context.directory)

@@ -18,7 +18,7 @@ from franken.skillpack.extract import pack_difference
 from franken.skillpack.language import pack_language
 from franken.steps.context import StepContext
 from franken.steps.models import open_model
-from franken.token_map.token_map import TokenMap
+from franken.token_map.storage import load_map
 
 
 def run(step: PackStep, context: StepContext) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _language(step: PackStep, context: StepContext, base: ModelRef, tuned: Model
     return pack_language(
         StoredWeights.of_parts(base.body, base.table), _weights(tuned),
         load_table(base.table), load_table(tuned.table),
-        TokenMap.load(context.inputs["initial"].path / "token_map"), step.pack,
+        load_map(context.inputs["initial"].path / "token_map"), step.pack,
         context.directory / "pack", name=context.name,
     )  # fmt: skip
 

@@ -8,7 +8,6 @@ rule. The map names its tokens, so it can be read and explained without any toke
 
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -167,19 +166,6 @@ class TokenMap:
     def copies(self) -> Tensor:
         """``(T,)`` bool: rows that are taken over bit for bit."""
         return self.provenance <= int(Provenance.copied)
-
-    def save(self, directory: Path) -> None:
-        """Write ``token_map.safetensors`` and ``token_map.json``."""
-        from franken.token_map.storage import save_map
-
-        save_map(self, directory)
-
-    @staticmethod
-    def load(directory: Path) -> "TokenMap":
-        """Read a map back; ``ArtifactError`` where it is missing or damaged."""
-        from franken.token_map.storage import load_map
-
-        return load_map(directory)
 
     def faults(self) -> list[str]:
         """Everything that is wrong with the map, in words; empty for a good one."""

@@ -88,7 +88,7 @@ def checkpointed_layers(layers: Iterable[nn.Module], active: bool) -> Iterator[N
     """Activation checkpointing of layers, in the form that works with frozen inputs.
 
     transformers switches its own off in layers that are in ``eval`` mode, and frozen layers are;
-    the re-entrant form loses gradients when no input requires one (LoRA, spec 9.4).
+    the re-entrant form loses gradients when no input requires one (LoRA).
     """
     changed = list(layers) if active else []
     for layer in changed:

@@ -2,7 +2,7 @@
 
 Franken-Adapter 2.4 (embeddings), 2.5 (body), 2.7 (lora). What trains is kept in float32 whatever
 the model was loaded in: near 0.05 a bfloat16 weight has a spacing of 2.4e-4, and an Adam step of
-1e-5 would round to nothing (spec 9.4).
+1e-5 would round to nothing.
 """
 
 import logging
@@ -236,7 +236,7 @@ def _rows_to_keep(
     """The padding row (unless it doubles as a written token), and control rows when asked.
 
     ``nn.Embedding(padding_idx=...)`` blocks the input side only; the tied head would still move
-    the row (spec 9.3).
+    the row.
     """
     if segmented(model) is not None:
         if freeze_special:

@@ -31,7 +31,7 @@ def strategy_of(
 
     ``ddp`` on one machine starts its processes around the training loop only and joins them after
     it, so that a caller who holds a lock or other work is not run twice. ``fsdp`` shards layer by
-    layer; embeddings and head stay together in the outer unit, as tied tables must (spec 9.5).
+    layer; embeddings and head stay together in the outer unit, as tied tables must.
 
     Args:
         config: how many processes, and where.

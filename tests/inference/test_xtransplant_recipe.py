@@ -15,13 +15,8 @@ from franken.report import write_report
 from franken.report.runs import load_runs
 from franken.report.transplant_differences import difference_table
 from franken.report.transplant_plots import draw_transplants
-from franken.report.transplants import (
-    CAUTION,
-    Transplant,
-    transplant_notes,
-    transplant_tables,
-    transplants_of,
-)
+from franken.report.transplant_summaries import Transplant, transplants_of
+from franken.report.transplants import CAUTION, transplant_notes, transplant_tables
 from franken.resampling import best_of, bootstrap_mean
 from franken.steps.keys import step_key
 

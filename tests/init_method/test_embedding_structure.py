@@ -5,9 +5,10 @@ import torch
 
 from franken.config.base_model import TokenizerKind
 from franken.config.init_method.pooling import EmbeddingStructureInit
-from franken.init_method import DrawClasses, Provenance, TokenMap, apply_map, initialise
+from franken.init_method import DrawClasses, Provenance, apply_map, initialise
 from franken.init_method.embedding_structure import class_of
 from franken.token_map.explain import phrase
+from franken.token_map.storage import load_map, save_map
 from franken.tokenizer.scripts import main_script
 from tests.init_method.tiny import (
     RESOURCES,
@@ -124,8 +125,8 @@ def test_draws_follow_the_token_not_its_id_or_the_chunk():
 def test_classes_survive_the_disk_are_explained_and_checked(tmp_path):
     source, target = source_table(KIND), target_tokenizer(KIND)
     table, token_map = initialise(source, target, EmbeddingStructureInit(), RESOURCES, 0)
-    token_map.save(tmp_path / "map")
-    loaded = TokenMap.load(tmp_path / "map")
+    save_map(token_map, tmp_path / "map")
+    loaded = load_map(tmp_path / "map")
     assert torch.equal(apply_map(loaded, source.input), table.input)
     row = int((token_map.provenance == Provenance.computed).nonzero()[0])
     assert "source rows of Latin, word-" in phrase(loaded, row)

@@ -10,9 +10,10 @@ from franken.config.base_model import TokenizerKind
 from franken.config.checks import collect_faults
 from franken.config.init_method import SubtokenMeanInit
 from franken.config.init_method.pooling import PoolingScheme, WeightedPoolingInit
-from franken.init_method import Provenance, TokenMap, apply_map, initialise
+from franken.init_method import Provenance, apply_map, initialise
 from franken.init_method.weighted_pooling import position_weights
 from franken.token_map.explain import explain_row
+from franken.token_map.storage import load_map, save_map
 from franken.tokenizer.pieces import encode_pieces
 from tests.init_method.tiny import RESOURCES, edited, source_table, target_tokenizer, text_ids
 
@@ -90,8 +91,8 @@ def test_output_weights_survive_the_disk_and_bad_ones_are_faults(tmp_path):
     source = source_table(KIND, tied=False)
     config = WeightedPoolingInit(scheme=PoolingScheme.last_first)
     table, token_map = initialise(source, target_tokenizer(KIND), config, RESOURCES, 0)
-    token_map.save(tmp_path / "map")
-    loaded = TokenMap.load(tmp_path / "map")
+    save_map(token_map, tmp_path / "map")
+    loaded = load_map(tmp_path / "map")
     assert torch.equal(loaded.output_weights, token_map.output_weights)
     for chunk in (1, 13, 10_000):
         again = apply_map(loaded, source.output, part="output", chunk_rows=chunk)

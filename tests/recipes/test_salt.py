@@ -7,9 +7,10 @@ import torch
 
 from franken.config.init_method.donor import Selector, SelectorKind
 from franken.files import read_json
-from franken.init_method import Provenance, TokenMap
+from franken.init_method import Provenance
 from franken.parts.table import load_table
 from franken.run import Runner
+from franken.token_map.storage import load_map
 
 from .conftest import compose_config
 
@@ -53,7 +54,7 @@ def test_the_run_report_tells_what_the_fit_was_like(runner: Runner) -> None:
     report = read_json(folder / "report.json")
     assert report["method"] == "salt"
     assert set(report) >= {"shared_by_mode", "anchors", "aux", "weights", "row_lengths", "head"}
-    token_map = TokenMap.load(folder / "token_map")
+    token_map = load_map(folder / "token_map")
     counts = token_map.counts()
     assert counts["copied"] > 0
     assert counts["computed"] == report["weights"][0]["tokens"] > 0

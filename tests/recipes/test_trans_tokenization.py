@@ -8,10 +8,10 @@ import torch
 from franken.alignment import load_tables
 from franken.errors import DataError
 from franken.files import read_json
-from franken.init_method import TokenMap
 from franken.parts.model import assemble
 from franken.run import Runner
 from franken.steps.models import open_model, read_places
+from franken.token_map.storage import load_map
 
 from .conftest import compose_config
 
@@ -53,7 +53,7 @@ def test_word_tables_of_every_language_lie_in_the_store(runner: Runner) -> None:
 
 
 def test_what_is_not_copied_comes_from_the_alignment_or_borrows(runner: Runner) -> None:
-    token_map = TokenMap.load(runner.ensure("initial").path / "token_map")
+    token_map = load_map(runner.ensure("initial").path / "token_map")
     rows = token_map.notes["trans_tokenization"]["rows_by_origin"]
     counts = token_map.counts()
     assert rows["aligned"] == counts["computed"] > 100

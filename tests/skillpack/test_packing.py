@@ -164,7 +164,7 @@ def test_a_tied_table_counts_once(tmp_path):
 
 
 def test_packing_projections_leaves_tables_and_norms_the_bases(tmp_path):
-    """The release merged into the tuned model, so they came along uncompressed (notes, 5.3.1)."""
+    """The release merged into the tuned model, so they came along uncompressed."""
     pair = checkpoints(tmp_path)
     made = pack(pair, tmp_path / "p", policy("phlora"))
     apply_to_checkpoint(pair[0], [made], tmp_path / "out")

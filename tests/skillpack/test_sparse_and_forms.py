@@ -129,7 +129,7 @@ def test_every_form_comes_back_from_its_bytes_and_knows_their_number(name):
 
 
 def test_a_low_rank_form_takes_the_bytes_of_the_formula():
-    """Payload sum b c (m + n) / 8, sigma 2 r, 16 + b bits per group of 128 (notes, 2.6, O')."""
+    """Payload sum b c (m + n) / 8, sigma 2 r, 16 + b bits per group of 128."""
     rows, columns, groups = 256, 512, [(8, 2), (4, 6), (2, 24)]
     u, s, v = torch.linalg.svd(torch.randn(rows, columns), full_matrices=False)
     form = LowRankForm.encode(u[:, :32], s[:32], v[:32], groups)
@@ -194,7 +194,7 @@ def test_an_exact_change_is_exact_in_float64_or_refused(tmp_path):
 
 
 def test_rounding_the_change_first_loses_bits():
-    """Why the difference is taken in float32 (notes, 2.4)."""
+    """Why the difference is taken in float32."""
     generator = torch.Generator().manual_seed(0)
     base = (torch.randn(500, 500, generator=generator) * 0.02).bfloat16()
     tuned = (base.float() + torch.randn(500, 500, generator=generator) * 1e-3).bfloat16()

@@ -13,6 +13,7 @@ from franken.explain import main
 from franken.init_method import MapLabels, initialise
 from franken.token_map.compare import compare_maps
 from franken.token_map.explain import explain_row, find_rows, phrase, worst_rows
+from franken.token_map.storage import save_map
 from tests.init_method.tiny import RESOURCES, hand_made_map, source_table, target_tokenizer
 
 KIND = TokenizerKind.sentencepiece_bpe
@@ -23,7 +24,7 @@ def stored(tmp_path_factory):
     source, target = source_table(KIND), target_tokenizer(KIND)
     _, token_map = initialise(source, target, LexiconInit(), RESOURCES, 0)
     directory = tmp_path_factory.mktemp("step")
-    token_map.save(directory / "token_map")
+    save_map(token_map, directory / "token_map")
     return directory
 
 
@@ -127,7 +128,7 @@ def test_rows_with_weights_of_their_own_for_the_output_show_both(tmp_path, capsy
     source, target = source_table(KIND, tied=False), target_tokenizer(KIND)
     config = WeightedPoolingInit(scheme=PoolingScheme.last_first)
     _, token_map = initialise(source, target, config, RESOURCES, 0)
-    token_map.save(tmp_path)
+    save_map(token_map, tmp_path)
     assert main([str(tmp_path), "▁nyumba"]) == 0
     shown, below = capsys.readouterr().out.split("output embeddings:")
     assert shown.count("█") == below.splitlines()[1].count("█") == 24
@@ -221,7 +222,7 @@ def test_the_command_compares(stored, tmp_path, capsys):
     _, other = initialise(
         source_table(KIND), target_tokenizer(KIND), SubtokenMeanInit(), RESOURCES, 0
     )
-    other.save(tmp_path / "token_map")
+    save_map(other, tmp_path / "token_map")
     assert main(["compare", str(stored), str(tmp_path), "--top", "2"]) == 0
     out = capsys.readouterr().out
     assert "lexicon  |  subtoken_mean" in out

@@ -71,7 +71,7 @@ def test_lora_training_changes_adapters_only(tmp_path):
 
 
 def test_rows_move_at_a_tiny_rate_over_a_bfloat16_body(tmp_path):
-    """In bfloat16 a step of 1e-5 on weights near 0.3 rounds to nothing (spec 9.4)."""
+    """In bfloat16 a step of 1e-5 on weights near 0.3 rounds to nothing."""
     model = tiny_model("gemma2").to(torch.bfloat16)
     before = model.model.embed_tokens.weight.detach().float().clone()
     settings = config(steps=1, lr=1e-5, body_dtype=BodyType.bfloat16)

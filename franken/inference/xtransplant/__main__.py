@@ -15,7 +15,8 @@ from franken.files import read_json
 from franken.inference.xtransplant.bounds import blocks
 from franken.inference.xtransplant.rows import TRANSPLANT, RowFiles, only
 from franken.report.text import print_table
-from franken.report.transplants import Transplant, transplant_tables
+from franken.report.transplant_summaries import Transplant
+from franken.report.transplants import transplant_tables
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

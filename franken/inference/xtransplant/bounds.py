@@ -1,4 +1,4 @@
-"""From verdicts to figures: heat map, upper bounds, curves, budget (spec 1.4 and 2.7).
+"""From verdicts to figures: heat map, upper bounds, curves, budget.
 
 With ``c(x, i, j)`` the verdict of pair (i, j) on sample x, M pairs, c_x right ones among them::
 

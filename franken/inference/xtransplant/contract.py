@@ -137,7 +137,7 @@ class Options:
     keep_logits: bool = False
     max_rows: int | None = None
     draft_rows: int = 0
-    """Up to so many rows, ``wavefront`` looks at several drafted tokens in one pass (spec 4.3)."""
+    """Up to so many rows, ``wavefront`` looks at several drafted tokens in one pass."""
 
 
 PLAIN = Options()

@@ -1,4 +1,4 @@
-"""Closed forms of the work: layer tokens of one sample (spec 4.1).
+"""Closed forms of the work: layer tokens of one sample.
 
 N layers, P prompt tokens on both sides, G new tokens, no early end, every row decoded.
 """

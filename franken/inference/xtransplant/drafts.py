@@ -3,7 +3,7 @@
 Few rows are bound by memory, not by arithmetic: a pass over twenty tokens takes little longer than
 one over a single token. The answer without a transplant, or that of any finished row, is a good
 guess. Greedy decoding keeps the longest prefix that it would have written itself, so the tokens are
-those of plain decoding (spec 4.3). Useless for a full grid, whose rows are many.
+those of plain decoding. Useless for a full grid, whose rows are many.
 """
 
 from collections.abc import Sequence

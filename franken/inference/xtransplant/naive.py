@@ -1,7 +1,7 @@
 """The oracle: a hook, and for every pair a whole run of donor and target.
 
 ``h_j[p] := a_j[p] + f_i[q]`` while the first new token is computed, where f_i is what layer i's
-feed-forward block gave at the donor's last position (paper, spec 1.2).
+feed-forward block gave at the donor's last position (paper).
 """
 
 from collections.abc import Sequence

@@ -48,7 +48,7 @@ def plan_rows(
 def shares_last_column(what: Intervention) -> bool:
     """Whether runs with the last target layer differ in their first token only.
 
-    All keys and values of the prompt are then the clean ones (spec 4.3).
+    All keys and values of the prompt are then the clean ones.
     """
     return what.steps is Steps.prefill
 

@@ -1,4 +1,4 @@
-"""Search of one fixed pair on a pilot set (spec 1.5)."""
+"""Search of one fixed pair on a pilot set."""
 
 import random
 from collections.abc import Mapping, Sequence

@@ -9,27 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from franken.errors import ArtifactError
 from franken.parts.forms.dense import DenseForm, ZeroForm
 from franken.parts.forms.lowrank import ColumnGroup, LowRankForm
 from franken.parts.forms.rows import RowsForm
-from franken.parts.forms.section import Form, bytes_of_layout, join_sections, split_sections
+from franken.parts.forms.section import (
+    FORMS,
+    Form,
+    bytes_of_layout,
+    form_of,
+    join_sections,
+    split_sections,
+)
 from franken.parts.forms.sign import SignForm
 from franken.parts.forms.sparse import SparseForm
 from franken.parts.forms.total import SumForm
-
-FORMS: dict[str, Any] = {
-    form.kind: form
-    for form in (
-        ZeroForm,
-        DenseForm,
-        SparseForm,
-        LowRankForm,
-        RowsForm,
-        SignForm,
-        SumForm,
-    )
-}
 
 __all__ = [
     "FORMS",
@@ -55,7 +48,7 @@ def encoded_bytes(form: Form) -> Tensor:
 
 def form_bytes(description: dict[str, Any]) -> int:
     """Bytes that a form of this description takes, by its layout."""
-    return bytes_of_layout(_kind(description).layout(description))
+    return bytes_of_layout(form_of(description).layout(description))
 
 
 def decode_form(description: dict[str, Any], payload: Tensor) -> Form:
@@ -68,16 +61,9 @@ def decode_form(description: dict[str, Any], payload: Tensor) -> Form:
     Raises:
         ArtifactError: for an unknown kind, or where the bytes do not fit the description.
     """
-    kind = _kind(description)
+    kind = form_of(description)
     form: Form = kind.restore(description, split_sections(kind.layout(description), payload))
     return form
-
-
-def _kind(description: dict[str, Any]) -> Any:
-    name = description.get("form")
-    if name not in FORMS:
-        raise ArtifactError(f"unknown form of a delta {name!r}; known: {', '.join(FORMS)}")
-    return FORMS[name]
 
 
 def relative_error(delta: Tensor, form: Form) -> float:

@@ -16,7 +16,7 @@ def pack_bits(codes: Tensor, bits: int) -> Tensor:
     """Pack ``(R, L)`` uint8 codes below ``2 ** bits`` into ``(R, ceil(L * bits / 8))`` bytes.
 
     Value ``i`` of a row takes the bits ``i * bits`` to ``(i + 1) * bits``, the least significant
-    first, so 3-bit codes cost 3 bits (graftllm notes, 2.5 a).
+    first, so 3-bit codes cost 3 bits.
     """
     _check(codes, bits)
     rows, length = codes.shape

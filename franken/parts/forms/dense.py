@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from franken.errors import ArtifactError
-from franken.parts.forms.section import Section, row_range
+from franken.parts.forms.section import Section, form, row_range
 
 _NAMES = {
     "float64": torch.float64, "float32": torch.float32, "bfloat16": torch.bfloat16,
@@ -15,6 +15,7 @@ _NAMES = {
 }  # fmt: skip
 
 
+@form
 @dataclass
 class ZeroForm:
     """Nothing changed; takes no bytes."""
@@ -48,6 +49,7 @@ class ZeroForm:
         return cls(tuple(description["shape"]))
 
 
+@form
 @dataclass
 class DenseForm:
     """Every entry, in a float format."""

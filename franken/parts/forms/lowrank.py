@@ -15,7 +15,7 @@ from franken.parts.forms.quantised import (
     factor_layout,
     restore_factor,
 )
-from franken.parts.forms.section import Section, row_range
+from franken.parts.forms.section import Section, form, row_range
 
 
 @dataclass
@@ -23,13 +23,14 @@ class ColumnGroup:
     """Consecutive singular directions of one precision."""
 
     left: Factor
-    """``(c, m)``: rows are columns of U, grouped along the output (graftllm notes, 2.5 c)."""
+    """``(c, m)``: rows are columns of U, grouped along the output."""
     right: Factor
     """``(c, n)``: rows of V^T."""
     bits: int
     columns: int
 
 
+@form
 @dataclass
 class LowRankForm:
     """``sum_i s_i u_i v_i^T``."""
@@ -131,7 +132,7 @@ class LowRankForm:
 
     @staticmethod
     def layout(description: dict[str, Any]) -> list[Section]:
-        """Sections of sigma and of each group (graftllm notes, 2.6, recommended layout)."""
+        """Sections of sigma and of each group."""
         rows, columns = description["shape"]
         groups, size = description["groups"], description["group_size"]
         rank = sum(group[1] for group in groups)

@@ -1,7 +1,7 @@
 """Matrices in groups of few-bit integers: asymmetric, per row, groups along the columns.
 
 Per group ``lo = min(x, 0)``, ``hi = max(x, 0)``, ``s = (hi - lo) / (2^b - 1)``,
-``z = round(-lo / s)``, ``q = clip(round(x / s) + z)``, decoded ``s (q - z)`` (graftllm notes, 2.3).
+``z = round(-lo / s)``, ``q = clip(round(x / s) + z)``, decoded ``s (q - z)``.
 The scale is rounded up to float16 first and the codes are made with the rounded one, so the error
 stays below ``s / 2`` and zero is exact. A power of two per matrix keeps the float16 scales in range
 whatever the magnitude; the release stores float32 values and needs none.

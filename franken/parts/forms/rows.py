@@ -13,9 +13,10 @@ from franken.parts.forms.quantised import (
     factor_layout,
     restore_factor,
 )
-from franken.parts.forms.section import Section, row_range
+from franken.parts.forms.section import Section, form, row_range
 
 
+@form
 @dataclass
 class RowsForm:
     """Listed rows ``(k, n)``, each in groups of its own scale; every other row is zero."""

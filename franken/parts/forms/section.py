@@ -55,6 +55,28 @@ class Form(Protocol):
         ...
 
 
+FORMS: dict[str, Any] = {}
+"""Kind -> class of every form; each declares itself with :func:`form`."""
+
+
+def form(cls: Any) -> Any:
+    """Class decorator: the form is found by its ``kind`` from now on."""
+    FORMS[cls.kind] = cls
+    return cls
+
+
+def form_of(description: dict[str, Any]) -> Any:
+    """The class of a described form.
+
+    Raises:
+        ArtifactError: for an unknown kind; lists the known ones.
+    """
+    name = description.get("form")
+    if name not in FORMS:
+        raise ArtifactError(f"unknown form of a delta {name!r}; known: {', '.join(FORMS)}")
+    return FORMS[name]
+
+
 def bytes_of_layout(layout: list[Section]) -> int:
     """Length of all sections together."""
     return sum(section.bytes_count for section in layout)

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from franken.parts.forms.bits import pack_bits, packed_length, unpack_bits
-from franken.parts.forms.section import Section, row_range
+from franken.parts.forms.section import Section, form, row_range
 
 
+@form
 @dataclass
 class SignForm:
     """``scale * sign(delta)``; zero counts as plus, as in the release."""

@@ -16,11 +16,12 @@ from franken.parts.forms.quantised import (
     factor_layout,
     restore_factor,
 )
-from franken.parts.forms.section import Section, row_range
+from franken.parts.forms.section import Section, form, row_range
 
 INDEXES = ("bitmap", "csr", "rows")
 
 
+@form
 @dataclass
 class SparseForm:
     """Kept entries in the order of the flattened matrix."""

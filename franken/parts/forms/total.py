@@ -5,9 +5,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from franken.parts.forms.section import Form, Section
+from franken.parts.forms.section import Form, Section, form, form_of
 
 
+@form
 @dataclass
 class SumForm:
     """``first + second``."""
@@ -41,21 +42,17 @@ class SumForm:
     @staticmethod
     def layout(description: dict[str, Any]) -> list[Section]:
         """One after the other."""
-        from franken.parts.forms import FORMS
-
         return [
             section._replace(name=f"{index}.{section.name}")
             for index, part in enumerate(description["parts"])
-            for section in FORMS[part["form"]].layout(part)
+            for section in form_of(part).layout(part)
         ]
 
     @classmethod
     def restore(cls, description: dict[str, Any], sections: dict[str, Tensor]) -> "SumForm":
         """From both."""
-        from franken.parts.forms import FORMS
-
         found = [
-            FORMS[part["form"]].restore(
+            form_of(part).restore(
                 part,
                 {
                     name.partition(".")[2]: tensor
