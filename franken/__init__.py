@@ -1,3 +1,65 @@
-"""franken: cross-lingual vocabulary and embedding surgery on language models, driven by configs."""
+"""franken: cross-lingual vocabulary and embedding surgery on language models.
+
+The functions below work on objects of transformers, without configs, recipes or a store; each is
+imported when it is first used, so that ``import franken`` costs nothing (PEP 562).
+"""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from franken.library.evaluation import Scores, evaluate
+    from franken.library.hydra import hydra
+    from franken.library.options import options
+    from franken.library.packing import mounted, pack
+    from franken.library.swapping import swap
+    from franken.library.transfer import Transfer, transfer
+    from franken.library.transplants import Grid, transplant
+    from franken.library.vocabulary import build_vocab
+
+_HOMES = {
+    "transfer": "transfer",
+    "Transfer": "transfer",
+    "build_vocab": "vocabulary",
+    "swap": "swapping",
+    "pack": "packing",
+    "mounted": "packing",
+    "hydra": "hydra",
+    "transplant": "transplants",
+    "Grid": "transplants",
+    "evaluate": "evaluation",
+    "Scores": "evaluation",
+    "options": "options",
+}
+"""Public name -> module of ``franken.library``."""
+
+__all__ = [
+    "Grid",
+    "Scores",
+    "Transfer",
+    "__version__",
+    "build_vocab",
+    "evaluate",
+    "hydra",
+    "mounted",
+    "options",
+    "pack",
+    "swap",
+    "transfer",
+    "transplant",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(f"franken.library.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

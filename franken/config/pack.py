@@ -171,9 +171,10 @@ class Budget:
 class PackConfig:
     """A policy: classes of tensors and an operator for each."""
 
-    name: str = "module_aware"
+    name: str = "dense_bf16"
     classes: dict[str, ClassRule] = field(default_factory=dict)
-    """Label -> rule; the first that matches wins. The label also picks the class of a schedule."""
+    """Label -> rule; the first that matches wins. The label also picks the class of a schedule.
+    Without any, every tensor keeps all of its change in 16 bits."""
     schedules: dict[str, dict[str, list[list[int]]]] = field(default_factory=dict)
     """Name -> label of a class -> [bits, columns] from the largest singular value on."""
     schedule: str | None = None
@@ -187,10 +188,12 @@ class PackConfig:
     seed: int = 0
     """Of ``dare``."""
 
+    def rules(self) -> dict[str, ClassRule]:
+        """The classes, or the one that stands for none."""
+        return self.classes or {"all": ClassRule()}
+
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("schedule_width", self.schedule_width, 1)
-        if not self.classes:
-            yield "classes", "holds no class: nothing says what to do with a tensor"
         names = {self.schedule, *(rule.schedule for rule in self.classes.values())} - {None}
         for name in sorted(map(str, names)):
             uniform = name in {f"uniform{bits}" for bits in (*range(1, 9), 16, 32)}

@@ -28,7 +28,7 @@ MODULES = {
     TaskKind.tokenizer_intrinsics: "intrinsics",
     TaskKind.multiple_choice: "multiple_choice",
     TaskKind.translation: "translation",
-    TaskKind.math: "math",
+    TaskKind.math: "math_problems",
     TaskKind.summary: "summary",
     TaskKind.answering: "answering",
 }

@@ -2,11 +2,15 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from franken.parts.anatomy import Anatomy
+import torch
+
+from franken.parts.anatomy import Anatomy, anatomy_of
 from franken.parts.checkpoint import Checkpoint
+from franken.parts.safetensors_file import code_of
 
 BLOCK_BYTES = 4096
 BLOCKS_PER_TENSOR = 64
@@ -34,9 +38,7 @@ def body_fingerprint(directory: Path, anatomy: Anatomy) -> str:
     reads.
     """
     checkpoint = Checkpoint(directory)
-    digest = hashlib.sha256(b"franken body 1\n")
     names = body_tensors(checkpoint, anatomy)
-    prefix = f"{anatomy.backbone}."
     by_file: dict[Path, dict[str, bytes]] = {}
     for name in names:
         by_file.setdefault(checkpoint.shard_of(name), {})[name] = b""
@@ -44,23 +46,72 @@ def body_fingerprint(directory: Path, anatomy: Anatomy) -> str:
         with open(path, "rb") as handle:
             for name in sampled:
                 item = checkpoint.range(name)
-                sampled[name] = _sample(handle, item.start, item.bytes_count)
-    for name in sorted(names, key=lambda name: name.removeprefix(prefix)):
-        item = checkpoint.range(name)
-        digest.update(f"{name.removeprefix(prefix)} {item.code} {item.shape}\n".encode())
-        digest.update(by_file[checkpoint.shard_of(name)][name])
+                sampled[name] = _sample(item.bytes_count, _blocks_of_file(handle, item.start))
+    return _fingerprint(
+        anatomy,
+        {
+            name: (
+                checkpoint.range(name).code,
+                checkpoint.range(name).shape,
+                by_file[checkpoint.shard_of(name)][name],
+            )
+            for name in names
+        },
+    )
+
+
+def model_fingerprint(model: Any) -> str:
+    """The fingerprint that the body of a model in memory has once it is saved as it is.
+
+    Tensors may be on any device; what is sampled of them is copied, and nothing else.
+    """
+    anatomy = anatomy_of(model.config)
+    known = dict(model.named_parameters())
+    known |= {name: buffer for name, buffer in model.state_dict().items() if name not in known}
+    found = {}
+    for name, tensor in known.items():
+        if anatomy.is_table_tensor(name) or _NOT_WEIGHTS.search(name):
+            continue
+        flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+        sample = _sample(flat.numel(), _blocks_of_tensor(flat))
+        found[name] = (code_of(tensor.dtype), tuple(tensor.shape), sample)
+    return _fingerprint(anatomy, found)
+
+
+def _fingerprint(anatomy: Anatomy, tensors: dict[str, tuple[str, tuple[int, ...], bytes]]) -> str:
+    """Of code, shape and sampled digest by name."""
+    digest = hashlib.sha256(b"franken body 1\n")
+    prefix = f"{anatomy.backbone}."
+    for name in sorted(tensors, key=lambda name: name.removeprefix(prefix)):
+        code, shape, sampled = tensors[name]
+        digest.update(f"{name.removeprefix(prefix)} {code} {shape}\n".encode())
+        digest.update(sampled)
     return digest.hexdigest()
 
 
-def _sample(handle: BinaryIO, start: int, size: int) -> bytes:
-    """Digest of spread blocks of the ``size`` bytes from ``start``."""
+Blocks = Callable[[int, int], bytes]
+"""Bytes of a tensor: from where, how many."""
+
+
+def _sample(size: int, block: Blocks) -> bytes:
+    """Digest of spread blocks of a tensor of ``size`` bytes."""
     digest = hashlib.sha256()
     if size <= BLOCK_BYTES * BLOCKS_PER_TENSOR:
-        handle.seek(start)
-        digest.update(handle.read(size))
+        digest.update(block(0, size))
         return digest.digest()
     last = size - BLOCK_BYTES
-    for block in range(BLOCKS_PER_TENSOR):
-        handle.seek(start + last * block // (BLOCKS_PER_TENSOR - 1))
-        digest.update(handle.read(BLOCK_BYTES))
+    for number in range(BLOCKS_PER_TENSOR):
+        digest.update(block(last * number // (BLOCKS_PER_TENSOR - 1), BLOCK_BYTES))
     return digest.digest()
+
+
+def _blocks_of_file(handle: BinaryIO, start: int) -> Blocks:
+    def block(place: int, count: int) -> bytes:
+        handle.seek(start + place)
+        return handle.read(count)
+
+    return block
+
+
+def _blocks_of_tensor(flat: torch.Tensor) -> Blocks:
+    return lambda place, count: flat[place : place + count].cpu().numpy().tobytes()

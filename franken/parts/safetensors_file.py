@@ -32,8 +32,14 @@ DTYPES: dict[str, torch.dtype] = {
     "BOOL": torch.bool,
 }
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
+
 CHUNK_BYTES = 8 << 20
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the reference implementation
+
+
+def code_of(dtype: torch.dtype) -> str:
+    """How headers spell a number format."""
+    return _CODES[dtype]
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,12 @@ class Table:
     provenance: dict[str, Any] = field(default_factory=dict)
     """How the rows came about; free JSON."""
 
+    def __post_init__(self) -> None:
+        """Rows are data here: parameters of a model come without their gradients."""
+        self.input = self.input.detach()
+        self.output = None if self.output is None else self.output.detach()
+        self.output_bias = None if self.output_bias is None else self.output_bias.detach()
+
     @property
     def rows(self) -> int:
         """T: rows of the matrices, padding included."""

@@ -91,7 +91,7 @@ def class_of(name: str, kind: str, policy: PackConfig) -> tuple[str, ClassRule]:
     Raises:
         ConfigError: where none does.
     """
-    for label, rule in policy.classes.items():
+    for label, rule in policy.rules().items():
         pattern = rule.match
         if pattern.startswith(_REGEX):
             if re.search(pattern[len(_REGEX) :], name):

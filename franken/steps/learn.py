@@ -1,15 +1,13 @@
 """The training of a learned initialiser, inside its ``initialise`` step."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from franken.config.steps import InitialiseStep
 from franken.config.training import TrainingConfig
 from franken.data import open_data
 from franken.data.datamodule import TextDataModule
-from franken.init_method import TokenMap, provenance_report
+from franken.init_method import TokenMap
 from franken.parts.model import assemble
 from franken.parts.table import Table
 from franken.seeds import derive_seed
@@ -17,7 +15,7 @@ from franken.steps.context import StepContext
 from franken.steps.models import open_model
 from franken.token_map.resources import text_of
 from franken.training import make_loggers
-from franken.training.learners import LearnTask, learn_rows
+from franken.training.learners import LearnTask, learned_table
 
 
 def learn(
@@ -43,7 +41,7 @@ def learn(
         limit = float(getattr(step.method, "megabytes", float("inf")))
         return text_of(partial(data.texts, "monolingual"), step.data.languages, limit)
 
-    learned = learn_rows(
+    return learned_table(
         LearnTask(
             method=step.method, model=model, source=source, start=start, token_map=token_map,
             data=module, texts=texts, trainer=context.trainer, work_dir=context.scratch,
@@ -51,14 +49,3 @@ def learn(
             loggers=loggers,
         )
     )  # fmt: skip
-    return _reported(learned.table, learned.token_map, start, learned.report)
-
-
-def _reported(
-    table: Table, token_map: TokenMap, start: Table, report: dict[str, Any]
-) -> tuple[Table, TokenMap]:
-    notes = {**token_map.notes, "trained": report}
-    token_map = replace(token_map, notes=notes)
-    seed = start.provenance.get("seed")
-    provenance = {"seed": seed, **provenance_report(token_map, table.input)}
-    return replace(table, provenance=provenance), token_map

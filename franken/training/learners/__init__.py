@@ -6,7 +6,7 @@
 
 import importlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from franken.config.init_method import InitMethodConfig
 from franken.config.runtime import TrainerConfig
 from franken.config.training import TrainingConfig
 from franken.errors import ConfigError
-from franken.init_method import TokenMap
+from franken.init_method import TokenMap, provenance_report
 from franken.parts.table import Table
 
 
@@ -70,3 +70,13 @@ def learn_rows(task: LearnTask) -> LearnedRows:
         raise ConfigError(f"init_method={task.method.name} has nothing to train") from error
     learned: LearnedRows = module.learn(task)
     return learned
+
+
+def learned_table(task: LearnTask) -> tuple[Table, TokenMap]:
+    """Train, and say in the report of table and map what came of it."""
+    learned = learn_rows(task)
+    notes = {**learned.token_map.notes, "trained": learned.report}
+    token_map = replace(learned.token_map, notes=notes)
+    report = provenance_report(token_map, learned.table.input)
+    seed = task.start.provenance.get("seed")
+    return replace(learned.table, provenance={"seed": seed, **report}), token_map

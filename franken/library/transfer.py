@@ -1,0 +1,184 @@
+"""``transfer``: a model with another tokenizer, its rows made by an initialiser."""
+
+import tempfile
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from franken.errors import DataError
+from franken.files import write_json
+from franken.init_method import initialise
+from franken.library.given import Given, LexiconLike, Pairs, Texts, gather
+from franken.library.options import chosen
+from franken.library.origin import lineage_of, mark, twin
+from franken.library.resources import fit_resources
+from franken.parts.body import quiet_transformers
+from franken.parts.surgery import put_table, take_table
+from franken.parts.table import Table
+from franken.parts.tokenizer_files import save_exported_tokenizer
+from franken.seeds import derive_seed
+from franken.token_map.resources import InitResources, text_of
+from franken.token_map.token_map import TokenMap
+
+
+@dataclass
+class Transfer:
+    """What ``transfer`` gives back."""
+
+    model: PreTrainedModel
+    """The model with the new vocabulary."""
+    tokenizer: PreTrainedTokenizerBase
+    """The target tokenizer."""
+    map: TokenMap
+    """Where every row came from: ``map.row(id)``, ``map.counts()``."""
+    table: Table
+    """The new rows, on the CPU."""
+    resources: InitResources = field(repr=False)
+    """Alignments, vectors or helper that were fitted; they may be handed to another method."""
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Routes, examples, doubled rows and norms; plain JSON."""
+        return self.table.provenance
+
+    def save_pretrained(self, directory: str | Path, **options: Any) -> None:
+        """Write model and tokenizer as plain transformers loads them; map and report beside them.
+
+        Args:
+            directory: made if need be.
+            options: of ``PreTrainedModel.save_pretrained``.
+        """
+        place = Path(directory)
+        with quiet_transformers():
+            self.model.save_pretrained(str(place), **options)
+        save_exported_tokenizer(self.tokenizer, place)
+        self.map.save(place / "token_map")
+        write_json(place / "token_map" / "report.json", self.report)
+
+
+def transfer(
+    model: PreTrainedModel,
+    source_tokenizer: PreTrainedTokenizerBase,
+    target_tokenizer: PreTrainedTokenizerBase,
+    *,
+    method: Any = "focus",
+    texts: Texts | None = None,
+    source_texts: Texts | None = None,
+    lexicon: LexiconLike | None = None,
+    pairs: Pairs | None = None,
+    helper: Any = None,
+    vectors: Any = None,
+    source_language: str = "en",
+    seed: int = 0,
+    pad_to_multiple: int | None = None,
+    share_body: bool = True,
+    alignment: Any = None,
+    word_vectors: Any = None,
+    helper_model: Any = None,
+    **options: Any,
+) -> Transfer:
+    """Give a model another tokenizer, and rows to its tokens by the method that is named.
+
+    What the method needs is fitted on the spot: word alignments from ``pairs``, static vectors and
+    a helper model from ``texts``. With several target languages the arguments are mappings from
+    language; with one, plain lists will do.
+
+    Args:
+        model: a causal language model of a known family, on any device, tied or not. It stays as
+            it is.
+        source_tokenizer: its tokenizer.
+        target_tokenizer: the new one.
+        method: an initialiser (``docs/init_methods.md``) by name, or its options.
+        texts: lines of the target language, or a mapping from language to lines; a mapping may hold
+            the source language too.
+        source_texts: lines of the source language, for methods over word vectors.
+        lexicon: pairs of a source and a target word, or a mapping from a word to its translations.
+        pairs: sentence pairs, source first.
+        helper: a model over the target tokenizer, alone or with its tokenizer; its directory; or
+            its table.
+        vectors: static vectors by language (``target`` and ``source`` for vectors of pieces).
+        source_language: code of the language that the model knows.
+        seed: of all draws; equal seeds give equal bytes.
+        pad_to_multiple: add rows up to a multiple of this.
+        share_body: the new model shares the old one's body (train one, and the other changes too);
+            ``False`` copies it.
+        alignment: how words are aligned: an option of the group ``alignment``, by name, as a
+            mapping with a ``name``, or as its dataclass.
+        word_vectors: how vectors are trained, likewise.
+        helper_model: how a helper is trained, likewise.
+        options: of the method, e.g. ``temperature=0.5``.
+
+    Returns:
+        The model with its tokenizer, the map and the report.
+
+    Raises:
+        ConfigError: for an unknown method or option, or a value out of range.
+        DataError: names the argument that the method lacks.
+        CompatibilityError: where the vocabularies cannot be joined.
+    """
+    name = method if isinstance(method, str) else getattr(method, "name", "")
+    call = f"transfer(method={name!r})"
+    config = chosen("init_method", method, options, call)
+    given = gather(texts, source_texts, pairs, lexicon, source_language=source_language)
+    lineage = lineage_of(model)
+    source = take_table(model, source_tokenizer, lineage=lineage)
+    makers = {
+        "alignment": alignment, "word_vectors": word_vectors, "helper_model": helper_model
+    }  # fmt: skip
+    resources = fit_resources(
+        config, source, target_tokenizer, given, seed, call=call, helper=helper, vectors=vectors,
+        makers=makers,
+    )  # fmt: skip
+    own_seed = derive_seed(seed, "init_method", config.name)
+    table, token_map = initialise(source, target_tokenizer, config, resources, own_seed)
+    if config.learned:
+        table, token_map = _learned(
+            config, model, source, table, token_map, given, resources, seed, call
+        )
+    result = twin(model, share_body=share_body)
+    put_table(
+        result, table, previous=source_tokenizer, pad_to_multiple=pad_to_multiple, copy=True
+    )  # fmt: skip
+    mark(result, target_tokenizer, lineage)
+    return Transfer(result, target_tokenizer, token_map, table, resources)
+
+
+def _learned(
+    config: Any, model: PreTrainedModel, source: Table, start: Table, token_map: TokenMap,
+    given: Given, resources: InitResources, seed: int, call: str,
+) -> tuple[Table, TokenMap]:  # fmt: skip
+    """Train what the start map made, on the texts, in a directory that is thrown away."""
+    from franken.config.runtime import TrainerConfig
+    from franken.data.datamodule import TextDataModule
+    from franken.library.memory_data import MemoryData
+    from franken.training.learners import LearnTask, learned_table
+
+    if not set(given.languages) & set(given.texts):
+        raise DataError(f"{call} trains, and needs texts= of the target language")
+    texts = resources.texts
+    assert texts is not None
+    limit = float(getattr(config, "megabytes", float("inf")))
+    data = MemoryData(given)
+    where = "gpu" if model.device.type == "cuda" else "cpu"
+    with tempfile.TemporaryDirectory(prefix="franken-") as scratch:
+        module = partial(
+            TextDataModule, data, data.config.mixtures["text"], start.tokenizer, seed=seed,
+            work_dir=Path(scratch), source_language=given.source_language,
+            languages=data.config.languages,
+        )  # fmt: skip
+        task = LearnTask(
+            method=config,
+            model=twin(model, share_body=False),
+            source=source,
+            start=start,
+            token_map=token_map,
+            data=lambda training: module(training=training),
+            texts=lambda: text_of(texts, given.languages, limit),
+            trainer=TrainerConfig(accelerator=where),
+            work_dir=Path(scratch),
+            seed=derive_seed(seed, "init_method", config.name, "training"),
+        )
+        return learned_table(task)
