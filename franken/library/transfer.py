@@ -21,6 +21,7 @@ from franken.parts.table import Table
 from franken.parts.tokenizer_files import save_exported_tokenizer
 from franken.seeds import derive_seed
 from franken.token_map.resources import InitResources, text_of
+from franken.token_map.storage import save_map
 from franken.token_map.token_map import TokenMap
 
 
@@ -55,7 +56,7 @@ class Transfer:
         with quiet_transformers():
             self.model.save_pretrained(str(place), **options)
         save_exported_tokenizer(self.tokenizer, place)
-        self.map.save(place / "token_map")
+        save_map(self.map, place / "token_map")
         write_json(place / "token_map" / "report.json", self.report)
 
 
