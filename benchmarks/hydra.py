@@ -118,7 +118,8 @@ def speeds(directory: Path, options: argparse.Namespace) -> dict[str, tuple[floa
     reads the source's and writes it, the plain model of the source's table."""
     import torch
 
-    from franken.composition.hydra import Decoding, WholeModel, decode, load_hydra
+    from franken.composition.hydra import load_hydra
+    from franken.decoding import Decoding, Ends, WholeModel, decode
 
     torch.set_num_threads(options.threads)
     hydra = load_hydra(directory)
@@ -135,7 +136,7 @@ def speeds(directory: Path, options: argparse.Namespace) -> dict[str, tuple[floa
             made = Decoding(max_new_tokens=options.tokens)
             seconds = clock(
                 lambda view=view, prompts=prompts, made=made: decode(
-                    WholeModel(view.model), prompts, made, end=None, writable=view.writable
+                    WholeModel(view.model), prompts, made, ends=Ends(), writable=view.writable
                 )
             )
             old = best.get(name, (1e9, 1e9))

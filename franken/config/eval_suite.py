@@ -83,7 +83,10 @@ class TaskConfig:
     max_new_bytes: int | None = None
     """Cut generations at so many bytes too, equal for all vocabularies (spec 9.7)."""
     stop: str = "\n"
-    """Generations are cut at the first occurrence."""
+    """Generations end before its first occurrence; empty for none."""
+    stops: list[str] = field(default_factory=list)
+    """Further strings that end generations. Tokens that end them are those of the model: the
+    tokenizer's eos, the generation config's list, the chat template's end of a turn."""
     shot_separator: str = "\n\n"
     """Stands between worked examples and the item."""
     window_tokens: int | None = 2048
@@ -128,5 +131,9 @@ class EvalSuiteConfig:
     name: str = "microworld"
     tasks: dict[str, TaskConfig] = field(default_factory=dict)
     limit_takes: LimitTakes = LimitTakes.spread
+    opening: str = "tokenizer"
+    """What stands in front of prompts and texts: ``tokenizer`` (what it puts there by itself),
+    ``always`` (bos, else eos), ``none``, or the text of a token. Without any, the first token of a
+    text is charged as one of equally likely ones."""
     batch_tokens: int = 16_384
     """Tokens per forward pass, padding included (does not change results)."""

@@ -12,8 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from franken.data.source import Instruction, Pair
 from franken.errors import DataError
 from franken.files import hash_json
-
-_ANCHOR = "\n"
+from franken.tokenizer.text_ids import after_prompts, text_ids
 
 
 @dataclass(frozen=True)
@@ -85,9 +84,7 @@ class RecordEncoder:
             control: Whether the names of control tokens inside a text stand for these tokens, as in
                 the prompts of a chat model; otherwise they are text like any other.
         """
-        self._backend.encode_special_tokens = not control
-        batch = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in batch]
+        return text_ids(self._backend, texts, control=control)
 
     def _encode_texts(self, texts: list[str], max_length: int | None) -> list[Encoded | None]:
         encoded: list[Encoded | None] = []
@@ -103,18 +100,13 @@ class RecordEncoder:
     ) -> list[Encoded | None]:
         responses = [_joined(record) for record in records]
         prompts = [record.prompt for record in records]
-        prompt_ids = self.ids(prompts)
-        whole_ids = self.ids([p + r for p, r in zip(prompts, responses, strict=True)])
-        encoded: list[Encoded | None] = []
-        for index, response in enumerate(responses):
-            before = prompt_ids[index]
-            if whole_ids[index][: len(before)] == before:
-                after = whole_ids[index][len(before) :]
-            else:
-                after = self.continuation(response)
-            characters = len(prompts[index]) + len(response)
-            encoded.append(self._instruction(before, after, characters, max_length))
-        return encoded
+        heads, tails = after_prompts(self.ids, prompts, responses)
+        return [
+            self._instruction(before, after, len(prompt) + len(response), max_length)
+            for prompt, response, before, after in zip(
+                prompts, responses, heads, tails, strict=True
+            )
+        ]
 
     def _instruction(
         self, prompt: list[int], response: list[int], characters: int, max_length: int | None
@@ -129,13 +121,6 @@ class RecordEncoder:
             prompt = prompt[max(len(prompt) + len(after) - room, 0) :]
         before = [*self.bos, *prompt]
         return Encoded(np.array(before + after, dtype=np.int64), len(before), characters, cut)
-
-    def continuation(self, text: str) -> list[int]:
-        """Ids of a text that continues another: a tokenizer's automatic word start is left out."""
-        (anchor,), (joined,) = self.ids([_ANCHOR]), self.ids([_ANCHOR + text])
-        if joined[: len(anchor)] == anchor:
-            return joined[len(anchor) :]
-        return self.ids([text])[0]
 
 
 def _joined(record: Instruction) -> str:

@@ -19,8 +19,7 @@ from franken.data.streams import StreamBuilder
 from franken.data.subsampling import Record
 from franken.errors import CompatibilityError, DataError
 from franken.files import hash_json
-
-_ANCHOR = "\n"
+from franken.tokenizer.text_ids import continuations
 
 
 class Turn(NamedTuple):
@@ -130,7 +129,7 @@ class SegmentEncoder:
             return [self._shifted(item, write) for item in self._alone(write, turns, max_length)]
         reader, writer = self.encoders[read], self.encoders[write]
         prompts = reader.ids([turn.prompt for turn in turns])
-        bodies = _continuations(writer, [joined_response(t.prompt, t.response) for t in turns])
+        bodies = continuations(writer.ids, [joined_response(t.prompt, t.response) for t in turns])
         encoded: list[Encoded | None] = []
         for turn, prompt, response in zip(turns, prompts, bodies, strict=True):
             after = np.array([*response, *writer.eos], dtype=np.int64) + self.offsets[write]
@@ -203,13 +202,3 @@ class SegmentDataModule(TextDataModule):
             plain.source, plain.mixture, encoder, plain.directory,  # type: ignore[arg-type]
             plain.source_language, plain.languages, plain.length, flow,
         )  # fmt: skip
-
-
-def _continuations(encoder: RecordEncoder, texts: Sequence[str]) -> list[list[int]]:
-    """Ids of texts that follow something: a tokenizer's automatic word start is left out."""
-    (anchor,) = encoder.ids([_ANCHOR])
-    joined = encoder.ids([_ANCHOR + text for text in texts])
-    return [
-        ids[len(anchor) :] if ids[: len(anchor)] == anchor else encoder.ids([text])[0]
-        for text, ids in zip(texts, joined, strict=True)
-    ]

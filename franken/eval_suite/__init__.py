@@ -14,6 +14,7 @@ from franken.composition.hydra import HydraModel
 from franken.config.checks import hint
 from franken.config.eval_suite import EvalSuiteConfig, TaskConfig, TaskKind
 from franken.data.source import TEXT_STREAMS, DataSource
+from franken.decoding import stop_ids
 from franken.errors import ConfigError
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.hydra import voices
@@ -81,7 +82,9 @@ def evaluate(
         with torch.inference_mode(), terminal_progress(progress) as advance:
             for name, task in suite.tasks.items():
                 module = import_module(f"{__name__}.{MODULES[TaskKind(task.kind)]}")
-                for config, encoder, readout in _voices(model, tokenizer, task, data):
+                for config, encoder, readout in _voices(
+                    model, tokenizer, task, data, suite.opening
+                ):
                     module.run(
                         TaskRun(
                             name, config, data, encoder, readout, suite.batch_tokens, seed,
@@ -94,13 +97,15 @@ def evaluate(
 
 
 def _voices(
-    model: Any, tokenizer: Any, task: TaskConfig, data: DataSource
+    model: Any, tokenizer: Any, task: TaskConfig, data: DataSource, opening: str
 ) -> Iterable[tuple[TaskConfig, Encoder, Readout]]:
     """What scores a task: an ordinary or routed model as it is, a Hydra LLM by language."""
     if isinstance(model, HydraModel):
-        return voices(model, task, data)
+        return voices(model, task, data, opening)
     own = getattr(model, "readout", None)  # a model with a router brings its own forward pass
-    return [(task, Encoder(tokenizer), read_out(model) if own is None else own())]
+    ends = stop_ids(tokenizer, model)
+    encoder = Encoder(tokenizer, opening=opening, end_ids=ends)
+    return [(task, encoder, read_out(model) if own is None else own())]
 
 
 def check_suite(suite: EvalSuiteConfig, data: DataSource) -> None:

@@ -3,12 +3,15 @@
 import math
 from itertools import islice
 
+from torch import Tensor
+
 from franken.errors import DataError
 from franken.eval_suite.scoring import Request, log_probs
 from franken.eval_suite.standard_errors import ratio, ratio_stderr
 from franken.eval_suite.suite import Item, TaskRun
 
 SPLIT = "valid"
+BITS_OF_A_HIDDEN_BYTE = 8.0
 DEFAULT_WINDOW = 2048
 """Tokens, where neither the task nor the model sets a limit."""
 
@@ -16,10 +19,12 @@ DEFAULT_WINDOW = 2048
 def run(task: TaskRun) -> None:
     """``sum of -log2 p(token) / number of UTF-8 bytes`` over the ``valid`` part of a text role.
 
-    Every real token of a document is predicted exactly once; bos stands in front and is context
-    only; eos is not predicted, so it counts neither in bits nor in bytes. A document longer than
-    the window is cut into windows without overlap, each opened by bos. The standard error treats
-    documents as the independent units.
+    Every real token of a document is predicted exactly once; what opens a text (``opening`` of the
+    suite) is context only; eos is not predicted, so it counts neither in bits nor in bytes. A
+    document longer than the window is cut into windows without overlap. Bytes that the ids do not
+    tell, under an unknown token or under none, are charged eight bits each, what it takes to spell
+    them: a vocabulary gains nothing by not knowing a text. ``hidden`` is their share. The standard
+    error treats documents as the independent units.
     """
     role = task.config.source
     for lang in task.languages(lambda lang: task.data.has(role, lang)):
@@ -41,6 +46,7 @@ def run(task: TaskRun) -> None:
             ratio_stderr(bits, sizes),
             bytes=int(sum(sizes)),
             tokens=sum(int(item["tokens"]) for item in results),
+            hidden=sum(int(item["hidden_bytes"]) for item in results) / sum(sizes),
         )
         task.keep(results)
 
@@ -52,32 +58,44 @@ def window_size(task: TaskRun) -> int:
 
 
 def measure(task: TaskRun, lang: str, documents: list[str]) -> list[Item]:
-    """Bits, bytes and tokens of each document."""
+    """Bits, bytes and tokens of each document; what its ids hide is charged."""
     width = window_size(task)
-    start = (task.encoder.start,)
+    rows = task.encoder.held_out(documents)
     requests: list[Request] = []
     owners: list[int] = []
-    for index, ids in enumerate(task.encoder.texts(documents)):
-        for first in range(0, len(ids), width):
-            window = tuple(ids[first : first + width])
-            requests.append(Request(start, window, prompted=False))
-            owners.append(index)
-    values = log_probs(
-        task.readout,
-        requests,
-        batch_tokens=task.batch_tokens,
-        advance=task.progress(lang, len(requests)),
-    )
+    for index, ids in enumerate(rows):
+        own = windows(ids, task.encoder.start, width)
+        requests += own
+        owners += [index] * len(own)
     nats: list[list[float]] = [[] for _ in documents]
-    for owner, value in zip(owners, values, strict=True):
+    for owner, value in zip(owners, _values(task, lang, requests), strict=True):
         nats[owner].extend(value.tolist())
-    return [
-        {
-            "lang": lang,
-            "id": index,
-            "bits": -math.fsum(own) / math.log(2),
-            "bytes": len(document.encode()),
-            "tokens": len(own),
-        }
-        for index, (document, own) in enumerate(zip(documents, nats, strict=True))
-    ]
+    found: list[Item] = []
+    for index, (document, ids) in enumerate(zip(documents, rows, strict=True)):
+        bits = -math.fsum(nats[index]) / math.log(2)
+        if not task.encoder.start and ids:
+            bits += math.log2(len(task.encoder.tokenizer))
+        hidden = task.encoder.hidden_bytes(document)
+        found.append({
+            "lang": lang, "id": index, "bits": bits + BITS_OF_A_HIDDEN_BYTE * hidden,
+            "bytes": len(document.encode()), "tokens": len(ids), "hidden_bytes": hidden,
+        })  # fmt: skip
+    return found
+
+
+def windows(ids: list[int], start: tuple[int, ...], width: int) -> list[Request]:
+    """Requests that predict every token once, each window opened as a text is.
+
+    Where nothing opens a text, the token before a window does, and the very first token is left to
+    be charged.
+    """
+    found = []
+    for first in range(0 if start else 1, len(ids), width):
+        context = start or (ids[first - 1],)
+        found.append(Request(context, tuple(ids[first : first + width]), prompted=False))
+    return found
+
+
+def _values(task: TaskRun, lang: str, requests: list[Request]) -> list[Tensor]:
+    advance = task.progress(lang, len(requests))
+    return log_probs(task.readout, requests, batch_tokens=task.batch_tokens, advance=advance)

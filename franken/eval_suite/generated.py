@@ -5,7 +5,7 @@ from typing import Any
 
 from franken.config.eval_suite import ShotChoice
 from franken.data.encoding import joined_response
-from franken.eval_suite.generation import Limits, generate
+from franken.eval_suite.generation import Generation, Limits, cut, generate
 from franken.eval_suite.prompts import draw_shots, fill, nearest_shots
 from franken.eval_suite.suite import Item, TaskRun
 
@@ -48,20 +48,7 @@ def continue_items(
     pieces = [[*own, (text, False)] for own, text in zip(shown, asked, strict=True)]
     texts = ["".join(text for text, _ in piece) for piece in pieces]
     encoded = [task.encoder.opened(ids, room) for ids in task.encoder.prompts(pieces)]
-    limits = Limits(
-        task.config.max_new_tokens, task.config.max_new_bytes, task.config.stop,
-        task.config.min_new_tokens,
-    )  # fmt: skip
-    made = generate(
-        task.readout,
-        task.encoder.tokenizer,
-        [ids for ids, _ in encoded],
-        limits,
-        batch_tokens=task.batch_tokens,
-        writable=task.encoder.writable,
-        beams=task.config.beams,
-        advance=task.progress(lang, len(items)),
-    )
+    made = _continued(task, lang, [ids for ids, _ in encoded])
     return [
         {
             "lang": lang,
@@ -74,6 +61,22 @@ def continue_items(
         }
         for item, text, (_, truncated), generation in zip(items, texts, encoded, made, strict=True)
     ]
+
+
+def _continued(task: TaskRun, lang: str, prompts: Sequence[list[int]]) -> list[Generation]:
+    """The text that follows each prompt."""
+    config, tokenizer = task.config, task.encoder.tokenizer
+    limits = Limits(
+        config.max_new_tokens, config.max_new_bytes, (config.stop, *config.stops),
+        config.min_new_tokens, task.encoder.end_ids,
+    )  # fmt: skip
+    advance = task.progress(lang, len(prompts))
+    made = generate(
+        task.readout, tokenizer, prompts, limits, batch_tokens=task.batch_tokens,
+        writable=task.encoder.writable, beams=config.beams,
+        done=lambda chosen, written: advance(len(chosen)),
+    )  # fmt: skip
+    return [cut(tokenizer, written, limits) for written in made]
 
 
 def _worked_examples(

@@ -1,17 +1,12 @@
-"""Greedy generation in length-sorted, left-padded batches with a key-value cache."""
+"""Generation for tasks: length-sorted batches through the one decoder, and where a text is cut."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from franken.composition.hydra import Decoding, Strategy, decode
+from franken.decoding import Decoding, Ends, Strategy, Written, decode
+from franken.decoding.ends import before_stop, plain_text, text_is_over
 from franken.eval_suite.readout import Readout
-
-CHECK_EVERY = 8
-"""Steps between looks for the stop string; what is kept does not depend on it."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +29,16 @@ class Limits:
         max_new_tokens: tokens at most.
         max_new_bytes: UTF-8 bytes at most; whole characters are kept. Equal for all vocabularies,
             while equal token limits favour a vocabulary with long pieces.
-        stop: text is cut before its first occurrence; empty for none.
-        min_new_tokens: eos is not chosen before so many.
+        stops: text is cut before the first occurrence of any.
+        min_new_tokens: no end token is chosen before so many.
+        end_ids: tokens that end a text.
     """
 
     max_new_tokens: int
     max_new_bytes: int | None = None
-    stop: str = ""
+    stops: tuple[str, ...] = ()
     min_new_tokens: int = 0
+    end_ids: frozenset[int] = frozenset()
 
 
 def generate(
@@ -53,114 +50,56 @@ def generate(
     batch_tokens: int,
     writable: int | None = None,
     beams: int = 1,
-    advance: Callable[[int], None] | None = None,
-) -> list[Generation]:
+    done: Callable[[Sequence[int], list[Written]], None] | None = None,
+) -> list[Written]:
     """Continue every prompt with the most likely token at each step, or by beam search.
 
     Args:
         readout: the model.
-        tokenizer: gives eos and turns ids into text.
+        tokenizer: turns ids into text.
         prompts: token ids, bos included.
         limits: where to stop.
         batch_tokens: prompt and new tokens of one batch, padding included.
         writable: ids from here on are never chosen.
-        beams: hypotheses kept; the best one per token is returned, text is cut afterwards.
-        advance: called with the number of prompts finished.
+        beams: hypotheses kept; the best one per token is returned.
+        done: called after each batch with the numbers of its prompts and what was written.
 
     Returns:
-        One generation per prompt, in the order given.
+        One continuation per prompt, in the order given.
     """
     order = sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index))
-    results: list[Generation | None] = [None] * len(prompts)
+    results: list[Written | None] = [None] * len(prompts)
+    over = text_is_over(tokenizer, limits.stops, limits.max_new_bytes)
+    ends = Ends(limits.end_ids, over)
+    options = Decoding(
+        Strategy.beam if beams > 1 else Strategy.greedy, limits.max_new_tokens,
+        min_new_tokens=limits.min_new_tokens, beams=beams,
+    )  # fmt: skip
     start = 0
     while start < len(order):
         longest = beams * (len(prompts[order[start]]) + limits.max_new_tokens)
         rows = max(1, readout.tokens_per_forward(batch_tokens) // longest)
         chosen = order[start : start + rows]
         batch = [prompts[index] for index in chosen]
-        if beams > 1:
-            new = _search(readout, tokenizer, batch, limits, beams, writable)
-        else:
-            new = _continue(readout, tokenizer, batch, limits, writable)
-        for index, ids in zip(chosen, new, strict=True):
-            results[index] = cut(tokenizer, ids, limits)
+        written = decode(
+            readout, batch, options, ends=ends, writable=writable or readout.vocabulary
+        )
+        for index, own in zip(chosen, written, strict=True):
+            results[index] = own
         start += rows
-        if advance is not None:
-            advance(len(chosen))
+        if done is not None:
+            done(chosen, written)
     return [result for result in results if result is not None]
 
 
-def _search(
-    readout: Readout, tokenizer: Any, prompts: Sequence[Sequence[int]], limits: Limits,
-    beams: int, writable: int | None,
-) -> list[list[int]]:  # fmt: skip
-    """New ids of one batch by beam search; eos is put back where it ended a hypothesis."""
-    options = Decoding(
-        Strategy.beam, limits.max_new_tokens, min_new_tokens=limits.min_new_tokens, beams=beams
-    )
-    eos = tokenizer.eos_token_id
-    found = decode(readout, prompts, options, end=eos, writable=writable or readout.vocabulary)
-    return [[*w.ids, eos] if w.ended else w.ids for w in found]
-
-
-def _continue(
-    readout: Readout, tokenizer: Any, prompts: Sequence[Sequence[int]], limits: Limits,
-    writable: int | None,
-) -> list[list[int]]:  # fmt: skip
-    """New ids of one batch; rows go on past their end until all have ended."""
-    width = max(len(prompt) for prompt in prompts)
-    device = readout.device
-    inputs = torch.zeros(len(prompts), width, dtype=torch.long)
-    mask = torch.zeros_like(inputs)
-    for line, prompt in enumerate(prompts):
-        inputs[line, width - len(prompt) :] = torch.tensor(prompt)
-        mask[line, width - len(prompt) :] = 1
-    inputs, mask = inputs.to(device), mask.to(device)
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    new: list[list[int]] = [[] for _ in prompts]
-    cache: Any = None
-    for step in range(limits.max_new_tokens):
-        output = readout.run(
-            input_ids=inputs,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        cache = output.past_key_values
-        logits = readout.logits(readout.states(output)[:, -1])
-        if step < limits.min_new_tokens and tokenizer.eos_token_id is not None:
-            logits[:, tokenizer.eos_token_id] = -torch.inf
-        chosen: Tensor = logits[:, :writable].argmax(dim=-1)
-        for line, token in enumerate(chosen.tolist()):
-            new[line].append(token)
-        if _all_ended(tokenizer, new, limits, look=(step + 1) % CHECK_EVERY == 0):
-            break
-        inputs = chosen[:, None]
-        mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], dim=1)
-        positions = positions[:, -1:] + 1
-    return new
-
-
-def _all_ended(tokenizer: Any, new: list[list[int]], limits: Limits, *, look: bool) -> bool:
-    eos = tokenizer.eos_token_id
-    running = [ids for ids in new if eos is None or eos not in ids]
-    if not running:
-        return True
-    return look and all(cut(tokenizer, ids, limits).ended in ("stop", "bytes") for ids in running)
-
-
-def cut(tokenizer: Any, ids: Sequence[int], limits: Limits) -> Generation:
-    """Text of the ids up to eos, the stop string or the byte limit, whichever comes first."""
-    eos = tokenizer.eos_token_id
-    kept = list(ids)
-    ended = "tokens"
-    if eos is not None and eos in kept:
-        kept, ended = kept[: kept.index(eos)], "eos"
-    text = str(tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-    if limits.stop and limits.stop in text:
-        text, ended = text[: text.index(limits.stop)], "stop"
+def cut(tokenizer: Any, written: Written, limits: Limits) -> Generation:
+    """The text of what was written up to a stop string or the byte limit, if there is one."""
+    text = plain_text(tokenizer, written.ids)
+    ended = "eos" if written.ended else "tokens"
+    text, stopped = before_stop(text, limits.stops)
+    if stopped:
+        ended = "stop"
     if limits.max_new_bytes is not None and len(text.encode()) > limits.max_new_bytes:
         text = text.encode()[: limits.max_new_bytes].decode(errors="ignore")
         ended = "bytes"
-    return Generation(text.strip(), len(kept), ended)
+    return Generation(text.strip(), len(written.ids), ended)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from franken.composition.hydra import HydraModel
 from franken.config.eval_suite import TaskConfig, TaskKind
@@ -11,7 +12,7 @@ from franken.eval_suite.readout import Readout, read_out
 
 
 def voices(
-    hydra: HydraModel, task: TaskConfig, data: DataSource
+    hydra: HydraModel, task: TaskConfig, data: DataSource, opening: str = "tokenizer"
 ) -> Iterator[tuple[TaskConfig, Encoder, Readout]]:
     """The task once per language, with what reads its prompts and writes its answers.
 
@@ -37,10 +38,11 @@ def voices(
             for table, side in zip(named, sides, strict=True)
         )
         view = hydra.view(write, [read])
-        encoder = Encoder(view.tokenizer, view.writable)
+        own: dict[str, Any] = {"opening": opening, "end_ids": view.ends.ids}
+        encoder = Encoder(view.tokenizer, view.writable, **own)
         if read != write:
             encoder = MixedEncoder(
                 view.tokenizer, view.tables[read].tokenizer, view.layout.offsets[read],
-                view.writable,
+                view.writable, **own,
             )  # fmt: skip
         yield replace(task, languages=[language]), encoder, read_out(view.model)

@@ -32,7 +32,7 @@ def run(task: TaskRun) -> None:
 
 def _score_lines(task: TaskRun, lang: str, lines: list[str]) -> None:
     encoder, tokenizer = task.encoder, task.encoder.tokenizer
-    ids = encoder.texts(lines)
+    ids = encoder.held_out(lines)
     counts = [float(len(line)) for line in ids]
     n = len(lines)
 
@@ -71,8 +71,8 @@ def _score_parity(task: TaskRun, lang: str) -> None:
         pairs = []
     if not pairs:
         return
-    own = [float(len(ids)) for ids in task.encoder.texts([pair.target for pair in pairs])]
-    source = [float(len(ids)) for ids in task.encoder.texts([pair.source for pair in pairs])]
+    own = [float(len(ids)) for ids in task.encoder.held_out([pair.target for pair in pairs])]
+    source = [float(len(ids)) for ids in task.encoder.held_out([pair.source for pair in pairs])]
     task.add(lang, "parity", ratio(own, source), len(pairs), ratio_stderr(own, source))
 
 

@@ -84,7 +84,8 @@ def answer(task: TaskRun, lang: str, questions: Sequence[Question]) -> list[Item
     requests: list[Request] = []
     cut: list[bool] = []
     for question in questions:
-        ids, tails = task.encoder.answers(question.prompt, question.scored)
+        asked = [question.prompt] * len(question.scored)
+        (ids, *_), tails = task.encoder.answers(asked, question.scored)
         room = task.readout.positions
         if room is not None:
             room = max(1, room + 1 - max(len(tail) for tail in tails))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from franken.decoding import left_padded
 from franken.eval_suite.readout import Readout
 
 Tokens = tuple[int, ...]
@@ -207,14 +208,8 @@ def _score_stems(
     Left padding keeps neighbours adjacent in the cache, which sliding windows count by.
     """
     device = readout.device
-    width = max(len(stem.context) for stem in batch)
-    inputs = torch.zeros(len(batch), width, dtype=torch.long)
-    mask = torch.zeros_like(inputs)
-    for line, stem in enumerate(batch):
-        inputs[line, width - len(stem.context) :] = torch.tensor(stem.context)
-        mask[line, width - len(stem.context) :] = 1
-    mask = mask.to(device)
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    inputs, mask, positions = left_padded([stem.context for stem in batch])
+    mask, positions = mask.to(device), positions.to(device)
     output = readout.run(
         input_ids=inputs.to(device), attention_mask=mask, position_ids=positions, use_cache=True
     )

@@ -51,9 +51,10 @@ def run(task: TaskRun) -> None:
 def _score_references(task: TaskRun, lang: str, results: list[Item]) -> None:
     """Bits per byte of the reference, given the prompt as it stands (no worked examples cut)."""
     requests, sizes = [], []
-    for item in results:
-        answer = joined_response(item["prompt"], item["reference"])
-        prompt, (reference,) = task.encoder.answers(item["prompt"], [answer])
+    prompts = [item["prompt"] for item in results]
+    answers = [joined_response(item["prompt"], item["reference"]) for item in results]
+    heads, tails = task.encoder.answers(prompts, answers)
+    for item, prompt, reference in zip(results, heads, tails, strict=True):
         head, _ = task.encoder.opened(prompt, None)
         requests.append(Request(tuple(head), tuple(reference)))
         sizes.append(float(len(item["reference"].encode())))

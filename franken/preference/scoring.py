@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from franken.config.data import FileFormat
+from franken.data.encoding import joined_response
 from franken.data.fields import pick, pick_text
 from franken.data.readers import read_file
 from franken.errors import DataError
@@ -48,9 +49,9 @@ def likelihoods(
     """
     encoder = Encoder(tokenizer)
     requests: list[Request] = []
-    for prompt, answer in asked:
-        bare = not (prompt[-1:].isspace() or answer[:1].isspace())
-        head, (tail,) = encoder.answers(prompt, [f" {answer}" if bare else answer])
+    prompts = [prompt for prompt, _ in asked]
+    answers = [joined_response(prompt, answer) for prompt, answer in asked]
+    for head, tail in zip(*encoder.answers(prompts, answers), strict=True):
         room = None if readout.positions is None else max(1, readout.positions + 1 - len(tail))
         requests.append(Request(tuple(encoder.opened(head, room)[0]), tuple(tail)))
     with torch.inference_mode():

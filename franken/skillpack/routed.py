@@ -59,6 +59,11 @@ class RoutedModel:
         self._size = experts.model.get_output_embeddings().weight.shape[1]
 
     @property
+    def generation_config(self) -> Any:
+        """The model's."""
+        return self.experts.model.generation_config
+
+    @property
     def training(self) -> bool:
         """Mode of the model."""
         return bool(self.experts.model.training)

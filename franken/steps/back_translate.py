@@ -6,24 +6,24 @@ from itertools import islice
 from typing import Any
 
 from franken.composition.hydra import (
-    Decoding,
     HydraModel,
     Segment,
-    Strategy,
     assemble_hydra,
-    decode,
 )
 from franken.config.steps import BackTranslateStep
 from franken.data import open_data
 from franken.data.encoding import split_pair
 from franken.data.generated_pairs import write_pairs
 from franken.data.source import Pair
+from franken.decoding import Decoding, Ends, Strategy, decode
+from franken.decoding.ends import before_stop, text_is_over
 from franken.errors import DataError
 from franken.eval_suite.encoding import fitting
 from franken.eval_suite.readout import read_out
 from franken.seeds import derive_seed
 from franken.steps.context import StepContext
 from franken.steps.models import open_hydra_model
+from franken.tokenizer.text_ids import opening_ids
 
 log = logging.getLogger(__name__)
 
@@ -70,13 +70,15 @@ def _translated(
     template = step.prompt or data.parallel_template
     network = read_out(view.model)
     room = None if network.positions is None else max(1, network.positions - step.max_new_tokens)
+    opening = len(opening_ids(view.tables[read].tokenizer))
+    ends = Ends(view.ends.ids, text_is_over(view.tokenizer, [step.stop]))
     for start in range(0, len(lines), step.batch_size):
         chosen = lines[start : start + step.batch_size]
         whole = [
             view.encode([Segment(read, split_pair(template, (line, ""), names)[0])])
             for line in chosen
         ]
-        prompts = [fitting(ids, room) for ids in whole]
+        prompts = [fitting(ids, room, opening) for ids in whole]
         cut = sum(len(ids) < len(full) for ids, full in zip(prompts, whole, strict=True))
         if cut:
             log.warning(
@@ -87,11 +89,8 @@ def _translated(
             strategy, step.max_new_tokens, beams=step.beams, temperature=step.temperature or 1.0,
             seed=derive_seed(seed, "back_translation", language), first=start,
         )  # fmt: skip
-        made = decode(
-            network, prompts, options, end=view.tokenizer.eos_token_id, writable=view.writable,
-        )  # fmt: skip
+        made = decode(network, prompts, options, ends=ends, writable=view.writable)
         for line, written in zip(chosen, made, strict=True):
-            text = view.decode(written.ids)
-            text = text.split(step.stop)[0].strip() if step.stop else text.strip()
+            text = before_stop(view.decode(written.ids), [step.stop])[0].strip()
             if text:
                 yield Pair(text, line)

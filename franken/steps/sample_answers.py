@@ -8,10 +8,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from franken.composition.hydra import Decoding, Strategy, Written, decode
 from franken.config.steps import SampleAnswersStep
 from franken.data import open_data
 from franken.data.source import Instruction
+from franken.decoding import Decoding, Ends, Strategy, Written, decode, stop_ids
+from franken.decoding.ends import before_stop, plain_text, text_is_over
 from franken.errors import CompatibilityError, DataError
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.readout import Readout, read_out
@@ -55,7 +56,7 @@ def run(step: SampleAnswersStep, context: StepContext) -> dict[str, Any]:
         open_model(context.inputs["model"], context.store), device=context.device
     )
     model.eval()
-    sampler = _Sampler(read_out(model), tokenizer, step, context.seed)
+    sampler = _Sampler(read_out(model), tokenizer, step, context.seed, stop_ids(tokenizer, model))
     records: list[Answered] = []
     console = Console(stderr=True)
     for start in track(
@@ -94,6 +95,7 @@ class _Sampler:
     tokenizer: Any
     step: SampleAnswersStep
     seed: int
+    end_ids: frozenset[int]
 
     def answer(self, asked: Sequence[Instruction], first: int) -> Iterator[Answered]:
         """Instructions with their answers; ``first`` is the number of the first of them."""
@@ -104,6 +106,7 @@ class _Sampler:
         prompts = [encoder.opened(ids, room)[0] for ids in texts]
         rows = [prompt for prompt in prompts for _ in range(step.answers)]
         drawn: list[Answer] = []
+        ends = Ends(self.end_ids, text_is_over(self.tokenizer, [step.stop]))
         for start in range(0, len(rows), step.batch_size):
             options = Decoding(
                 Strategy.sample, step.max_new_tokens, temperature=step.temperature,
@@ -112,7 +115,7 @@ class _Sampler:
             )  # fmt: skip
             made = decode(
                 self.readout, rows[start : start + step.batch_size], options,
-                end=self.tokenizer.eos_token_id, writable=self.readout.vocabulary,
+                ends=ends, writable=self.readout.vocabulary,
             )  # fmt: skip
             drawn += map(self._answer, made)
         for at, instruction in enumerate(asked):
@@ -120,7 +123,6 @@ class _Sampler:
             yield Answered(instruction.prompt, instruction.response.strip(), instruction.task, own)
 
     def _answer(self, written: Written) -> Answer:
-        text = str(self.tokenizer.decode(written.ids, skip_special_tokens=True)).strip()
-        head, stop, _ = text.partition(self.step.stop) if self.step.stop else (text, "", "")
-        ended = written.ended or bool(stop)
-        return Answer(head.strip(), written.log_prob, len(written.ids), ended)
+        text = plain_text(self.tokenizer, written.ids)
+        head, stopped = before_stop(text.lstrip(), [self.step.stop])
+        return Answer(head.strip(), written.log_prob, len(written.ids), written.ended or stopped)

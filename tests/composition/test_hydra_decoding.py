@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from franken.composition.hydra import Decoding, Strategy, WholeModel, Written, decode
+from franken.decoding import Decoding, Ends, Strategy, WholeModel, Written, decode
 from franken.errors import ConfigError, DataError
 from franken.eval_suite.encoding import fitting
 from franken.eval_suite.readout import read_out
@@ -20,7 +20,7 @@ PROMPTS = [MIXED, MIXED[:1], [("xx", "paka"), ("en", " sat on the mat and the do
 def run(view: Any, prompts: list[list[int]], network: Any = None, **options: Any) -> list[Written]:
     made = Decoding(**{"max_new_tokens": 9, **options})
     network = network or WholeModel(view.model)
-    return decode(network, prompts, made, end=view.tokenizer.eos_token_id, writable=view.writable)
+    return decode(network, prompts, made, ends=view.ends, writable=view.writable)
 
 
 def prompts_of(view: Any) -> list[list[int]]:
@@ -119,7 +119,8 @@ def test_beams_that_keep_everything_find_the_best_sequence() -> None:
     best = max(scores, key=lambda ids: scores[ids] / len(ids))
     made_by = decode(
         WholeModel(view.model), [prompt],
-        Decoding(Strategy.beam, max_new_tokens=2, beams=36), end=end, writable=writable,
+        Decoding(Strategy.beam, max_new_tokens=2, beams=36), ends=Ends(frozenset([end])),
+        writable=writable,
     )  # fmt: skip
     assert tuple(made_by[0].ids) == tuple(i for i in best if i != end)
     assert made_by[0].log_prob == pytest.approx(scores[best], abs=1e-4)
@@ -158,7 +159,9 @@ def test_nothing_ends_before_the_least_length(strategy: Strategy) -> None:
     def made_with(least: int) -> Written:
         options = Decoding(strategy, 6, min_new_tokens=least, temperature=1e-4, beams=3)
         network = WholeModel(view.model)
-        return decode(network, prompt, options, end=end, writable=view.writable)[0]
+        return decode(
+            network, prompt, options, ends=Ends(frozenset([end])), writable=view.writable
+        )[0]
 
     if strategy is not Strategy.beam:
         assert made_with(0).ids == []

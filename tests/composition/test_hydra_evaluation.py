@@ -5,15 +5,9 @@ from typing import Any
 import pytest
 import torch
 
-from franken.composition.hydra import (
-    Decoding,
-    HydraModel,
-    Strategy,
-    TableRouter,
-    WholeModel,
-    decode,
-)
+from franken.composition.hydra import HydraModel, TableRouter
 from franken.config.eval_suite import EvalSuiteConfig, TaskConfig, TaskKind
+from franken.decoding import Decoding, Strategy, WholeModel, decode
 from franken.errors import CompatibilityError
 from franken.eval_suite import SuiteResult, evaluate
 from franken.eval_suite.encoding import Encoder, MixedEncoder
@@ -57,7 +51,7 @@ def test_translations_are_read_in_one_table_and_written_in_the_other(
     strategy = Strategy.beam if beams > 1 else Strategy.greedy
     made = decode(
         WholeModel(view.model), prompts, Decoding(strategy, 8, beams=beams),
-        end=view.tokenizer.eos_token_id, writable=view.writable,
+        ends=view.ends, writable=view.writable,
     )  # fmt: skip
     expected = [view.decode(written.ids).strip() for written in made]
     assert [item["generation"] for item in result.items["mt"]] == expected

@@ -5,11 +5,10 @@ import random
 from decimal import Decimal
 
 import pytest
-import torch
 
-from franken.eval_suite.generation import Limits, cut, generate
+from franken.decoding import Written
+from franken.eval_suite.generation import Limits, cut
 from franken.eval_suite.math_problems import last_number
-from franken.eval_suite.readout import read_out
 from franken.eval_suite.standard_errors import binomial_stderr, ratio, ratio_stderr
 from franken.eval_suite.translation import corpus_score
 
@@ -18,37 +17,19 @@ def encode(case, text):
     return case.tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def test_generation_ends_at_eos_stop_string_or_limits(case):
-    eos = case.tokenizer.eos_token_id
+def test_a_text_is_cut_at_its_stop_string_or_says_what_ended_it(case):
     ids = encode(case, "the cat sees")
-    assert cut(case.tokenizer, [*ids, eos, *ids], Limits(50)).text == "the cat sees"
-    assert cut(case.tokenizer, [*ids, eos], Limits(50)).ended == "eos"
-    stopped = cut(case.tokenizer, encode(case, "the cat\nsees"), Limits(50, stop="\n"))
+    assert cut(case.tokenizer, Written(ids, 0.0, True), Limits(50)).ended == "eos"
+    assert cut(case.tokenizer, Written(ids, 0.0, False), Limits(50)).ended == "tokens"
+    two = Written(encode(case, "the cat\nsees"), 0.0, False, True)
+    stopped = cut(case.tokenizer, two, Limits(50, stops=("\n",)))
     assert (stopped.text, stopped.ended) == ("the cat", "stop")
-    assert cut(case.tokenizer, ids, Limits(50)).ended == "tokens"
 
 
 def test_the_byte_limit_keeps_whole_characters(case):
-    short = cut(case.tokenizer, encode(case, "кошка"), Limits(50, max_new_bytes=5))
+    written = Written(encode(case, "кошка"), 0.0, False)
+    short = cut(case.tokenizer, written, Limits(50, max_new_bytes=5))
     assert (short.text, short.ended) == ("ко", "bytes")
-
-
-def test_a_model_that_says_eos_stops_at_once(case):
-    head = case.model.get_output_embeddings()
-    calls = []
-    readout = read_out(case.model)
-    wrapped = type(readout)(
-        lambda **inputs: calls.append(1) or readout.run(**inputs),
-        readout.states,
-        lambda states: torch.nn.functional.one_hot(
-            torch.full((len(states),), case.tokenizer.eos_token_id), head.weight.shape[0]
-        ).float(),
-        readout.vocabulary, False, readout.positions, readout.device,
-    )  # fmt: skip
-    with torch.no_grad():
-        made = generate(wrapped, case.tokenizer, [[2, 9], [2]], Limits(30), batch_tokens=999)
-    assert [(g.text, g.tokens, g.ended) for g in made] == [("", 0, "eos")] * 2
-    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from franken.parts.table import read_description
 
 _USAGE = """\
 ```python
-from franken.composition.hydra import Decoding, WholeModel, decode, load_hydra
+from franken.composition.hydra import load_hydra
+from franken.decoding import Decoding, WholeModel, decode
 
 hydra = load_hydra("path/to/this/directory")
 view = hydra.view(write="{write}", read=["{read}"])
 prompt = view.encode([("{read}", "text to read")])
 (written,) = decode(WholeModel(view.model), [prompt], Decoding(),
-                    end=view.tokenizer.eos_token_id, writable=view.writable)
+                    ends=view.ends, writable=view.writable)
 print(view.decode(written.ids))
 ```"""
 

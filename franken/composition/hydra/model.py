@@ -3,18 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from franken.composition.hydra.routing import Segment, TableRouter, check_segments, check_table_name
+from franken.decoding.ends import Ends, stop_ids
 from franken.errors import CompatibilityError, DataError
 from franken.parts.control_tokens import ControlTokens
 from franken.parts.segmented import Layout, TableModule, table_module, view_of
 from franken.parts.table import Table
-
-_ANCHOR = "\n"
+from franken.tokenizer.text_ids import continuations, opening_ids, text_ids
 
 
 class HydraModel(nn.Module):
@@ -162,16 +163,21 @@ class View:
         """The written table's: it decodes whatever is generated."""
         return self.tables[self.write].tokenizer
 
+    @cached_property
+    def ends(self) -> Ends:
+        """What ends a text of the written table."""
+        return Ends(stop_ids(self.tokenizer, self.model))
+
     @property
     def writable(self) -> int:
         """Ids that may be generated: those of the written table's tokens."""
         return self.tables[self.write].tokens
 
     def encode(self, segments: Sequence[Segment | tuple[str, str]]) -> list[int]:
-        """Ids of a mixed sequence: bos of the first table, then each segment by its own tokenizer.
+        """Ids of a mixed sequence: what opens a text of the first table, then the segments.
 
-        No token spans a border; a tokenizer's automatic word start is left out after the first
-        segment.
+        Each is encoded by its own tokenizer. No token spans a border; a tokenizer's automatic word
+        start is left out after the first segment.
 
         Raises:
             CompatibilityError: for a table that this view does not read.
@@ -186,13 +192,13 @@ class View:
                     "under read"
                 )
             tokenizer = self.tables[segment.table].tokenizer
-            own = plain_ids(tokenizer, segment.text, continued=place > 0)
+            own = _segment_ids(tokenizer, segment.text, continued=place > 0)
             if not own:
                 raise DataError(
                     f"segment {place + 1} (table {segment.table!r}) has text but no token: "
                     f"{segment.text[:40]!r}"
                 )
-            start = start_ids(tokenizer) if place == 0 else []
+            start = opening_ids(tokenizer) if place == 0 else []
             ids += self.layout.shift(segment.table, [*start, *own])
         return ids
 
@@ -210,23 +216,10 @@ class View:
         return str(text)
 
 
-def start_ids(tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """What opens a sequence: bos, else eos (GPT-2), else nothing."""
-    for index in (tokenizer.bos_token_id, tokenizer.eos_token_id):
-        if index is not None:
-            return [int(index)]
-    return []
+def _segment_ids(tokenizer: Any, text: str, *, continued: bool) -> list[int]:
+    """Ids of a text without control tokens around it; ``continued``: something stands before it."""
 
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        return text_ids(tokenizer.backend_tokenizer, texts, control=True)
 
-def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str, *, continued: bool) -> list[int]:
-    """Ids of a text without control tokens; ``continued``: something stands before it."""
-
-    def ids(value: str) -> list[int]:
-        found: list[int] = tokenizer(value, add_special_tokens=False, verbose=False)["input_ids"]
-        return found
-
-    if continued:
-        anchor, joined = ids(_ANCHOR), ids(_ANCHOR + text)
-        if joined[: len(anchor)] == anchor:
-            return joined[len(anchor) :]
-    return ids(text)
+    return (continuations(encode, [text]) if continued else encode([text]))[0]

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from franken.config.inference import Positions, Steps
+from franken.decoding import left_padded
 from franken.inference.xtransplant.cache import prefill
 from franken.inference.xtransplant.contract import (
     PLAIN,
@@ -144,13 +145,7 @@ def _continue(host: Host, rows: Rows, patch: Any) -> None:
 
 def padded(prompts: Sequence[Tensor], host: Host) -> dict[str, Tensor]:
     """Left-padded ``input_ids``, ``attention_mask`` and ``position_ids``."""
-    longest = max(len(prompt) for prompt in prompts)
-    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = prompt
-        mask[row, longest - len(prompt) :] = 1
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    ids, mask, positions = left_padded(prompts)
     found = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
     return {name: tensor.to(host.device) for name, tensor in found.items()}
 

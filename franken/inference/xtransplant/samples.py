@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from franken.config.inference import Direction, DonorKind, InferenceConfig, Opening, Stop
+from franken.config.inference import Direction, DonorKind, InferenceConfig, Stop
 from franken.config.prompts import Portion, PromptsConfig
 from franken.data.source import DataSource
 from franken.errors import DataError
@@ -37,16 +37,12 @@ class Tokens:
 
     def __init__(self, tokenizer: Any, config: InferenceConfig, positions: int | None) -> None:
         """Args: ``positions`` is the longest input of the model."""
-        self.encoder, self.config = Encoder(tokenizer), config
+        self.encoder, self.config = Encoder(tokenizer, opening=str(config.opening)), config
         new = max(config.max_new_tokens, LONGEST_LEAD + 1)
         self.room = None if positions is None else max(1, positions - new)
 
     def ids(self, text: str) -> tuple[torch.Tensor, bool]:
         """Ids of a prompt, and whether its beginning was cut off."""
-        if self.config.opening is Opening.tokenizer:
-            found = list(self.encoder.tokenizer(text)["input_ids"])
-            cut = self.room is not None and len(found) > self.room
-            return torch.tensor(found[-self.room :] if cut and self.room else found), cut
         opened, cut = self.encoder.opened(self.encoder.text(text), self.room)
         return torch.tensor(opened), cut
 

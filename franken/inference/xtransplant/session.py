@@ -21,6 +21,7 @@ from franken.config.inference import (
     XTransplant,
 )
 from franken.config.prompts import PromptsConfig
+from franken.decoding import stop_ids
 from franken.inference.xtransplant import ENGINES
 from franken.inference.xtransplant.batched import (
     answer_plainly,
@@ -94,10 +95,7 @@ class Session:
     @property
     def decoding(self) -> Decoding:
         """Greedy decoding with the ends of text that tokenizer and checkpoint name."""
-        tokenizer = self.tokens.encoder.tokenizer
-        ends = getattr(getattr(self.host.model, "generation_config", None), "eos_token_id", None)
-        listed = ends if isinstance(ends, list) else [ends]
-        found = {end for end in [tokenizer.eos_token_id, *listed] if end is not None}
+        found = stop_ids(self.tokens.encoder.tokenizer, self.host.model)
         return Decoding(
             self.config.max_new_tokens, tuple(sorted(found)), self.config.repetition_penalty
         )
