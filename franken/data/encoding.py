@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from franken.data.source import Instruction, Pair
 from franken.errors import DataError
 from franken.files import hash_json
-from franken.tokenizer.text_ids import after_prompts, text_ids
+from franken.tokenizer.text_ids import after_prompts, opening_ids, text_ids
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Encoded:
     """One record as token ids."""
 
     ids: npt.NDArray[np.int64]
-    """``(n,)`` bos (if the tokenizer has one), text, eos (likewise)."""
+    """``(n,)`` bos (where the tokenizer puts it in front by itself), text, eos (if it has one)."""
     silent: int
     """Leading tokens without loss."""
     characters: int
@@ -28,7 +28,7 @@ class Encoded:
 
 
 class RecordEncoder:
-    """Encodes texts and instructions as ``bos + text + eos``.
+    """Encodes texts and instructions as ``bos + text + eos``; bos where the tokenizer adds one.
 
     An instruction is the prompt followed by the response. The prompt is tokenised exactly as it is
     when the model is asked at test time, that is alone, and the response tokens follow; no token
@@ -37,14 +37,14 @@ class RecordEncoder:
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Args: ``tokenizer`` gives the ids; its bos and eos roles are used where it has them."""
+        """Args: ``tokenizer`` gives the ids; what it puts in front, and its eos."""
         self.tokenizer = tokenizer
         # A copy: truncation and padding of the tokenizer given stay as they are. Its batches are
         # three to five times as fast as those of the wrapper, which keeps offsets.
         self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._backend.no_truncation()
         self._backend.no_padding()
-        self.bos: list[int] = _role(tokenizer.bos_token_id)
+        self.bos: list[int] = opening_ids(tokenizer)
         self.eos: list[int] = _role(tokenizer.eos_token_id)
         self.id_count = max(len(tokenizer), max(tokenizer.get_vocab().values(), default=0) + 1)
         self.pad = next(

@@ -97,8 +97,10 @@ def opening_ids(tokenizer: Any, opening: str = "tokenizer") -> list[int]:
         roles = (tokenizer.bos_token_id, tokenizer.eos_token_id)
         return [int(index) for index in roles if index is not None][:1]
     if opening == "tokenizer":
-        bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-        whole = tokenizer("a", add_special_tokens=True)["input_ids"]
+        backend = tokenizer.backend_tokenizer
+        with _bare(backend, control=True):
+            bare = backend.encode("a", add_special_tokens=False).ids
+            whole = backend.encode("a", add_special_tokens=True).ids
         places = range(len(whole) - len(bare) + 1)
         at = next((at for at in places if whole[at : at + len(bare)] == bare), 0)
         return [int(index) for index in whole[:at]]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from franken.config.data import DataConfig, Mixture
@@ -35,6 +35,9 @@ def word_tokenizer(*, bos: bool = True) -> PreTrainedTokenizerFast:
     roles = {"pad_token": "<pad>", "eos_token": "<eos>", "unk_token": "<unk>"}
     if bos:
         roles["bos_token"] = "<bos>"
+        backend.post_processor = processors.TemplateProcessing(
+            single="<bos> $A", special_tokens=[("<bos>", vocab["<bos>"])]
+        )
     return PreTrainedTokenizerFast(tokenizer_object=backend, **roles)
 
 

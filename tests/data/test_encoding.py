@@ -4,6 +4,7 @@ from transformers import PreTrainedTokenizerFast
 
 from franken.data.encoding import RecordEncoder, pair_text
 from franken.data.source import Instruction, Pair
+from franken.tokenizer.text_ids import continuations
 from tests.data.conftest import word_tokenizer
 
 
@@ -85,8 +86,7 @@ def test_no_token_spans_the_border() -> None:
     assert item.ids.tolist() == [1, 6, 2, 6, 3, 0]
     # "ab" is one token when the text is tokenised at once: the response must still begin cleanly,
     # and without the word start that the tokenizer puts before a text of its own.
-    assert encoder.continuation("b") == [3]
-    assert encoder.continuation(" a") == [5]
+    assert continuations(encoder.ids, ["b", " a"]) == [[3], [5]]
 
 
 def test_pairs_in_both_directions_keep_braces() -> None:

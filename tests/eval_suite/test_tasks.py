@@ -213,10 +213,9 @@ def test_answers_are_set_apart_from_the_prompt_as_in_training(case, data):
         pairs = dict(zip(data.lines["en"], data.lines["ru"], strict=True))
         assert shown in {f"{source}{border}{target}" for source, target in pairs.items()}
         encoder, readout = Encoder(case.tokenizer), read_out(case.model)
-        head, (tail,) = encoder.answers(
-            item["prompt"], [f"{item['reference']}" if border == "\n" else f" {item['reference']}"]
-        )
-        request = Request((encoder.start, *head), tuple(tail))
+        answer = item["reference"] if border == "\n" else f" {item['reference']}"
+        (head,), (tail,) = encoder.answers([item["prompt"]], [answer])
+        request = Request((*encoder.start, *head), tuple(tail))
         (values,) = log_probs(readout, [request], batch_tokens=4096)
         bits = -values.sum().item() / math.log(2)
         assert item["reference_bits"] == pytest.approx(bits, rel=1e-4)

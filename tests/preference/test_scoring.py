@@ -37,8 +37,8 @@ def test_likelihoods_are_means_over_the_answers_tokens() -> None:
     asked = [("ab", "cd"), ("ab", "e"), ("bb ", "fgh")]
     found = likelihoods(read_out(model), tokenizer, asked, batch_tokens=64)
     for (prompt, answer), value in zip(asked, found, strict=True):
-        head = [tokenizer.bos_token_id, *tokenizer(prompt)["input_ids"]]
-        tail = tokenizer(answer if prompt.endswith(" ") else f" {answer}")["input_ids"]
+        head = tokenizer(prompt)["input_ids"]
+        tail = tokenizer(answer if prompt.endswith(" ") else f" {answer}")["input_ids"][1:]
         with torch.no_grad():
             logits = model(torch.tensor([head + tail])).logits[0].log_softmax(-1)
         each = [logits[len(head) + at - 1, token].item() for at, token in enumerate(tail)]

@@ -97,6 +97,7 @@ class HydraTrainStep(StepConfig):
     """Tune a Hydra LLM: sentence pairs are read in one vocabulary and written in another."""
 
     kind: ClassVar[str] = "hydra_train"
+    version: ClassVar[int] = 2
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "pairs": Part.pairs}
     takes_hydra: ClassVar[tuple[str, ...]] = ("model",)
     model: str = ""
@@ -140,6 +141,7 @@ class BackTranslateStep(StepConfig):
     """Translate target-language text into the source language; pairs with a genuine target side."""
 
     kind: ClassVar[str] = "back_translate"
+    version: ClassVar[int] = 2
     output: ClassVar[Part] = Part.pairs
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
     takes_hydra: ClassVar[tuple[str, ...]] = ("model",)

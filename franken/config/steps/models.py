@@ -47,6 +47,7 @@ class TrainStep(StepConfig):
     """Tune part of a model on one split of the data."""
 
     kind: ClassVar[str] = "train"
+    version: ClassVar[int] = 2
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "ranked": Part.preferences}
     model: str = ""
     trainable: Trainable = Trainable.embeddings
@@ -114,7 +115,7 @@ class EvaluateStep(StepConfig):
     """Score a model with a suite. Made for every name under ``recipe.evaluate``."""
 
     kind: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     output: ClassVar[Part] = Part.scores
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
     takes_hydra: ClassVar[tuple[str, ...]] = ("model",)

@@ -26,6 +26,7 @@ class SampleAnswersStep(StepConfig):
     """Let a source model answer the prompts of the role ``instructions`` several times."""
 
     kind: ClassVar[str] = "sample_answers"
+    version: ClassVar[int] = 2
     output: ClassVar[Part] = Part.answers
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
     model: str = ""
