@@ -6,6 +6,7 @@ sound is composed once more as a whole and its dataclasses and its graph are ask
 """
 
 from collections.abc import Iterable
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,9 @@ class _Checker:
         return None
 
     def _added_fault(self, override: Override, base: DictConfig) -> Fault | None:
+        fault = _foreign_key(override.key_or_group, base)
+        if fault is not None:
+            return fault
         try:
             compose("config", overrides=[_first_choice(override)])
         except (HydraException, OmegaConfBaseException) as error:
@@ -212,6 +216,24 @@ def _missing_key(key: str, base: DictConfig) -> Fault | None:
         node = node[int(name)] if OmegaConf.is_list(node) else node._get_node(name)
         if hasattr(node, "_is_interpolation") and node._is_interpolation():
             return None
+        walked.append(name)
+    return None
+
+
+def _foreign_key(key: str, base: DictConfig) -> Fault | None:
+    """A key that would be added to a dataclass, where Hydra accepts it and nobody reads it."""
+    node: Any = base
+    walked: list[str] = []
+    for name in key.split("."):
+        if not OmegaConf.is_dict(node) or node._is_none() or key.startswith("hydra."):
+            return None
+        if name not in node:
+            if not is_dataclass(OmegaConf.get_type(node)):
+                return None  # a mapping takes any key
+            known = [str(k) for k in node if str(k) != "hydra"]
+            where = f"{'.'.join(walked)} has" if walked else "The config has"
+            return Fault(key, f"does not exist.{hint(name, known, what=where)}")
+        node = node._get_node(name)
         walked.append(name)
     return None
 

@@ -213,6 +213,12 @@ def train_router(
     kept = max(1, len(examples) // 10)
     held_out, training = ([examples[i] for i in part] for part in (order[:kept], order[kept:]))
     features, losses = losses_and_features(experts, training, config, device)
+    if len(features) < 2:
+        raise DataError(
+            f"of {len(training)} training examples of the router only one has a response, and one "
+            "alone has no spread; give it more (router.examples), or a split whose tasks the data "
+            "have"
+        )
     labels = (-losses / config.temperature).softmax(dim=1)
     if not config.with_base:
         labels[:, 0] = 0
@@ -221,7 +227,8 @@ def train_router(
         torch.manual_seed(derive_seed(seed, "router"))
         router = PackRouter(features.shape[1], experts.names, config)
         router.get_buffer("mean").copy_(features.mean(dim=0))
-        router.get_buffer("scale").copy_(features.std(dim=0).clamp(min=1e-6))
+        spread = features.std(dim=0)  # what never varied says nothing, and is left as it is
+        router.get_buffer("scale").copy_(torch.where(spread > 1e-6, spread, 1.0))
         optimiser = torch.optim.AdamW(router.parameters(), lr=config.lr, weight_decay=1e-3)
         router.train()
         for _ in range(config.epochs):

@@ -2,10 +2,12 @@
 
 ``E_s = U S Vᵀ``; coordinates ``F_s = U_k`` ``(S, k)``, primitives ``P = S_k V_kᵀ`` ``(k, D)``. The
 engine makes ``F_t`` of ``F_s`` as it would make any rows, fallback draws in the space of the
-coordinates included; the new table is ``F_t P``. Control tokens keep their source rows as they are.
+coordinates included; the new table is ``F_t P``. Lengths (``norm_match``) and noise are those of
+the rows ``F_t P``, since nobody reads coordinates. Control tokens keep their source rows as they
+are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +18,9 @@ from torch import Tensor
 from franken.errors import ArtifactError, CompatibilityError
 from franken.parts.table import Table
 from franken.token_map.engine import apply_map
+from franken.token_map.normal_rows import standard_normal
+from franken.token_map.row_sources import MemoryRows
+from franken.token_map.source_statistics import SourceStatistics
 from franken.token_map.token_map import Provenance, TokenMap
 
 _CHUNK_ROWS = 4096
@@ -83,8 +88,42 @@ def apply_low_rank(
         ``F_t`` ``(T, k)`` and ``P`` ``(k, D)``, float32.
     """
     basis, _ = primitives(source, token_map.exemplars, rank)
-    new = apply_map(token_map, coordinates(source, basis), part=part)
+    plain = replace(token_map, norm_match=False, noise_std=0.0)
+    new = apply_map(plain, coordinates(source, basis), part=part)
+    statistics = SourceStatistics(MemoryRows(source), token_map.exemplars)
+    if token_map.norm_match:
+        _match_norms(new, token_map, basis, statistics.mean_norm)
+    if token_map.noise_std > 0:
+        _add_noise(new, token_map, basis, token_map.noise_std * statistics.mean_std, part)
     return new, basis.float()
+
+
+def _match_norms(new: Tensor, token_map: TokenMap, basis: Tensor, goal: float) -> None:
+    """Rescale coordinates of rows with weights, copies apart, so that ``F P`` has the length."""
+    lengths = (new.double().square() @ basis.square().sum(1)).sqrt()  # rows of P are orthogonal
+    chosen = (token_map.sizes() > 0) & ~token_map.copies() & (lengths > 0)
+    new[chosen] *= (goal / lengths[chosen])[:, None].float()
+
+
+def _add_noise(new: Tensor, token_map: TokenMap, basis: Tensor, std: float, part: str) -> None:
+    """Gaussian noise on rows that are no copies, ``std`` per dimension in the mean over ``D``.
+
+    It stays in the row space of ``P``: of one size in each of its directions, and as long as noise
+    of ``std`` in all ``D`` dimensions is.
+    """
+    padding = token_map.provenance == int(Provenance.padding)
+    ids = (~token_map.copies() & ~padding).nonzero().flatten()
+    norms = basis.norm(dim=1)
+    used = norms > norms.max() * 1e-12
+    width, rank = basis.shape[1], int(used.sum())
+    factors = torch.where(used, std * (width / max(rank, 1)) ** 0.5 / norms, 0.0)
+    for start in range(0, len(ids), _CHUNK_ROWS):
+        some = ids[start : start + _CHUNK_ROWS]
+        drawn = standard_normal(
+            [token_map.keys[index] for index in some.tolist()], len(basis),
+            seed=token_map.fallback.seed, purpose=f"noise/{part}",
+        )  # fmt: skip
+        new[some] += (drawn.double() * factors).float()
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,9 @@ def orthogonal_weights(
 ) -> np.ndarray:
     """Weights of ``s e Q``, the best rotation and scale of all anchors' rows to their source rows.
 
-    Procrustes: with ``AᵀB = U S Vᵀ``, ``Q = U Vᵀ`` and ``s = tr S / |A|²``; and as
-    ``Vᵀ = S⁻¹ Uᵀ AᵀB``, ``e Q`` is ``w B`` with ``w = e U S⁻¹ Uᵀ Aᵀ``.
+    Procrustes: with ``AᵀB = U S Vᵀ``, ``Q = U Vᵀ`` and ``s = tr S / |A U|²``; and as
+    ``Vᵀ = S⁻¹ Uᵀ AᵀB``, ``e Q`` is ``w B`` with ``w = e U S⁻¹ Uᵀ Aᵀ``. Where the helper is wider
+    than the source, ``Q`` drops directions, and ``|A U|`` is less than ``|A|``.
 
     Args:
         queries: ``(n, h)`` helper rows of the tokens.
@@ -149,9 +150,10 @@ def orthogonal_weights(
         part = slice(start, start + _PART_ROWS)
         cross += rows[part].T @ sources[part].double()
     left, values, _ = torch.linalg.svd(cross, full_matrices=False)
-    factors = torch.where(values > rcond * values.max(), 1 / values, 0.0)
-    scale = values.sum() / rows.square().sum()
-    found: np.ndarray = (scale * (queries.double() @ left * factors) @ left.T @ rows.T).numpy()
+    kept = values > rcond * values.max()
+    left, values = left[:, kept], values[kept]
+    scale = values.sum() / (left * (rows.T @ rows @ left)).sum()
+    found: np.ndarray = (scale * (queries.double() @ left / values) @ left.T @ rows.T).numpy()
     return found
 
 

@@ -29,6 +29,24 @@ def test_every_fault_is_reported_in_one_go() -> None:
     assert "abc" in found["seed"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "key", "nearest"),
+    [
+        ("+init_method.copy_overlp=2", "init_method.copy_overlp", "'copy_overlap'"),
+        ("++sed=1", "sed", "'seed'"),
+        ("+training.adaptation.lrr=1", "training.adaptation.lrr", "'lr'"),
+    ],
+)
+def test_a_key_that_nobody_reads_cannot_be_added(typed: str, key: str, nearest: str) -> None:
+    found = faults_of(typed)
+    assert set(found) == {key}
+    assert nearest in found[key]
+
+
+def test_mappings_take_new_keys() -> None:
+    assert faults_of("word_vectors=files", "+word_vectors.paths.sw=/x", "+hydra.job.x=1") == {}
+
+
 def test_values_out_of_range_are_found_by_the_dataclasses() -> None:
     found = faults_of(
         "vocab.size=2", "training.repair.lora.rank=0", "data.mixtures.mix.temperature=0"

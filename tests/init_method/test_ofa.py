@@ -179,6 +179,27 @@ def test_factors_that_are_not_there_are_missed_by_name(source, fitted, tmp_path)
         load_factors(tmp_path)
 
 
+def test_lengths_and_noise_are_those_of_the_rows_not_of_the_coordinates(source, target, resources):
+    plain, token_map = initialise(source, target, OfaInit(keep_dim=4), resources, 0)
+    matched, _ = initialise(source, target, OfaInit(keep_dim=4, norm_match=True), resources, 0)
+    noisy, _ = initialise(source, target, OfaInit(keep_dim=4, noise_std=0.5), resources, 0)
+    texts = source.input[text_rows(source)].double()
+    chosen = token_map.provenance == Provenance.computed
+    assert int(chosen.sum()) > 10
+    lengths = matched.input[chosen].double().norm(dim=1)
+    assert torch.allclose(lengths, texts.norm(dim=1).mean().expand_as(lengths), rtol=1e-5)
+    turned = torch.cosine_similarity(plain.input[chosen], matched.input[chosen])
+    assert float(turned.min()) > 1 - 1e-5
+    made = chosen | (token_map.provenance == Provenance.fallback)
+    noise = (noisy.input[made] - plain.input[made]).double()
+    wanted = 0.5 * float(texts.std(0, correction=0).mean())
+    # a mean of n k squares of normal numbers: relative deviation sqrt(2 / n k)
+    drawn = noise.numel() / 12 * 4
+    assert float(noise.square().mean()) == pytest.approx(wanted**2, rel=5 * (2 / drawn) ** 0.5)
+    assert torch.equal(noisy.input[~made], plain.input[~made])
+    assert torch.linalg.matrix_rank(noisy.input[made].double(), rtol=1e-5) == 4
+
+
 def test_a_rank_beyond_the_table_is_refused(source, target, resources):
     with pytest.raises(CompatibilityError, match="keep_dim=13 is more than the 12 dimensions"):
         initialise(source, target, OfaInit(keep_dim=13), resources, 0)

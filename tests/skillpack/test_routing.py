@@ -14,6 +14,7 @@ from franken.errors import DataError
 from franken.eval_suite.readout import read_out
 from franken.eval_suite.scoring import Request, log_probs
 from franken.parts.weights import LoadedWeights
+from franken.seeds import derive_seed
 from franken.skillpack import pack_difference
 from franken.skillpack.evaluation import pack_of_task
 from franken.skillpack.experts import Experts
@@ -267,6 +268,28 @@ def test_too_few_examples_are_refused(experts):
         train_router(experts, [([1, 2, 3], 1)] * 2, TrainedRouter(), seed=0)
     with pytest.raises(DataError, match="has a response"):
         train_router(experts, [([1, 2, 3], 3)] * 10, TrainedRouter(), seed=0)
+
+
+def test_one_example_that_is_left_to_train_on_is_refused(experts):
+    """It has no spread by which features could be scaled."""
+    seed = next(
+        seed for seed in range(99)
+        if torch.randperm(3, generator=_held_out(seed))[0] == 1
+    )  # fmt: skip
+    examples = [([1, 2, 3], 1), ([4, 5, 6], 1), ([7, 8, 9], 3)]  # the last has no response
+    with pytest.raises(DataError, match=r"only one.*router\.examples"):
+        train_router(experts, examples, TrainedRouter(epochs=1), seed=seed)
+
+
+def test_features_that_never_vary_leave_a_router_finite(experts):
+    examples = [([1, 2, 3, 4], 2)] * 12
+    router, report = train_router(experts, examples, TrainedRouter(epochs=1), seed=0)
+    assert all(bool(torch.isfinite(value).all()) for value in router.state_dict().values())
+    assert report.regret == report.regret
+
+
+def _held_out(seed):
+    return torch.Generator().manual_seed(derive_seed(seed, "router", "held out"))
 
 
 def test_the_map_of_tasks_prefers_the_narrower_entry():

@@ -2,11 +2,17 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
 
 from franken.errors import CompatibilityError
 from franken.token_map import projection
-from franken.token_map.projection import Support, dense_weights, projection_weights
+from franken.token_map.projection import (
+    Support,
+    dense_weights,
+    orthogonal_weights,
+    projection_weights,
+)
 
 
 def rows(count: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -169,3 +175,21 @@ def test_weights_agree_with_mergekit() -> None:
     )
     found = projection_weights(tokens, anchors, support).reshape(12, 8)
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(("helper", "width"), [(32, 64), (64, 64), (128, 64)])
+def test_the_scale_of_a_rotation_is_the_best_one_whichever_side_is_wider(
+    helper: int, width: int
+) -> None:
+    """Against scipy's rotation and the minimum of ``|s A Q - B|`` over s."""
+    generator = torch.Generator().manual_seed(0)
+    a, b, queries = (
+        torch.randn(*shape, generator=generator, dtype=torch.float64)
+        for shape in ((300, helper), (300, width), (5, helper))
+    )
+    left, _, right = scipy.linalg.svd((a.T @ b).numpy(), full_matrices=False)
+    rotation = torch.from_numpy(left @ right)
+    turned = a @ rotation
+    scale = (turned * b).sum() / turned.square().sum()
+    found = torch.from_numpy(orthogonal_weights(queries, a, b, rcond=1e-12)) @ b
+    torch.testing.assert_close(found, scale * queries @ rotation, rtol=1e-9, atol=1e-9)

@@ -241,6 +241,8 @@ class SaltSolver(Solver):
 class SaltInit(HelperInit):
     """Per-token linear map from the helper's space, fitted on near shared tokens (SALT)."""
 
+    version: ClassVar[int] = 2
+
     name: str = "salt"
     aux: AuxKind = AuxKind.word_vectors
     surface: Surface = Surface.decode_strip

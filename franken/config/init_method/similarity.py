@@ -104,7 +104,7 @@ class FocusInit(SimilarityInit):
 class OfaInit(SimilarityInit):
     """Softmax over nearest source tokens in multilingual word vectors (Liu et al. 2024, OFA)."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     name: str = "ofa"
     align: SpaceAlignment = SpaceAlignment.lexicon
