@@ -32,6 +32,7 @@ class Readout:
         gate_prefix: ``None`` where no state depends on a later token. Else the model reads what a
             request shows of itself before it answers any of it (a router): its context, or, of a
             text without a prompt, so many tokens; ``run`` is told by ``seen``, ``(B,)``.
+        window: shortest sliding window of its attention, ``None`` where all layers see everything.
     """
 
     run: Callable[..., Any]
@@ -42,6 +43,7 @@ class Readout:
     positions: int | None
     device: torch.device
     gate_prefix: int | None = None
+    window: int | None = None
 
     def tokens_per_forward(self, batch_tokens: int) -> int:
         """``batch_tokens``, or less where the forward pass itself forms all logits."""
@@ -86,5 +88,6 @@ def read_out(model: Any) -> Readout:
         return values.div_(cap).tanh_().mul_(cap) if cap else values
 
     return Readout(
-        backbone, lambda out: out.last_hidden_state, logits, vocabulary, False, positions, device
-    )
+        backbone, lambda out: out.last_hidden_state, logits, vocabulary, False, positions, device,
+        window=getattr(text_config(config), "sliding_window", None),
+    )  # fmt: skip

@@ -9,7 +9,15 @@ import torch
 from franken.errors import CompatibilityError
 from franken.eval_suite import readout as readout_module
 from franken.eval_suite.readout import read_out
-from franken.eval_suite.scoring import Request, batches, log_probs, shared_rows, stems
+from franken.eval_suite.scoring import Request, log_probs, score
+from franken.eval_suite.sharing import (
+    MIN_HEADER,
+    batches,
+    common_prefix,
+    headed,
+    shared_rows,
+    stems,
+)
 
 
 def slow(model, request):
@@ -97,7 +105,7 @@ def options():
     """Questions of different lengths, each with options of several tokens."""
     found = []
     for length in (4, 25, 40, 41):
-        context = (2, *range(50, 50 + length))
+        context = (2, *range(50 + length, 50 + 2 * length))
         found += [Request(context, (20 + k, *range(30, 30 + k))) for k in range(1, 5)]
         found.append(Request(context, (90,)))
     return found
@@ -130,6 +138,75 @@ def test_a_context_is_read_once_for_all_its_options(case, options):
     with torch.no_grad():
         log_probs(dataclasses.replace(readout, run=run), options, batch_tokens=10_000)
     assert seen == [(4, 42), (16, 4)]
+
+
+@pytest.fixture
+def questions():
+    """Questions behind common worked examples, with options of one and of several tokens."""
+    header = (2, *range(50, 50 + MIN_HEADER))
+    found = []
+    for number, length in enumerate((3, 1, 7)):
+        context = (*header, *range(100 + 10 * number, 100 + 10 * number + length))
+        found += [
+            Request(context, (20,)),
+            Request(context, (21, 25)),
+            Request(context, (22, 23, 24)),
+        ]
+        found += [Request((*header, 140 + number, 141), (30 + number,))]
+    return [*found, Request((2, 200, 201), (30, 31)), Request((2,), tuple(range(40, 90)))]
+
+
+def test_worked_examples_are_read_once_for_all_questions(case, questions):
+    readout = dataclasses.replace(read_out(case.model), window=None)
+    seen = []
+
+    def run(**inputs):
+        seen.append(tuple(inputs["input_ids"].shape))
+        return readout.run(**inputs)
+
+    with torch.no_grad():
+        log_probs(dataclasses.replace(readout, run=run), questions, batch_tokens=10_000)
+    # apart: the document and the short prompt; the header, single rows, contexts, their options
+    assert seen == [(2, 50), (1, 1 + MIN_HEADER), (3, 2), (3, 7), (6, 2)]
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 100, 10_000])
+def test_headers_change_no_score(case, questions, batch_tokens):
+    readout = read_out(case.model)
+    with torch.no_grad():
+        fast = log_probs(readout, questions, batch_tokens=batch_tokens)
+    for request, values in zip(questions, fast, strict=True):
+        assert values.tolist() == pytest.approx(slow(case.model, request), abs=2e-5)
+
+
+def test_rows_longer_than_a_sliding_window_have_no_header(case, questions):
+    found = stems(questions)
+    for longest in (None, 16):
+        for header, members in headed(found, longest=longest):
+            assert not header or longest is None or all(stem.width <= longest for stem in members)
+            assert all(stem.context[: len(header)] == header for stem in members)
+    assert sorted(id(s) for _, members in headed(found) for s in members) == sorted(map(id, found))
+
+
+def test_a_header_is_not_shortened_for_one_more_prompt():
+    long, short = tuple(range(100)), tuple(range(MIN_HEADER))
+    prompts = [(*long, 200 + i) for i in range(4)] + [(*short, 300)]
+    found = stems([Request(prompt, (1,)) for prompt in prompts])
+    assert [(len(header), len(members)) for header, members in headed(found)] == [(0, 1), (100, 4)]
+    most = [Request((*long[:20], 200 + i, 5), (1,)) for i in range(9)]
+    found = stems([*most, *(Request((*long[:22], 300 + i, 5), (1,)) for i in range(2))])
+    assert [(len(header), len(members)) for header, members in headed(found)] == [(20, 11)]
+    assert common_prefix(prompts[0], prompts[-1]) == MIN_HEADER
+
+
+def test_greedy_is_told_of_the_most_likely_continuation_alone(case, requests):
+    readout = read_out(case.model)
+    context = (2, 10, 11)
+    with torch.no_grad():
+        best = case.model(torch.tensor([context])).logits[0, -1].argmax().item()
+        found = score(readout, [Request(context, (best,)), Request(context, (best ^ 1,))],
+                      batch_tokens=99)  # fmt: skip
+    assert [scored.greedy for scored in found] == [True, False]
 
 
 def test_documents_behind_bos_are_read_whole():
