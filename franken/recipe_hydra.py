@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from franken.config.checks import hint
+from franken.config.eval_suite import EvalSuiteConfig
 from franken.config.root import Config
 from franken.config.steps import HydraStep, HydraTrainStep, SelectTableStep, StepConfig
 
@@ -46,7 +47,9 @@ def hydra_faults(
                         f"{step.body!r} has a table {step.name_of(table)!r}, which stays (keep); "
                         f"give the new one another name by names.{table}",
                     )
-    for name, task in config.eval_suite.tasks.items():
+    suite = config.eval_suite
+    own_tasks = suite.tasks if isinstance(suite, EvalSuiteConfig) else {}
+    for name, task in own_tasks.items():
         for place in ("read", "write"):
             table = getattr(task, place)
             models = evaluated if table is not None else ()

@@ -125,10 +125,16 @@ class TaskConfig:
 
 
 @dataclass
-class EvalSuiteConfig:
-    """Tasks by the name they carry in ``results.jsonl``."""
+class SuiteConfig:
+    """What models are scored with."""
 
     name: str = "microworld"
+
+
+@dataclass
+class EvalSuiteConfig(SuiteConfig):
+    """Tasks by the name they carry in ``results.jsonl``."""
+
     tasks: dict[str, TaskConfig] = field(default_factory=dict)
     limit_takes: LimitTakes = LimitTakes.spread
     opening: str = "tokenizer"
@@ -137,3 +143,42 @@ class EvalSuiteConfig:
     text is charged as one of equally likely ones."""
     batch_tokens: int = 16_384
     """Tokens per forward pass, padding included (does not change results)."""
+
+
+@dataclass
+class LmEvalSuite(SuiteConfig):
+    """Tasks of lm-evaluation-harness, with its prompts, data, metrics and standard errors."""
+
+    name: str = "lm_eval"
+    tasks: list[str] = field(default_factory=list)
+    """Names of tasks, groups and tags as the harness has them, or globs: ``belebele_*_Latn``; with
+    ``!`` in front, what globs do not mean. Of a group and its tasks a glob means the group."""
+    of_data: bool = False
+    """Of what globs match, only tasks in the data's languages, as their names tell."""
+    include_path: list[str] = field(default_factory=list)
+    """Directories with YAML files of further tasks."""
+    local: dict[str, str] = field(default_factory=dict)
+    """Hub id of a data set -> local directory with its files, read in its place. For tasks named
+    one by one, not for groups."""
+    shots: int | None = None
+    """Worked examples; ``null``: as each task says."""
+    shot_seed: int | None = 1234
+    """Draws worked examples; the harness's own default. ``null``: the run's seed."""
+    limit: int | None = None
+    """Items per task at most: the first ones, for trying out."""
+    chat: bool = False
+    """Whether prompts are put into the model's chat template."""
+    bootstrap: int = 1000
+    """Resamples for standard errors of metrics that are no means; the harness takes 100000."""
+    tables: dict[str, str] = field(default_factory=dict)
+    """Hydra LLMs: task or glob -> table; else that of the language that a task's name tells."""
+    batch_tokens: int = 16_384
+    """Tokens per forward pass, padding included (does not change results)."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.tasks:
+            yield "tasks", "names no task; write eval_suite.tasks=[belebele_swh_Latn, ...]"
+        yield from at_least("limit", self.limit, 1)
+        yield from at_least("shots", self.shots, 0)
+        yield from at_least("bootstrap", self.bootstrap, 0)
+        yield from at_least("batch_tokens", self.batch_tokens, 1)

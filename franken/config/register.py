@@ -52,7 +52,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "router": dict(router.OPTIONS),
     "inference": dict(inference.OPTIONS),
     "prompts": dict(prompts.OPTIONS),
-    "eval_suite": {"suite": eval_suite.EvalSuiteConfig},
+    "eval_suite": {"suite": eval_suite.EvalSuiteConfig, "lm_eval": eval_suite.LmEvalSuite},
     "recipe": {"recipe": runtime.RecipeConfig},
     "trainer": {"trainer": runtime.TrainerConfig},
     "logger": {"logger": runtime.LoggerConfig, "wandb": runtime.WandbLogger},

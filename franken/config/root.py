@@ -8,7 +8,7 @@ from franken.config.base_model import BaseModelConfig
 from franken.config.checks import at_least
 from franken.config.composition import CompositionConfig
 from franken.config.data import DataConfig
-from franken.config.eval_suite import EvalSuiteConfig
+from franken.config.eval_suite import SuiteConfig
 from franken.config.helper_model import HelperModelConfig
 from franken.config.inference import InferenceConfig
 from franken.config.init_method import InitMethodConfig
@@ -40,7 +40,7 @@ class Config:
     router: RouterConfig = field(default_factory=RouterConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     prompts: PromptsConfig = field(default_factory=PromptsConfig)
-    eval_suite: EvalSuiteConfig = field(default_factory=EvalSuiteConfig)
+    eval_suite: SuiteConfig = field(default_factory=SuiteConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)

@@ -12,10 +12,17 @@ import torch
 
 from franken.composition.hydra import HydraModel
 from franken.config.checks import hint
-from franken.config.eval_suite import EvalSuiteConfig, TaskConfig, TaskKind
+from franken.config.eval_suite import (
+    EvalSuiteConfig,
+    LmEvalSuite,
+    SuiteConfig,
+    TaskConfig,
+    TaskKind,
+)
 from franken.data.source import TEXT_STREAMS, DataSource
 from franken.decoding import stop_ids
 from franken.errors import ConfigError
+from franken.eval_suite import lm_eval
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.hydra import voices
 from franken.eval_suite.progress import terminal_progress
@@ -46,7 +53,7 @@ SCHEMAS = {
 def evaluate(
     model: Any,
     tokenizer: Any,
-    suite: EvalSuiteConfig,
+    suite: SuiteConfig,
     data: DataSource,
     *,
     seed: int = 0,
@@ -73,6 +80,10 @@ def evaluate(
         ConfigError: for a task whose source the data do not have, before anything is run.
     """
     check_suite(suite, data)
+    if isinstance(suite, LmEvalSuite):
+        options: dict[str, Any] = {"seed": seed, "device": device, "progress": progress}
+        return lm_eval.evaluate(model, tokenizer, suite, data, **options)
+    assert isinstance(suite, EvalSuiteConfig)
     result = SuiteResult()
     if device is not None:
         model.to(device)
@@ -108,12 +119,17 @@ def _voices(
     return [(task, encoder, read_out(model) if own is None else own())]
 
 
-def check_suite(suite: EvalSuiteConfig, data: DataSource) -> None:
-    """Refuse tasks whose source the data do not have, all at once.
+def check_suite(suite: SuiteConfig, data: DataSource) -> None:
+    """Refuse tasks whose source the data do not have, or that lm-eval does not know, all at once.
 
     Raises:
         ConfigError: naming each task, its source and the valid ones.
+        FrankenError: where lm-eval is wanted and not installed.
     """
+    if isinstance(suite, LmEvalSuite):
+        lm_eval.known_tasks(lm_eval.task_manager(suite), suite, data)
+        return
+    assert isinstance(suite, EvalSuiteConfig)
     faults = [
         f"eval_suite.tasks.{name}.source: {fault}"
         for name, task in suite.tasks.items()

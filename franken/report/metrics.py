@@ -1,6 +1,6 @@
 """How each metric is read: its unit, its format, and which direction is better."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ _KNOWN = {
         Metric("acc_norm", "accuracy by log-likelihood per byte (%)", 100, 1, 1),
         Metric("acc_exact", "exact match (%)", 100, 1, 1),
         Metric("f1", "word F1 (%)", 100, 1, 1),
+        Metric("exact_match", "exact match (%)", 100, 1, 1),
+        Metric("mcc", "Matthews correlation (%)", 100, 1, 1),
+        Metric("perplexity", "perplexity", 1, 2, -1),
+        Metric("word_perplexity", "perplexity per word", 1, 2, -1),
+        Metric("byte_perplexity", "perplexity per byte", 1, 3, -1),
         Metric("chrf++", "chrF++ (0-100)", 1, 1, 1),
         Metric("chrf", "chrF (0-100)", 1, 1, 1),
         Metric("bleu", "BLEU (0-100)", 1, 1, 1),
@@ -58,14 +63,16 @@ _KNOWN = {
         Metric("vocabulary_utilisation", "vocabulary in use (%)", 100, 1, 0),
     )
 }
-PRIMARY = ("acc", "acc_exact", "chrf++", "bits_per_byte", "tokens_per_byte")
+PRIMARY = ("acc", "acc_exact", "exact_match", "chrf++", "bits_per_byte", "tokens_per_byte")
 """Metrics that stand for their task in the overview, in order of preference."""
 
 
 def metric_of(name: str) -> Metric:
     """Presentation of a metric; unknown ones are shown as they are."""
-    if name in _KNOWN:
-        return _KNOWN[name]
+    base, _, answer = name.partition("/")  # lm-eval's way to read an answer out of a text
+    if base in _KNOWN:
+        known = _KNOWN[base]
+        return replace(known, name=name, label=f"{known.label}, {answer}") if answer else known
     if name.startswith("acc"):
         return Metric(name, f"{name} (%)", 100, 1, 1)
     return Metric(name, name, 1, 3, 0)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from franken.config.eval_suite import EvalSuiteConfig, TaskConfig
+from franken.config.eval_suite import EvalSuiteConfig, SuiteConfig, TaskConfig
 from franken.data.source import DataSource
 from franken.eval_suite import SuiteResult, evaluate
 from franken.skillpack.experts import Experts
@@ -13,7 +13,7 @@ from franken.skillpack.router import PackRouter
 
 
 def evaluate_routed(
-    experts: Experts, router: PackRouter, tokenizer: Any, suite: EvalSuiteConfig,
+    experts: Experts, router: PackRouter, tokenizer: Any, suite: SuiteConfig,
     data: DataSource, *, seed: int = 0, device: Any = None,
 ) -> SuiteResult:  # fmt: skip
     """Score a suite; every request (or token) is answered by what the router picks."""

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from franken.composition.hydra import assemble_hydra
+from franken.config.eval_suite import EvalSuiteConfig
 from franken.config.steps import EvaluateStep
 from franken.data import open_data
 from franken.data.source import DataSource
+from franken.errors import CompatibilityError
 from franken.eval_suite import SuiteResult, evaluate
 from franken.files import read_json, write_atomically, write_json
 from franken.parts.model import assemble
@@ -57,6 +59,11 @@ def _routed(
     experts = Experts(model, packs)
     if routing["kind"] == "oracle":
         tasks = routing["tasks"]
+        if not isinstance(step.suite, EvalSuiteConfig):
+            raise CompatibilityError(
+                f"router=oracle names packs for franken's own tasks, not for those of eval_suite="
+                f"{step.suite.name}; choose router=sequence, or grafts of one pack each"
+            )
         return evaluate_by_task(experts, tasks, tokenizer, step.suite, data, **options)
     router = open_router(artifact)
     return evaluate_routed(experts, router, tokenizer, step.suite, data, **options)

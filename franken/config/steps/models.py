@@ -7,7 +7,7 @@ from typing import ClassVar
 from franken.config.base_model import BaseModelConfig
 from franken.config.composition import CompositionConfig, SpecialRows
 from franken.config.data import DataConfig, FileData
-from franken.config.eval_suite import EvalSuiteConfig
+from franken.config.eval_suite import EvalSuiteConfig, SuiteConfig
 from franken.config.preference import PreferenceConfig
 from franken.config.steps.core import Part, StepConfig
 from franken.config.training import Trainable, TrainingConfig
@@ -120,7 +120,7 @@ class EvaluateStep(StepConfig):
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
     takes_hydra: ClassVar[tuple[str, ...]] = ("model",)
     model: str = ""
-    suite: EvalSuiteConfig = field(default_factory=EvalSuiteConfig)
+    suite: SuiteConfig = field(default_factory=EvalSuiteConfig)
     data: DataConfig = field(default_factory=DataConfig)
 
 

@@ -1,8 +1,13 @@
 """Files enter a key by their contents."""
 
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from franken.config.base_model import LoadedModel
+from franken.config.eval_suite import LmEvalSuite
 from franken.errors import DataError
 from franken.files import sampled_hash, sha256_file
 
@@ -82,3 +87,50 @@ def resolve_checkpoint(model: LoadedModel) -> Path:
             "name, your login (gated models) and the network, or give a local directory"
         ) from error
     return Path(found)
+
+
+def harness_hash(suite: LmEvalSuite) -> dict[str, Any]:
+    """Version of lm-evaluation-harness, its local task files, and the data files these name."""
+    try:
+        installed = version("lm_eval")
+    except PackageNotFoundError:
+        installed = "missing"  # the step itself complains
+    tasks = [Path(place).expanduser() for place in suite.include_path]
+    return {
+        "lm_eval": installed,
+        "tasks": [_tree_hash(place) for place in tasks],
+        "data": {
+            name: hash_or_missing(name) for place in tasks for name in sorted(_data_files(place))
+        },
+        "local": {name: _tree_hash(Path(place)) for name, place in sorted(suite.local.items())},
+    }
+
+
+def _tree_hash(directory: Path) -> dict[str, str]:
+    """Files below a directory -> hash of size and sampled blocks; hidden and cached ones apart."""
+    directory = directory.expanduser()
+    files = (file.relative_to(directory) for file in sorted(directory.rglob("*")) if file.is_file())
+    return {
+        file.as_posix(): sampled_hash(directory / file)
+        for file in files
+        if not any(part.startswith((".", "__pycache__")) for part in file.parts)
+    }
+
+
+def _data_files(directory: Path) -> set[str]:
+    """Data files that the task files of a directory name."""
+    found: set[str] = set()
+    for file in directory.rglob("*.y*ml"):
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=_TaskLoader)
+        kwargs = content.get("dataset_kwargs") if isinstance(content, dict) else None
+        named = (kwargs or {}).get("data_files") or {}
+        for value in named.values() if isinstance(named, dict) else [named]:
+            found |= set(map(str, value)) if isinstance(value, list) else {str(value)}
+    return found
+
+
+class _TaskLoader(yaml.SafeLoader):
+    """Reads task files without running the functions that they name."""
+
+
+_TaskLoader.add_multi_constructor("!", lambda loader, suffix, node: suffix)

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from franken.config.base_model import LoadedModel, PretrainedModel
+from franken.config.eval_suite import LmEvalSuite
 from franken.config.root import Config
 from franken.config.steps import (
     EvaluateStep,
@@ -22,7 +23,7 @@ from franken.steps.keys.common import (
     texts,
     training_options,
 )
-from franken.steps.keys.files import checkpoint_hash
+from franken.steps.keys.files import checkpoint_hash, harness_hash
 
 
 def load(step: LoadStep, config: Config) -> dict[str, Any]:
@@ -64,7 +65,14 @@ def swap(step: SwapStep, config: Config) -> dict[str, Any]:
 
 
 def evaluate(step: EvaluateStep, config: Config) -> dict[str, Any]:
-    """Batches only tile the scores."""
+    """Batches only tile the scores. The harness's tasks bring their own data."""
+    if isinstance(step.suite, LmEvalSuite):
+        left_out = ("name", "batch_tokens", "include_path", "local")
+        return {
+            "suite": options(step.suite, *left_out), "harness": harness_hash(step.suite),
+            "languages": [step.data.source_language, *step.data.languages],
+            "precision": precision_of(config),
+        }  # fmt: skip
     return {
         "suite": options(step.suite, "name", "batch_tokens"), "data": texts(step.data),
         "precision": precision_of(config),
