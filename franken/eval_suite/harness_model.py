@@ -16,6 +16,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import has_bos_prefix
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from franken.decoding.ends import before_stop, plain_text
 from franken.errors import DataError
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.generation import Limits, generate
@@ -61,7 +62,7 @@ class HarnessModel(TemplateLM):
     @property
     def prefix_token_id(self) -> int:
         """What an empty context stands for: bos, else eos."""
-        return self.encoder.start
+        return self.encoder.fallback[0]
 
     @property
     def max_length(self) -> int:
@@ -169,21 +170,25 @@ class HarnessModel(TemplateLM):
         for index, request in enumerate(requests):
             by_options.setdefault(repr(sorted(request.args[1].items())), []).append(index)
         for members in by_options.values():
-            options = generation_options(requests[members[0]].args[1], self.max_gen_toks)
-            limits, stops = options
+            limits = self._limits(requests[members[0]].args[1])
             room = max(1, self.max_length - limits.max_new_tokens)
             prompts = [self.tok_encode(requests[index].args[0])[-room:] for index in members]
             made = generate(
                 self.readout, self.tokenizer, prompts, limits, batch_tokens=self.batch_tokens,
                 writable=self.encoder.writable,
             )  # fmt: skip
-            for index, generation in zip(members, made, strict=True):
-                texts[index] = cut_at(generation.text, stops)
+            for index, written in zip(members, made, strict=True):
+                text = plain_text(self.tokenizer, written.ids)
+                texts[index], _ = before_stop(text, limits.stops)
         return texts
 
+    def _limits(self, options: dict[str, Any]) -> Limits:
+        new, stops = generation_options(options, self.max_gen_toks)
+        return Limits(new, stops=stops, end_ids=self.encoder.end_ids)
 
-def generation_options(options: dict[str, Any], default: int) -> tuple[Limits, list[str]]:
-    """Limits and stop strings from a task's ``generation_kwargs``.
+
+def generation_options(options: dict[str, Any], default: int) -> tuple[int, tuple[str, ...]]:
+    """New tokens and stop strings from a task's ``generation_kwargs``.
 
     Raises:
         DataError: when it asks for random draws, which are not reproducible here.
@@ -196,9 +201,4 @@ def generation_options(options: dict[str, Any], default: int) -> tuple[Limits, l
     until = options.get("until") or []
     stops = [until] if isinstance(until, str) else [str(stop) for stop in until if stop]
     new = options.get("max_gen_toks", options.get("max_new_tokens", default))
-    return Limits(int(new), stop=stops[0] if len(stops) == 1 else ""), stops
-
-
-def cut_at(text: str, stops: Sequence[str]) -> str:
-    """Text before the first stop string."""
-    return text[: min([text.find(stop) for stop in stops if stop in text], default=len(text))]
+    return int(new), tuple(stops)

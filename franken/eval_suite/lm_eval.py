@@ -23,6 +23,7 @@ import torch
 from franken.composition.hydra import HydraModel
 from franken.config.eval_suite import LmEvalSuite
 from franken.data.source import DataSource
+from franken.decoding.ends import stop_ids
 from franken.errors import CompatibilityError, ConfigError, FrankenError
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.languages import LONG_CODES, NAMES, short_code
@@ -173,14 +174,16 @@ def _speakers(
     """The tasks, with what reads and answers them."""
     if not isinstance(model, HydraModel):
         own = getattr(model, "readout", None)
-        yield names, Encoder(tokenizer), read_out(model) if own is None else own()
+        encoder = Encoder(tokenizer, end_ids=stop_ids(tokenizer, model))
+        yield names, encoder, read_out(model) if own is None else own()
         return
     by_table: dict[str, list[str]] = {}
     for name in names:
         by_table.setdefault(_table(model, name, suite, data), []).append(name)
     for table, part in by_table.items():
         view = model.view(table, [table])
-        yield part, Encoder(view.tokenizer, view.writable), read_out(view.model)
+        encoder = Encoder(view.tokenizer, view.writable, end_ids=view.ends.ids)
+        yield part, encoder, read_out(view.model)
 
 
 def _table(model: HydraModel, name: str, suite: LmEvalSuite, data: DataSource) -> str:
