@@ -192,9 +192,7 @@ def test_a_merge_over_the_border_leaves_the_answer_its_beginning(case, data, tmp
 
 def test_rolling_counts_no_bos_given_bos(case, data, tasks):
     """Trap 2: hf adds the log-probability of bos after bos where the tokenizer adds bos."""
-    plain = evaluate(
-        case.model, without_bos(case.tokenizer), suite_of(tasks, "tiny_rolling"), data
-    )
+    plain = evaluate(case.model, without_bos(case.tokenizer), suite_of(tasks, "tiny_rolling"), data)
     tokenizer = with_bos(case.tokenizer)
     ours = evaluate(case.model, tokenizer, suite_of(tasks, "tiny_rolling"), data)
     theirs = by_hf(case.model, tokenizer, tasks, ["tiny_rolling"])

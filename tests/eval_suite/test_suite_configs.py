@@ -15,7 +15,7 @@ SUITES = sorted((Path(__file__).parents[2] / "conf" / "eval_suite").glob("*.yaml
 LANGUAGE_FIELDS = ("lang", "language", "source_lang", "source_language")
 ROWS = {
     "topic_classification": ("sib200", {"index_id": 0, "category": "travel", "text": "t"}),
-    "books": ("sib200", {"index_id": 0, "category": "gospel", "text": "t"}),
+    "books": ("sib200", {"index_id": 0, "category": "travel", "text": "t"}),
     "reading_comprehension": (
         "belebele",
         {
