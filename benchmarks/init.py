@@ -34,8 +34,9 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from torch import Tensor
 
-from franken.config.init_method import OPTIONS, InitMethodConfig
-from franken.init_method import TokenMap, apply_map, fit_map, load_own_rows
+from franken.init_method import TokenMap, apply_map, fit_map
+from franken.init_method.base import InitMethod
+from franken.init_method.copy_only import CopyOnlyInit
 from franken.measure import measured
 from franken.parts.table import Table
 from franken.token_map import neighbours
@@ -141,7 +142,7 @@ def measure_all(names: list[str], sizes: Sizes, options: argparse.Namespace) -> 
     shares = sorted(set(share_of.values()), reverse=True)
     groups = [(share, [name for name in names if share_of[name] == share]) for share in shares]
     for share, world, chosen in worlds(sizes, groups):
-        compared = min(fit(world, OPTIONS["copy_only"]())[1] for _ in range(2))
+        compared = min(fit(world, CopyOnlyInit())[1] for _ in range(2))
         for name in chosen:
             yield measure(name, CASES[name], world, share, compared, options)
         del world
@@ -184,7 +185,7 @@ def measure(
     return record
 
 
-def fit(world: World, config: InitMethodConfig) -> tuple[TokenMap, float, int | None]:
+def fit(world: World, config: InitMethod) -> tuple[TokenMap, float, int | None]:
     """Map, seconds and peak bytes, with the caches of a fresh process."""
     pieces._ENCODERS.clear()
     for spaces in (world.resources.word_vectors, world.resources.piece_vectors):
@@ -197,10 +198,9 @@ def fit(world: World, config: InitMethodConfig) -> tuple[TokenMap, float, int | 
     return token_map, now() - started, cost.peak_bytes
 
 
-def apply(token_map: TokenMap, source: Table, config: InitMethodConfig) -> Tensor:
+def apply(token_map: TokenMap, source: Table, config: InitMethod) -> Tensor:
     """The new input table, as ``initialise`` makes it."""
-    own = load_own_rows(config.name)
-    made = None if own is None else own(token_map, source, config, "input")
+    made = config.own_rows(token_map, source, "input")
     return apply_map(token_map, source.input) if made is None else made
 
 

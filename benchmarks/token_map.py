@@ -14,8 +14,8 @@ import time
 
 import torch
 
-from franken.config.init_method import Fallback
 from franken.init_method import AppliedMap, FallbackRule, Provenance, TokenMap, apply_map
+from franken.token_map.options import Fallback
 
 
 def synthetic_map(rows: int, source_rows: int) -> TokenMap:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from franken.config.init_method import OPTIONS, InitMethodConfig
+from franken.declare import options
 from franken.init_method import TokenMap
+from franken.init_method.base import InitMethod
 from initialisers import loops
 from initialisers.world import World
 
+_METHODS = options("init_method")
 Product = tuple[int, int, int, int]
 """Queries, anchors, width, repetitions of a matrix product."""
 
@@ -17,7 +19,7 @@ Product = tuple[int, int, int, int]
 class Case:
     """One initialiser."""
 
-    config: InitMethodConfig
+    config: InitMethod
     make: Callable[[World, TokenMap, Any], loops.Make] | None = None
     """Row by row; ``None`` where its loop is not over rows."""
     rest: Callable[[World, TokenMap, Any, int], float] | None = None
@@ -73,41 +75,41 @@ def _vocadt(world: World, token_map: TokenMap) -> list[Product]:
 
 CASES: dict[str, Case] = {
     **{
-        name: Case(OPTIONS[name]())  # nothing is fitted per row, so there is no loop
+        name: Case(_METHODS[name]())  # nothing is fitted per row, so there is no loop
         for name in ("copy_only", "mean", "random_normal", "multivariate")
     },
-    "subtoken_mean": Case(OPTIONS["subtoken_mean"](), loops.subtoken_mean),
-    "subtoken_max": Case(OPTIONS["subtoken_max"](), loops.subtoken_max),
-    "weighted_pooling": Case(OPTIONS["weighted_pooling"]()),
-    "lexicon": Case(OPTIONS["lexicon"](), loops.lexicon, rows=loops.lexicon_rows),
+    "subtoken_mean": Case(_METHODS["subtoken_mean"](), loops.subtoken_mean),
+    "subtoken_max": Case(_METHODS["subtoken_max"](), loops.subtoken_max),
+    "weighted_pooling": Case(_METHODS["weighted_pooling"]()),
+    "lexicon": Case(_METHODS["lexicon"](), loops.lexicon, rows=loops.lexicon_rows),
     "trans_tokenization": Case(
-        OPTIONS["trans_tokenization"](), rest=loops.trans_tokenization_rest
+        _METHODS["trans_tokenization"](), rest=loops.trans_tokenization_rest
     ),
-    "trans_tokenization_parity": Case(OPTIONS["trans_tokenization_parity"]()),
-    "ramen": Case(OPTIONS["ramen"](), rest=loops.ramen_rest),
+    "trans_tokenization_parity": Case(_METHODS["trans_tokenization_parity"]()),
+    "ramen": Case(_METHODS["ramen"](), rest=loops.ramen_rest),
     "ramen_vectors": Case(
-        OPTIONS["ramen"](parallel=False), loops.ramen_vectors, loops.ramen_vectors_rest,
+        _METHODS["ramen"](parallel=False), loops.ramen_vectors, loops.ramen_vectors_rest,
         products=_by_anchors("ramen"),
     ),
-    "wechsel": Case(OPTIONS["wechsel"](), loops.wechsel, products=_by_source),
-    "focus": Case(OPTIONS["focus"](), loops.focus, products=_by_anchors("focus")),
-    "ofa": Case(OPTIONS["ofa"](), loops.ofa, loops.ofa_rest, products=_by_source),
-    "unibridge": Case(OPTIONS["unibridge"](), loops.unibridge, products=_unibridge),
-    "salt": Case(OPTIONS["salt"](), loops.salt, products=_helper("vector_dim")),
-    "clp": Case(OPTIONS["clp"](), products=_helper("helper_dim")),
-    "clp_plus": Case(OPTIONS["clp_plus"](), loops.clp_plus, products=_helper("helper_dim")),
+    "wechsel": Case(_METHODS["wechsel"](), loops.wechsel, products=_by_source),
+    "focus": Case(_METHODS["focus"](), loops.focus, products=_by_anchors("focus")),
+    "ofa": Case(_METHODS["ofa"](), loops.ofa, loops.ofa_rest, products=_by_source),
+    "unibridge": Case(_METHODS["unibridge"](), loops.unibridge, products=_unibridge),
+    "salt": Case(_METHODS["salt"](), loops.salt, products=_helper("vector_dim")),
+    "clp": Case(_METHODS["clp"](), products=_helper("helper_dim")),
+    "clp_plus": Case(_METHODS["clp_plus"](), loops.clp_plus, products=_helper("helper_dim")),
     "local_least_squares": Case(
-        OPTIONS["local_least_squares"](), loops.local_least_squares,
+        _METHODS["local_least_squares"](), loops.local_least_squares,
         products=_helper("helper_dim"),
     ),
     "omp": Case(
-        OPTIONS["omp"](), loops.omp, products=_helper("helper_dim", OPTIONS["omp"]().k), most=0.02
+        _METHODS["omp"](), loops.omp, products=_helper("helper_dim", _METHODS["omp"]().k), most=0.02
     ),
     "unks_everywhere": Case(
-        OPTIONS["unks_everywhere"](), loops.unks_everywhere, rows=loops.fallback_rows
+        _METHODS["unks_everywhere"](), loops.unks_everywhere, rows=loops.fallback_rows
     ),
-    "embedding_structure": Case(OPTIONS["embedding_structure"](), loops.embedding_structure),
-    "vocadt": Case(OPTIONS["vocadt"](), products=_vocadt, most=0.02),
+    "embedding_structure": Case(_METHODS["embedding_structure"](), loops.embedding_structure),
+    "vocadt": Case(_METHODS["vocadt"](), products=_vocadt, most=0.02),
 }  # fmt: skip
 """Of ``vocadt`` the start alone, before its weights are trained.
 

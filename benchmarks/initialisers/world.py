@@ -15,8 +15,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from franken.alignment import WordTable
-from franken.config.init_method import Need
 from franken.init_method import InitResources
+from franken.init_method.base import Need
 from franken.parts.table import Table
 from franken.token_map.token_vectors import texts_of
 from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap

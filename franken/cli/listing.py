@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from franken.declare import entry_points_of
+
 GROUPS = (
     "base_model", "vocab", "init_method", "alignment", "word_vectors", "helper_model", "data",
     "eval_set", "training", "preference", "composition", "pack", "router", "inference", "prompts",
@@ -31,13 +33,13 @@ franken: cross-lingual vocabulary and embedding surgery on language models
 
 
 def summary_of(path: Path) -> str:
-    """The comment lines at the head of a YAML file, ``@package`` apart, as one line."""
+    """The comment lines at the head of a YAML file, as one line; what is for tools is left out."""
     words = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         text = line.lstrip("# ").strip()
-        if not text.startswith("@package"):
+        if not text.startswith(("@package", "Written from ")):
             words.append(text)
     return " ".join(words)
 
@@ -46,6 +48,11 @@ def options_of(group: str, conf: Path) -> Iterator[tuple[str, str]]:
     """Names of a group's options with their one-line meanings; nested ones as ``paper/name``."""
     for path in sorted((conf / group).rglob("*.yaml")):
         yield path.relative_to(conf / group).with_suffix("").as_posix(), summary_of(path)
+    if points := entry_points_of(group):
+        from franken.declare.reading import summary
+
+        for point in points:
+            yield point.name, f"{summary(point.load())} (from {point.value.partition(':')[0]})."
 
 
 def help_text(conf: Path) -> str:

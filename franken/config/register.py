@@ -1,12 +1,9 @@
 """Registers every schema with Hydra's ConfigStore, under the group ``schema``.
 
 An option's YAML file begins with ``/schema/<group>/<name>@_here_`` in its defaults list, so that
-values are typed and unknown keys are refused. Packages may add options of their own: an entry
-point in the group ``franken.options`` names a function that is called here (it must be light).
+values are typed and unknown keys are refused. Options that declare themselves come from
+:mod:`franken.declare`.
 """
-
-from importlib.metadata import entry_points
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
@@ -18,7 +15,6 @@ from franken.config import (
     eval_suite,
     helper_model,
     inference,
-    init_method,
     pack,
     preference,
     prompts,
@@ -29,6 +25,7 @@ from franken.config import (
     word_vectors,
 )
 from franken.config.root import Config
+from franken.declare import GROUPS, options
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "base_model": {"load": base_model.LoadedModel, "pretrain": base_model.PretrainedModel},
@@ -39,7 +36,6 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "prune_extend": vocab.PruneExtendVocab,
         "from_pretrained": vocab.FromPretrainedVocab,
     },
-    "init_method": dict(init_method.OPTIONS),
     "data": {"microworld": data.MicroworldData, "files": data.FileData},
     "eval_set": {"set": data.EvaluationSource},
     "training": {"set": training.TrainingSet},
@@ -70,6 +66,8 @@ def register_schemas() -> None:
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():
             store.store(group=f"schema/{group}", name=name, node=node, provider="franken")
-    for point in entry_points(group="franken.options"):
-        extend: Any = point.load()
-        extend(store)
+    for group in GROUPS:
+        for name, option in options(group).items():
+            store.store(group=f"schema/{group}", name=name, node=option, provider="franken")
+            if not option.__module__.startswith("franken."):  # those of others have no YAML file
+                store.store(group=group, name=name, node=option, provider=option.__module__)

@@ -11,7 +11,6 @@ from franken.config.data import DataConfig
 from franken.config.eval_suite import SuiteConfig
 from franken.config.helper_model import HelperModelConfig
 from franken.config.inference import InferenceConfig
-from franken.config.init_method import InitMethodConfig
 from franken.config.pack import PackConfig
 from franken.config.preference import PreferenceConfig
 from franken.config.prompts import PromptsConfig
@@ -20,6 +19,7 @@ from franken.config.runtime import LoggerConfig, RecipeConfig, StoreConfig, Trai
 from franken.config.training import TrainingSet
 from franken.config.vocab import VocabConfig
 from franken.config.word_vectors import WordVectorsConfig
+from franken.init_method.base import InitMethod
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Config:
 
     base_model: BaseModelConfig = field(default_factory=BaseModelConfig)
     vocab: VocabConfig = field(default_factory=VocabConfig)
-    init_method: InitMethodConfig = field(default_factory=InitMethodConfig)
+    init_method: InitMethod = field(default_factory=InitMethod)
     alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
     word_vectors: WordVectorsConfig = field(default_factory=WordVectorsConfig)
     helper_model: HelperModelConfig = field(default_factory=HelperModelConfig)

@@ -9,54 +9,80 @@ word-initial pieces (the port in llm-cva finds none in SentencePiece BPE); piece
 letters are a class of their own.
 """
 
+from __future__ import annotations
+
 from collections import Counter
+from collections.abc import Iterator
+from typing import ClassVar
 
-import torch
-from transformers import PreTrainedTokenizerBase
+from franken.config.checks import at_least
+from franken.declare import option
+from franken.init_method.base import InitMethod
+from franken.lazy import later
+from franken.token_map.options import Fallback
 
-from franken.config.init_method import Fallback
-from franken.config.init_method.pooling import EmbeddingStructureInit
-from franken.parts.table import Table
-from franken.token_map.builder import MapBuilder
-from franken.token_map.resources import InitResources
-from franken.token_map.token_map import DrawClasses, Provenance, TokenMap
-from franken.tokenizer.scripts import main_script
+with later():
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.resources import InitResources
+    from franken.token_map.token_map import DrawClasses, Provenance, TokenMap
+    from franken.tokenizer.scripts import main_script
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: EmbeddingStructureInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map; ``resources`` are not used."""
-    builder = MapBuilder(source, target, config, seed)
-    builder.copy_overlap()
-    names: dict[int, str] = {}
-    if config.parity:
-        names = {index: name for name, index in target.get_vocab().items()}
-        builder.release([row for row in names if builder.target_bytes[row] is None])
-    own = [class_of(data, position=config.position) for data in builder.source_bytes]
-    sizes = Counter(name for name in own if name is not None)
-    usable = sorted(name for name, count in sizes.items() if count >= config.min_rows)
-    number = {name: index for index, name in enumerate(usable)}
-    of_target = torch.full((len(builder.target_bytes),), -1, dtype=torch.int32)
-    drawn: Counter[str] = Counter()
-    for row in builder.undecided():
-        data = builder.target_bytes[row]
-        name = class_of(names[row].encode() if data is None else data, position=config.position)
-        drawn[str(name)] += 1
-        of_target[row] = number.get(str(name), -1)
-    builder.mark((of_target >= 0).nonzero().flatten().tolist(), Provenance.computed)
-    of_source = [-1 if name is None else number.get(name, -1) for name in own]
-    builder.notes["classes"] = {
-        name: {"source_rows": sizes.get(name, 0), "drawn": count}
-        for name, count in sorted(drawn.items())
-    }
-    builder.notes["unseen_classes"] = sorted(name for name in drawn if name not in number)
-    classes = DrawClasses(usable, torch.tensor(of_source, dtype=torch.int32), of_target)
-    return builder.build(Fallback.normal, classes=classes)
+@option
+class EmbeddingStructureInit(InitMethod):
+    """Rows drawn per script and position in the word; shared pieces copied."""
+
+    paper: ClassVar[str] = "Downey et al. 2023, arXiv 2309.04679"
+
+    position: bool = True
+    """Whether word-initial and word-medial pieces are classes of their own."""
+    min_rows: int = 2
+    """Classes with fewer source rows draw from all rows: one row has no deviation."""
+    parity: bool = False
+    """Draw control tokens too, by the letters of their names, over their copies, as released."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("min_rows", self.min_rows, 1)
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map; ``resources`` are not used."""
+        builder = MapBuilder(source, target, self, seed)
+        builder.copy_overlap()
+        names: dict[int, str] = {}
+        if self.parity:
+            names = {index: name for name, index in target.get_vocab().items()}
+            builder.release([row for row in names if builder.target_bytes[row] is None])
+        own = [class_of(data, position=self.position) for data in builder.source_bytes]
+        sizes = Counter(name for name in own if name is not None)
+        usable = sorted(name for name, count in sizes.items() if count >= self.min_rows)
+        number = {name: index for index, name in enumerate(usable)}
+        of_target = torch.full((len(builder.target_bytes),), -1, dtype=torch.int32)
+        drawn: Counter[str] = Counter()
+        for row in builder.undecided():
+            data = builder.target_bytes[row]
+            name = class_of(names[row].encode() if data is None else data, position=self.position)
+            drawn[str(name)] += 1
+            of_target[row] = number.get(str(name), -1)
+        builder.mark((of_target >= 0).nonzero().flatten().tolist(), Provenance.computed)
+        of_source = [-1 if name is None else number.get(name, -1) for name in own]
+        builder.notes["classes"] = {
+            name: {"source_rows": sizes.get(name, 0), "drawn": count}
+            for name, count in sorted(drawn.items())
+        }
+        builder.notes["unseen_classes"] = sorted(name for name in drawn if name not in number)
+        classes = DrawClasses(usable, torch.tensor(of_source, dtype=torch.int32), of_target)
+        return builder.build(Fallback.normal, classes=classes)
 
 
 def class_of(data: bytes | None, *, position: bool) -> str | None:

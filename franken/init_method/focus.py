@@ -13,75 +13,117 @@ Departures from the release (konstantinjdobler/focus c98a81c):
   pieces are of letters, not of mojibake.
 """
 
-import numpy as np
-from transformers import PreTrainedTokenizerBase
+from __future__ import annotations
 
-from franken.config.init_method.similarity import FocusInit
+from collections.abc import Iterator
+from typing import ClassVar
+
+from franken.config.checks import at_least
 from franken.config.word_vectors import VectorUnit
+from franken.declare import option
 from franken.errors import DataError
-from franken.parts.table import Table
-from franken.token_map.builder import MapBuilder
-from franken.token_map.fallback import build_with_fallback
-from franken.token_map.resources import InitResources
-from franken.token_map.similarity import (
-    Vectors,
-    anchors_in_byte_order,
-    folded_overlap,
-    put_copies,
-    put_sparsemax_rows,
-    warn_if_idle,
-)
-from franken.token_map.token_map import TokenMap
-from franken.token_map.token_vectors import (
-    decoded_vectors,
-    languages_in_one_space,
-    piece_space_vectors,
-    space_of,
-    target_spaces,
-)
+from franken.init_method.base import Need, SimilarityInit
+from franken.lazy import later
+from franken.token_map.options import SpaceAlignment
+
+with later():
+    import numpy as np
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.fallback import build_with_fallback
+    from franken.token_map.resources import InitResources
+    from franken.token_map.similarity import (
+        Vectors,
+        anchors_in_byte_order,
+        folded_overlap,
+        put_copies,
+        put_sparsemax_rows,
+        warn_if_idle,
+    )
+    from franken.token_map.token_map import TokenMap
+    from franken.token_map.token_vectors import (
+        decoded_vectors,
+        languages_in_one_space,
+        piece_space_vectors,
+        space_of,
+        target_spaces,
+    )
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: FocusInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map.
-
-    Raises:
-        DataError: where the vectors are missing, or no shared piece has one.
+@option
+class FocusInit(SimilarityInit):
+    """Sparsemax over shared pieces in vectors of the target pieces (FOCUS); needs monolingual
+    text.
     """
-    builder = MapBuilder(source, target, config, seed)
-    vectors, known = _vectors(builder, config, resources)
-    folded = folded_overlap(builder, spaces=True) if config.fuzzy else {}
-    partners = {row: old for row, old in builder.overlap.items() if builder.target_bytes[row]}
-    partners |= folded
-    builder.copy_overlap()
-    if config.copy_overlap:
-        put_copies(builder, folded)
-    anchors = [row for row in anchors_in_byte_order(builder, partners) if known[row]]
-    if not anchors:
-        raise DataError(
-            f"init_method=focus has no anchor: of {len(partners)} pieces that the vocabularies "
-            "share, none has a vector. Check that the vectors are of this target vocabulary, lower "
-            "word_vectors.min_count, or choose a method without overlap such as lexicon"
-        )
-    rows = np.asarray([row for row in builder.undecided() if known[row]], np.int64)
-    without = len(builder.undecided()) - len(rows)
-    notes = put_sparsemax_rows(
-        builder, rows, vectors[rows], vectors[anchors],
-        np.asarray([partners[row] for row in anchors]), temperature=config.temperature,
-    )  # fmt: skip
-    builder.notes["focus"] = {
-        "overlap": len(partners),
-        "overlap_without_vector": len(partners) - len(anchors),
-        "pieces_without_vector": without,
-        **notes,
-    }
-    warn_if_idle(config.name, bool(len(rows)) or not without, config.fallback)
-    return build_with_fallback(builder, config.fallback)
+
+    paper: ClassVar[str] = "Dobler & de Melo 2023"
+
+    unit: VectorUnit = VectorUnit.pieces
+    """``pieces``: vectors trained on text cut by the target tokenizer. ``words``: a piece has the
+    word vector of its text."""
+    align: SpaceAlignment = SpaceAlignment.lexicon
+    """For ``unit: words`` with several target languages, which then meet in the source's space."""
+    fuzzy: bool = False
+    """Whether pieces that differ from a source piece by case or leading space only are overlap
+    (fuzzy_match_all of the release)."""
+    rare: bool = False
+    """Whether pieces too rare for a vector of their own take one from their n-grams; the release
+    does not (``unit: pieces``)."""
+    temperature: float = 1.0
+    """Divides the cosines; 1 is the paper's, smaller is sparser."""
+
+    def needs(self) -> frozenset[Need]:
+        if self.unit is VectorUnit.pieces:
+            return frozenset({Need.piece_vectors})
+        return frozenset({Need.word_vectors})
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("temperature", self.temperature, 1e-6)
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map.
+
+        Raises:
+            DataError: where the vectors are missing, or no shared piece has one.
+        """
+        builder = MapBuilder(source, target, self, seed)
+        vectors, known = _vectors(builder, self, resources)
+        folded = folded_overlap(builder, spaces=True) if self.fuzzy else {}
+        partners = {row: old for row, old in builder.overlap.items() if builder.target_bytes[row]}
+        partners |= folded
+        builder.copy_overlap()
+        if self.copy_overlap:
+            put_copies(builder, folded)
+        anchors = [row for row in anchors_in_byte_order(builder, partners) if known[row]]
+        if not anchors:
+            raise DataError(
+                f"init_method=focus has no anchor: of {len(partners)} pieces that the vocabularies "
+                "share, none has a vector. Check that the vectors are of this target vocabulary, "
+                "lower word_vectors.min_count, or choose a method without overlap such as lexicon"
+            )
+        rows = np.asarray([row for row in builder.undecided() if known[row]], np.int64)
+        without = len(builder.undecided()) - len(rows)
+        notes = put_sparsemax_rows(
+            builder, rows, vectors[rows], vectors[anchors],
+            np.asarray([partners[row] for row in anchors]), temperature=self.temperature,
+        )  # fmt: skip
+        builder.notes["focus"] = {
+            "overlap": len(partners),
+            "overlap_without_vector": len(partners) - len(anchors),
+            "pieces_without_vector": without,
+            **notes,
+        }
+        warn_if_idle(self.name, bool(len(rows)) or not without, self.fallback)
+        return build_with_fallback(builder, self.fallback)
 
 
 def _vectors(builder: MapBuilder, config: FocusInit, resources: InitResources) -> Vectors:

@@ -8,111 +8,166 @@ copies (where wanted) and pieces that the file lacks follow the usual rules. ``n
 ``norm_match`` leave given rows as they are.
 """
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Iterator
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
-
-from franken.config.init_method.stored import FromFileInit, TokenSpelling
+from franken.config.checks import in_range
+from franken.declare import option
 from franken.errors import CompatibilityError, DataError, FrankenError
-from franken.files import read_json
-from franken.parts.safetensors_file import TensorRange, read_header, read_tensor
-from franken.parts.table import WEIGHTS_FILE, Table, all_finite
-from franken.token_map.builder import MapBuilder
-from franken.token_map.fallback import build_with_fallback
-from franken.token_map.resources import InitResources
-from franken.token_map.storage import load_map
-from franken.token_map.token_map import Provenance, TokenMap
-from franken.tokenizer.pipeline import BYTE_PIECE, SPACE, byte_to_char
+from franken.init_method.base import InitMethod
+from franken.lazy import later
+from franken.token_map.options import Fallback
+
+with later():
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.files import read_json
+    from franken.parts.safetensors_file import TensorRange, read_header, read_tensor
+    from franken.parts.table import WEIGHTS_FILE, Table, all_finite
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.fallback import build_with_fallback
+    from franken.token_map.resources import InitResources
+    from franken.token_map.storage import load_map
+    from franken.token_map.token_map import Provenance, TokenMap
+    from franken.tokenizer.pipeline import BYTE_PIECE, SPACE, byte_to_char
 
 _PARTS = ("input", "output", "output_bias")
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: FromFileInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Read the map, or say which rows the file has; ``resources`` are not used.
+class TokenSpelling(StrEnum):
+    """How a file spells its tokens."""
 
-    Raises:
-        DataError: where the file is missing, is no such file, or its rows are not finite.
-        CompatibilityError: where it belongs to other tables or another vocabulary.
-    """
-    path = Path(config.path).expanduser()
-    builder = MapBuilder(source, target, config, seed)
-    names = {field: Path(place).name for field, place in config.paths().items()}
-    builder.notes["options"] = {**asdict(config), **names}  # where files lay is nobody's business
-    if (path / "token_map.json").is_file():
-        return _stored_map(path, builder, alone=config.map_alone)
-    tensors = _open(path)
-    _check_shapes(path, tensors, source)
-    places = _places(path, tensors, target, config, builder)
-    if config.zero_is_missing:
-        rows = read_tensor(path, tensors["input"])
-        places = {row: place for row, place in places.items() if bool((rows[place] != 0).any())}
-    if not config.keep_special:
-        builder.release([row for row in places if builder.target_bytes[row] is None])
-    builder.copy_overlap()
-    new = set(builder.undecided())
-    given = sorted(row for row in places if row in new or builder.falls_back(row))
-    builder.mark(given, Provenance.given)
-    found = len(new & set(given))
-    builder.notes |= {
-        "file": path.name, "file_rows": tensors["input"].shape[0], "found": found,
-        "lacking": len(new) - found,
-    }  # fmt: skip
-    _check_share(path, config, found, len(new))
-    return build_with_fallback(builder, config.fallback)
+    exact = "exact"
+    """As the target tokenizer does."""
+    byte_level = "byte_level"
+    """One letter per byte, ``Ġhouse``, ``Ã©`` (GPT-2, ZeTT)."""
+    sentencepiece = "sentencepiece"
+    """``▁house``, ``<0xE3>``."""
 
 
-def given_rows(
-    token_map: TokenMap, target: PreTrainedTokenizerBase, config: FromFileInit, part: str
-) -> Tensor | None:
-    """The rows that the map marks as given.
+@option
+class FromFileInit(InitMethod):
+    """Rows or a token map made elsewhere (ZeTT, HyperOFA, another run); set init_method.path."""
 
-    Args:
-        token_map: of :func:`fit` with the same config.
-        target: tokenizer of the new table.
-        config: as for :func:`fit`.
-        part: ``input``, ``output`` or ``bias``.
+    paper: ClassVar[str] = "ZeTT, HyperOFA, other runs"
 
-    Returns:
-        ``(n, D)`` in the file's dtype, by ascending token id; for the bias ``(n,)``, or ``None``
-        where the file has no bias: its entries then follow the fallback rule.
+    path: str = ""
+    """A token map's directory, or a safetensors file with ``input`` and, where the model is untied,
+    ``output`` (and ``output_bias``)."""
+    copy_overlap: bool = False
+    """Rows of shared pieces are copied from the source instead of read from the file."""
+    tokens: str | None = None
+    """JSON list of the file's tokens, row by row; null: row i belongs to token id i."""
+    spelling: TokenSpelling = TokenSpelling.exact
+    """How ``tokens`` are spelled; other than exact, they are matched by their bytes."""
+    keep_special: bool = True
+    """Control tokens take the source's rows by role, whatever the file has for them."""
+    zero_is_missing: bool = False
+    """Rows of zeros mean that the file has none (HyperOFA)."""
+    extra_rows: bool = False
+    """Allow a file without ``tokens`` to have more rows than the tokenizer has ids (padding)."""
+    min_share: float = 0.5
+    """Share of the new pieces that the file must have; a lower one means the wrong file."""
+    fallback: Fallback = Fallback.subtoken_mean
+    """Rule for pieces that the file lacks."""
+    map_alone: bool = False
+    """Take a stored map for what it says, although the rows of its run were trained afterwards or
+    folded from factors; refused otherwise."""
 
-    Raises:
-        DataError: where a row is not finite, or an untied model finds no output rows.
-    """
-    ids = (token_map.provenance == int(Provenance.given)).nonzero().flatten().tolist()
-    if not ids:
-        return None
-    path = Path(config.path).expanduser()
-    tensors = _open(path)
-    name = "output_bias" if part == "bias" else part
-    if name not in tensors:
-        if part == "bias":
+    def paths(self) -> dict[str, str]:
+        return {"path": self.path} | ({"tokens": self.tokens} if self.tokens else {})
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from in_range("min_share", self.min_share, 0.0, 1.0)
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Read the map, or say which rows the file has; ``resources`` are not used.
+
+        Raises:
+            DataError: where the file is missing, is no such file, or its rows are not finite.
+            CompatibilityError: where it belongs to other tables or another vocabulary.
+        """
+        path = Path(self.path).expanduser()
+        builder = MapBuilder(source, target, self, seed)
+        names = {field: Path(place).name for field, place in self.paths().items()}
+        builder.notes["options"] = {**asdict(self), **names}  # where files lay is nobody's business
+        if (path / "token_map.json").is_file():
+            return _stored_map(path, builder, alone=self.map_alone)
+        tensors = _open(path)
+        _check_shapes(path, tensors, source)
+        places = _places(path, tensors, target, self, builder)
+        if self.zero_is_missing:
+            rows = read_tensor(path, tensors["input"])
+            places = {row: place for row, place in places.items() if bool((rows[place] != 0).any())}
+        if not self.keep_special:
+            builder.release([row for row in places if builder.target_bytes[row] is None])
+        builder.copy_overlap()
+        new = set(builder.undecided())
+        given = sorted(row for row in places if row in new or builder.falls_back(row))
+        builder.mark(given, Provenance.given)
+        found = len(new & set(given))
+        builder.notes |= {
+            "file": path.name, "file_rows": tensors["input"].shape[0], "found": found,
+            "lacking": len(new) - found,
+        }  # fmt: skip
+        _check_share(path, self, found, len(new))
+        return build_with_fallback(builder, self.fallback)
+
+    def given_rows(
+        self, token_map: TokenMap, target: PreTrainedTokenizerBase, part: str
+    ) -> Tensor | None:
+        """The rows that the map marks as given.
+
+        Args:
+            token_map: of :func:`fit` with the same config.
+            target: tokenizer of the new table.
+            part: ``input``, ``output`` or ``bias``.
+
+        Returns:
+            ``(n, D)`` in the file's dtype, by ascending token id; for the bias ``(n,)``, or
+            ``None`` where the file has no bias: its entries then follow the fallback rule.
+
+        Raises:
+            DataError: where a row is not finite, or an untied model finds no output rows.
+        """
+        ids = (token_map.provenance == int(Provenance.given)).nonzero().flatten().tolist()
+        if not ids:
             return None
-        raise DataError(
-            f"{path} has no tensor {name!r} (it has {', '.join(tensors)}), but input and output "
-            "embeddings of the model are not tied; write both into the file"
-        )
-    places = _all_places(tensors, target, config)
-    rows = read_tensor(path, tensors[name])[torch.tensor([places[row] for row in ids])]
-    if not all_finite(rows):
-        finite = torch.isfinite(rows).reshape(len(ids), -1).all(dim=1)
-        worst = ids[int((~finite).nonzero()[0])]
-        raise DataError(
-            f"{path}: tensor {name!r} has a NaN or infinite value in the row of "
-            f"{token_map.labels.target[worst]!r} (row {places[worst]}); make the file again"
-        )
-    return rows
+        path = Path(self.path).expanduser()
+        tensors = _open(path)
+        name = "output_bias" if part == "bias" else part
+        if name not in tensors:
+            if part == "bias":
+                return None
+            raise DataError(
+                f"{path} has no tensor {name!r} (it has {', '.join(tensors)}), but input and "
+                "output embeddings of the model are not tied; write both into the file"
+            )
+        places = _all_places(tensors, target, self)
+        rows = read_tensor(path, tensors[name])[torch.tensor([places[row] for row in ids])]
+        if not all_finite(rows):
+            finite = torch.isfinite(rows).reshape(len(ids), -1).all(dim=1)
+            worst = ids[int((~finite).nonzero()[0])]
+            raise DataError(
+                f"{path}: tensor {name!r} has a NaN or infinite value in the row of "
+                f"{token_map.labels.target[worst]!r} (row {places[worst]}); make the file again"
+            )
+        return rows
 
 
 def _stored_map(path: Path, builder: MapBuilder, *, alone: bool) -> TokenMap:

@@ -1,5 +1,17 @@
 """The ceiling for aligners: Trans-Tokenization with gold links, where the data has them."""
 
-from franken.init_method.trans_tokenization import fit
+from __future__ import annotations
 
-__all__ = ["fit"]
+from franken.declare import option
+from franken.init_method.base import Need
+from franken.init_method.trans_tokenization import TransTokenizationInit
+
+
+@option
+class GoldAlignmentInit(TransTokenizationInit):
+    """Trans-Tokenization with the gold word links of the data (the embedded world has them): the
+    ceiling.
+    """
+
+    def needs(self) -> frozenset[Need]:
+        return frozenset({Need.gold_alignment})

@@ -7,25 +7,119 @@ breaks that spelling into more subtokens than the plain one: ``▁house`` means 
 ``use``. The simplest semantic initialiser: it needs a dictionary and nothing else.
 """
 
+from __future__ import annotations
+
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from transformers import PreTrainedTokenizerBase
-
-from franken.config.init_method import LexiconInit
+from franken.config.checks import at_least
+from franken.declare import option
 from franken.errors import DataError
-from franken.parts.table import Table
-from franken.token_map.builder import MapBuilder
-from franken.token_map.dictionary import Dictionary, in_case_of
-from franken.token_map.fallback import build_with_fallback
-from franken.token_map.resources import InitResources
-from franken.token_map.token_map import TokenMap
+from franken.init_method.base import InitMethod, Need
+from franken.lazy import later
+from franken.token_map.options import Fallback
+
+with later():
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.dictionary import Dictionary, in_case_of
+    from franken.token_map.fallback import build_with_fallback
+    from franken.token_map.resources import InitResources
+    from franken.token_map.token_map import TokenMap
 
 logger = logging.getLogger(__name__)
 
 Meanings = list[tuple[str, float]]
+
 """Source words with positive weights."""
+
+
+@option
+class LexiconInit(InitMethod):
+    """Mean of the source rows of a word's dictionary translations; needs the role lexicon."""
+
+    fallback: Fallback = Fallback.subtoken_mean
+    """Rule for pieces that the lexicon does not know."""
+    prefix_min_chars: int = 0
+    """When > 0, a word-initial piece of at least so many characters that no entry equals takes the
+    mean of the entries it begins (stems of inflected words), each weighted by the share of its
+    letters that the piece has; 0 means exact entries only."""
+    stem_min_chars: int = 0
+    """When > 0, a word-initial piece that no entry equals takes the longest entry of at least so
+    many characters that begins it (inflected forms of listed words); tried before
+    prefix_min_chars."""
+    internal_min_chars: int = 3
+    """Pieces without a leading space count as words from this length on: shorter ones are mostly
+    parts of words. 1 suits scripts that write no spaces."""
+    lexicon_first: bool = False
+    """Whether shared pieces that are words of the lexicon take their translation instead of their
+    copy. Indonesian "air" (water) gains, and English "air" loses its row."""
+
+    def needs(self) -> frozenset[Need]:
+        return frozenset({Need.lexicon})
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("prefix_min_chars", self.prefix_min_chars, 0)
+        yield from at_least("stem_min_chars", self.stem_min_chars, 0)
+        yield from at_least("internal_min_chars", self.internal_min_chars, 1)
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map.
+
+        Raises:
+            DataError: where there is no lexicon entry at all.
+        """
+        dictionary = Dictionary(resources.lexicons)
+        if not len(dictionary):
+            raise DataError(
+                "init_method=lexicon needs a lexicon; the data has none for "
+                f"{', '.join(resources.languages) or 'any target language'}. Choose data with "
+                "the role lexicon, or another init_method such as subtoken_mean"
+            )
+        languages = [
+            *resources.languages,
+            *sorted(set(resources.lexicons) - {*resources.languages}),
+        ]
+        entries = {language: len(resources.lexicons.get(language, ())) for language in languages}
+        if without := [language for language, count in entries.items() if not count]:
+            logger.warning(
+                "init_method=lexicon: no lexicon for %s; pieces that only they have follow "
+                "fallback=%s",
+                ", ".join(without),
+                self.fallback,
+            )
+        builder = MapBuilder(source, target, self, seed)
+        if not self.lexicon_first:
+            builder.copy_overlap()
+        found = {
+            row: hit for row in builder.undecided() if (hit := _look_up(builder, dictionary, row))
+        }
+        rules = _put_translations(builder, found)
+        builder.copy_overlap()
+        builder.notes["lexicon"] = {
+            "entries": entries,
+            "rows_by_rule": dict(sorted(rules.items())),
+            "overlap_in_lexicon": _false_friends(builder, dictionary),
+        }
+        if not rules:
+            logger.warning(
+                "init_method=lexicon: none of %d entries is a piece of the target vocabulary; all "
+                "rows outside the overlap follow fallback=%s",
+                len(dictionary),
+                self.fallback,
+            )
+        return build_with_fallback(builder, self.fallback)
 
 
 class Hit(NamedTuple):
@@ -36,54 +130,6 @@ class Hit(NamedTuple):
     initial: bool
     """Whether a space leads the piece."""
     meanings: Meanings
-
-
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: LexiconInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map.
-
-    Raises:
-        DataError: where there is no lexicon entry at all.
-    """
-    dictionary = Dictionary(resources.lexicons)
-    if not len(dictionary):
-        raise DataError(
-            "init_method=lexicon needs a lexicon; the data has none for "
-            f"{', '.join(resources.languages) or 'any target language'}. Choose data with "
-            "the role lexicon, or another init_method such as subtoken_mean"
-        )
-    languages = [*resources.languages, *sorted(set(resources.lexicons) - {*resources.languages})]
-    entries = {language: len(resources.lexicons.get(language, ())) for language in languages}
-    if without := [language for language, count in entries.items() if not count]:
-        logger.warning(
-            "init_method=lexicon: no lexicon for %s; pieces that only they have follow fallback=%s",
-            ", ".join(without),
-            config.fallback,
-        )
-    builder = MapBuilder(source, target, config, seed)
-    if not config.lexicon_first:
-        builder.copy_overlap()
-    found = {row: hit for row in builder.undecided() if (hit := _look_up(builder, dictionary, row))}
-    rules = _put_translations(builder, found)
-    builder.copy_overlap()
-    builder.notes["lexicon"] = {
-        "entries": entries,
-        "rows_by_rule": dict(sorted(rules.items())),
-        "overlap_in_lexicon": _false_friends(builder, dictionary),
-    }
-    if not rules:
-        logger.warning(
-            "init_method=lexicon: none of %d entries is a piece of the target vocabulary; all rows "
-            "outside the overlap follow fallback=%s",
-            len(dictionary),
-            config.fallback,
-        )
-    return build_with_fallback(builder, config.fallback)
 
 
 def _look_up(builder: MapBuilder, dictionary: Dictionary, row: int) -> Hit | None:

@@ -6,37 +6,78 @@ proximity weights, and a token without any other follows the fallback. The relea
 sum of all cosines, which may vanish or be negative: its weights then explode, or turn the row.
 """
 
-from transformers import PreTrainedTokenizerBase
+from __future__ import annotations
 
-from franken.config.init_method.donor import LocalLeastSquaresInit, LocalWeights, Metric, Rescale
-from franken.parts.table import Table
-from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
-from franken.token_map.builder import MapBuilder
-from franken.token_map.fallback import build_with_fallback
-from franken.token_map.neighbours import top_neighbours
-from franken.token_map.output_heads import own_rows
-from franken.token_map.projection import Support, projection_weights
-from franken.token_map.resources import InitResources
-from franken.token_map.row_norms import finish_norms
-from franken.token_map.token_map import TokenMap
+from collections.abc import Iterator
+from dataclasses import field
+from enum import StrEnum
+from typing import ClassVar
 
-__all__ = ["fit", "own_rows"]
+from franken.config.checks import at_least
+from franken.declare import option
+from franken.init_method.base import HelperInit
+from franken.lazy import later
+from franken.token_map.options import Head, Metric, Rescale, Solver
+
+with later():
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.fallback import build_with_fallback
+    from franken.token_map.neighbours import top_neighbours
+    from franken.token_map.projection import Support, projection_weights
+    from franken.token_map.resources import InitResources
+    from franken.token_map.row_norms import finish_norms
+    from franken.token_map.token_map import TokenMap
 
 _EPS = 1e-6  # as released
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: LocalLeastSquaresInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map; errors as in :mod:`franken.init_method.salt`."""
-    builder = MapBuilder(source, target, config, seed)
-    helper = check_helper(builder, resources)
-    put_by_helper(builder, helper, lambda space: _weigh(space, config))
-    return finish_norms(build_with_fallback(builder, config.fallback), source.input, Rescale.none)
+class LocalWeights(StrEnum):
+    """How the nearest anchors are weighted."""
+
+    least_squares = "least_squares"
+    barycentric = "barycentric"
+    """Least squares whose weights sum to 1."""
+    proximity = "proximity"
+    """1 / distance, or the cosine (0 where it is negative), divided by their sum."""
+
+
+@option
+class LocalLeastSquaresInit(HelperInit):
+    """Least squares over the nearest shared tokens in the space of a target-language model
+    (tokensurgeon).
+    """
+
+    paper: ClassVar[str] = "tokensurgeon, common_interpolation"
+
+    version: ClassVar[int] = 2
+
+    head: Head = Head.helper_head
+    k: int = 64
+    """Nearest anchors that take part."""
+    metric: Metric = Metric.euclidean
+    weights: LocalWeights = LocalWeights.least_squares
+    solver: Solver = field(default_factory=Solver)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("k", self.k, 1)
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map; errors as in :mod:`franken.init_method.salt`."""
+        builder = MapBuilder(source, target, self, seed)
+        helper = check_helper(builder, resources)
+        put_by_helper(builder, helper, lambda space: _weigh(space, self))
+        return finish_norms(build_with_fallback(builder, self.fallback), source.input, Rescale.none)
 
 
 def _weigh(space: HelperSpace, config: LocalLeastSquaresInit) -> Coordinates:

@@ -5,23 +5,40 @@ tokens keep their probability; Hewitt 2021, nlp.stanford.edu/~johnhew/vocab-expa
 identical until their inputs differ: ``noise_std`` breaks the tie.
 """
 
-from transformers import PreTrainedTokenizerBase
+from __future__ import annotations
 
-from franken.config.init_method import Fallback, MeanInit
-from franken.parts.table import Table
-from franken.token_map.builder import MapBuilder
-from franken.token_map.resources import InitResources
-from franken.token_map.token_map import TokenMap
+from typing import ClassVar
+
+from franken.declare import option
+from franken.init_method.base import InitMethod
+from franken.lazy import later
+from franken.token_map.options import Fallback
+
+with later():
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.resources import InitResources
+    from franken.token_map.token_map import TokenMap
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: MeanInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map; ``resources`` are not used."""
-    builder = MapBuilder(source, target, config, seed)
-    builder.copy_overlap()
-    return builder.build(Fallback.mean)
+@option
+class MeanInit(InitMethod):
+    """Every new row is the mean source row; shared pieces copied."""
+
+    paper: ClassVar[str] = "Hewitt 2021"
+
+    name: str = "mean"
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map; ``resources`` are not used."""
+        builder = MapBuilder(source, target, self, seed)
+        builder.copy_overlap()
+        return builder.build(Fallback.mean)

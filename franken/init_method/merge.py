@@ -7,44 +7,63 @@ source tokens, mostly bytes. The head takes head rows throughout (the release's 
 input routine for nested merges).
 """
 
-from transformers import PreTrainedTokenizerBase
+from __future__ import annotations
 
-from franken.config.init_method.pooling import MergeInit
+from typing import ClassVar
+
+from franken.declare import option
 from franken.errors import CompatibilityError
-from franken.parts.table import Table
-from franken.token_map.builder import MapBuilder
-from franken.token_map.fallback import build_with_fallback
-from franken.token_map.resources import InitResources
-from franken.token_map.token_map import TokenMap
-from franken.tokenizer.pipeline import Pipeline, pipeline_of
+from franken.init_method.base import InitMethod
+from franken.lazy import later
+from franken.token_map.options import Fallback
+
+with later():
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.fallback import build_with_fallback
+    from franken.token_map.resources import InitResources
+    from franken.token_map.token_map import TokenMap
+    from franken.tokenizer.pipeline import Pipeline, pipeline_of
 
 Mix = dict[int, float]
+
 """Source row -> weight."""
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: MergeInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map; ``resources`` are not used.
+@option
+class MergeInit(InitMethod):
+    """Mean over the BPE merge tree down to shared pieces; BPE targets only."""
 
-    Raises:
-        CompatibilityError: where the target is not BPE.
-    """
-    pipeline = pipeline_of(target)
-    if not pipeline.is_bpe:
-        raise CompatibilityError(
-            "init_method=merge follows BPE merges, and the target tokenizer is "
-            f"{pipeline.spec['model']['type']}, which has none; choose a BPE vocabulary "
-            "(vocab.kind), or init_method=subtoken_mean"
-        )
-    builder = MapBuilder(source, target, config, seed)
-    builder.copy_overlap()
-    pool_merges(builder, pipeline)
-    return build_with_fallback(builder, config.fallback)
+    paper: ClassVar[str] = "Yamaguchi et al. 2024, arXiv 2406.11477"
+
+    fallback: Fallback = Fallback.subtoken_mean
+    """Rule for pieces that no merge makes."""
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map; ``resources`` are not used.
+
+        Raises:
+            CompatibilityError: where the target is not BPE.
+        """
+        pipeline = pipeline_of(target)
+        if not pipeline.is_bpe:
+            raise CompatibilityError(
+                "init_method=merge follows BPE merges, and the target tokenizer is "
+                f"{pipeline.spec['model']['type']}, which has none; choose a BPE vocabulary "
+                "(vocab.kind), or init_method=subtoken_mean"
+            )
+        builder = MapBuilder(source, target, self, seed)
+        builder.copy_overlap()
+        pool_merges(builder, pipeline)
+        return build_with_fallback(builder, self.fallback)
 
 
 def pool_merges(builder: MapBuilder, pipeline: Pipeline) -> None:

@@ -13,77 +13,118 @@ Departures from the release (cisnlp/ofa 73fce73):
 * The head's bias is carried over; the release leaves it at a fresh draw.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from franken.config.checks import at_least
+from franken.declare import option
+from franken.init_method.base import Need, SimilarityInit, softmax_faults, word_needs
+from franken.lazy import later
+from franken.token_map.options import SpaceAlignment
 
-from franken.config.init_method.similarity import OfaInit
-from franken.parts.table import Table
-from franken.token_map.builder import MapBuilder
-from franken.token_map.coordinates import factorise, save_factors
-from franken.token_map.fallback import build_with_fallback
-from franken.token_map.resources import InitResources
-from franken.token_map.similarity import (
-    folded_overlap,
-    put_copies,
-    put_softmax_rows,
-    warn_if_idle,
-)
-from franken.token_map.token_map import TokenMap
-from franken.token_map.token_vectors import (
-    OFA_FORMS,
-    Weighting,
-    languages_in_one_space,
-    pooled_vectors,
-)
+with later():
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
-
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: OfaInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map.
-
-    Raises:
-        DataError: where word vectors of a language are missing or cannot be aligned.
-    """
-    found, pairs = languages_in_one_space(resources, config.align, config.name)
-    spaces = list(found.values())
-    builder = MapBuilder(source, target, config, seed)
-    folded = folded_overlap(builder, spaces=True) if config.fuzzy and config.copy_overlap else {}
-    builder.copy_overlap()
-    put_copies(builder, folded)
-    pooled = partial(
-        pooled_vectors, weighting=Weighting.equal, forms=OFA_FORMS, max_words=config.max_words
+    from franken.parts.table import Table
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.coordinates import factorise, save_factors
+    from franken.token_map.fallback import build_with_fallback
+    from franken.token_map.resources import InitResources
+    from franken.token_map.similarity import (
+        folded_overlap,
+        put_copies,
+        put_softmax_rows,
+        warn_if_idle,
     )
-    target_vectors = pooled(target, len(builder.target_bytes), spaces)
-    source_vectors = pooled(source.tokenizer, source.rows, spaces)
-    del found, spaces  # the rotated copies of all word vectors, which the search has no use for
-    notes = put_softmax_rows(
-        builder, target_vectors, source_vectors,
-        neighbours=config.neighbours, temperature=config.temperature,
-    )  # fmt: skip
-    builder.notes["ofa"] = {"alignment_pairs": pairs, "fuzzy_copies": len(folded), **notes}
-    warn_if_idle(config.name, "best_cosine" in notes, config.fallback)
-    return build_with_fallback(builder, config.fallback)
+    from franken.token_map.token_map import TokenMap
+    from franken.token_map.token_vectors import (
+        OFA_FORMS,
+        Weighting,
+        languages_in_one_space,
+        pooled_vectors,
+    )
 
 
-def own_rows(token_map: TokenMap, source: Table, config: OfaInit, part: str) -> Tensor | None:
-    """With ``keep_dim``: the folded table ``F_t P``; control tokens keep the bits of the source's.
-
-    Its copied rows are their best approximation of that rank, not the source's.
+@option
+class OfaInit(SimilarityInit):
+    """Softmax over nearest source tokens in multilingual word vectors, copies first, optionally
+    factorised (OFA).
     """
-    if config.keep_dim is None:
-        return None
-    return factorise(token_map, source.matrices()[part], config.keep_dim, part=part).table()
 
+    paper: ClassVar[str] = "Liu et al. 2024"
 
-def save_beside(token_map: TokenMap, source: Table, config: OfaInit, directory: Path) -> None:
-    """With ``keep_dim``: the factors of the table, in ``factors/``."""
-    if config.keep_dim is not None:
-        save_factors(token_map, source, config.keep_dim, directory / "factors")
+    version: ClassVar[int] = 3
+
+    align: SpaceAlignment = SpaceAlignment.lexicon
+    """The paper reads vectors of one space for all languages (``none``)."""
+    fuzzy: bool = True
+    """Copy also where pieces differ by case or leading space only, as the release."""
+    neighbours: int = 10
+    """Source tokens that a new row is made of."""
+    temperature: float = 0.1
+    """Divides the cosines before the softmax."""
+    max_words: int | None = None
+    """The most frequent words of each language that take part."""
+    keep_dim: int | None = None
+    """Rank of the factorisation of the tables; ``null``: full. The new table is then the folded
+    product of coordinates and primitives (control tokens apart), and these are saved beside it."""
+
+    def needs(self) -> frozenset[Need]:
+        return word_needs(self.align)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from softmax_faults(self.neighbours, self.temperature)
+        yield from at_least("max_words", self.max_words, 1)
+        yield from at_least("keep_dim", self.keep_dim, 1)
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map.
+
+        Raises:
+            DataError: where word vectors of a language are missing or cannot be aligned.
+        """
+        found, pairs = languages_in_one_space(resources, self.align, self.name)
+        spaces = list(found.values())
+        builder = MapBuilder(source, target, self, seed)
+        folded = folded_overlap(builder, spaces=True) if self.fuzzy and self.copy_overlap else {}
+        builder.copy_overlap()
+        put_copies(builder, folded)
+        pooled = partial(
+            pooled_vectors, weighting=Weighting.equal, forms=OFA_FORMS, max_words=self.max_words
+        )
+        target_vectors = pooled(target, len(builder.target_bytes), spaces)
+        source_vectors = pooled(source.tokenizer, source.rows, spaces)
+        del found, spaces  # the rotated copies of all word vectors, which the search has no use for
+        notes = put_softmax_rows(
+            builder, target_vectors, source_vectors,
+            neighbours=self.neighbours, temperature=self.temperature,
+        )  # fmt: skip
+        builder.notes["ofa"] = {"alignment_pairs": pairs, "fuzzy_copies": len(folded), **notes}
+        warn_if_idle(self.name, "best_cosine" in notes, self.fallback)
+        return build_with_fallback(builder, self.fallback)
+
+    def own_rows(self, token_map: TokenMap, source: Table, part: str) -> Tensor | None:
+        """With ``keep_dim``: the folded table ``F_t P``; control tokens are the source's bits.
+
+        Its copied rows are their best approximation of that rank, not the source's.
+        """
+        if self.keep_dim is None:
+            return None
+        return factorise(token_map, source.matrices()[part], self.keep_dim, part=part).table()
+
+    def save_beside(self, token_map: TokenMap, source: Table, directory: Path) -> None:
+        """With ``keep_dim``: the factors of the table, in ``factors/``."""
+        if self.keep_dim is not None:
+            save_factors(token_map, source, self.keep_dim, directory / "factors")

@@ -6,43 +6,72 @@ helper. Departures: never more atoms than dimensions, and a token that is explai
 (the release goes on into rounding noise); the coefficients are solved in float64.
 """
 
-from transformers import PreTrainedTokenizerBase
+from __future__ import annotations
 
-from franken.config.init_method.donor import OmpInit, Rescale
-from franken.parts.table import Table
-from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
-from franken.token_map.builder import MapBuilder
-from franken.token_map.fallback import build_with_fallback
-from franken.token_map.matching_pursuit import pursue
-from franken.token_map.output_heads import own_rows
-from franken.token_map.projection import projection_weights
-from franken.token_map.resources import InitResources
-from franken.token_map.row_norms import finish_norms
-from franken.token_map.token_map import TokenMap
+from collections.abc import Iterator
+from typing import ClassVar
 
-__all__ = ["fit", "own_rows"]
+from franken.config.checks import at_least
+from franken.declare import option
+from franken.init_method.base import HelperInit
+from franken.lazy import later
+from franken.token_map.options import Head, Rescale
+
+with later():
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.fallback import build_with_fallback
+    from franken.token_map.matching_pursuit import pursue
+    from franken.token_map.projection import projection_weights
+    from franken.token_map.resources import InitResources
+    from franken.token_map.row_norms import finish_norms
+    from franken.token_map.token_map import TokenMap
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: OmpInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map; errors as in :mod:`franken.init_method.salt`."""
+@option
+class OmpInit(HelperInit):
+    """Sparse sums of shared tokens, found greedily in the space of a target-language model
+    (tokensurgeon omp).
+    """
 
-    def weigh(space: HelperSpace) -> Coordinates:
-        support = pursue(
-            space.token_rows,
-            space.anchor_rows,
-            config.k,
-            normalise=config.normalise,
-            tolerance=config.tolerance,
-        )
-        weights = projection_weights(space.token_rows, space.anchor_rows, support)
-        return support.rows, support.columns, weights
+    paper: ClassVar[str] = "Goddard & Fernandes Neto 2025, arXiv 2506.06607"
 
-    builder = MapBuilder(source, target, config, seed)
-    put_by_helper(builder, check_helper(builder, resources), weigh)
-    return finish_norms(build_with_fallback(builder, config.fallback), source.input, Rescale.none)
+    head: Head = Head.helper_head
+    k: int = 64
+    """Atoms per token; never more than the helper has dimensions."""
+    normalise: bool = False
+    """Choose atoms by their direction alone. As released, a long row is chosen first by all."""
+    tolerance: float = 1e-6
+    """A token whose residual falls below this share of its norm takes no further atoms."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("k", self.k, 1)
+        yield from at_least("tolerance", self.tolerance, 0.0)
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map; errors as in :mod:`franken.init_method.salt`."""
+
+        def weigh(space: HelperSpace) -> Coordinates:
+            support = pursue(
+                space.token_rows,
+                space.anchor_rows,
+                self.k,
+                normalise=self.normalise,
+                tolerance=self.tolerance,
+            )
+            weights = projection_weights(space.token_rows, space.anchor_rows, support)
+            return support.rows, support.columns, weights
+
+        builder = MapBuilder(source, target, self, seed)
+        put_by_helper(builder, check_helper(builder, resources), weigh)
+        return finish_norms(build_with_fallback(builder, self.fallback), source.input, Rescale.none)

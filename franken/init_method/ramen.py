@@ -14,63 +14,112 @@ Departures from the release (alexa/ramen 381182c):
 * All identical words align the spaces; the release means to stop at 5,000 and does not either.
 """
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
-import numpy as np
-import torch
-from transformers import PreTrainedTokenizerBase
+from franken.config.checks import at_least
+from franken.declare import option
+from franken.init_method.base import Need, SimilarityInit, word_needs
+from franken.lazy import later
+from franken.token_map.options import SpaceAlignment
 
-from franken.config.init_method.similarity import LinkCounts, RamenInit
-from franken.parts.table import Table
-from franken.token_map.builder import MapBuilder
-from franken.token_map.fallback import build_with_fallback
-from franken.token_map.resources import InitResources
-from franken.token_map.similarity import copy_or_say, put_sparsemax_rows, quantiles, warn_if_idle
-from franken.token_map.token_map import TokenMap
-from franken.token_map.token_vectors import (
-    RUNNING,
-    Weighting,
-    languages_in_one_space,
-    pooled_vectors,
-    target_spaces,
-)
-from franken.tokenizer.pieces import encode_pieces
+with later():
+    import numpy as np
+    import torch
+    from transformers import PreTrainedTokenizerBase
 
-if TYPE_CHECKING:
     from franken.alignment import WordTable
+    from franken.parts.table import Table
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.fallback import build_with_fallback
+    from franken.token_map.resources import InitResources
+    from franken.token_map.similarity import (
+        copy_or_say,
+        put_sparsemax_rows,
+        quantiles,
+        warn_if_idle,
+    )
+    from franken.token_map.token_map import TokenMap
+    from franken.token_map.token_vectors import (
+        RUNNING,
+        Weighting,
+        languages_in_one_space,
+        pooled_vectors,
+        target_spaces,
+    )
+    from franken.tokenizer.pieces import encode_pieces
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: RamenInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map.
+class LinkCounts(StrEnum):
+    """What of a word alignment is counted."""
 
-    Raises:
-        DataError: where alignments (or word vectors of a language) are missing.
+    links = "links"
+    """Hard links."""
+    expected = "expected"
+    """Expected counts of the last E step."""
+
+
+@option
+class RamenInit(SimilarityInit):
+    """Translation probabilities of word alignments, or of aligned word vectors, as weights
+    (RAMEN).
     """
-    builder = MapBuilder(source, target, config, seed)
-    if config.parallel:
-        tables = resources.require("alignments", config.name)
-        copy_or_say(builder)
-        notes = _from_links(builder, config, tables)
-    else:
-        spaces, pairs = languages_in_one_space(resources, config.align, config.name)
-        old, new = [spaces[resources.source_language]], target_spaces(spaces, resources)
-        copy_or_say(builder)
-        notes = {"alignment_pairs": pairs, **_from_vectors(builder, config, old, new)}
-    builder.notes["ramen"] = notes
-    warn_if_idle(config.name, notes["rows"] > 0, config.fallback)
-    return build_with_fallback(builder, config.fallback)
+
+    paper: ClassVar[str] = "Tran 2020"
+
+    copy_overlap: bool = False
+    """The release copies special tokens only; true where the new vocabulary keeps the source
+    language."""
+    parallel: bool = True
+    """Probabilities from word alignments of parallel text; false: sparsemax of cosines in aligned
+    word vectors."""
+    counts: LinkCounts = LinkCounts.links
+    """For ``parallel``."""
+    align: SpaceAlignment = SpaceAlignment.identical
+    """For ``parallel: false``."""
+    max_words: int | None = 50_000
+    """For ``parallel: false``: the most frequent words of each language that take part."""
+
+    def needs(self) -> frozenset[Need]:
+        return frozenset({Need.alignment}) if self.parallel else word_needs(self.align)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("max_words", self.max_words, 1)
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map.
+
+        Raises:
+            DataError: where alignments (or word vectors of a language) are missing.
+        """
+        builder = MapBuilder(source, target, self, seed)
+        if self.parallel:
+            tables = resources.require("alignments", self.name)
+            copy_or_say(builder)
+            notes = _from_links(builder, self, tables)
+        else:
+            spaces, pairs = languages_in_one_space(resources, self.align, self.name)
+            old, new = [spaces[resources.source_language]], target_spaces(spaces, resources)
+            copy_or_say(builder)
+            notes = {"alignment_pairs": pairs, **_from_vectors(builder, self, old, new)}
+        builder.notes["ramen"] = notes
+        warn_if_idle(self.name, notes["rows"] > 0, self.fallback)
+        return build_with_fallback(builder, self.fallback)
 
 
 def _from_links(
-    builder: MapBuilder, config: RamenInit, tables: Mapping[str, "WordTable"]
+    builder: MapBuilder, config: RamenInit, tables: Mapping[str, WordTable]
 ) -> dict[str, Any]:
     """``count = T L S``: target rows x target words, links, source words x source rows."""
     from scipy.sparse import csr_matrix

@@ -6,42 +6,196 @@ helper rows to their source rows map the token's helper row (Eq. 3). Every readi
 leaves open is an option; ``docs/salt.md`` lists them.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
 
-import numpy as np
-import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar, NamedTuple
 
-from franken.config.init_method.donor import (
-    AuxKind,
-    Mapping,
-    SaltInit,
-    SelectorKind,
-    Surface,
-    Weighting,
-)
+from franken.config.checks import at_least
+from franken.declare import option
 from franken.errors import CompatibilityError
-from franken.parts.table import Table
-from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
-from franken.token_map.builder import MapBuilder
-from franken.token_map.fallback import build_with_fallback
-from franken.token_map.matching_pursuit import pursue
-from franken.token_map.neighbours import Neighbours, sparsemax_neighbours, top_neighbours
-from franken.token_map.output_heads import own_rows
-from franken.token_map.overlap import share_by
-from franken.token_map.projection import (
-    Support,
-    dense_weights,
-    orthogonal_weights,
-    projection_weights,
-)
-from franken.token_map.resources import InitResources
-from franken.token_map.row_norms import finish_norms
-from franken.token_map.token_map import TokenMap
-from franken.token_map.token_vectors import piece_space_vectors
+from franken.init_method.base import HelperInit, Need
+from franken.lazy import later
+from franken.token_map.options import AnchorOptions, Overlap, Rescale, Solver
 
-__all__ = ["fit", "own_rows"]
+with later():
+    import numpy as np
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.fallback import build_with_fallback
+    from franken.token_map.matching_pursuit import pursue
+    from franken.token_map.neighbours import Neighbours, sparsemax_neighbours, top_neighbours
+    from franken.token_map.overlap import share_by
+    from franken.token_map.projection import (
+        Support,
+        dense_weights,
+        orthogonal_weights,
+        projection_weights,
+    )
+    from franken.token_map.resources import InitResources
+    from franken.token_map.row_norms import finish_norms
+    from franken.token_map.token_map import TokenMap
+    from franken.token_map.token_vectors import piece_space_vectors
+
+
+class AuxKind(StrEnum):
+    """Where the vectors come from that choose the neighbours."""
+
+    word_vectors = "word_vectors"
+    """Static vectors of words, one space per target language."""
+    piece_vectors = "piece_vectors"
+    """Static vectors of the target tokenizer's pieces."""
+    helper = "helper"
+    """The rows of the helper itself."""
+
+
+class Surface(StrEnum):
+    """Which string of a token is looked up among word vectors."""
+
+    decode_strip = "decode_strip"
+    """Its text, without the space around it."""
+    native = "native"
+    """As the vocabulary file spells it (``▁nyumba``); what is no word gets its n-grams' vector."""
+
+
+class SelectorKind(StrEnum):
+    """How the neighbours of a token are chosen."""
+
+    sparsemax = "sparsemax"
+    """The support of the sparsemax over the cosines: its size differs per token."""
+    topk = "topk"
+    omp = "omp"
+    """Greedily in the space of the helper (orthogonal matching pursuit)."""
+    all = "all"
+    """Every anchor: one linear map for all tokens. Dense, so refused past 2**25 weights."""
+
+
+class Weighting(StrEnum):
+    """Whether near neighbours weigh more in the fit."""
+
+    none = "none"
+    sparsemax = "sparsemax"
+
+
+@dataclass
+class Selector:
+    """How the neighbours of a token are chosen."""
+
+    kind: SelectorKind = SelectorKind.sparsemax
+    temperature: float = 1.0
+    """Divides the cosines before the sparsemax; smaller is sparser."""
+    k: int = 64
+    """Number of neighbours for topk and omp."""
+    max_k: int | None = None
+    """For sparsemax: at most so many, the heaviest; null: all, as published."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("temperature", self.temperature, 1e-6)
+        yield from at_least("k", self.k, 1)
+        yield from at_least("max_k", self.max_k, 1)
+        if self.max_k is not None and self.kind is not SelectorKind.sparsemax:
+            yield "max_k", f"is for kind=sparsemax; kind={self.kind} has k"
+
+
+@dataclass
+class SaltAnchors(AnchorOptions):
+    """Which shared tokens may take part, with SALT's readings."""
+
+    drop_no_aux: bool = True
+    """Shared tokens without an auxiliary vector are no anchors; kept, they count as unrelated to
+    every token (cosine 0), which is nearer than those that point away."""
+
+
+class Mapping(StrEnum):
+    """What takes helper rows to source rows."""
+
+    linear = "linear"
+    """Any matrix: least squares."""
+    orthogonal = "orthogonal"
+    """A rotation and one scale (Procrustes), for ``selector.kind: all``: a control that cannot fit
+    the anchors at will."""
+
+
+@dataclass
+class SaltSolver(Solver):
+    """Least squares over the chosen anchors, with SALT's readings."""
+
+    mapping: Mapping = Mapping.linear
+
+    weighting: Weighting = Weighting.none
+    """Rows of the regression weighted by the sparsemax; changes something only where a token has
+    more neighbours than the helper has dimensions, or with a ridge."""
+
+
+@option
+class SaltInit(HelperInit):
+    """A linear map per token, from the rows of a target-language model to the source's, fitted
+    on near shared tokens (SALT).
+    """
+
+    paper: ClassVar[str] = "Lee et al. 2025, arXiv 2505.10945"
+    version: ClassVar[int] = 2
+
+    aux: AuxKind = AuxKind.word_vectors
+    surface: Surface = Surface.decode_strip
+    anchors: SaltAnchors = field(default_factory=SaltAnchors)
+    overlap: Overlap = field(default_factory=Overlap)
+    selector: Selector = field(default_factory=Selector)
+    solver: SaltSolver = field(default_factory=SaltSolver)
+    rescale: Rescale = Rescale.none
+
+    def needs(self) -> frozenset[Need]:
+        steps = {AuxKind.word_vectors: Need.word_vectors, AuxKind.piece_vectors: Need.piece_vectors}
+        if self.selector.kind in (SelectorKind.omp, SelectorKind.all):
+            return frozenset({Need.helper})
+        return frozenset({Need.helper, *(need for kind, need in steps.items() if kind == self.aux)})
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        if self.solver.weighting is Weighting.sparsemax:
+            if self.selector.kind is not SelectorKind.sparsemax:
+                yield "solver.weighting", "sparsemax needs selector.kind=sparsemax"
+            if self.solver.center:
+                yield "solver.weighting", "sparsemax and solver.center exclude each other"
+        if self.solver.mapping is Mapping.orthogonal:
+            if self.selector.kind is not SelectorKind.all:
+                yield (
+                    "solver.mapping",
+                    "orthogonal is one map for all and needs selector.kind=all",
+                )
+            if self.solver.center or self.solver.ridge:
+                yield "solver.mapping", "orthogonal has no use for solver.center and solver.ridge"
+        if self.rescale is not Rescale.none and self.norm_match:
+            yield "rescale", f"{self.rescale} and norm_match=true both set the norms; choose one"
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map.
+
+        Raises:
+            DataError: without a helper or auxiliary vectors.
+            CompatibilityError: where the helper has another vocabulary, or no shared token has
+                vectors.
+        """
+        builder = MapBuilder(source, target, self, seed)
+        helper = check_helper(builder, resources)
+        share_by(builder, self.overlap)
+        spaces = _spaces(builder, helper, resources)
+        put_by_helper(builder, helper, lambda space: _weigh(space, spaces, builder, self))
+        token_map = build_with_fallback(builder, self.fallback)
+        return finish_norms(token_map, source.input, self.rescale)
 
 
 class Space(NamedTuple):
@@ -53,28 +207,6 @@ class Space(NamedTuple):
     """``(T,)`` bool: whether there is one."""
     preferred: np.ndarray
     """``(T,)`` bool: tokens that this space may choose neighbours for."""
-
-
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: SaltInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map.
-
-    Raises:
-        DataError: without a helper or auxiliary vectors.
-        CompatibilityError: where the helper has another vocabulary, or no shared token has vectors.
-    """
-    builder = MapBuilder(source, target, config, seed)
-    helper = check_helper(builder, resources)
-    share_by(builder, config.overlap)
-    spaces = _spaces(builder, helper, resources)
-    put_by_helper(builder, helper, lambda space: _weigh(space, spaces, builder, config))
-    token_map = build_with_fallback(builder, config.fallback)
-    return finish_norms(token_map, source.input, config.rescale)
 
 
 def _weigh(

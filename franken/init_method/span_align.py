@@ -11,47 +11,99 @@ spans that contain one another; ``partial_overlap=false`` restores that); spans 
 that the space before a word and the bytes of one letter have their place.
 """
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Iterator
+from enum import StrEnum
 from itertools import chain
+from typing import ClassVar
 
-import numpy as np
-from transformers import PreTrainedTokenizerBase
-
-from franken.config.init_method import Fallback, SubtokenMeanInit
-from franken.config.init_method.pooling import AlignedPart, AlignStart, MergeInit, SpanAlignInit
+from franken.config.checks import at_least
+from franken.declare import option
 from franken.errors import DataError
-from franken.init_method import merge, subtoken_mean
-from franken.parts.table import Table
-from franken.token_map.builder import MapBuilder
-from franken.token_map.resources import InitResources, text_of
-from franken.token_map.token_map import TokenMap
-from franken.tokenizer.pipeline import pipeline_of
-from franken.tokenizer.spans import SpanBatch, SpanReader
+from franken.init_method.base import InitMethod, Need
+from franken.init_method.merge import MergeInit
+from franken.init_method.subtoken_mean import SubtokenMeanInit
+from franken.lazy import later
+from franken.token_map.options import Fallback
 
-_MIX = np.uint64(0x9E3779B97F4A7C15)
+with later():
+    import numpy as np
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.resources import InitResources, text_of
+    from franken.token_map.token_map import TokenMap
+    from franken.tokenizer.pipeline import pipeline_of
+    from franken.tokenizer.spans import SpanBatch, SpanReader
+
+_MIX = 0x9E3779B97F4A7C15
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: SpanAlignInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map.
+class AlignStart(StrEnum):
+    """What makes the rows that the text says nothing about."""
 
-    Raises:
-        DataError: where there is no monolingual text.
-        CompatibilityError: ``start=merge`` with a target that is not BPE.
-    """
-    builder = MapBuilder(source, target, config, seed)
-    builder.copy_overlap()
-    wanted = np.array(builder.undecided(), dtype=np.int64)
-    found = count_covers(builder, wanted, _texts(resources, config.megabytes), config)
-    start = _start_map(source, target, config, resources, seed)
-    _put(builder, wanted, found, start, config)
-    return builder.build(Fallback.mean)
+    auto = "auto"
+    """``merge`` where the target is BPE, else ``subtoken_mean``."""
+    merge = "merge"
+    subtoken_mean = "subtoken_mean"
+
+
+class AlignedPart(StrEnum):
+    """Which embeddings take the weights from text; the others keep those of the start."""
+
+    both = "both"
+    input = "input"
+    output = "output"
+
+
+@option
+class SpanAlignInit(InitMethod):
+    """Mean of the source tokens that cover the piece in monolingual text."""
+
+    paper: ClassVar[str] = "Yamaguchi et al. 2024, arXiv 2406.11477"
+
+    start: AlignStart = AlignStart.auto
+    megabytes: float = 10.0
+    """Text read per target language; the paper has 0.01 GB."""
+    min_count: int = 1
+    """Pieces seen less often keep the start."""
+    consider_mean: bool = False
+    """Count the plain segmentation of the piece once more, as often as its most frequent cover."""
+    partial_overlap: bool = True
+    """Count source tokens that reach over one end of the piece; the release drops them."""
+    part: AlignedPart = AlignedPart.both
+
+    def needs(self) -> frozenset[Need]:
+        return frozenset({Need.monolingual})
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("megabytes", self.megabytes, 0.0)
+        yield from at_least("min_count", self.min_count, 1)
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map.
+
+        Raises:
+            DataError: where there is no monolingual text.
+            CompatibilityError: ``start=merge`` with a target that is not BPE.
+        """
+        builder = MapBuilder(source, target, self, seed)
+        builder.copy_overlap()
+        wanted = np.array(builder.undecided(), dtype=np.int64)
+        found = count_covers(builder, wanted, _texts(resources, self.megabytes), self)
+        start = _start_map(source, target, self, resources, seed)
+        _put(builder, wanted, found, start, self)
+        return builder.build(Fallback.mean)
 
 
 class Covers:
@@ -150,7 +202,7 @@ def _hashes(columns: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """One 63-bit number per tuple; order and length count."""
     begins = np.cumsum(sizes) - sizes
     place = (np.arange(len(columns)) - np.repeat(begins, sizes)).astype(np.uint64)
-    mixed = (columns.astype(np.uint64) + np.uint64(1)) * _MIX + (place + np.uint64(1))
+    mixed = (columns.astype(np.uint64) + np.uint64(1)) * np.uint64(_MIX) + (place + np.uint64(1))
     mixed ^= mixed >> np.uint64(29)
     mixed *= np.uint64(0xBF58476D1CE4E5B9)
     mixed ^= mixed >> np.uint64(32)
@@ -220,11 +272,10 @@ def _start_map(
 ) -> TokenMap:
     is_bpe = pipeline_of(target).is_bpe
     if config.start == AlignStart.merge or (config.start == AlignStart.auto and is_bpe):
-        return merge.fit(
-            source, target, MergeInit(copy_overlap=config.copy_overlap), resources, seed
-        )
+        merge = MergeInit(copy_overlap=config.copy_overlap)
+        return merge.fit(source, target, resources, seed)
     options = SubtokenMeanInit(copy_overlap=config.copy_overlap)
-    return subtoken_mean.fit(source, target, options, resources, seed)
+    return options.fit(source, target, resources, seed)
 
 
 def _entries_of(token_map: TokenMap, wanted: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -7,63 +7,159 @@ from tokens of similar spelling (:mod:`.borrowing`). Tables of several target la
 their words share one vocabulary, and each token is the mean over all its evidence.
 """
 
+from __future__ import annotations
+
 import logging
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar
 
-import numpy as np
-from transformers import PreTrainedTokenizerBase
+from franken.config.checks import at_least
+from franken.declare import option
+from franken.init_method.base import InitMethod, Need
+from franken.lazy import later
+from franken.token_map.options import Fallback, NumberRule, PairCounts, SpecialRule, SpreadConfig
 
-from franken.config.init_method import Fallback
-from franken.config.init_method.parallel import Borrowing, TransTokenizationInit, Unmapped
-from franken.parts.table import Table
-from franken.token_map.builder import MapBuilder
-from franken.token_map.fallback import build_with_fallback
-from franken.token_map.resources import InitResources
-from franken.token_map.smoothing import decide_special, identity, numbers
-from franken.token_map.spelling_weights import borrow
-from franken.token_map.token_counts import TokenCounts
-from franken.token_map.token_map import Provenance, TokenMap
-from franken.token_map.word_pieces import spread_table
-from franken.tokenizer.pieces import encode_pieces, special_roles
-from franken.tokenizer.pipeline import BYTE_PIECE
+with later():
+    import numpy as np
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.fallback import build_with_fallback
+    from franken.token_map.resources import InitResources
+    from franken.token_map.smoothing import decide_special, identity, numbers
+    from franken.token_map.spelling_weights import borrow
+    from franken.token_map.token_counts import TokenCounts
+    from franken.token_map.token_map import Provenance, TokenMap
+    from franken.token_map.word_pieces import spread_table
+    from franken.tokenizer.pieces import encode_pieces, special_roles
+    from franken.tokenizer.pipeline import BYTE_PIECE
 
 logger = logging.getLogger(__name__)
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: TransTokenizationInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map.
+class Borrowing(StrEnum):
+    """Where tokens without evidence take their weights from."""
 
-    Raises:
-        DataError: where there is no word alignment.
-    """
-    resources.require("alignments", config.name)
-    builder = MapBuilder(source, target, config, seed)
-    decide_special(builder, config.special)
-    builder.copy_overlap()
-    aligned = _aligned(builder, config, resources)
-    parts = {
-        "aligned": aligned.joined(),
-        "numbers": numbers(builder, config.evidence.numbers),
-        "identity": identity(builder, config.evidence.identity),
-    }
-    origins = _Origins(builder)
-    counts = TokenCounts.of(*(origins.admitted(name, part) for name, part in parts.items()))
-    weights = counts.sharpened(config.top, config.temperature)
-    _put(builder, weights)
-    _put_borrowed(builder, config, origins, counts)
-    _put_unknown(builder, config, origins)
-    builder.notes["trans_tokenization"] |= origins.report(weights)
-    builder.notes["lenders"] = _lenders(config)
-    if config.unmapped is Unmapped.unk:
-        return builder.build(Fallback.mean)
-    return build_with_fallback(builder, Fallback(config.unmapped.value))
+    none = "none"
+    frozen_substring = "frozen_substring"
+    """From mapped tokens that they begin, and from the longest mapped tokens inside them."""
+    mean_of_pieces = "mean_of_pieces"
+    """From their own source tokenization, equal weights."""
+
+
+class Unmapped(StrEnum):
+    """Rule for tokens that nothing was found for."""
+
+    unk = "unk"
+    """The source's unk row; its pad or bos where it has none; else the mean row."""
+    mean = "mean"
+    normal = "normal"
+    multivariate = "multivariate"
+    subtoken_mean = "subtoken_mean"
+
+
+@dataclass
+class EvidenceConfig:
+    """Counts that need no parallel text, added to those that come from it."""
+
+    identity: float = 1.0
+    """For a source piece of the same bytes, where it is not copied; 0 switches it off."""
+    numbers: NumberRule = NumberRule.digits
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("identity", self.identity, 0.0)
+
+
+@dataclass
+class BorrowingConfig:
+    """Weights for tokens without evidence."""
+
+    kind: Borrowing = Borrowing.frozen_substring
+    """The release writes into the mapping that it reads, so that its result changes from process
+    to process; here all read the state before."""
+    word_initial_boost: float = 2.0
+    """Factor on source pieces that begin a word; the release knows only one word-start marker."""
+    ignore_word_start: bool = True
+    """Whether a token also borrows from those that it begins but for their leading space: ``house``
+    from ``▁house``. The release asks for the very beginning, marker included."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("word_initial_boost", self.word_initial_boost, 0.0)
+
+
+@option
+class TransTokenizationInit(InitMethod):
+    """Source rows weighted by word alignments of parallel text; needs the role parallel."""
+
+    paper: ClassVar[str] = "Remy et al. 2024, arXiv 2408.04303"
+
+    copy_overlap: bool = True
+    """False, as in the paper: a shared piece is evidence of weight ``evidence.identity``, which a
+    word of another meaning (Indonesian "air", water) outweighs. That suits a vocabulary without the
+    source language; in one that keeps it, source words lose their rows."""
+    counts: PairCounts = PairCounts.viterbi
+    beam_exponent: float | None = None
+    """Keep a pair only if p(target | source) >= (the source word's highest) ** this; ``null``:
+    off. The reference's aligner has 4, which costs a seventh of the vocabulary its evidence."""
+    min_count: float = 2.0
+    """Word pairs counted less often are ignored. 2 suits thousands of sentence pairs, where it
+    drops chance links and keeps rare words; the paper has 10 on millions (Dutch: 20)."""
+    spread: SpreadConfig = field(default_factory=SpreadConfig)
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    special: SpecialRule = SpecialRule.roles
+    fallback: BorrowingConfig = field(default_factory=BorrowingConfig)
+    unmapped: Unmapped = Unmapped.unk
+    top: int | None = None
+    """Keep a token's so many heaviest sources; ``null``: all."""
+    temperature: float = 1.0
+    """Weights are raised to 1 / temperature and normalised; below 1 sharpens them."""
+
+    def needs(self) -> frozenset[Need]:
+        return frozenset({Need.alignment})
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("beam_exponent", self.beam_exponent, 1.0)
+        yield from at_least("min_count", self.min_count, 0.0)
+        yield from at_least("top", self.top, 1)
+        yield from at_least("temperature", self.temperature, 1e-3)
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map.
+
+        Raises:
+            DataError: where there is no word alignment.
+        """
+        resources.require("alignments", self.name)
+        builder = MapBuilder(source, target, self, seed)
+        decide_special(builder, self.special)
+        builder.copy_overlap()
+        aligned = _aligned(builder, self, resources)
+        parts = {
+            "aligned": aligned.joined(),
+            "numbers": numbers(builder, self.evidence.numbers),
+            "identity": identity(builder, self.evidence.identity),
+        }
+        origins = _Origins(builder)
+        counts = TokenCounts.of(*(origins.admitted(name, part) for name, part in parts.items()))
+        weights = counts.sharpened(self.top, self.temperature)
+        _put(builder, weights)
+        _put_borrowed(builder, self, origins, counts)
+        _put_unknown(builder, self, origins)
+        builder.notes["trans_tokenization"] |= origins.report(weights)
+        builder.notes["lenders"] = _lenders(self)
+        if self.unmapped is Unmapped.unk:
+            return builder.build(Fallback.mean)
+        return build_with_fallback(builder, Fallback(self.unmapped.value))
 
 
 class _Origins:

@@ -18,85 +18,123 @@ Departures from the release (VinAIResearch/UniBridge bf2d63f):
 * Pieces without a vector follow the fallback rule; the release gives them unseeded noise.
 """
 
+from __future__ import annotations
+
 import logging
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
-
-from franken.config.init_method.similarity import UnibridgeInit
+from franken.config.checks import at_least, in_range
+from franken.declare import option
 from franken.errors import DataError
-from franken.parts.table import Table
-from franken.token_map.builder import MapBuilder
-from franken.token_map.fallback import build_with_fallback
-from franken.token_map.neighbours import top_neighbours
-from franken.token_map.resources import InitResources
-from franken.token_map.similarity import (
-    Vectors,
-    anchors_in_byte_order,
-    folded_overlap,
-    put_copies,
-    put_sparsemax_rows,
-    warn_if_idle,
-)
-from franken.token_map.token_map import TokenMap
-from franken.token_map.token_vectors import piece_space_vectors
-from franken.word_vectors.align import aligned, identical_words
+from franken.init_method.base import Need, SimilarityInit
+from franken.lazy import later
+
+with later():
+    import numpy as np
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.fallback import build_with_fallback
+    from franken.token_map.neighbours import top_neighbours
+    from franken.token_map.resources import InitResources
+    from franken.token_map.similarity import (
+        Vectors,
+        anchors_in_byte_order,
+        folded_overlap,
+        put_copies,
+        put_sparsemax_rows,
+        warn_if_idle,
+    )
+    from franken.token_map.token_map import TokenMap
+    from franken.token_map.token_vectors import piece_space_vectors
+    from franken.word_vectors.align import aligned, identical_words
 
 logger = logging.getLogger(__name__)
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: UnibridgeInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map.
-
-    Raises:
-        DataError: where piece vectors are missing, the two spaces share no piece to align them, or
-            no copied piece has a vector.
+@option
+class UnibridgeInit(SimilarityInit):
+    """Lexical copies, mutual nearest neighbours in piece vectors, then sparsemax over both
+    (UniBridge FASE).
     """
-    spaces = dict(resources.require("piece_vectors", config.name))
-    builder = MapBuilder(source, target, config, seed)
-    vectors, known = piece_space_vectors(spaces, "target", target, config.name, ngrams=True)
-    usable = known
-    if not config.rare:
-        usable = piece_space_vectors(spaces, "target", target, config.name, ngrams=False)[1]
-    partners = {row: old for row, old in builder.overlap.items() if builder.target_bytes[row]}
-    partners |= (folded := folded_overlap(builder, spaces=False))
-    builder.copy_overlap()
-    if config.copy_overlap:
-        put_copies(builder, folded)
-    notes: dict[str, Any] = {"lexical": len(partners), "folded_copies": len(folded)}
-    if config.semantic:
-        found, semantic_notes = _semantic(builder, config, spaces, (vectors, usable))
-        put_copies(builder, found)
-        partners |= found
-        notes |= semantic_notes
-    anchors = [row for row in anchors_in_byte_order(builder, partners) if usable[row]]
-    rows = np.asarray([row for row in builder.undecided() if known[row]], np.int64)
-    if len(rows) and not anchors:
-        raise DataError(
-            f"init_method=unibridge has no anchor: of {len(partners)} copied pieces none has a "
-            "vector. Check that the vectors are of this target vocabulary, or lower "
-            "word_vectors.min_count"
+
+    paper: ClassVar[str] = "Pham et al. 2024"
+
+    semantic: bool = True
+    """Whether mutual nearest neighbours of the two piece spaces take each other's row."""
+    align: bool = True
+    """Whether the source pieces' space is first rotated onto the target pieces' by the pieces that
+    both have. The release compares two spaces trained apart, whose cosines say little; false is
+    its behaviour."""
+    rare: bool = False
+    """Whether pieces that the text holds too rarely for a vector of their own are anchors and
+    matches all the same, by n-grams that were never trained on them, as in the release."""
+    temperature: float = 1.0
+    """Divides the cosines; smaller is sparser."""
+    nucleus: float = 1.0
+    """Keep the largest weights whose sum reaches this; 1 keeps all."""
+
+    def needs(self) -> frozenset[Need]:
+        return frozenset({Need.piece_vectors})
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("temperature", self.temperature, 1e-6)
+        yield from in_range("nucleus", self.nucleus, 1e-6, 1.0)
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map.
+
+        Raises:
+            DataError: where piece vectors are missing, the two spaces share no piece to align
+                them, or no copied piece has a vector.
+        """
+        spaces = dict(resources.require("piece_vectors", self.name))
+        builder = MapBuilder(source, target, self, seed)
+        vectors, known = piece_space_vectors(spaces, "target", target, self.name, ngrams=True)
+        usable = known
+        if not self.rare:
+            usable = piece_space_vectors(spaces, "target", target, self.name, ngrams=False)[1]
+        partners = {row: old for row, old in builder.overlap.items() if builder.target_bytes[row]}
+        partners |= (folded := folded_overlap(builder, spaces=False))
+        builder.copy_overlap()
+        if self.copy_overlap:
+            put_copies(builder, folded)
+        notes: dict[str, Any] = {"lexical": len(partners), "folded_copies": len(folded)}
+        if self.semantic:
+            found, semantic_notes = _semantic(builder, self, spaces, (vectors, usable))
+            put_copies(builder, found)
+            partners |= found
+            notes |= semantic_notes
+        anchors = [row for row in anchors_in_byte_order(builder, partners) if usable[row]]
+        rows = np.asarray([row for row in builder.undecided() if known[row]], np.int64)
+        if len(rows) and not anchors:
+            raise DataError(
+                f"init_method=unibridge has no anchor: of {len(partners)} copied pieces none has a "
+                "vector. Check that the vectors are of this target vocabulary, or lower "
+                "word_vectors.min_count"
+            )
+        notes["pieces_without_vector"] = len(builder.undecided()) - len(rows)
+        notes |= put_sparsemax_rows(
+            builder, rows, vectors[rows], vectors[anchors],
+            np.asarray([partners[row] for row in anchors]),
+            temperature=self.temperature, nucleus=self.nucleus,
+        )  # fmt: skip
+        builder.notes["unibridge"] = notes
+        warn_if_idle(
+            self.name, bool(len(rows)) or not notes["pieces_without_vector"], self.fallback
         )
-    notes["pieces_without_vector"] = len(builder.undecided()) - len(rows)
-    notes |= put_sparsemax_rows(
-        builder, rows, vectors[rows], vectors[anchors],
-        np.asarray([partners[row] for row in anchors]),
-        temperature=config.temperature, nucleus=config.nucleus,
-    )  # fmt: skip
-    builder.notes["unibridge"] = notes
-    warn_if_idle(
-        config.name, bool(len(rows)) or not notes["pieces_without_vector"], config.fallback
-    )
-    return build_with_fallback(builder, config.fallback)
+        return build_with_fallback(builder, self.fallback)
 
 
 def mutual_neighbours(queries: Tensor, anchors: Tensor) -> list[tuple[int, int]]:

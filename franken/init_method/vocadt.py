@@ -7,51 +7,103 @@ nearest to the start, whose weights are 0 before training. The training is
 ``franken/training/learners/vocadt.py``.
 """
 
+from __future__ import annotations
+
 import hashlib
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import field, replace
+from typing import ClassVar
 
-import numpy as np
-import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
-
-from franken.config.init_method.learned import VocadtInit
+from franken.config.checks import at_least
+from franken.config.training import Schedule, TrainingConfig
+from franken.declare import option
 from franken.errors import CompatibilityError
-from franken.parts.table import Table
-from franken.token_map.builder import compressed
-from franken.token_map.engine import apply_map
-from franken.token_map.neighbours import nearest_rows
-from franken.token_map.resources import InitResources
-from franken.token_map.start import fit_start
-from franken.token_map.token_map import Provenance, Reduce, TokenMap
+from franken.init_method.base import LearnedInit
+from franken.lazy import later
+
+with later():
+    import numpy as np
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.builder import compressed
+    from franken.token_map.engine import apply_map
+    from franken.token_map.neighbours import nearest_rows
+    from franken.token_map.resources import InitResources
+    from franken.token_map.token_map import Provenance, Reduce, TokenMap
+    from franken.training.learners import LearnedRows, LearnTask, vocadt
 
 _CHUNK_ROWS = 16384  # each chunk reads the source table once
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: VocadtInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the start and widen its support.
+NO_SUMS = ("embedding_structure", "subtoken_max")
+"""Maps with draws by class, or with maxima."""
 
-    Raises:
-        CompatibilityError: where rows of the start are no weighted sums.
-    """
-    token_map = fit_start(source, target, config, resources, seed)
-    if token_map.reduce is not Reduce.sum or token_map.classes is not None:
-        raise CompatibilityError(
-            f"init_method=vocadt trains the weights of sums, and start={config.start} has rows "
-            "that are none; take another start, such as subtoken_mean"
+
+@option
+class VocadtInit(LearnedInit):
+    """Trains the map's weights on target text under a frozen model, then folds them (VocADT)."""
+
+    paper: ClassVar[str] = "Han et al. 2025, arXiv 2410.09644"
+
+    aux_alpha: float = 0.1
+    """Weight of the auxiliary loss, which keeps shared pieces near their source rows; the paper has
+    0.1 for languages of other scripts and 0 for Latin ones."""
+    tie_in_out: bool = False
+    """One set of weights for input and output embeddings of untied models."""
+    neighbours: int = 8
+    """Source rows nearest to the start that each new row may draw on beside its own, with weight 0
+    at the start: the whole source vocabulary, as in the paper, is too many."""
+    random_support: int = 8
+    """Source rows, drawn at random, of a piece that the start has none for."""
+    training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(
+            steps=100, batch_size=16, lr=1e-2, schedule=Schedule.cosine, warmup=0.05
         )
-    if config.tie_in_out:
-        token_map.output_weights = None
-    token_map = with_random_rows(token_map, config.random_support)
-    if config.neighbours and source.input.shape[0]:
-        token_map = with_neighbours(token_map, source.input, config.neighbours)
-    return token_map
+    )
+    """Schedule of the training, on the adaptation split; only ``edge_layers``, ``lora``,
+    ``freeze_special_rows`` and ``validate_every`` mean nothing here."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("aux_alpha", self.aux_alpha, 0.0)
+        yield from at_least("neighbours", self.neighbours, 0)
+        yield from at_least("random_support", self.random_support, 1)
+        if self.start in NO_SUMS:
+            yield "start", f"{self.start} has rows that are no weighted sums: no weights to train"
+        if self.noise_std or self.norm_match:
+            yield "noise_std", "and norm_match are no weights of a map, so vocadt cannot train them"
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the start and widen its support.
+
+        Raises:
+            CompatibilityError: where rows of the start are no weighted sums.
+        """
+        token_map = super().fit(source, target, resources, seed)
+        if token_map.reduce is not Reduce.sum or token_map.classes is not None:
+            raise CompatibilityError(
+                f"init_method=vocadt trains the weights of sums, and start={self.start} has rows "
+                "that are none; take another start, such as subtoken_mean"
+            )
+        if self.tie_in_out:
+            token_map.output_weights = None
+        token_map = with_random_rows(token_map, self.random_support)
+        if self.neighbours and source.input.shape[0]:
+            token_map = with_neighbours(token_map, source.input, self.neighbours)
+        return token_map
+
+    def learn(self, task: LearnTask) -> LearnedRows:
+        """The training."""
+        return vocadt.learn(task, self)
 
 
 def with_random_rows(token_map: TokenMap, count: int) -> TokenMap:

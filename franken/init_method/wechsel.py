@@ -15,61 +15,111 @@ Departures from the release (CPJKU/wechsel 395e3d4):
 * Vectors of different widths are refused: its reduction shrinks the wrong model.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
 from functools import partial
+from typing import ClassVar
 
-from transformers import PreTrainedTokenizerBase
+from franken.config.checks import at_least
+from franken.declare import option
+from franken.init_method.base import Need, SimilarityInit, softmax_faults, word_needs
+from franken.lazy import later
+from franken.token_map.options import SpaceAlignment
 
-from franken.config.init_method.similarity import TokenVectors, WechselInit
-from franken.parts.table import Table
-from franken.token_map.builder import MapBuilder
-from franken.token_map.fallback import build_with_fallback
-from franken.token_map.resources import InitResources
-from franken.token_map.similarity import copy_or_say, put_softmax_rows, warn_if_idle
-from franken.token_map.token_map import TokenMap
-from franken.token_map.token_vectors import (
-    WECHSEL_FORMS,
-    Weighting,
-    decoded_vectors,
-    languages_in_one_space,
-    pooled_vectors,
-    target_spaces,
-)
+with later():
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.fallback import build_with_fallback
+    from franken.token_map.resources import InitResources
+    from franken.token_map.similarity import copy_or_say, put_softmax_rows, warn_if_idle
+    from franken.token_map.token_map import TokenMap
+    from franken.token_map.token_vectors import (
+        WECHSEL_FORMS,
+        Weighting,
+        decoded_vectors,
+        languages_in_one_space,
+        pooled_vectors,
+        target_spaces,
+    )
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: WechselInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map.
+class TokenVectors(StrEnum):
+    """How a piece gets a vector in a space of words."""
 
-    Raises:
-        DataError: where word vectors of a language or the lexicon are missing, or no pair of the
-            lexicon can align them.
-    """
-    spaces, pairs = languages_in_one_space(resources, config.align, config.name)
-    old, new = [spaces[resources.source_language]], target_spaces(spaces, resources)
-    builder = MapBuilder(source, target, config, seed)
-    copy_or_say(builder)
-    if config.token_vectors is TokenVectors.decode:
-        target_vectors = decoded_vectors(builder.target_bytes, new)
-        source_vectors = decoded_vectors(builder.source_bytes, old)
-    else:
-        pooled = partial(
-            pooled_vectors,
-            weighting=Weighting.counts,
-            forms=WECHSEL_FORMS,
-            max_words=config.max_words,
-        )
-        target_vectors = pooled(target, len(builder.target_bytes), new)
-        source_vectors = pooled(source.tokenizer, source.rows, old)
-    del spaces, old, new  # the rotated copies of all word vectors, which the search has no use for
-    notes = put_softmax_rows(
-        builder, target_vectors, source_vectors,
-        neighbours=config.neighbours, temperature=config.temperature,
-    )  # fmt: skip
-    builder.notes["wechsel"] = {"alignment_pairs": pairs, **notes}
-    warn_if_idle(config.name, "best_cosine" in notes, config.fallback)
-    return build_with_fallback(builder, config.fallback)
+    decode = "decode"
+    """The vector of its text, from n-grams where the text is no word."""
+    words = "words"
+    """The mean over the words whose segmentation holds it."""
+
+
+@option
+class WechselInit(SimilarityInit):
+    """Softmax over the nearest source tokens in word vectors aligned by a lexicon (WECHSEL)."""
+
+    paper: ClassVar[str] = "Minixhofer et al. 2022"
+
+    copy_overlap: bool = False
+    """The release copies special tokens only, and so forgets a source language that the new
+    vocabulary keeps; true, lm_transfer's WECHSEL+overlap, copies its pieces."""
+    align: SpaceAlignment = SpaceAlignment.lexicon
+    token_vectors: TokenVectors = TokenVectors.decode
+    neighbours: int = 10
+    """Source tokens that a new row is made of."""
+    temperature: float = 0.1
+    """Divides the cosines before the softmax."""
+    max_words: int | None = None
+    """For ``token_vectors: words``: the most frequent words that take part."""
+
+    def needs(self) -> frozenset[Need]:
+        return word_needs(self.align)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from softmax_faults(self.neighbours, self.temperature)
+        yield from at_least("max_words", self.max_words, 1)
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map.
+
+        Raises:
+            DataError: where word vectors of a language or the lexicon are missing, or no pair of
+                the lexicon can align them.
+        """
+        spaces, pairs = languages_in_one_space(resources, self.align, self.name)
+        old, new = [spaces[resources.source_language]], target_spaces(spaces, resources)
+        builder = MapBuilder(source, target, self, seed)
+        copy_or_say(builder)
+        if self.token_vectors is TokenVectors.decode:
+            target_vectors = decoded_vectors(builder.target_bytes, new)
+            source_vectors = decoded_vectors(builder.source_bytes, old)
+        else:
+            pooled = partial(
+                pooled_vectors,
+                weighting=Weighting.counts,
+                forms=WECHSEL_FORMS,
+                max_words=self.max_words,
+            )
+            target_vectors = pooled(target, len(builder.target_bytes), new)
+            source_vectors = pooled(source.tokenizer, source.rows, old)
+        del (
+            spaces,
+            old,
+            new,
+        )  # the rotated copies of all word vectors, which the search has no use for
+        notes = put_softmax_rows(
+            builder, target_vectors, source_vectors,
+            neighbours=self.neighbours, temperature=self.temperature,
+        )  # fmt: skip
+        builder.notes["wechsel"] = {"alignment_pairs": pairs, **notes}
+        warn_if_idle(self.name, "best_cosine" in notes, self.fallback)
+        return build_with_fallback(builder, self.fallback)

@@ -7,38 +7,84 @@ missing. ``first_last`` and ``sum``: tokensurgeon; its ``weighted_mean`` is left
 weights run against its own comment. Tied tables have one matrix and take the input's weights.
 """
 
-import numpy as np
-from transformers import PreTrainedTokenizerBase
+from __future__ import annotations
 
-from franken.config.init_method import Fallback
-from franken.config.init_method.pooling import PoolingScheme, WeightedPoolingInit
-from franken.parts.table import Table
-from franken.token_map.builder import MapBuilder
-from franken.token_map.resources import InitResources
-from franken.token_map.token_map import TokenMap
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import ClassVar
+
+from franken.config.checks import at_least, in_range
+from franken.declare import option
+from franken.init_method.base import InitMethod
+from franken.lazy import later
+from franken.token_map.options import Fallback
+
+with later():
+    import numpy as np
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table
+    from franken.token_map.builder import MapBuilder
+    from franken.token_map.resources import InitResources
+    from franken.token_map.token_map import TokenMap
 
 
-def fit(
-    source: Table,
-    target: PreTrainedTokenizerBase,
-    config: WeightedPoolingInit,
-    resources: InitResources,
-    seed: int,
-) -> TokenMap:
-    """Fit the map; ``resources`` are not used."""
-    builder = MapBuilder(source, target, config, seed)
-    builder.copy_overlap()
-    rows = builder.undecided()
-    subtokens = builder.encode(builder.target_bytes[row] or b"" for row in rows)
-    sizes = np.array([len(ids) for ids in subtokens], dtype=np.int64)
-    rates = position_weights(sizes, config)
-    owners = np.repeat(np.array(rows, dtype=np.int64), sizes)
-    columns = np.array([index for ids in subtokens for index in ids], dtype=np.int64)
-    if config.scheme in (PoolingScheme.adaptivocab, PoolingScheme.last_first):
-        builder.put_entries(owners, columns, rates[0], output_weights=rates[1])
-    else:
-        builder.put_entries(owners, columns, rates[0])
-    return builder.build(Fallback.mean)
+class PoolingScheme(StrEnum):
+    """Weights of a piece's k source tokens, for the input and for the output embeddings."""
+
+    adaptivocab = "adaptivocab"
+    """Input exp(rate i), so that the last token leads; output exp(-rate i), the first one."""
+    last_first = "last_first"
+    """Input: the last token alone. Output: decay^i from the first (transplant-vocab)."""
+    first_last = "first_last"
+    """Mean of the first and the last token (tokensurgeon)."""
+    sum = "sum"
+    """Weight 1 each (tokensurgeon): the rows come out too long."""
+    uniform = "uniform"
+    """1/k each: ``subtoken_mean``."""
+
+
+@option
+class WeightedPoolingInit(InitMethod):
+    """Subtoken rows weighted by position, input and output otherwise (AdaptiVocab,
+    transplant-vocab).
+    """
+
+    paper: ClassVar[str] = "AdaptiVocab; transplant-vocab; tokensurgeon"
+
+    scheme: PoolingScheme = PoolingScheme.adaptivocab
+    rate: float = 2.0
+    """Exponent per position of ``adaptivocab``."""
+    decay: float = 0.5
+    """Factor per position of the output side of ``last_first``: 0 is the first token alone, 1 the
+    mean."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("rate", self.rate, 0.0)
+        yield from in_range("decay", self.decay, 0.0, 1.0)
+
+    def fit(
+        self,
+        source: Table,
+        target: PreTrainedTokenizerBase,
+        resources: InitResources,
+        seed: int,
+    ) -> TokenMap:
+        """Fit the map; ``resources`` are not used."""
+        builder = MapBuilder(source, target, self, seed)
+        builder.copy_overlap()
+        rows = builder.undecided()
+        subtokens = builder.encode(builder.target_bytes[row] or b"" for row in rows)
+        sizes = np.array([len(ids) for ids in subtokens], dtype=np.int64)
+        rates = position_weights(sizes, self)
+        owners = np.repeat(np.array(rows, dtype=np.int64), sizes)
+        columns = np.array([index for ids in subtokens for index in ids], dtype=np.int64)
+        if self.scheme in (PoolingScheme.adaptivocab, PoolingScheme.last_first):
+            builder.put_entries(owners, columns, rates[0], output_weights=rates[1])
+        else:
+            builder.put_entries(owners, columns, rates[0])
+        return builder.build(Fallback.mean)
 
 
 def position_weights(

@@ -5,7 +5,6 @@ from typing import Any
 from franken.alignment import align_pairs
 from franken.alignment.gold import has_links
 from franken.config.alignment import GoldAlignment
-from franken.config.init_method.parallel import GoldAlignmentInit
 from franken.config.steps import InitialiseStep
 from franken.data import open_data
 from franken.files import write_json
@@ -14,8 +13,8 @@ from franken.init_method import (
     closeness,
     fit_map,
     initialise,
-    load_save_beside,
 )
+from franken.init_method.gold_alignment import GoldAlignmentInit
 from franken.measure import measured
 from franken.parts.table import Table, load_table, save_table
 from franken.parts.tokenizer_files import load_tokenizer
@@ -40,9 +39,7 @@ def run(step: InitialiseStep, context: StepContext) -> dict[str, Any]:
             table, token_map = learn(step, context, source, table, token_map)
     save_table(table, context.directory / "table")
     save_map(token_map, context.directory / "token_map")
-    save_beside = load_save_beside(step.method.name)
-    if save_beside is not None:
-        save_beside(token_map, source, step.method, context.directory)
+    step.method.save_beside(token_map, source, context.directory)
     write_json(context.directory / "report.json", table.provenance)
     places = read_places(base)
     write_model(

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from franken.config.init_method.donor import AnchorOptions, Head, HelperInit
 from franken.errors import CompatibilityError
 from franken.parts.table import Table, first_row_not_finite
 from franken.parts.tokenizer_files import vocabulary_difference
 from franken.token_map.builder import MapBuilder
+from franken.token_map.options import AnchorOptions, Head, HelperOptions
 from franken.token_map.resources import InitResources
 from franken.tokenizer.pipeline import BYTE_PIECE
 
@@ -132,7 +132,7 @@ def put_by_helper(builder: MapBuilder, helper: Table, weigh: Weigh) -> np.ndarra
         Target ids of the rows decided.
     """
     config = builder.config
-    assert isinstance(config, HelperInit)
+    assert isinstance(config, HelperOptions)
     builder.copy_overlap()
     count = len(builder.target_bytes)
     tables = [helper.input]

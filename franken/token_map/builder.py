@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from franken.config.init_method import Fallback, InitMethodConfig
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import tokenizer_identity
+from franken.token_map.options import Fallback, FitOptions
 from franken.token_map.token_map import (
     DrawClasses,
     FallbackRule,
@@ -41,7 +41,7 @@ class MapBuilder:
         self,
         source: Table,
         target: PreTrainedTokenizerBase,
-        config: InitMethodConfig,
+        config: FitOptions,
         seed: int,
     ) -> None:
         """Compare the vocabularies.

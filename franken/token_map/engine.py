@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from franken.config.init_method import Fallback
 from franken.errors import CompatibilityError
 from franken.token_map.normal_rows import standard_normal
+from franken.token_map.options import Fallback
 from franken.token_map.row_sources import MemoryRows, RowSource, gather
 from franken.token_map.source_statistics import SourceStatistics
 from franken.token_map.token_map import Provenance, Reduce, TokenMap

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from franken.config.init_method import Fallback
 from franken.errors import DataError
+from franken.token_map.options import Fallback
 from franken.token_map.token_map import Provenance, Reduce, TokenMap
 
 _TOP = 8

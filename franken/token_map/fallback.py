@@ -1,7 +1,7 @@
 """Finish a fit whose method leaves rows open: the config's fallback rule takes them."""
 
-from franken.config.init_method import Fallback
 from franken.token_map.builder import MapBuilder
+from franken.token_map.options import Fallback
 from franken.token_map.token_map import Provenance, TokenMap
 
 HEWITT_SCALE = 1e-5

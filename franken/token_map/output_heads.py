@@ -5,17 +5,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from franken.config.init_method import Fallback
-from franken.config.init_method.donor import Head, HelperInit
 from franken.parts.table import Table
 from franken.token_map.engine import AppliedMap, fixed_product
+from franken.token_map.options import Fallback, Head
 from franken.token_map.token_map import Provenance, TokenMap
 
 _CHUNK_ROWS = 4096
 _RCOND = 1e-12
 
 
-def own_rows(token_map: TokenMap, source: Table, config: HelperInit, part: str) -> Tensor | None:
+def own_rows(token_map: TokenMap, source: Table, head: Head, part: str) -> Tensor | None:
     """With ``head: global_map`` or ``random``, the output rows; copies and fallbacks as ever.
 
     ``global_map``: ``W E M`` with ``M = argmin |E M - O|`` over the source rows that stand for
@@ -23,10 +22,10 @@ def own_rows(token_map: TokenMap, source: Table, config: HelperInit, part: str) 
     """
     if part != "output" or source.output is None:
         return None
-    if config.head not in (Head.global_map, Head.random):
+    if head not in (Head.global_map, Head.random):
         return None
     plain = AppliedMap(token_map, source.output, "output")
-    if config.head is Head.random:
+    if head is Head.random:
         made, mapping = AppliedMap(_drawn(token_map), source.output, "output"), None
     else:
         made = AppliedMap(token_map, source.input)

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Hashable
 
-from franken.config.init_method.donor import Overlap, OverlapMode
 from franken.token_map.builder import MapBuilder
+from franken.token_map.options import Overlap, OverlapMode
 
 
 def share_by(builder: MapBuilder, options: Overlap) -> None:

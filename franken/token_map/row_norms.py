@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from franken.config.init_method.donor import Rescale
 from franken.token_map.engine import AppliedMap
+from franken.token_map.options import Rescale
 from franken.token_map.token_map import Provenance, TokenMap
 
 _CHUNK_ROWS = 2048

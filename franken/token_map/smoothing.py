@@ -9,8 +9,8 @@ from collections.abc import Iterable
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from franken.config.init_method.parallel import NumberRule, SpecialRule
 from franken.token_map.builder import MapBuilder
+from franken.token_map.options import NumberRule, SpecialRule
 from franken.token_map.token_map import Provenance
 from franken.tokenizer.pieces import ROLE_RANK, special_roles
 

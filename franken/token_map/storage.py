@@ -8,10 +8,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from franken.config.init_method import Fallback
 from franken.errors import ArtifactError
 from franken.files import read_json, sha256_file, write_atomically, write_json
 from franken.token_map.byte_columns import pack, unpack
+from franken.token_map.options import Fallback
 from franken.token_map.token_map import (
     DrawClasses,
     FallbackRule,

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from franken.config.init_method import Fallback
 from franken.errors import CompatibilityError
+from franken.token_map.options import Fallback
 
 
 class Provenance(IntEnum):

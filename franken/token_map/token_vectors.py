@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from franken.config.init_method.similarity import SpaceAlignment
 from franken.errors import DataError
+from franken.token_map.options import SpaceAlignment
 from franken.token_map.resources import InitResources
 from franken.tokenizer.pieces import encode_pieces
 

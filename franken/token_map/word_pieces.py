@@ -9,23 +9,30 @@ and tears apart tokens that hold one.
 from collections.abc import Callable, Iterable
 from functools import cache
 from math import gcd, lcm
+from typing import Protocol
 
 import numpy as np
 
 from franken.alignment import WordTable
-from franken.config.init_method.parallel import (
-    PairCounts,
-    SpreadConfig,
-    TransTokenizationInit,
-)
+from franken.token_map.options import PairCounts, SpreadConfig
 from franken.token_map.token_counts import TokenCounts
+
+
+class CountOptions(Protocol):
+    """Which word pairs count, and how much."""
+
+    counts: PairCounts
+    beam_exponent: float | None
+    min_count: float
+    spread: SpreadConfig
+
 
 Encoder = Callable[[Iterable[bytes]], list[list[int]]]
 """Texts to token ids; ids that stand for no text are left out."""
 
 
 def spread_table(
-    table: WordTable, config: TransTokenizationInit, encode_source: Encoder, encode_target: Encoder
+    table: WordTable, config: CountOptions, encode_source: Encoder, encode_target: Encoder
 ) -> tuple[TokenCounts, int]:
     """Token-pair counts of one language, and how many word pairs they come from.
 
@@ -40,9 +47,7 @@ def spread_table(
     return spread(sources.words(), targets.words(), counts, config.spread), len(pairs)
 
 
-def filtered_pairs(
-    table: WordTable, config: TransTokenizationInit
-) -> tuple[np.ndarray, np.ndarray]:
+def filtered_pairs(table: WordTable, config: CountOptions) -> tuple[np.ndarray, np.ndarray]:
     """Word pairs that pass ``beam_exponent`` and ``min_count``, and their counts.
 
     Returns:

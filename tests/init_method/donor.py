@@ -7,32 +7,16 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method.donor import (
-    ClpInit,
-    ClpPlusInit,
-    HelperInit,
-    LocalLeastSquaresInit,
-    OmpInit,
-    SaltInit,
-)
 from franken.init_method import InitResources, Provenance, TokenMap, initialise
+from franken.init_method.base import HelperInit
 from franken.parts.table import Table
 from franken.tokenizer.pieces import canonical_bytes
 from franken.tokenizer.pipeline import BYTE_PIECE
 from franken.word_vectors import VectorSpace
-from tests.init_method.tiny import source_table, target_tokenizer
+from tests.init_method.tiny import configs, source_table, target_tokenizer
 
 KIND = TokenizerKind.sentencepiece_bpe
-DONOR_CONFIGS: dict[str, HelperInit] = {
-    config.name: config
-    for config in (
-        ClpInit(),
-        ClpPlusInit(),
-        LocalLeastSquaresInit(k=9),
-        OmpInit(k=5),
-        SaltInit(),
-    )
-}
+DONOR_CONFIGS = configs(helper=True)
 """Initialisers that read a helper; their contract is in test_donor_contract."""
 
 

@@ -5,19 +5,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from franken.config.init_method import Fallback
-from franken.config.init_method.donor import (
-    ClpInit,
-    ClpPlusInit,
-    LocalLeastSquaresInit,
-    LocalWeights,
-    Metric,
-    OmpInit,
-)
 from franken.errors import CompatibilityError
 from franken.init_method import Provenance
+from franken.init_method.clp import ClpInit
+from franken.init_method.clp_plus import ClpPlusInit
+from franken.init_method.local_least_squares import LocalLeastSquaresInit, LocalWeights
+from franken.init_method.omp import OmpInit
 from franken.token_map import projection
 from franken.token_map.neighbours import sparsemax
+from franken.token_map.options import Fallback, Metric
 from tests.init_method.donor import (
     KIND,
     alike,

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method.pooling import EmbeddingStructureInit
 from franken.init_method import DrawClasses, Provenance, apply_map, initialise
-from franken.init_method.embedding_structure import class_of
+from franken.init_method.embedding_structure import EmbeddingStructureInit, class_of
 from franken.token_map.explain import phrase
 from franken.token_map.storage import load_map, save_map
 from franken.tokenizer.scripts import main_script

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method.base import Need
-from franken.config.init_method.similarity import FocusInit, SpaceAlignment
 from franken.config.word_vectors import VectorUnit
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map, initialise
+from franken.init_method.base import Need
+from franken.init_method.focus import FocusInit
+from franken.token_map.options import SpaceAlignment
 from franken.token_map.token_vectors import decoded_vectors, piece_space_vectors
 from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from franken.word_vectors import VectorSpace

@@ -8,13 +8,15 @@ import torch
 from safetensors.torch import save_file
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method import SubtokenMeanInit
-from franken.config.init_method.donor import UnksEverywhereInit
-from franken.config.init_method.learned import RetokInit, TokenDistillationInit, VocadtInit
-from franken.config.init_method.similarity import OfaInit
-from franken.config.init_method.stored import FromFileInit, TokenSpelling
 from franken.errors import CompatibilityError, DataError
 from franken.init_method import Provenance, apply_map, initialise
+from franken.init_method.from_file import FromFileInit, TokenSpelling
+from franken.init_method.ofa import OfaInit
+from franken.init_method.retok import RetokInit
+from franken.init_method.subtoken_mean import SubtokenMeanInit
+from franken.init_method.token_distillation import TokenDistillationInit
+from franken.init_method.unks_everywhere import UnksEverywhereInit
+from franken.init_method.vocadt import VocadtInit
 from franken.parts.table import check_table, save_table
 from franken.token_map.explain import phrase
 from franken.token_map.storage import load_map, save_map

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method import Fallback, LexiconInit
 from franken.errors import DataError
 from franken.init_method import InitResources, Provenance, fit_map, initialise
+from franken.init_method.lexicon import LexiconInit
 from franken.token_map.dictionary import Dictionary
+from franken.token_map.options import Fallback
 from franken.tokenizer.families import train_tokenizer
 from franken.tokenizer.pieces import canonical_bytes, encode_piece
 from tests.init_method.tiny import ENGLISH, LEXICON, RESOURCES, SWAHILI, row_of

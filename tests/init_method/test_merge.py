@@ -6,9 +6,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method.pooling import MergeInit
 from franken.errors import CompatibilityError
 from franken.init_method import Provenance, fit_map, initialise
+from franken.init_method.merge import MergeInit
 from franken.parts.table import Table
 from franken.tokenizer.pieces import canonical_bytes, encode_pieces
 from franken.tokenizer.pipeline import pipeline_of

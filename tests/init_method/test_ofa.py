@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method.base import Fallback, Need
-from franken.config.init_method.similarity import OfaInit, SpaceAlignment
 from franken.errors import ArtifactError, CompatibilityError
-from franken.init_method import Provenance, apply_map, fit_map, initialise, load_save_beside
+from franken.init_method import Provenance, apply_map, fit_map, initialise
+from franken.init_method.base import Need
+from franken.init_method.ofa import OfaInit
 from franken.token_map.coordinates import (
     apply_low_rank,
     coordinates,
@@ -16,6 +16,7 @@ from franken.token_map.coordinates import (
     primitives,
     save_factors,
 )
+from franken.token_map.options import Fallback, SpaceAlignment
 from franken.token_map.token_vectors import (
     OFA_FORMS,
     Weighting,
@@ -212,10 +213,8 @@ def test_needs_follow_the_options():
 
 
 def test_the_factors_are_kept_beside_a_low_rank_table_alone(source, fitted, tmp_path):
-    save = load_save_beside("ofa")
-    save(fitted, source, OfaInit(), tmp_path / "full")
-    save(fitted, source, OfaInit(keep_dim=4), tmp_path / "low")
+    OfaInit().save_beside(fitted, source, tmp_path / "full")
+    OfaInit(keep_dim=4).save_beside(fitted, source, tmp_path / "low")
     assert not (tmp_path / "full").exists()
     kept = sorted(path.name for path in (tmp_path / "low" / "factors").iterdir())
     assert kept == ["input.safetensors", "output.safetensors"]
-    assert load_save_beside("mean") is None

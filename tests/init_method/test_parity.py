@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method.similarity import FocusInit, TokenVectors, WechselInit
 from franken.init_method import InitResources, Provenance, initialise
+from franken.init_method.focus import FocusInit
+from franken.init_method.wechsel import TokenVectors, WechselInit
 from franken.token_map.token_vectors import texts_of
 from franken.tokenizer.families import train_tokenizer
 from franken.tokenizer.pieces import canonical_bytes

@@ -7,13 +7,10 @@ tokens with a neighbour of negative cosine under proximity, whose weights mergek
 import pytest
 import torch
 
-from franken.config.init_method.donor import (
-    LocalLeastSquaresInit,
-    LocalWeights,
-    Metric,
-    OmpInit,
-)
 from franken.init_method import Provenance
+from franken.init_method.local_least_squares import LocalLeastSquaresInit, LocalWeights
+from franken.init_method.omp import OmpInit
+from franken.token_map.options import Metric
 from tests.init_method.donor import KIND, anchor_pairs, helper_table, make
 from tests.init_method.tiny import source_table, target_tokenizer
 

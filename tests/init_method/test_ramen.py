@@ -8,10 +8,11 @@ import torch
 
 from franken.alignment import WordTable
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method.base import Need
-from franken.config.init_method.similarity import LinkCounts, RamenInit, SpaceAlignment
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map, initialise
+from franken.init_method.base import Need
+from franken.init_method.ramen import LinkCounts, RamenInit
+from franken.token_map.options import SpaceAlignment
 from franken.token_map.token_vectors import (
     RUNNING,
     Weighting,

@@ -8,13 +8,12 @@ import torch
 
 from franken.config.base_model import TokenizerKind
 from franken.config.checks import collect_faults
-from franken.config.init_method import Fallback, Need
-from franken.config.init_method.donor import (
+from franken.errors import CompatibilityError, DataError
+from franken.init_method import InitResources, Provenance, initialise
+from franken.init_method.base import Need
+from franken.init_method.salt import (
     AuxKind,
     Mapping,
-    Overlap,
-    OverlapMode,
-    Rescale,
     SaltAnchors,
     SaltInit,
     SaltSolver,
@@ -23,10 +22,9 @@ from franken.config.init_method.donor import (
     Surface,
     Weighting,
 )
-from franken.errors import CompatibilityError, DataError
-from franken.init_method import InitResources, Provenance, initialise
 from franken.token_map.builder import MapBuilder
 from franken.token_map.neighbours import sparsemax
+from franken.token_map.options import Fallback, Overlap, OverlapMode, Rescale
 from franken.token_map.overlap import text_overlap
 from franken.tokenizer.pieces import canonical_bytes
 from franken.word_vectors import VectorSpace

@@ -10,10 +10,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method import SubtokenMeanInit
-from franken.config.init_method.pooling import AlignedPart, AlignStart, MergeInit, SpanAlignInit
 from franken.errors import CompatibilityError, DataError
 from franken.init_method import InitResources, Provenance, fit_map, initialise
+from franken.init_method.merge import MergeInit
+from franken.init_method.span_align import AlignedPart, AlignStart, SpanAlignInit
+from franken.init_method.subtoken_mean import SubtokenMeanInit
 from franken.parts.table import Table
 from franken.tokenizer.pieces import canonical_bytes, encode_pieces
 from franken.tokenizer.spans import SpanReader

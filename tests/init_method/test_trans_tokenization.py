@@ -14,21 +14,18 @@ from franken.alignment import WordTable, align_pairs
 from franken.config.alignment import Ibm1Alignment
 from franken.config.base_model import TokenizerKind
 from franken.config.checks import collect_faults
-from franken.config.init_method.parallel import (
+from franken.errors import DataError
+from franken.init_method import InitResources, Provenance, fit_map, initialise
+from franken.init_method.trans_tokenization import (
     Borrowing,
     BorrowingConfig,
     EvidenceConfig,
-    NumberRule,
-    PairCounts,
-    SpecialRule,
-    SpreadConfig,
     TransTokenizationInit,
-    TransTokenizationParityInit,
     Unmapped,
 )
-from franken.errors import DataError
-from franken.init_method import InitResources, Provenance, fit_map, initialise
+from franken.init_method.trans_tokenization_parity import TransTokenizationParityInit
 from franken.token_map.explain import explain_row
+from franken.token_map.options import NumberRule, PairCounts, SpecialRule, SpreadConfig
 from franken.token_map.spelling_weights import borrow
 from franken.token_map.token_counts import TokenCounts
 from franken.token_map.word_pieces import filtered_pairs, spread_table

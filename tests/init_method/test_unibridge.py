@@ -7,11 +7,10 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method.base import Need
-from franken.config.init_method.similarity import UnibridgeInit
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map, initialise
-from franken.init_method.unibridge import mutual_neighbours
+from franken.init_method.base import Need
+from franken.init_method.unibridge import UnibridgeInit, mutual_neighbours
 from franken.token_map.neighbours import Neighbours
 from franken.token_map.similarity import nucleus_of
 from franken.token_map.token_vectors import piece_space_vectors

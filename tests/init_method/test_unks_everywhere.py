@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method.donor import UnksEverywhereInit
 from franken.init_method import InitResources, Provenance, initialise
+from franken.init_method.unks_everywhere import UnksEverywhereInit
 from tests.init_method.tiny import source_table, target_tokenizer
 
 KIND = TokenizerKind.sentencepiece_bpe

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method import SubtokenMeanInit
 from franken.init_method import InitResources, Provenance, initialise
+from franken.init_method.subtoken_mean import SubtokenMeanInit
 from franken.tokenizer.families import SpecialTokens, train_tokenizer
 from franken.tokenizer.pieces import canonical_bytes, encode_piece
 from tests.init_method.tiny import (

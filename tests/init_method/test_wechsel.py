@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method.base import Fallback, Need
-from franken.config.init_method.similarity import SpaceAlignment, TokenVectors, WechselInit
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map, initialise
+from franken.init_method.base import Need
+from franken.init_method.wechsel import TokenVectors, WechselInit
+from franken.token_map.options import Fallback, SpaceAlignment
 from franken.token_map.token_vectors import (
     decoded_vectors,
     languages_in_one_space,

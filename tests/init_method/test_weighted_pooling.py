@@ -8,10 +8,13 @@ import torch
 
 from franken.config.base_model import TokenizerKind
 from franken.config.checks import collect_faults
-from franken.config.init_method import SubtokenMeanInit
-from franken.config.init_method.pooling import PoolingScheme, WeightedPoolingInit
 from franken.init_method import Provenance, apply_map, initialise
-from franken.init_method.weighted_pooling import position_weights
+from franken.init_method.subtoken_mean import SubtokenMeanInit
+from franken.init_method.weighted_pooling import (
+    PoolingScheme,
+    WeightedPoolingInit,
+    position_weights,
+)
 from franken.token_map.explain import explain_row
 from franken.token_map.storage import load_map, save_map
 from franken.tokenizer.pieces import encode_pieces

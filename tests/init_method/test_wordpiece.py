@@ -5,12 +5,12 @@ import torch
 from transformers import BertConfig, BertForMaskedLM
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method.donor import AuxKind, SaltInit
-from franken.config.init_method.pooling import MergeInit
 from franken.config.vocab import FromPretrainedVocab
 from franken.errors import CompatibilityError
 from franken.helper_model import read_helper
 from franken.init_method import InitResources, Provenance, initialise
+from franken.init_method.merge import MergeInit
+from franken.init_method.salt import AuxKind, SaltInit
 from franken.parts.table import check_table
 from franken.parts.tokenizer_files import save_exported_tokenizer
 from franken.tokenizer.pieces import canonical_bytes

@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,39 +11,11 @@ from transformers import PreTrainedTokenizerFast
 
 from franken.alignment import WordTable
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method import (
-    CopyOnlyInit,
-    Fallback,
-    InitMethodConfig,
-    LexiconInit,
-    MeanInit,
-    MultivariateInit,
-    RandomNormalInit,
-    SubtokenMaxInit,
-    SubtokenMeanInit,
-)
-from franken.config.init_method.donor import UnksEverywhereInit
-from franken.config.init_method.learned import RetokInit, TokenDistillationInit, VocadtInit
-from franken.config.init_method.parallel import (
-    GoldAlignmentInit,
-    TransTokenizationInit,
-    TransTokenizationParityInit,
-)
-from franken.config.init_method.pooling import (
-    EmbeddingStructureInit,
-    MergeInit,
-    SpanAlignInit,
-    WeightedPoolingInit,
-)
-from franken.config.init_method.similarity import (
-    FocusInit,
-    OfaInit,
-    RamenInit,
-    UnibridgeInit,
-    WechselInit,
-)
+from franken.declare import options
 from franken.init_method import InitResources, Provenance, Reduce, TokenMap
+from franken.init_method.base import InitMethod, Need
 from franken.parts.table import Table
+from franken.token_map.options import Fallback
 from franken.tokenizer.families import train_tokenizer
 from franken.tokenizer.pieces import canonical_bytes
 from tests.init_method.spaces import substring_spaces, word_spaces
@@ -66,34 +39,30 @@ RESOURCES = InitResources(
 )  # fmt: skip
 PADDED = 5
 """Rows of the source table past its tokenizer."""
-CONFIGS: dict[str, InitMethodConfig] = {
-    config.name: config
-    for config in (
-        CopyOnlyInit(),
-        EmbeddingStructureInit(),
-        FocusInit(),
-        GoldAlignmentInit(min_count=1.0),
-        LexiconInit(),
-        MeanInit(),
-        MergeInit(),
-        MultivariateInit(),
-        OfaInit(),
-        RamenInit(copy_overlap=True),
-        RandomNormalInit(),
-        RetokInit(),
-        SpanAlignInit(),
-        SubtokenMaxInit(),
-        SubtokenMeanInit(),
-        TokenDistillationInit(),
-        TransTokenizationInit(min_count=1.0),
-        TransTokenizationParityInit(copy_overlap=True, min_count=1.0),
-        UnksEverywhereInit(),
-        UnibridgeInit(),
-        VocadtInit(neighbours=0),
-        WechselInit(copy_overlap=True),
-        WeightedPoolingInit(),
-    )
+SUITED: dict[str, dict[str, Any]] = {
+    "gold_alignment": {"min_count": 1.0},
+    "local_least_squares": {"k": 9},
+    "omp": {"k": 5},
+    "ramen": {"copy_overlap": True},
+    "trans_tokenization": {"min_count": 1.0},
+    "trans_tokenization_parity": {"copy_overlap": True, "min_count": 1.0},
+    "vocadt": {"neighbours": 0},
+    "wechsel": {"copy_overlap": True},
 }
+"""Options other than the defaults, which so little text would leave without anything to show."""
+
+
+def configs(*, helper: bool) -> dict[str, InitMethod]:
+    """Every method that reads a helper, or that reads none; those that name files are left out."""
+    made = {name: cls(**SUITED.get(name, {})) for name, cls in options("init_method").items()}
+    return {
+        name: method
+        for name, method in made.items()
+        if (Need.helper in method.needs()) is helper and not method.paths()
+    }
+
+
+CONFIGS = configs(helper=False)
 
 
 @cache

@@ -10,10 +10,10 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import franken
-from franken.config.init_method import SubtokenMeanInit
 from franken.config.pack import PackConfig
 from franken.errors import CompatibilityError, ConfigError, DataError
 from franken.init_method import InitResources, initialise
+from franken.init_method.subtoken_mean import SubtokenMeanInit
 from franken.parts.anatomy import anatomy_of
 from franken.parts.body import save_body
 from franken.parts.fingerprint import model_fingerprint

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from franken.config.init_method.donor import Selector, SelectorKind
 from franken.files import read_json
 from franken.init_method import Provenance
+from franken.init_method.salt import Selector, SelectorKind
 from franken.parts.table import load_table
 from franken.run import Runner
 from franken.token_map.storage import load_map

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from franken.config.init_method import Fallback
 from franken.errors import CompatibilityError
 from franken.init_method import (
     AppliedMap,
@@ -14,6 +13,7 @@ from franken.init_method import (
     apply_to_bias,
 )
 from franken.parts.safetensors_file import computed_entry, read_header, read_tensor, write_file
+from franken.token_map.options import Fallback
 from tests.init_method.tiny import hand_made_map, reference_rows
 
 SPECIAL, COPIED, COMPUTED, FALLBACK, PADDING = range(5)

@@ -6,11 +6,12 @@ import math
 import pytest
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method import LexiconInit, SubtokenMeanInit
-from franken.config.init_method.pooling import PoolingScheme, WeightedPoolingInit
 from franken.errors import CompatibilityError
 from franken.explain import main
 from franken.init_method import MapLabels, initialise
+from franken.init_method.lexicon import LexiconInit
+from franken.init_method.subtoken_mean import SubtokenMeanInit
+from franken.init_method.weighted_pooling import PoolingScheme, WeightedPoolingInit
 from franken.token_map.compare import compare_maps
 from franken.token_map.explain import explain_row, find_rows, phrase, worst_rows
 from franken.token_map.storage import save_map

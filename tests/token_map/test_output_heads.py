@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from franken.config.init_method import Fallback
-from franken.config.init_method.donor import ClpPlusInit, Head, SaltInit
 from franken.init_method import Provenance, apply_map, initialise
+from franken.init_method.clp_plus import ClpPlusInit
+from franken.init_method.salt import SaltInit
 from franken.token_map.explain import explain_row
+from franken.token_map.options import Fallback, Head
 from franken.token_map.output_heads import input_to_output
 from tests.init_method.donor import DONOR_CONFIGS, KIND, donor_resources
 from tests.init_method.tiny import source_table, target_tokenizer

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method import MeanInit, SubtokenMeanInit
 from franken.init_method import initialise, provenance_report
+from franken.init_method.mean import MeanInit
+from franken.init_method.subtoken_mean import SubtokenMeanInit
 from tests.init_method.tiny import RESOURCES, hand_made_map, source_table, target_tokenizer
 
 KIND = TokenizerKind.byte_level_bpe

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from franken.config.init_method import Fallback
 from franken.init_method import FallbackRule, apply_map
 from franken.token_map.normal_rows import standard_normal
+from franken.token_map.options import Fallback
 from franken.token_map.row_sources import MemoryRows
 from franken.token_map.source_statistics import SourceStatistics
 from tests.init_method.tiny import hand_made_map

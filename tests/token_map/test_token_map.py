@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method import Fallback, LexiconInit
 from franken.errors import ArtifactError, CompatibilityError
 from franken.init_method import FallbackRule, Provenance, TokenMap, apply_map, initialise
+from franken.init_method.lexicon import LexiconInit
 from franken.parts.tokenizer_files import tokenizer_identity
+from franken.token_map.options import Fallback
 from franken.token_map.storage import load_map, save_map
 from tests.init_method.tiny import RESOURCES, hand_made_map, source_table, target_tokenizer
 

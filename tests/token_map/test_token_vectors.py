@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.init_method.similarity import SpaceAlignment
 from franken.errors import DataError
 from franken.init_method import InitResources
 from franken.token_map import token_vectors
+from franken.token_map.options import SpaceAlignment
 from franken.token_map.token_vectors import (
     OFA_FORMS,
     RUNNING,

@@ -11,16 +11,13 @@ from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig
 
 from franken.config.base_model import TokenizerKind
 from franken.config.checks import collect_faults
-from franken.config.init_method import Need
-from franken.config.init_method.learned import (
-    DistilTarget,
-    RetokInit,
-    TokenDistillationInit,
-    VocadtInit,
-)
 from franken.config.training import TrainingConfig
 from franken.errors import CompatibilityError, ConfigError, DataError, FrankenError
 from franken.init_method import InitResources, Provenance, apply_map, initialise
+from franken.init_method.base import Need
+from franken.init_method.retok import RetokInit
+from franken.init_method.token_distillation import DistilTarget, TokenDistillationInit
+from franken.init_method.vocadt import VocadtInit
 from franken.parts.surgery import put_table, take_table
 from franken.parts.table import Table
 from franken.tokenizer.pieces import canonical_bytes, encode_pieces

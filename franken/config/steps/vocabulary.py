@@ -7,10 +7,10 @@ from typing import ClassVar
 from franken.config.alignment import AlignmentConfig, GoldAlignment
 from franken.config.data import DataConfig
 from franken.config.helper_model import HelperModelConfig
-from franken.config.init_method import STEP_NEEDS, InitMethodConfig
 from franken.config.steps.core import Part, StepConfig
 from franken.config.vocab import VocabConfig
 from franken.config.word_vectors import VectorUnit, WordVectorsConfig
+from franken.init_method.base import STEP_NEEDS, InitMethod
 
 
 @dataclass
@@ -88,7 +88,7 @@ class InitialiseStep(StepConfig):
     }  # fmt: skip
     base: str = ""
     tokenizer: str = ""
-    method: InitMethodConfig = field(default_factory=InitMethodConfig)
+    method: InitMethod = field(default_factory=InitMethod)
     data: DataConfig = field(default_factory=DataConfig)
     split: str = "adaptation"
     """What a learned method trains on."""

@@ -7,13 +7,13 @@ from typing import Any
 from franken.config.alignment import FilesAlignment
 from franken.config.base_model import LoadedModel
 from franken.config.helper_model import CheckpointHelper
-from franken.config.init_method import InitMethodConfig
 from franken.config.root import Config
 from franken.config.steps import AlignStep, BuildVocabStep, HelperStep, InitialiseStep, VectorsStep
 from franken.config.training import TrainingConfig
 from franken.config.word_vectors import VectorFiles
 from franken.errors import DataError
 from franken.files import sampled_hash
+from franken.init_method.base import InitMethod
 from franken.steps.keys.common import precision_of, split_of, texts, training_options
 from franken.steps.keys.files import checkpoint_hash, hash_or_missing, whole_hash
 
@@ -70,7 +70,7 @@ def initialise(step: InitialiseStep, config: Config) -> dict[str, Any]:
     return content
 
 
-def method_options(method: InitMethodConfig) -> dict[str, Any]:
+def method_options(method: InitMethod) -> dict[str, Any]:
     """Options, with the content of the files they name in place of the paths.
 
     Raises:

@@ -1,10 +1,9 @@
 """Initialisers that train: each takes the table of a start map and gives a better one.
 
-``franken/init_method/<name>.py`` fits the start map; the module of the same name here has
-``learn(task) -> LearnedRows``. The body is never changed.
+``franken/init_method/<name>.py`` fits the start map; the module of the same name here trains on.
+The body is never changed.
 """
 
-import importlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from transformers import PreTrainedModel
 
-from franken.config.init_method import InitMethodConfig
 from franken.config.runtime import TrainerConfig
 from franken.config.training import TrainingConfig
 from franken.errors import ConfigError
 from franken.init_method import TokenMap, provenance_report
+from franken.init_method.base import InitMethod
 from franken.parts.table import Table
 
 
@@ -25,7 +24,7 @@ from franken.parts.table import Table
 class LearnTask:
     """What a learner is given."""
 
-    method: InitMethodConfig
+    method: InitMethod
     model: PreTrainedModel
     """The body with the source table on it; the learner may change its table."""
     source: Table
@@ -61,15 +60,9 @@ def learn_rows(task: LearnTask) -> LearnedRows:
     Raises:
         ConfigError: where the method has no learner.
     """
-    name = f"{__name__}.{task.method.name}"
-    try:
-        module: Any = importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise ConfigError(f"init_method={task.method.name} has nothing to train") from error
-    learned: LearnedRows = module.learn(task)
-    return learned
+    if not task.method.learned:
+        raise ConfigError(f"init_method={task.method.name} has nothing to train")
+    return task.method.learn(task)
 
 
 def learned_table(task: LearnTask) -> tuple[Table, TokenMap]:

@@ -1,25 +1,29 @@
 """ReTok: the tables of the start map, trained alone for some steps (arXiv 2410.04335)."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from franken.config.init_method.learned import RetokInit
 from franken.config.training import Trainable
 from franken.parts.surgery import put_table, take_table
 from franken.training.learners import LearnedRows, LearnTask
 from franken.training.runner import train_model
 
+if TYPE_CHECKING:
+    from franken.init_method.retok import RetokInit
 
-def learn(task: LearnTask) -> LearnedRows:
+
+def learn(task: LearnTask, method: RetokInit) -> LearnedRows:
     """Train input and output rows; resumable. Cast once, to the dtype of the start."""
-    assert isinstance(task.method, RetokInit)
     put_table(task.model, task.start, previous=task.source.tokenizer)
     report = train_model(
         task.model,
         task.start.tokenizer,
-        task.data(task.method.training),
-        task.method.training,
+        task.data(method.training),
+        method.training,
         Trainable.embeddings,
         task.trainer,
         work_dir=task.work_dir,

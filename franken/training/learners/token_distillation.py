@@ -13,17 +13,18 @@ have gradients and moments, not the whole table; the head starts from head rows 
 input means into it).
 """
 
+from __future__ import annotations
+
 import math
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
-from franken.config.init_method.learned import DistilTarget, TokenDistillationInit
 from franken.config.training import Schedule, TrainingConfig
 from franken.errors import DataError
 from franken.init_method import Provenance, TokenMap
@@ -32,6 +33,9 @@ from franken.training.environment import isolated
 from franken.training.frozen import FrozenModel, descend
 from franken.training.learners import LearnedRows, LearnTask
 from franken.training.learners.snippets import Snippet, SnippetBatch, collate, mine
+
+if TYPE_CHECKING:
+    from franken.init_method.token_distillation import TokenDistillationInit
 
 
 class NewRows(nn.Module):
@@ -79,7 +83,7 @@ class Distillation:
     def loss(self, batch: SnippetBatch) -> Tensor:
         """The distillation loss of a batch, plus the weighted cross-entropy where asked for."""
         frozen, method = self.frozen, self.method
-        layer = method.layer if method.target == DistilTarget.hidden else -1
+        layer = method.layer if method.target == "hidden" else -1
         with torch.no_grad():
             embedded = frozen.embed(self._input, batch.teacher)
             wanted = self._read(embedded, batch.teacher_segments, layer)
@@ -91,7 +95,7 @@ class Distillation:
         found = self._read(embedded, batch.student_segments, layer)
         real = batch.student_segments > 0
         wanted = wanted.gather(1, batch.last[..., None].expand_as(found))[real]
-        if method.target == DistilTarget.hidden:
+        if method.target == "hidden":
             loss = (found[real] - wanted).square().mean()
         else:
             loss = kl_div(
@@ -123,14 +127,12 @@ class Distillation:
         return cross_entropy(logits, labels[:, 1:][counted])
 
 
-def learn(task: LearnTask) -> LearnedRows:
+def learn(task: LearnTask, method: TokenDistillationInit) -> LearnedRows:
     """Mine snippets, train the rows of the new tokens that have enough of them.
 
     Raises:
         DataError: where the text holds none of the new tokens.
     """
-    method = task.method
-    assert isinstance(method, TokenDistillationInit)
     candidates = new_tokens(task.token_map)
     report: dict[str, Any] = {"what": "new rows", "new_tokens": len(candidates)}
     if not candidates:

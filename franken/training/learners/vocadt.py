@@ -5,20 +5,24 @@ loss + ``alpha * mean over shared v of |W_v E_o - E_o,v|^2`` (the exact form is 
 is the reading of the reviews). Control tokens keep their one-hot rows.
 """
 
+from __future__ import annotations
+
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
-from franken.config.init_method.learned import VocadtInit
 from franken.init_method import Provenance, TokenMap, apply_map, apply_to_bias
 from franken.parts.table import Table
 from franken.training.batches import StepFeed, next_tokens, to_device
 from franken.training.environment import isolated
 from franken.training.frozen import FrozenModel, descend
 from franken.training.learners import LearnedRows, LearnTask
+
+if TYPE_CHECKING:
+    from franken.init_method.vocadt import VocadtInit
 
 
 class MapAdapter:
@@ -110,10 +114,8 @@ class MapAdapter:
         )  # fmt: skip
 
 
-def learn(task: LearnTask) -> LearnedRows:
+def learn(task: LearnTask, method: VocadtInit) -> LearnedRows:
     """Train W, then make the table with the engine."""
-    method = task.method
-    assert isinstance(method, VocadtInit)
     separate = task.source.output is not None and not method.tie_in_out
     frozen = FrozenModel(task.model, task.trainer)
     adapter = MapAdapter(

@@ -1,0 +1,119 @@
+"""Options that declare themselves: what Hydra's groups, help, docs, keys and tests are made from.
+
+An option is one class in one file, ``franken/<group>/<name>.py``: its fields with their defaults
+and a line of documentation each, what it needs, its faults, its paper, a version, and its code as
+methods. The registry finds the modules of a group's package, so there is no list to keep; ``base``
+and names that begin with ``_`` are no options. Other packages join by an entry point, whose group
+is ``franken.<group>``, whose name is the option's, and whose object is the class::
+
+    [project.entry-points."franken.init_method"]
+    my_method = "my_package.my_method:MyMethod"
+
+Light: reading a declaration imports no torch (see :mod:`franken.lazy`).
+"""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar, dataclass_transform, overload
+
+from franken.config.checks import hint
+from franken.errors import ConfigError
+
+GROUPS = ("init_method",)
+"""Groups whose options declare themselves; each is a package ``franken.<group>``."""
+
+_MARK = "__option_name__"
+_Option = TypeVar("_Option", bound=type)
+
+
+@overload
+def option(cls: _Option, /) -> _Option: ...
+@overload
+def option(*, name: str) -> Callable[[_Option], _Option]: ...
+@dataclass_transform()
+def option(cls: Any = None, /, *, name: str | None = None) -> Any:
+    """Make a class an option: a dataclass whose field ``name`` has the option's name.
+
+    Args:
+        cls: the class.
+        name: where it is not that of the module, such as for several options in one file.
+    """
+    if cls is None:
+        return lambda decorated: _declared(decorated, str(name))
+    return _declared(cls, cls.__module__.rpartition(".")[2])
+
+
+def _declared(cls: type, name: str) -> type:
+    cls.__annotations__ = {"name": "str", **inspect.get_annotations(cls)}
+    setattr(cls, "name", name)  # noqa: B010 - the class is any class
+    setattr(cls, _MARK, name)
+    return dataclasses.dataclass(cls)
+
+
+@cache
+def options(group: str) -> dict[str, type[Any]]:
+    """Name -> class of every option of a group: those of its package, then those of others.
+
+    Raises:
+        ConfigError: where an entry point names no option, or one whose name is taken.
+    """
+    package = importlib.import_module(f"franken.{group}")
+    found: dict[str, type[Any]] = {}
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
+        if module.name != "base" and not module.name.startswith("_"):
+            found |= declared_in(f"{package.__name__}.{module.name}")
+    return found | _checked(group, found)
+
+
+def _checked(group: str, own: dict[str, type[Any]]) -> dict[str, type[Any]]:
+    found = {point.name: point.load() for point in entry_points_of(group)}
+    for point in entry_points_of(group):
+        if vars(found[point.name]).get(_MARK) != point.name or point.name in own:
+            raise ConfigError(
+                f"the entry point {point.name!r} of franken.{group} ({point.value}) must name a "
+                f"class with @option(name={point.name!r}), and no option of franken's own"
+            )
+    return found
+
+
+def entry_points_of(group: str) -> list[EntryPoint]:
+    """What other packages add to a group, by name."""
+    return _all_entry_points().get(group, [])
+
+
+@cache
+def _all_entry_points() -> dict[str, list[EntryPoint]]:
+    """Group -> points; one look at what is installed serves all groups."""
+    known: Any = entry_points()
+    return {
+        group.removeprefix("franken."): sorted(known.select(group=group), key=lambda p: str(p.name))
+        for group in known.groups
+        if group.startswith("franken.")
+    }
+
+
+def declared_in(module: str) -> dict[str, type[Any]]:
+    """Name -> class of the options that a module declares."""
+    classes = vars(importlib.import_module(module)).values()
+    return {
+        vars(cls)[_MARK]: cls
+        for cls in classes
+        if isinstance(cls, type) and cls.__module__ == module and _MARK in vars(cls)
+    }
+
+
+def find(group: str, name: str) -> type[Any]:
+    """The class of an option.
+
+    Raises:
+        ConfigError: for an unknown name; lists the known ones and the nearest.
+    """
+    known = options(group)
+    if name not in known:
+        raise ConfigError(f"{group}.name: unknown {name!r}.{hint(name, known)}")
+    return known[name]

@@ -1,0 +1,263 @@
+"""What every initialiser has, and the families that share options; the call that runs one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from franken.config.checks import at_least, hint
+from franken.declare import find, options
+from franken.errors import CompatibilityError
+from franken.lazy import later
+from franken.token_map.options import (
+    Fallback,
+    FitOptions,
+    HelperOptions,
+    SpaceAlignment,
+)
+
+with later():
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.table import Table, check_table
+    from franken.token_map import output_heads
+    from franken.token_map.engine import apply_map, apply_to_bias
+    from franken.token_map.report import provenance_report
+    from franken.token_map.resources import InitResources
+    from franken.token_map.token_map import TokenMap
+
+if TYPE_CHECKING:
+    from franken.training.learners import LearnedRows, LearnTask
+
+
+class Need(StrEnum):
+    """Side resources that a method may ask for; each is a step of the recipe, run when needed."""
+
+    lexicon = "lexicon"
+    """Role of the data; no step."""
+    monolingual = "monolingual"
+    """Text of the target languages: a role of the data, no step."""
+    alignment = "alignment"
+    """Word-pair counts from parallel text (step ``align``)."""
+    gold_alignment = "gold_alignment"
+    """The same from links that come with the data (step ``align`` with ``gold``)."""
+    word_vectors = "word_vectors"
+    """Static vectors of words, one space per language (step ``vectors``, unit words)."""
+    piece_vectors = "piece_vectors"
+    """Static vectors of pieces of the target text (step ``vectors``, unit pieces)."""
+    helper = "helper"
+    """The table of a target-language model (step ``helper``)."""
+
+
+STEP_NEEDS = (
+    Need.alignment, Need.gold_alignment, Need.word_vectors, Need.piece_vectors, Need.helper,
+)  # fmt: skip
+
+
+@dataclass
+class InitMethod(FitOptions):
+    """What every initialiser has: options, what they need, and the fit."""
+
+    paper: ClassVar[str] = ""
+    """Where the method comes from."""
+    learned: ClassVar[bool] = False
+    """Whether rows are trained after the map was applied."""
+    map_says_all: ClassVar[bool] = True
+    """Whether the token map alone makes the rows; false where the method has rows of its own."""
+    version: ClassVar[int] = 1
+    """Code version of the method: raised when a change of its code changes rows, so that keys of
+    its ``initialise`` steps change and those of the others do not."""
+
+    def needs(self) -> frozenset[Need]:
+        """Side resources that these options ask for."""
+        return frozenset()
+
+    def paths(self) -> dict[str, str]:
+        """Field -> file or directory that these options read: its content is in the step's key."""
+        return {}
+
+    def fit(
+        self, source: Table, target: PreTrainedTokenizerBase, resources: InitResources, seed: int
+    ) -> TokenMap:
+        """Fit the map.
+
+        Args:
+            source: the old table.
+            target: tokenizer of the new one.
+            resources: what :meth:`needs` asks for.
+            seed: of all draws.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is no method of its own")
+
+    def given_rows(
+        self, token_map: TokenMap, target: PreTrainedTokenizerBase, part: str
+    ) -> Tensor | None:
+        """``(n, D)`` rows for ids of provenance ``given``; ``None`` where this part has none."""
+        return None
+
+    def own_rows(self, token_map: TokenMap, source: Table, part: str) -> Tensor | None:
+        """``(T, D)`` rows of a part instead of ``W @ rows``; ``None``: the plain product."""
+        return None
+
+    def save_beside(self, token_map: TokenMap, source: Table, directory: Path) -> None:
+        """Write further files of an initialisation."""
+
+    def learn(self, task: LearnTask) -> LearnedRows:
+        """Train what the map made; of methods that are ``learned``."""
+        raise NotImplementedError(f"init_method={self.name} has nothing to train")
+
+
+@dataclass
+class HelperInit(InitMethod, HelperOptions):
+    """What initialisers that read a helper's rows have in common."""
+
+    fallback: Fallback = Fallback.normal
+    """Rule for tokens without a vector."""
+
+    def needs(self) -> frozenset[Need]:
+        return frozenset({Need.helper})
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        if not self.copy_overlap:
+            yield "copy_overlap", "false leaves no anchors: the shared tokens are what is copied"
+
+    def own_rows(self, token_map: TokenMap, source: Table, part: str) -> Tensor | None:
+        """With ``head: global_map`` or ``random``, output rows that no weights make."""
+        return output_heads.own_rows(token_map, source, self.head, part)
+
+
+@dataclass
+class SimilarityInit(InitMethod):
+    """What initialisers over static vectors have."""
+
+    fallback: Fallback = Fallback.normal
+    """Rule for pieces without a vector."""
+
+
+def word_needs(align: SpaceAlignment) -> frozenset[Need]:
+    """What aligned word vectors are made of."""
+    words = frozenset({Need.word_vectors})
+    return words | {Need.lexicon} if align is SpaceAlignment.lexicon else words
+
+
+def softmax_faults(neighbours: int, temperature: float) -> Iterator[tuple[str, str]]:
+    """Faults of a softmax over nearest neighbours."""
+    yield from at_least("neighbours", neighbours, 1)
+    yield from at_least("temperature", temperature, 1e-6)
+
+
+@dataclass
+class LearnedInit(InitMethod):
+    """What the learned initialisers share: a start map, and a short training on target text."""
+
+    learned: ClassVar[bool] = True
+
+    start: str = "subtoken_mean"
+    """The init_method, with its default options, whose map is the start."""
+
+    def start_options(self) -> InitMethod:
+        """Options of the start map."""
+        start: InitMethod = find("init_method", self.start)()
+        start.copy_overlap &= self.copy_overlap
+        start.noise_std, start.norm_match = self.noise_std, self.norm_match
+        return start
+
+    def needs(self) -> frozenset[Need]:
+        start = self.start_options().needs() if self.start in _starts() else frozenset()
+        return start | {Need.monolingual}
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        if self.start not in _starts():
+            yield "start", f"no map can start from {self.start!r}.{hint(self.start, _starts())}"
+
+    def fit(
+        self, source: Table, target: PreTrainedTokenizerBase, resources: InitResources, seed: int
+    ) -> TokenMap:
+        """Fit the map of ``start``, under the name of this method."""
+        token_map = self.start_options().fit(source, target, resources, seed)
+        own: dict[str, Any] = {"method": self.name, "options": asdict(self), "start": self.start}
+        token_map.notes = {**token_map.notes, **own}
+        return token_map
+
+
+def _starts() -> list[str]:
+    """Methods that train, whose rows are more than a map, or that must name files are no start."""
+    return [
+        name
+        for name, method in options("init_method").items()
+        if not method.learned and method.map_says_all and not method().paths()
+    ]
+
+
+def fit_map(
+    source: Table,
+    target_tokenizer: PreTrainedTokenizerBase,
+    method: InitMethod,
+    resources: InitResources,
+    seed: int,
+) -> TokenMap:
+    """Fit the map of a method, and check it."""
+    token_map = method.fit(source, target_tokenizer, resources, seed)
+    token_map.validate()
+    return token_map
+
+
+def initialise(
+    source: Table,
+    target_tokenizer: PreTrainedTokenizerBase,
+    method: InitMethod,
+    resources: InitResources,
+    seed: int,
+) -> tuple[Table, TokenMap]:
+    """Make the first rows of a table for a new tokenizer.
+
+    One map makes input embeddings, output embeddings (where they are not tied) and head bias.
+
+    Args:
+        source: the old table.
+        target_tokenizer: tokenizer of the new one.
+        method: the options of a method.
+        resources: lexicons and the like.
+        seed: seed of all draws; equal seeds give equal bytes.
+
+    Returns:
+        The table, rows = highest token id + 1, in the dtype of ``source``, whose ``provenance`` is
+        the report; and the map.
+
+    Raises:
+        CompatibilityError: where the source holds NaN, or the vocabularies cannot be joined.
+        DataError: where the method lacks a resource.
+    """
+    check_table(source)
+    token_map = fit_map(source, target_tokenizer, method, resources, seed)
+
+    def rows(part: str, old: Tensor) -> Tensor:
+        own = method.own_rows(token_map, source, part)
+        if own is not None:
+            return own
+        given = method.given_rows(token_map, target_tokenizer, part)
+        return apply_map(token_map, old, part=part, given=given)
+
+    new_input = rows("input", source.input)
+    output = None if source.output is None else rows("output", source.output)
+    bias: Tensor | None = None
+    if source.output_bias is not None:
+        given = method.given_rows(token_map, target_tokenizer, "bias")
+        bias = apply_to_bias(token_map, source.output_bias, given=given)
+    report = {"seed": seed, **provenance_report(token_map, new_input)}
+    table = Table(target_tokenizer, new_input, output, bias, source.lineage, report)
+    try:
+        check_table(table)
+    except CompatibilityError as error:
+        raise CompatibilityError(
+            f"init_method={method.name} made no usable table: {error}"
+        ) from error
+    return table, token_map
