@@ -49,9 +49,10 @@ def table(group: str) -> str:
 
 def stale_files(conf: Path) -> list[Path]:
     """Files that are missing, or that hold something else than their declaration says."""
+    wanted = {**written_files(conf), **docs_with_tables(conf.parent / "docs")}
     return [
         path
-        for path, text in {**written_files(conf), **docs_with_tables(conf.parent / "docs")}.items()
+        for path, text in wanted.items()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
 

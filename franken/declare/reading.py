@@ -42,12 +42,25 @@ def fields_of(option: Any) -> tuple[FieldDoc, ...]:
     found = []
     for item in dataclasses.fields(option):
         value = getattr(option, item.name)
-        nested = fields_of(value) if dataclasses.is_dataclass(value) else ()
+        nested = _nested(value) if dataclasses.is_dataclass(value) else ()
         kinds = typing.get_args(hints[item.name]) or (hints[item.name],)
         choices = tuple(name for kind in kinds for name in getattr(kind, "__members__", ()))
         doc = docs.get(item.name) or (f"{summary(kinds[0])}." if nested or choices else "")
         found.append(FieldDoc(item.name, value, doc, nested, choices))
     return tuple(found)
+
+
+def _nested(value: Any) -> tuple[FieldDoc, ...]:
+    """Fields of a dataclass inside an option.
+
+    Of one that is common to many (``franken.config``) those that differ from its own defaults: the
+    others are said where it is declared, and would go stale here.
+    """
+    found = fields_of(value)
+    if not type(value).__module__.startswith("franken.config."):
+        return found
+    own = type(value)()
+    return tuple(item for item in found if getattr(own, item.name) != item.default)
 
 
 def field_docs(cls: type) -> dict[str, str]:
