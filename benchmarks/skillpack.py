@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from franken.config.pack import ClassRule, Operator, PackConfig
+from franken.config.pack import ClassRule, PackConfig
 from franken.measure import measured
 from franken.parts import safetensors_file
 from franken.parts.forms import LowRankForm, form_bytes
@@ -118,9 +118,9 @@ def write_pair(directory: Path, layers: int, hidden: int, inner: int) -> None:
 
 
 def policy() -> PackConfig:
-    rank = ClassRule(match="attention|mlp", op=Operator.lowrank, rank=32, bits=4)
-    table = ClassRule(match="table", op=Operator.prune, density=0.1, bits=8)
-    exact = ClassRule(op=Operator.dense, bits=0)
+    rank = ClassRule(match="attention|mlp", op="lowrank", rank=32, bits=4)
+    table = ClassRule(match="table", op="prune", density=0.1, bits=8)
+    exact = ClassRule(op="dense", bits=0)
     return PackConfig(classes={"matrices": rank, "table": table, "rest": exact})
 
 

@@ -4,30 +4,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from franken.config.checks import at_least, in_range
+from franken.config.checks import at_least, hint, in_range
+from franken.declare import find, options
+from franken.pack_operator.base import PackOperator
 
 KINDS = ("table", "attention", "mlp", "vector", "other")
 """Kinds of tensors that a class may match."""
-
-
-class Operator(StrEnum):
-    """What is done with the change of one tensor."""
-
-    lowrank = "lowrank"
-    """SVD, columns in groups of falling precision (GraftLLM, Delta-CoMe, PHLoRA)."""
-    prune = "prune"
-    """Keep the largest entries."""
-    dare = "dare"
-    """Keep random entries, rescaled by 1 / density (Yu et al. 2024)."""
-    sign = "sign"
-    """One sign per entry and one scale (BitDelta)."""
-    sign_plus_lowrank = "sign_plus_lowrank"
-    """Signs plus the SVD of what they leave."""
-    dense = "dense"
-    """Every entry; ``bits`` 16, 32, or 0 for exact."""
-    skip = "skip"
-    """Not stored; listed in the manifest."""
 
 
 class SvdMethod(StrEnum):
@@ -112,7 +96,9 @@ class ClassRule:
     match: str = ".*"
     """Kind of tensor (``table``, ``attention``, ``mlp``, ``vector``, ``other``), several with
     ``|``; or a regular expression on its name, after ``re:``."""
-    op: Operator = Operator.dense
+    op: str = "dense"
+    """A file of ``franken/pack_operator``: dare, dense, lowrank, prune, sign, sign_plus_lowrank,
+    skip."""
     schedule: str | None = None
     """lowrank: a name under ``schedules``, or ``uniform<bits>`` for one width at the bytes of the
     default schedule; ``null``: ``rank`` columns of ``bits``."""
@@ -127,6 +113,8 @@ class ClassRule:
     density: float = 0.1
     """prune, dare: share of the entries kept."""
     index: SparseIndex = SparseIndex.auto
+    options: dict[str, Any] = field(default_factory=dict)
+    """Settings of an operator from another package."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from self._match_faults()
@@ -134,12 +122,11 @@ class ClassRule:
         if self.energy is not None:
             yield from in_range("energy", self.energy, 0.0, 1.0)
         yield from at_least("rank", self.rank, 1)
-        allowed = (0, 16, 32) if self.op is Operator.dense else (*range(1, 9), 16, 32)
-        if self.bits not in allowed:
-            yield (
-                "bits",
-                f"must be one of {', '.join(map(str, allowed))} for {self.op}, got {self.bits}",
-            )
+        known = options("pack_operator")
+        if self.op not in known:
+            yield "op", f"{self.op!r} is no operator.{hint(self.op, known)}"
+        else:
+            yield from operator_of(self).faults(self)
 
     def _match_faults(self) -> Iterator[tuple[str, str]]:
         if self.match.startswith("re:"):
@@ -151,6 +138,16 @@ class ClassRule:
             for kind in self.match.split("|"):
                 if kind not in KINDS:
                     yield "match", f"{kind!r} is no kind of tensor; valid: {', '.join(KINDS)}"
+
+
+def operator_of(rule: ClassRule) -> PackOperator:
+    """The operator that a rule names.
+
+    Raises:
+        ConfigError: for an unknown one.
+    """
+    found: PackOperator = find("pack_operator", rule.op)()
+    return found
 
 
 @dataclass

@@ -9,12 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from franken.config.pack import Operator, PackConfig
+from franken.config.pack import PackConfig, operator_of
 from franken.errors import CompatibilityError
 from franken.files import hash_json
 from franken.parts.skillpack import PackWriter, SkillPack
 from franken.parts.weights import Weights, base_digests, check_same_shape
-from franken.skillpack.operators import Change, encode, squared_norm
+from franken.skillpack.changes import Change, encode, squared_norm
 from franken.skillpack.policy import dense_bytes, make_plans
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def pack_difference(
     with PackWriter(directory, **facts) as writer:
         for index, plan in enumerate(plans):
             change = Change(base, tuned, plan.name)
-            if plan.rule.op is Operator.skip:
+            if not operator_of(plan.rule).stores:
                 writer.skip(plan.name)
                 squared = squared_norm(change, plan.name)
                 norm, error = norm + squared, error + squared
@@ -91,7 +91,7 @@ def pack_difference(
                 changed += 2 * math.prod(plan.shape) if found.form.kind != "zero" else 0
                 writer.add(
                     plan.name, found.form, **found.facts(), **{"class": plan.label},
-                    op=str(plan.rule.op), **base_digests(base, plan.name),
+                    op=plan.rule.op, **base_digests(base, plan.name),
                 )  # fmt: skip
             on_tensor(plan.name, index + 1, len(plans))
         writer.facts["size"]["changed_bytes"] = changed

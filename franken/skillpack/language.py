@@ -13,15 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from franken.config.pack import Operator, PackConfig
+from franken.config.pack import PackConfig, operator_of
 from franken.errors import CompatibilityError, ConfigError
 from franken.files import hash_json
+from franken.pack_operator.base import RowUse
 from franken.parts.forms import Form, RowsForm, SumForm, ZeroForm
 from franken.parts.skillpack import PackWriter, SkillPack
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer, tokenizer_identity
 from franken.parts.weights import Weights, base_digests
-from franken.skillpack.operators import Change, Encoded, Residual, encode, squared_norm
+from franken.skillpack.changes import Change, Encoded, Residual, encode, squared_norm
 from franken.skillpack.policy import NEW_ROW_BITS, Plan, Rows, make_plans
 from franken.token_map.engine import apply_map, apply_to_bias
 from franken.token_map.storage import load_map, save_map
@@ -96,7 +97,7 @@ def pack_language(
                 digests: dict[str, Any] = {"base": ""}
             else:
                 change = Change(base, tuned, plan.name)
-                if plan.rule.op is Operator.skip:
+                if not operator_of(plan.rule).stores:
                     writer.skip(plan.name)
                     lost = squared_norm(change, plan.name)
                     norm, error = norm + lost, error + lost
@@ -105,7 +106,7 @@ def pack_language(
             norm, error = norm + found.squared_norm, error + found.squared_error
             writer.add(
                 plan.name, found.form, **found.facts(), **{"class": plan.label},
-                op=str(plan.rule.op), **digests,
+                op=plan.rule.op, **digests,
             )  # fmt: skip
         writer.facts["relF"] = (error / norm) ** 0.5 if norm else 0.0
     return SkillPack(directory)
@@ -200,9 +201,9 @@ def _kinds(token_map: TokenMap) -> tuple[Tensor, Tensor]:
 
 def _encode_table(rest: Tensor, token_map: TokenMap, plan: Plan, policy: PackConfig) -> Encoded:
     """The residual of one table: new rows whole, the operator on copied ones; dense takes all."""
-    if plan.rule.op is Operator.dense:
+    if operator_of(plan.rule).rows is RowUse.every:
         return encode(Residual(rest), plan, policy)
-    if plan.rule.op in (Operator.sign, Operator.sign_plus_lowrank):
+    if operator_of(plan.rule).rows is RowUse.none:
         raise ConfigError(
             f"pack.classes.{plan.label}.op={plan.rule.op} gives every entry a sign, of new and "
             "control rows as well; choose prune, dare, lowrank, dense or skip for tables"
@@ -213,7 +214,7 @@ def _encode_table(rest: Tensor, token_map: TokenMap, plan: Plan, policy: PackCon
     if len(new):
         form = RowsForm.encode(rest, new, NEW_ROW_BITS, policy.quant.group)
     notes: dict[str, object] = {}
-    if plan.rule.op is not Operator.skip and len(copied):
+    if operator_of(plan.rule).stores and len(copied):
         masked = torch.zeros_like(rest)
         masked[copied] = rest[copied]
         of_copied = encode(Residual(masked), plan, policy)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from franken.config.pack import ClassRule, Operator, PackConfig
+from franken.config.pack import ClassRule, PackConfig, operator_of
 from franken.errors import ConfigError
+from franken.pack_operator.base import RowUse
 from franken.parts.forms import form_bytes
 from franken.parts.safetensors_file import Entry, encode_header
 from franken.parts.weights import Weights, kind_of_tensor
@@ -139,7 +140,7 @@ def predicted_bytes(plans: Iterable[Plan], group: int) -> int:
     sizes = {
         plan.name: form_bytes(_description(plan, group))
         for plan in plans
-        if plan.rule.op is not Operator.skip or plan.vocabulary is not None
+        if operator_of(plan.rule).stores or plan.vocabulary is not None
     }
     entries = [Entry(name, "U8", (size,), size, lambda: iter(())) for name, size in sizes.items()]
     _, header = encode_header(entries, {"format": "franken skillpack"})
@@ -159,18 +160,19 @@ def _plans(
     for name, shape, kind in described:
         label, rule = class_of(name, kind, policy)
         columns: tuple[tuple[int, int], ...] = ()
-        if rule.op in (Operator.lowrank, Operator.sign_plus_lowrank):
+        operator = operator_of(rule)
+        if operator.decomposes:
             if len(shape) != 2:
                 raise ConfigError(
                     f"pack.classes.{label} would decompose {name!r} of shape {shape}; only "
                     "matrices have singular values: give vectors a class of their own"
                 )
             columns = schedule_columns(policy, label, rule, (shape[0], shape[1]), factor)
-        elif rule.op in (Operator.prune, Operator.dare) and factor != 1.0:
+        elif operator.thins and factor != 1.0:
             rule = replace(rule, density=min(1.0, rule.density * factor))
         rows = vocabulary.get(name)
         if rows is not None and len(shape) < 2:  # a bias of the new head: nothing to leave out
-            rule = replace(rule, op=Operator.dense, bits=0)
+            rule = replace(rule, op="dense", bits=0)
         plans.append(Plan(name, shape, kind, label, rule, columns, rows))
     return plans
 
@@ -226,38 +228,14 @@ def _pairs(policy: PackConfig, name: str, label: str) -> list[tuple[int, int]]:
 def _description(plan: Plan, group: int) -> dict[str, Any]:
     """What a form of this plan would say of itself, as far as its size goes."""
     rows = plan.vocabulary
-    if rows is None or plan.rule.op is Operator.dense:
-        return _operator_description(plan, group)
+    operator = operator_of(plan.rule)
+    if rows is None or operator.rows is RowUse.every:
+        return operator.description(plan, group)
     new: dict[str, Any] = {
         "form": "rows", "shape": list(plan.shape), "rows": rows.new, "bits": NEW_ROW_BITS,
         "group_size": group,
     }  # fmt: skip
-    if plan.rule.op is Operator.skip or not rows.copied:
+    if not operator.stores or not rows.copied:
         return new
-    parts = [new, _operator_description(plan, group)]
+    parts = [new, operator.description(plan, group)]
     return {"form": "sum", "shape": list(plan.shape), "parts": parts}
-
-
-def _operator_description(plan: Plan, group: int) -> dict[str, Any]:
-    shape, rule = list(plan.shape), plan.rule
-    lowrank = {
-        "form": "lowrank", "shape": shape, "group_size": group,
-        "groups": [[bits, count, 0, 0] for bits, count in plan.columns],
-    }  # fmt: skip
-    if rule.op is Operator.lowrank:
-        return lowrank
-    if rule.op is Operator.sign:
-        return {"form": "sign", "shape": shape}
-    if rule.op is Operator.sign_plus_lowrank:
-        return {"form": "sum", "shape": shape, "parts": [{"form": "sign", "shape": shape}, lowrank]}
-    if rule.op is Operator.dense:
-        names = {16: "bfloat16", 32: "float32", 0: "float32"}
-        return {"form": "dense", "shape": shape, "dtype": names[rule.bits]}
-    count = round(rule.density * plan.entries)
-    sparse = {
-        "form": "sparse", "shape": shape, "nnz": count, "bits": rule.bits, "group_size": group,
-    }  # fmt: skip
-    return min(
-        ({**sparse, "index": index} for index in ("bitmap", "csr")),
-        key=lambda item: form_bytes(item),
-    )

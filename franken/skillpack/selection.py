@@ -1,12 +1,16 @@
 """Which entries of a change are kept: the largest, or random ones; streamed, without sorting."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from franken.config.pack import PackConfig
+from franken.parts.forms import SparseForm, form_bytes
 from franken.seeds import derive_seed
+from franken.skillpack.policy import Plan
 
 _PIECE = 1 << 20
 Blocks = Callable[[], Iterator[Tensor]]
@@ -84,3 +88,24 @@ def _collect(blocks: Blocks, threshold: int, ties: int) -> tuple[Tensor, Tensor]
         values.append(block.reshape(-1).float()[found])
         at += len(bits)
     return torch.cat(places), torch.cat(values)
+
+
+def sparse_form(plan: Plan, policy: PackConfig, places: Tensor, values: Tensor) -> SparseForm:
+    """Kept entries as a form; an entry that did not change needs no place."""
+    kept = values != 0
+    return SparseForm.encode(
+        plan.shape, places[kept], values[kept],
+        bits=plan.rule.bits, index=str(plan.rule.index), group_size=policy.quant.group,
+    )  # fmt: skip
+
+
+def sparse_description(plan: Plan, group: int) -> dict[str, Any]:
+    """What the form of a plan would say of itself, as far as its size goes."""
+    sparse = {
+        "form": "sparse", "shape": list(plan.shape), "nnz": round(plan.rule.density * plan.entries),
+        "bits": plan.rule.bits, "group_size": group,
+    }  # fmt: skip
+    return min(
+        ({**sparse, "index": index} for index in ("bitmap", "csr")),
+        key=lambda item: form_bytes(item),
+    )

@@ -7,7 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from franken.cli.paths import config_dir
-from franken.config.pack import ClassRule, Operator, PackConfig
+from franken.config.pack import ClassRule, PackConfig
 from franken.parts.weights import StoredWeights
 from tests.parts.tiny import save_checkpoint, tiny_model, tiny_tokenizer
 
@@ -35,7 +35,7 @@ def _plain(node: Any) -> Any:
 
 
 def exact_policy() -> PackConfig:
-    return PackConfig(name="dense", classes={"rest": ClassRule(op=Operator.dense, bits=0)})
+    return PackConfig(name="dense", classes={"rest": ClassRule(op="dense", bits=0)})
 
 
 def tuned_copy(model: Any, *, size: float = 1e-3, seed: int = 1, only: str = "") -> Any:

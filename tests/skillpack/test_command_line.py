@@ -8,7 +8,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from franken.config.pack import ClassRule, Operator, PackConfig
+from franken.config.pack import ClassRule, PackConfig
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.skillpack import SkillPack
 from franken.skillpack import pack_difference
@@ -169,8 +169,8 @@ def test_peft_loads_the_export_and_gives_what_the_pack_gives(tmp_path, name):
 def test_peft_takes_layers_stored_input_first_and_no_table(tmp_path):
     pair = checkpoints(tmp_path, "gpt2", tied=True)
     one = PackConfig(
-        classes={"all": ClassRule(match="attention|mlp|table", op=Operator.lowrank, rank=6),
-                 "rest": ClassRule(op=Operator.skip)}
+        classes={"all": ClassRule(match="attention|mlp|table", op="lowrank", rank=6),
+                 "rest": ClassRule(op="skip")}
     )  # fmt: skip
     pack = pack_difference(*map(stored, pair), one, tmp_path / "p", name="p")
     left_out = export_peft(pack, tmp_path / "lora")

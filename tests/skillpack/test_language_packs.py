@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from franken.config.pack import ClassRule, Operator, PackConfig
+from franken.config.pack import ClassRule, PackConfig
 from franken.config.steps import PackStep
 from franken.errors import CompatibilityError, ConfigError
 from franken.parts.skillpack import SkillPack, check_base
@@ -171,8 +171,8 @@ def test_dense_keeps_every_row_in_the_width_asked_for(tmp_path, bits, least):
     parts = world()
     found = PackConfig(
         classes={
-            "table": ClassRule(match="table", op=Operator.dense, bits=bits),
-            "rest": ClassRule(op=Operator.dense, bits=0),
+            "table": ClassRule(match="table", op="dense", bits=bits),
+            "rest": ClassRule(op="dense", bits=0),
         }
     )
     pack = packed(tmp_path / "p", parts, found)

@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from franken.config.pack import ClassRule, Operator, PackConfig
+from franken.config.pack import ClassRule, PackConfig
 from franken.errors import ArtifactError, CompatibilityError, ConfigError
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.skillpack import PAYLOAD_FILE, SkillPack, check_base, sealed
@@ -82,8 +82,8 @@ def test_full_rank_without_rounding_is_exact_in_float32(tmp_path):
     found = PackConfig(
         name="full",
         classes={
-            "m": ClassRule(match="attention|mlp|table", op=Operator.lowrank, bits=32),
-            "rest": ClassRule(op=Operator.dense, bits=0),
+            "m": ClassRule(match="attention|mlp|table", op="lowrank", bits=32),
+            "rest": ClassRule(op="dense", bits=0),
         },
     )
     made = pack(pair, tmp_path / "p", found)
@@ -184,7 +184,7 @@ def test_shards_memory_and_order_give_the_same_bytes(tmp_path, name, monkeypatch
     found = policy(name)
     pack(whole, tmp_path / "a", found)
     monkeypatch.setattr("franken.parts.weights.BLOCK_BYTES", 256)
-    monkeypatch.setattr("franken.skillpack.operators.BLOCK_BYTES", 256)
+    monkeypatch.setattr("franken.skillpack.changes.BLOCK_BYTES", 256)
     pack(sharded, tmp_path / "b", found)
     pack_difference(*loaded, found, tmp_path / "c", name="skill")
     expected = (tmp_path / "a" / PAYLOAD_FILE).read_bytes()

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 from franken.config.checks import in_range
 from franken.config.data import DataConfig
-from franken.config.pack import Operator, PackConfig, Rounding
+from franken.config.pack import PackConfig, Rounding, operator_of
 from franken.config.router import OracleRouter, RouterConfig, TrainedRouter
 from franken.config.steps.core import Part, StepConfig
+from franken.pack_operator.base import RowUse
 
 
 class MergeMethod(StrEnum):
@@ -62,7 +63,7 @@ class PackStep(StepConfig):
             yield "pack.quant.method", "gptq is not there for language packs; choose rtn"
         for label, rule in self.pack.classes.items() if self.initial is not None else ():
             if rule.match == ".*" or "table" in rule.match.split("|"):
-                if rule.op in (Operator.sign, Operator.sign_plus_lowrank):
+                if operator_of(rule).rows is RowUse.none:
                     yield (
                         f"pack.classes.{label}.op",
                         f"{rule.op} would give new rows of a language pack a sign, too; choose "

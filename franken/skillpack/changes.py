@@ -1,32 +1,18 @@
-"""From the change of one tensor to its form, as a plan says."""
+"""The change of one tensor, and from it to its form, as a plan says."""
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from franken.config.pack import Operator, PackConfig, Rounding
-from franken.errors import ArtifactError, CompatibilityError
-from franken.parts.forms import (
-    DenseForm,
-    Form,
-    LowRankForm,
-    SignForm,
-    SparseForm,
-    SumForm,
-    ZeroForm,
-)
+from franken.config.pack import PackConfig, operator_of
+from franken.errors import ArtifactError
+from franken.parts.forms import Form, LowRankForm, SumForm, ZeroForm
 from franken.parts.forms.dense import exact_delta
-from franken.parts.forms.lowrank import half_sigma
 from franken.parts.weights import BLOCK_BYTES, Weights
-from franken.seeds import derive_seed
-from franken.skillpack.gptq import quantise_group
 from franken.skillpack.policy import Plan
-from franken.skillpack.refit import refit_sigma
-from franken.skillpack.selection import largest, random_subset
-from franken.skillpack.svd import energy_rank, factorise
 
 
 @dataclass(frozen=True)
@@ -146,46 +132,9 @@ def encode(
     """
     if is_zero(change, plan.name):
         return Encoded(ZeroForm(plan.shape), 0.0, 0.0, {})
-    rule = plan.rule
-    notes: dict[str, object] = {}
-    form: Form
-    if rule.op is Operator.dense:
-        form = _dense(change, rule.bits)
-    elif rule.op in (Operator.prune, Operator.dare):
-        form = _sparse(change, plan, policy)
-    elif rule.op is Operator.sign:
-        form = SignForm.fit(change.whole())
-    elif rule.op is Operator.lowrank:
-        form, notes = _calibrated(change.whole(), plan, policy, hessian)
-    else:
-        delta = change.whole()
-        signs = SignForm.fit(delta)
-        rest, notes = _lowrank(delta - signs.decode(), plan, policy, None)
-        form = SumForm(signs, rest)
+    form, notes = operator_of(plan.rule).encode(change, plan, policy, hessian)
     norm, error = _errors(change, form)
     return Encoded(form, norm, error, notes)
-
-
-def _dense(change: Change | Residual, bits: int) -> DenseForm:
-    if bits == 0:
-        return DenseForm(change.exact())
-    return DenseForm(change.whole().to(torch.bfloat16 if bits == 16 else torch.float32))
-
-
-def _sparse(change: Change | Residual, plan: Plan, policy: PackConfig) -> SparseForm:
-    rule, size = plan.rule, policy.quant.group
-    if rule.op is Operator.prune:
-        places, values = largest(change.blocks, round(rule.density * plan.entries))
-        kept = values != 0  # an entry that did not change needs no place
-        places, values = places[kept], values[kept]
-    else:
-        seed = derive_seed(policy.seed, plan.name)
-        places, values = random_subset(change.blocks, rule.density, seed)
-        kept = values != 0
-        places, values = places[kept], values[kept]
-    return SparseForm.encode(
-        plan.shape, places, values, bits=rule.bits, index=str(rule.index), group_size=size
-    )
 
 
 def is_zero(change: Change | Residual, name: str) -> bool:
@@ -215,82 +164,6 @@ def squared_norm(change: Change | Residual, name: str) -> float:
     if is_zero(change, name):
         return 0.0
     return sum(float(block.double().square().sum()) for block in change.blocks())
-
-
-def _calibrated(
-    delta: Tensor, plan: Plan, policy: PackConfig, hessian: Tensor | None
-) -> tuple[Form, dict[str, object]]:
-    """Low-rank with the moments of what the matrix reads, where GPTQ is asked for."""
-    if policy.quant.method is not Rounding.gptq:
-        return _lowrank(delta, plan, policy, None)
-    if hessian is None and plan.kind in ("attention", "mlp"):
-        raise CompatibilityError(
-            f"pack.quant.method=gptq: no moments of the inputs of {plan.name!r}; calibration saw "
-            "no such layer read anything. Choose pack.quant.method=rtn, or give `hessians` for it"
-        )
-    if hessian is None or not plan.input_first:
-        return _lowrank(delta, plan, policy, hessian)
-    # Stored (in, out): GPTQ wants the inputs on the side of V.
-    turned = replace(plan, shape=plan.shape[::-1])
-    form, notes = _lowrank(delta.T.contiguous(), turned, policy, hessian)
-    if isinstance(form, LowRankForm):
-        return form.transposed(), notes
-    return ZeroForm(plan.shape), notes
-
-
-def _lowrank(
-    delta: Tensor, plan: Plan, policy: PackConfig, hessian: Tensor | None
-) -> tuple[Form, dict[str, object]]:
-    rule, quant = plan.rule, policy.quant
-    columns = list(plan.columns)
-    wanted = None if rule.energy is not None else sum(count for _, count in columns)
-    factors = factorise(delta, wanted, policy.svd, name=plan.name)
-    notes: dict[str, object] = {"svd": factors.method}
-    if factors.excess is not None:
-        notes["excess"] = factors.excess
-    if rule.energy is not None:
-        needed = energy_rank(factors.sigma, rule.energy)
-        if policy.budget.target is not None:  # the planned columns are what the budget pays for
-            needed = min(needed, sum(count for _, count in columns))
-        columns = fit_columns(columns, needed)
-    rank = min(sum(count for _, count in columns), len(factors.sigma))
-    columns = fit_columns(columns, rank)
-    if rank == 0:
-        return ZeroForm(plan.shape), notes
-    factors = factors.cut(rank)
-    left, sigma, right = factors.left, factors.sigma, factors.right
-    if hessian is not None:
-        form = LowRankForm((left.shape[0], right.shape[1]), half_sigma(sigma), [], quant.group)
-        at = 0
-        for bits, count in columns:
-            part = slice(at, at + count)
-            form.groups.append(
-                quantise_group(left[:, part], sigma[part], right[part], hessian, bits, quant)
-            )
-            at += count
-        if form.wide_sigma:
-            form.sigma = sigma.float()
-    else:
-        form = LowRankForm.encode(left, sigma, right, columns, group_size=quant.group)
-    rounded = any(bits < 16 for bits, _ in columns)
-    if rounded:
-        notes["rounding"] = str(Rounding.rtn if hessian is None else Rounding.gptq)
-        if quant.sigma_refit:
-            form = refit_sigma(form, delta, hessian)
-    return form, {**notes, "rank": rank}
-
-
-def fit_columns(columns: list[tuple[int, int]], rank: int) -> list[tuple[int, int]]:
-    """Cut the groups to a rank, or let the last one reach it."""
-    found: list[tuple[int, int]] = []
-    reached = 0
-    for index, (bits, count) in enumerate(columns):
-        last = index == len(columns) - 1
-        take = rank - reached if last else min(count, rank - reached)
-        if take > 0:
-            found.append((bits, take))
-            reached += take
-    return found
 
 
 def _errors(change: Change | Residual, form: Form) -> tuple[float, float]:
