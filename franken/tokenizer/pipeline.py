@@ -209,10 +209,10 @@ def build(pipeline: Pipeline) -> "PreTrainedTokenizerFast":
     from transformers import PreTrainedTokenizerFast
 
     backend = Tokenizer.from_str(json.dumps(spec_of(pipeline), ensure_ascii=False))
-    # The class takes a deep copy, which costs as much as all the rest, of an object nobody else has.
-    backend.__deepcopy__ = lambda memo: backend
+    # The class takes a deep copy of what it is given, which nobody else has, for half of the time.
+    setattr(backend, "__deepcopy__", lambda memo: backend)  # noqa: B010 - no attribute of the stub
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **pipeline.settings)
-    del backend.__deepcopy__
+    delattr(backend, "__deepcopy__")
     return tokenizer
 
 
