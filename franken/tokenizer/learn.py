@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from tokenizers.normalizers import Normalizer
 
 CHARACTER_COVERAGE = 0.9998
-"""Share of each language's characters that get pieces of their own; the rest is left to bytes."""
+"""Share of each language's characters that get pieces of their own; the rest is left to bytes.
+
+A vocabulary without bytes covers them all, since what it lacks is lost.
+"""
 LONGEST_PIECE = 32
 """In characters; SentencePiece's own limit of 16 cuts long agglutinated words."""
 GAP = "\ufdd0"
@@ -73,7 +76,9 @@ def learn_pieces(pipeline: Pipeline, streams: Mapping[str, Lines], count: int) -
         every_line = (line for texts in streams.values() for line in lines_of(texts()))
         merges = _learn_merges(backend, every_line, byte_to_char().values(), count)
         return Learned([], _results(merges), merges)
-    alphabet = find_alphabet(normalizer, streams, limit=count // 2)
+    alphabet = find_alphabet(
+        normalizer, streams, coverage=CHARACTER_COVERAGE if pipeline.has_bytes else 1.0
+    )[: count // 2 if pipeline.has_bytes else count]
     lines, room = _without_rare(normalizer, streams, set(alphabet)), count - len(alphabet)
     if pipeline.kind is TokenizerKind.sentencepiece_bpe:
         merges = _learn_merges(backend, lines, alphabet, room)
@@ -119,14 +124,17 @@ def has_multi_digit_pieces(pipeline: Pipeline) -> bool:
 
 
 def find_alphabet(
-    normalizer: "Normalizer | None", streams: Mapping[str, Lines], *, limit: int
+    normalizer: "Normalizer | None",
+    streams: Mapping[str, Lines],
+    *,
+    coverage: float = CHARACTER_COVERAGE,
 ) -> list[str]:
-    """The characters that cover each language, most frequent first, at most ``limit``."""
+    """The characters that make ``coverage`` of each language, most frequent first."""
     total: Counter[str] = Counter()
     covered: set[str] = set()
     for texts in streams.values():
         counts = _count_characters(normalizer, texts)
-        missing = (1.0 - CHARACTER_COVERAGE) * counts.total()
+        missing = (1.0 - coverage) * counts.total()
         ranked = sorted(counts.items(), key=lambda item: (item[1], item[0]))
         rare: set[str] = set()
         for char, count in ranked:
@@ -136,7 +144,7 @@ def find_alphabet(
             rare.add(char)
         covered |= counts.keys() - rare
         total.update(counts)
-    return sorted(covered, key=lambda char: (-total[char], char))[:limit]
+    return sorted(covered, key=lambda char: (-total[char], char))
 
 
 def _count_characters(normalizer: "Normalizer | None", texts: Lines) -> Counter[str]:

@@ -1,18 +1,44 @@
 """Which pieces text can produce."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from franken.tokenizer.pieces import PieceEncoder, Reading
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def unreachable_pieces(
+    tokenizer: "PreTrainedTokenizerBase", pieces: Iterable[str], *, reading: Reading | None = None
+) -> list[str]:
+    """Pieces that no text can produce.
+
+    Each piece's own text goes through normaliser, pre-tokeniser and model, as in the middle of a
+    running text. A token is formed inside its own characters, so a piece that its own text does not
+    yield as one token is not yielded by any longer text either. Where the model takes a whole word
+    without asking its merges (``ignore_merges``), that word alone is such a text.
+
+    Args:
+        tokenizer: any fast one.
+        pieces: in the model's own spelling; WordPiece's ``##`` pieces have no text of their own.
+        reading: of the tokenizer, where it was read before.
+    """
+    reading = reading or Reading.of(tokenizer)
+    asked = [piece for piece in pieces if reading.bytes[reading.pipeline.pieces[piece]]]
+    texts = [reading.bytes[reading.pipeline.pieces[piece]] or b"" for piece in asked]
+    encoded = PieceEncoder(reading.pipeline, reading.special).encode(texts)
+    return [
+        piece
+        for piece, ids in zip(asked, encoded, strict=True)
+        if ids != [reading.pipeline.pieces[piece]]
+    ]
 
 
 def is_reachable(model: Any, piece: str) -> bool:
-    """Whether the model writes ``piece`` as one token.
+    """Whether the model of a ``tokenizers`` backend, by itself, writes ``piece`` as one token.
 
-    Exact for BPE, Unigram and word-initial pieces of WordPiece: a token is formed inside its own
-    characters, so a piece that its own spelling does not yield is not yielded by any longer text
-    either.
-
-    Args:
-        model: The model of a ``tokenizers`` backend.
-        piece: In the model's own spelling.
+    Normaliser and pre-tokeniser may still keep the piece from it (:func:`unreachable_pieces`).
     """
     tokens = model.tokenize(piece)
     return len(tokens) == 1 and tokens[0].value == piece

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from franken.config.base_model import TokenizerKind
-from franken.tokenizer.pieces import canonical_bytes_of, special_ids, vocabulary_overlap
-from franken.tokenizer.pipeline import Pipeline, ReadOnlyKind, pipeline_of
-from franken.tokenizer.reachability import is_reachable
+from franken.tokenizer.pieces import Reading, overlap_of
+from franken.tokenizer.pipeline import Pipeline, ReadOnlyKind
+from franken.tokenizer.reachability import unreachable_pieces
 from franken.tokenizer.sampling import encode_in_chunks, lines_of
 from franken.tokenizer.types import VocabTexts
 
@@ -35,8 +35,9 @@ def vocabulary_report(
     max_lines: int = MEASURED_LINES,
 ) -> dict[str, Any]:
     """Compare two tokenizers on the vocabulary itself and on text; the result is plain JSON."""
-    base_frame, pipeline = pipeline_of(base), pipeline_of(new)
-    overlap = vocabulary_overlap(base, new)
+    readings = Reading.of(base), Reading.of(new)
+    base_frame, pipeline = (reading.pipeline for reading in readings)
+    overlap = overlap_of(*readings)
     comparison = _Comparison(base, new, base_frame, pipeline)
     languages, same = {}, 0.0
     for name, lines in [("source", texts.source), *sorted(texts.targets.items())]:
@@ -54,8 +55,10 @@ def vocabulary_report(
             "used": int(comparison.used.sum()),
             "share": float(comparison.used.mean()) if pipeline.size else 0.0,
         },
-        "unreachable": _examples(unreachable_pieces(new, _spelled_whole(pipeline))),
-        "byte_only": _examples(_byte_only(new, pipeline)),
+        "unreachable": _examples(
+            unreachable_pieces(new, _spelled_whole(pipeline), reading=readings[1])
+        ),
+        "byte_only": _examples(_byte_only(readings[1])),
     }
 
 
@@ -75,12 +78,6 @@ def warn_of_lossy_text(option: str, languages: dict[str, Any]) -> None:
                 "cannot write them, which caps scores of generated answers",
                 option, failures["count"], figures["lines"], language, failures["examples"][0],
             )  # fmt: skip
-
-
-def unreachable_pieces(tokenizer: "PreTrainedTokenizerBase", pieces: Iterable[str]) -> list[str]:
-    """Pieces that no text can produce."""
-    model = tokenizer.backend_tokenizer.model
-    return [piece for piece in pieces if not is_reachable(model, piece)]
 
 
 def _spelled_whole(pipeline: Pipeline) -> list[str]:
@@ -164,9 +161,9 @@ class _Comparison:
         self.used[new] = True
 
 
-def _byte_only(tokenizer: "PreTrainedTokenizerBase", pipeline: Pipeline) -> list[str]:
+def _byte_only(reading: Reading) -> list[str]:
     """Pieces longer than one byte that are no complete text."""
-    table = canonical_bytes_of(pipeline, special_ids(tokenizer, pipeline=pipeline))
+    pipeline, table = reading.pipeline, reading.bytes
     found = []
     for piece in pipeline.normal():
         data = table[pipeline.pieces[piece]]

@@ -23,12 +23,13 @@ def main_script(text: str) -> str:
 
     ``Unknown`` for characters without a script, and for an empty text.
     """
-    found = Counter(map(_script_of, text))
+    found = Counter(map(script_of, text))
     return max(found, key=found.__getitem__) if found else "Unknown"
 
 
 @cache
-def _script_of(char: str) -> str:
+def script_of(char: str) -> str:
+    """Script of one character; ``Unknown`` where it has none."""
     for name, pattern in _all_scripts().items():
         if pattern.match(char):
             return name

@@ -1,150 +1,97 @@
-"""``vocab=prune_extend``: the source language's pieces, then new ones (Franken-Adapter 2.1).
+"""``vocab=prune_extend``: the base's pieces that are needed, and new ones (Franken-Adapter 2.1).
 
-The vocabulary has the size of the base model's. Base pieces that the source language uses come
-first and keep their merges, so source text is segmented as before; the rest is filled with
-pieces trained on the target languages.
+The vocabulary has the size of the base model's (or ``vocab.size``). New pieces of the target
+languages are learnt on top of the base segmentation, as for ``vocab=extension``; then as many base
+pieces go as there are new ones, the least missed first (:mod:`franken.tokenizer.pruning`). What
+target text uses never goes, so the pieces that go change nothing of how target text is cut. Source
+text is cut as before wherever it uses none of the pieces that go: all of the probe, and by estimate
+all but one token in :data:`~franken.tokenizer.pruning.SHOWN_PER_LOST` of other text, unless
+``vocab.added``, ``vocab.kept_share`` or a small ``vocab.size`` ask for more.
+
+The paper prunes everything that 20 million English sentences do not use, whatever there is to put
+in its place. ``vocab.kept_share=0.6`` with ``vocab.keep_scripts`` is its setting.
 """
 
 import logging
-import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from franken.config.vocab import PruneExtendVocab
 from franken.errors import ConfigError, DataError
-from franken.tokenizer.compose import compose, merge_ancestors
-from franken.tokenizer.language_group import learn_group, merges_of_new
-from franken.tokenizer.learn import Learned
+from franken.tokenizer.compose import compose
+from franken.tokenizer.growth import Growth, grow, read_texts
 from franken.tokenizer.pieces import piece_bytes
 from franken.tokenizer.pipeline import Pipeline, editable_pipeline_of
-from franken.tokenizer.reachability import is_reachable
-from franken.tokenizer.sampling import usage_counts
+from franken.tokenizer.pruning import Prunable, needed_by_the_rest, prunable_pieces
 from franken.tokenizer.scripts import uses_only_scripts
 from franken.tokenizer.types import VocabResult, VocabTexts
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
-REFILL_ROUNDS = 4
-NEW_SHARE = math.log(0.5)
-"""Unigram: the result is an even mixture of the base's and the group's distribution."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """Base pieces that stay, in base order."""
-
-    used: list[str]
-    """Used by the probe and of an allowed script, or essential."""
-    closure: list[str]
-    """Only needed on the way to those."""
-    min_count: int
-    """Uses in the probe from which a piece was kept."""
+BETTER_FROM = 4
+"""A pair that target text holds so often makes a better piece than one that no text uses."""
 
 
 def build(
     base: "PreTrainedTokenizerBase", config: PruneExtendVocab, texts: VocabTexts
 ) -> VocabResult:
-    """Prune by source usage and script, extend with pieces of the target languages."""
+    """Learn pieces of the target languages and prune as many as have to give way."""
     pipeline = editable_pipeline_of(base, "vocab=prune_extend")
     size = config.size or pipeline.size
-    reserved = pipeline.reserved()
-    kept = keep_pieces(base, pipeline, config, texts, limit=_kept_limit(config, size))
-    chosen = set(kept.used) | set(kept.closure)
-    keep = [piece for piece in pipeline.normal() if piece in chosen]
-    room = size - len(reserved) - len(keep)
-    if room < 0:
-        raise ConfigError(
-            f"vocab.size: {size} tokens cannot hold {len(reserved)} reserved and {len(keep)} kept "
-            "pieces; raise vocab.size, or keep fewer with vocab.kept_share or vocab.min_count"
-        )
-    if room == 0:
-        raise ConfigError(
-            f"vocab=prune_extend: the source language keeps all {size} tokens of the vocabulary, "
-            "so no new piece has room; raise vocab.size, or keep fewer with vocab.kept_share (0.6 "
-            f"in the paper) or a vocab.min_count above {kept.min_count}"
-        )
-    learned = learn_group(pipeline, config, texts, size - len(reserved))
-    alphabet = [char for char in learned.alphabet if char not in chosen]
-    candidates = [piece for piece in learned.pieces if piece not in chosen]
-    if not config.force_alphabet:
-        candidates, alphabet = [*candidates, *alphabet], []
-    dropped_characters = alphabet[room:]
-    alphabet = alphabet[:room]
-    tokenizer, new, refilled = _fill(pipeline, keep, candidates, alphabet, learned, size)
-    parts: dict[str, Any] = {
-        "reserved": len(reserved),
-        "kept": len(keep),
-        "kept_for_merges": len(kept.closure),
-        "kept_from_count": kept.min_count,
-        "pruned": len(pipeline.normal()) - len(keep),
-        "new": len(new),
-        "alphabet": len(alphabet),
-        "unused": size - len(reserved) - len(keep) - len(new) - len(alphabet),
-        "refilled": refilled,
-    }
-    if dropped_characters:
-        parts["characters_left_to_bytes"] = dropped_characters
-        logger.warning(
-            "no room for any new word piece and for %d characters of the target languages, which "
-            "stay bytes; keep fewer source pieces (vocab.kept_share, vocab.min_count) or raise "
-            "vocab.size",
-            len(dropped_characters),
-        )
-    return VocabResult(tokenizer, {"parts": parts})
-
-
-def keep_pieces(
-    base: "PreTrainedTokenizerBase",
-    pipeline: Pipeline,
-    config: PruneExtendVocab,
-    texts: VocabTexts,
-    *,
-    limit: int | None = None,
-) -> Kept:
-    """Which normal base pieces the source language needs, the most used ``limit`` of them."""
-    counts = usage_counts(
-        base.backend_tokenizer, texts.source(), pipeline.size, limit=config.probe_sentences
-    )
-    if not counts.any():
+    free = size - len(pipeline.pieces)
+    use = read_texts(base, pipeline, config, texts, source_lines=config.probe_sentences)
+    if not use.source.any():
         raise DataError(
             "vocab=prune_extend keeps the pieces that source-language text uses, but there is no "
             "source-language text; check data.source_lang and its files"
         )
-    essentials = set(pipeline.essentials())
-    uses = {
-        piece: int(counts[pipeline.pieces[piece]])
-        for piece in pipeline.normal()
-        if piece in essentials or has_kept_script(pipeline, piece, config.keep_scripts)
-    }
-
-    ways = merge_ancestors(uses, pipeline.merges) if config.merge_closure else {}
-
-    def keep(min_count: int) -> Kept:
-        used = [piece for piece, count in uses.items() if count >= min_count or piece in essentials]
-        closure = {part for piece in used for part in ways.get(piece, ())} - set(used)
-        in_order = [piece for piece in pipeline.normal() if piece in closure]
-        return Kept(used, in_order, min_count)
-
-    kept = keep(config.min_count)
-    if limit is None or len(kept.used) + len(kept.closure) <= limit:
-        return kept
-    thresholds = sorted({count + 1 for count in uses.values() if count >= config.min_count})
-    low, high = 0, len(thresholds) - 1
-    while low < high:
-        middle = (low + high) // 2
-        kept = keep(thresholds[middle])
-        if len(kept.used) + len(kept.closure) <= limit:
-            high = middle
-        else:
-            low = middle + 1
-    return keep(thresholds[low])
+    prunable = prunable_pieces(
+        pipeline,
+        use.source,
+        use.target,
+        min_count=config.min_count,
+        first=_other_scripts(pipeline, config.keep_scripts),
+        closure=config.merge_closure,
+    )
+    going = _going(pipeline, config, prunable, free)
+    room = free + len(going)
+    _check_room(pipeline, size, room, len(going))
+    wanted = room if config.added is None else min(room, config.added)
+    growth = grow(pipeline, config, texts, use, wanted, min_frequency=BETTER_FROM)
+    count = len(growth.pieces) + len(growth.characters)
+    gone = going[: max(0, count - free)]
+    if config.merge_closure:
+        needed = needed_by_the_rest(pipeline, gone)
+        gone = [piece for piece in gone if piece not in needed]
+        growth = _shorten(growth, free + len(gone))
+    _warn(config, prunable, growth, gone, room, wanted)
+    return _put_together(pipeline, prunable, growth, set(gone), size)
 
 
-def _kept_limit(config: PruneExtendVocab, size: int) -> int | None:
-    return None if config.kept_share is None else int(config.kept_share * size)
+def _going(
+    pipeline: Pipeline, config: PruneExtendVocab, prunable: Prunable, free: int
+) -> list[str]:
+    """The pieces that may go, the first to go first."""
+    rest = [*prunable.unused, *prunable.used]
+    if config.added is not None:
+        return [*prunable.safe, *rest][: max(0, config.added - free)]
+    if config.kept_share is not None:
+        size = config.size or pipeline.size
+        excess = len(prunable.worths) - int(config.kept_share * size)
+        if min(excess, len(prunable.safe) + len(rest)) > len(prunable.safe):
+            return [*prunable.safe, *rest][:excess]
+    if free < 0:
+        return [*prunable.safe, *prunable.unused]
+    return prunable.safe
+
+
+def _other_scripts(pipeline: Pipeline, scripts: list[str]) -> list[str]:
+    """Pieces that hold characters of other scripts, where ``scripts`` names any."""
+    if not scripts:
+        return []
+    return [piece for piece in pipeline.normal() if not has_kept_script(pipeline, piece, scripts)]
 
 
 def has_kept_script(pipeline: Pipeline, piece: str, scripts: list[str]) -> bool:
@@ -156,31 +103,88 @@ def has_kept_script(pipeline: Pipeline, piece: str, scripts: list[str]) -> bool:
     return uses_only_scripts(text, scripts)
 
 
-def _fill(
-    pipeline: Pipeline,
-    keep: list[str],
-    candidates: list[str],
-    alphabet: list[str],
-    learned: Learned,
-    size: int,
-) -> tuple["PreTrainedTokenizerFast", list[str], int]:
-    """Take the best candidates that text can reach."""
-    room = size - len(pipeline.reserved()) - len(keep) - len(alphabet)
-    scores = {piece: score + NEW_SHARE for piece, score in learned.scores.items()}
-    scores |= {piece: pipeline.scores[piece] for piece in keep if piece in pipeline.scores}
-    fixed = {*keep, *alphabet, *pipeline.reserved().values()}
-    refused: set[str] = set()
-    for last in [False] * REFILL_ROUNDS + [True]:
-        new = [piece for piece in candidates if piece not in refused][:room]
-        known = fixed | set(new)
-        # A pruned piece that comes back as a new one ranks as new: the source did without it.
-        merges = [merge for merge in pipeline.merges if "".join(merge) in fixed]
-        merges += merges_of_new(pipeline.kind, new, learned.merges, known)
-        pieces = [*keep, *new, *alphabet]
-        tokenizer = compose(pipeline, pieces, merges, scores, size=size)
-        model = tokenizer.backend_tokenizer.model
-        unreachable = {piece for piece in new if not is_reachable(model, piece)}
-        if last or not unreachable:
-            break
-        refused |= unreachable
-    return tokenizer, new, len(refused)
+def _check_room(pipeline: Pipeline, size: int, room: int, going: int) -> None:
+    if room < 0:
+        raise ConfigError(
+            f"vocab.size: {size} tokens cannot hold the {len(pipeline.pieces) - going} pieces that "
+            "are reserved or that source and target text use; raise vocab.size, or keep fewer with "
+            "vocab.kept_share"
+        )
+    if room == 0:
+        raise ConfigError(
+            f"vocab=prune_extend: the texts need all {size} tokens of the vocabulary, or the probe "
+            "is too small to tell which they do not need, so no new piece has room; give more "
+            "source text, raise vocab.size, take vocab=extension, or say how many shall give way "
+            "with vocab.added or vocab.kept_share (0.6 in the paper)"
+        )
+
+
+def _shorten(growth: Growth, room: int) -> Growth:
+    """At most ``room`` new pieces, characters first."""
+    characters = growth.characters[:room]
+    pieces = growth.pieces[: room - len(characters)]
+    return Growth(pieces, characters, growth.merges, growth.scores, growth.refused)
+
+
+def _warn(
+    config: PruneExtendVocab,
+    prunable: Prunable,
+    growth: Growth,
+    gone: list[str],
+    room: int,
+    wanted: int,
+) -> None:
+    count = len(growth.pieces) + len(growth.characters)
+    if config.added is not None and count < config.added:
+        logger.warning(
+            "vocab.added: %d new pieces were asked for and %d were made: %s",
+            config.added, count,
+            "the target text holds no more that occur often enough"
+            if wanted == config.added else "nothing else may give way to them",
+        )  # fmt: skip
+    if len(gone) > len(prunable.safe):
+        logger.warning(
+            "vocab=prune_extend: %d of the %d pieces that gave way were more than the probe can "
+            "vouch for; source text that it does not show, and other languages, may be cut finer",
+            len(gone) - len(prunable.safe), len(gone),
+        )  # fmt: skip
+    protected = config.added is None and config.kept_share is None and prunable.unused
+    if protected and count >= room - 1 and len(gone) >= len(prunable.safe) - 1:
+        logger.warning(
+            "vocab=prune_extend: %d new pieces took all room; %d more pieces are used by no text "
+            "but protected, since the probe (source text) is too small to speak for them or they "
+            "serve other languages; vocab.added takes more of them, more source text frees more, "
+            "vocab=extension needs none",
+            count, len(prunable.unused),
+        )  # fmt: skip
+
+
+def _put_together(
+    pipeline: Pipeline, prunable: Prunable, growth: Growth, gone: set[str], size: int
+) -> VocabResult:
+    keep = [piece for piece in pipeline.normal() if piece not in gone]
+    reserved = pipeline.reserved()
+    unused = size - len(reserved) - len(keep) - len(growth.pieces) - len(growth.characters)
+    if unused:
+        logger.warning(
+            "vocab.size: %d of %d tokens have no piece, since the target text holds too few that "
+            "occur often enough; they are filled with <unusedN>",
+            unused, size,
+        )  # fmt: skip
+    scores = {p: pipeline.scores[p] for p in keep if p in pipeline.scores} | growth.scores
+    # A pruned piece that comes back as a new one ranks as new: the source did without it.
+    merges = [merge for merge in pipeline.merges if "".join(merge) not in gone] + growth.merges
+    pieces = [*keep, *growth.pieces, *growth.characters]
+    tokenizer = compose(pipeline, pieces, merges, scores, size=size)
+    parts: dict[str, Any] = {
+        "reserved": len(reserved),
+        "kept": len(keep),
+        "pruned": len(gone),
+        "pruned_of_used": sum(prunable.worths[piece] > 0 for piece in gone),
+        "protected": len(prunable.unused),
+        "new": len(growth.pieces),
+        "alphabet": len(growth.characters),
+        "unused": unused,
+        "refused_for_source": growth.refused,
+    }
+    return VocabResult(tokenizer, {"parts": parts})

@@ -104,12 +104,12 @@ def test_an_unknown_script_is_named():
 
 def test_the_alphabet_covers_every_language_however_small():
     streams = {"en": lambda: ["abc" * 100] * 1000, "xx": lambda: ["дом"] * 3}
-    assert set(find_alphabet(None, streams, limit=100)) == set("abcдом")
+    assert set(find_alphabet(None, streams)) == set("abcдом")
 
 
 def test_rare_characters_are_left_out_of_the_alphabet():
     streams = {"en": lambda: [*["abc" * 100] * 1000, "ж"]}
-    assert set(find_alphabet(None, streams, limit=100)) == set("abc")
+    assert set(find_alphabet(None, streams)) == set("abc")
 
 
 def test_unigram_finds_the_words_of_a_text_and_their_probabilities():

@@ -1,0 +1,255 @@
+"""Which pieces of a vocabulary can go, and which first."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from franken.tokenizer.compose import Merge, replay
+from franken.tokenizer.pieces import piece_bytes
+from franken.tokenizer.pipeline import Pipeline
+from franken.tokenizer.scripts import script_of
+
+SHOWN_PER_LOST = 4000
+"""Source text may lose one of so many of its tokens to pruning, by the estimate of the probe."""
+FOREIGN_SHARE = 0.2
+"""Of the unused pieces of a script that other languages share, so many may go."""
+FOREIGN_FROM = 0.1
+"""A script is shared when so many of its unused pieces hold letters that the source lacks."""
+RARE_LETTER = 1e-4
+"""Share of the source's letters below which it does without a letter."""
+PRIOR = 20
+"""Pieces of the average kind that are added to each, since small ones say little."""
+RANK_BINS = 6
+"""Kinds of pieces are told apart by when they were learnt, in so many steps."""
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """Pieces that may go, in the order in which they should."""
+
+    safe: list[str]
+    """Unused ones that neither the source nor, by their script, other languages will miss much."""
+    unused: list[str]
+    """Other unused ones."""
+    used: list[str]
+    """Pieces that source text uses, the least used first."""
+    worths: dict[str, float]
+    """What each normal piece is needed for (:func:`worth`)."""
+    lost: float
+    """Estimated share of source tokens that all of ``safe`` takes with it."""
+
+
+def prunable_pieces(
+    pipeline: Pipeline,
+    source: np.ndarray,
+    target: np.ndarray,
+    *,
+    min_count: int = 1,
+    first: Iterable[str] = (),
+    closure: bool = True,
+) -> Prunable:
+    """Sort the normal pieces by how little they are missed.
+
+    What target text uses must stay. Of the rest those go first that source text does not use, and
+    of these the ones whose *kind* (script, shape, when it was learnt) the probe shows least: where
+    ``n1`` pieces of a kind were seen once and ``n0`` never, each of the latter is expected
+    ``n1 / n0`` times in as much text again (Good and Turing). Two rules say how many are ``safe``:
+
+    * The expected loss of source text stays below one token in ``SHOWN_PER_LOST``. A small probe
+      has seen most of its pieces once, so it hardly gives any away.
+    * The probe says nothing of other languages. Where they share a script (Cyrillic, or Latin with
+      letters that the source does without), a fifth of the unused pieces may go, the last learnt.
+      By Zipf's law these are some 3 % of a language's tokens.
+
+    Args:
+        pipeline: of the vocabulary.
+        source: ``(size,)`` uses of each id in source text, the probe.
+        target: ``(size,)`` uses of each id in target text.
+        min_count: pieces with fewer uses in the probe count as unused.
+        first: pieces that shall go before all others where they may go.
+        closure: whether what a piece is made of stays with it (:func:`worth`).
+    """
+    worths = worth(pipeline, source, target, closure=closure)
+    learnt = _learnt(pipeline)
+    loose = [piece for piece, uses in worths.items() if uses < min_count]
+    expected = _expected_uses(pipeline, source, worths, loose, learnt)
+    if closure and pipeline.is_bpe:
+        _inherit(expected, pipeline.merges)
+    soon = set(first)
+    loose.sort(key=lambda p: (p not in soon, expected[p], -learnt[p], -pipeline.pieces[p]))
+    quota = _quotas(pipeline, source, loose)
+    budget = float(source.sum()) / SHOWN_PER_LOST
+    safe, unused, spent = [], [], 0.0
+    by_age = {p: rank for rank, p in enumerate(sorted(loose, key=lambda p: -learnt[p]))}
+    allowed = _last_learnt(pipeline, loose, by_age, quota)
+    for piece in loose:
+        cost = expected[piece] + worths[piece]
+        if piece in soon or (piece in allowed and spent + cost <= budget):
+            spent += cost
+            safe.append(piece)
+        else:
+            unused.append(piece)
+    used = [piece for piece, uses in worths.items() if min_count <= uses < math.inf]
+    used.sort(key=lambda p: (p not in soon, worths[p], -learnt[p], -pipeline.pieces[p]))
+    return Prunable(safe, unused, used, worths, spent / max(1.0, float(source.sum())))
+
+
+def worth(
+    pipeline: Pipeline, source: np.ndarray, target: np.ndarray, *, closure: bool = True
+) -> dict[str, float]:
+    """What each normal piece is needed for: uses in source text, or ``inf`` for what must stay.
+
+    Pieces that target text uses and the essential ones (:meth:`Pipeline.essentials`) must stay.
+    With ``closure`` a piece is worth as much as the best piece that BPE makes by way of it (spec
+    9.1 a): a merge is never undone, so the symbols on the way to the tokens of a text are exactly
+    those that arise while each of them is put together by itself. Text that uses none of the
+    pieces that go is therefore cut as before.
+
+    Args:
+        pipeline: of the vocabulary.
+        source: ``(size,)`` uses of each id in source text.
+        target: ``(size,)`` uses of each id in target text.
+        closure: whether a piece inherits the worth of those that are made of it.
+    """
+    essentials = set(pipeline.essentials())
+    found = {
+        piece: math.inf
+        if piece in essentials or target[pipeline.pieces[piece]]
+        else float(source[pipeline.pieces[piece]])
+        for piece in pipeline.normal()
+    }
+    if closure and pipeline.is_bpe:
+        ranks = _ranks(pipeline)
+        for piece, uses in list(found.items()):
+            if uses and len(piece) > 1:
+                for part in replay(piece, ranks)[1]:
+                    if part in found and found[part] < uses:
+                        found[part] = uses
+    return found
+
+
+def needed_by_the_rest(pipeline: Pipeline, gone: Sequence[str]) -> set[str]:
+    """Which of ``gone`` must stay so that all others can still come about."""
+    if not pipeline.is_bpe:
+        return set()
+    needed: set[str] = set()
+    ranks, away = _ranks(pipeline), set(gone)
+    while True:
+        risky = {
+            left + right
+            for left, right in pipeline.merges
+            if (left in away or right in away) and left + right not in away
+        }
+        more = {part for piece in risky for part in replay(piece, ranks)[1] if part in away}
+        if not more:
+            return needed
+        needed |= more
+        away -= more
+
+
+def _ranks(pipeline: Pipeline) -> dict[Merge, int]:
+    return {merge: rank for rank, merge in reversed(list(enumerate(pipeline.merges)))}
+
+
+def _learnt(pipeline: Pipeline) -> dict[str, float]:
+    """When each piece was learnt: the rank of its best merge, or of its probability.
+
+    Characters are not learnt but given, so they come first of all.
+    """
+    if not pipeline.is_bpe:
+        return {
+            piece: -math.inf if len(piece) == 1 else -pipeline.scores.get(piece, 0.0)
+            for piece in pipeline.pieces
+        }
+    first: dict[str, float] = dict.fromkeys(pipeline.pieces, -math.inf)
+    for rank, (left, right) in reversed(list(enumerate(pipeline.merges))):
+        first[left + right] = float(rank)
+    return first
+
+
+def _expected_uses(
+    pipeline: Pipeline,
+    source: np.ndarray,
+    worths: Mapping[str, float],
+    loose: Sequence[str],
+    learnt: Mapping[str, float],
+) -> dict[str, float]:
+    """How often each unused piece is expected in as much source text again."""
+    in_order = sorted(worths, key=lambda piece: learnt[piece])
+    age = {piece: RANK_BINS * rank // len(in_order) for rank, piece in enumerate(in_order)}
+    kinds = {piece: (_shape(pipeline, piece), age[piece]) for piece in worths}
+    once = Counter(kinds[piece] for piece in worths if source[pipeline.pieces[piece]] == 1)
+    never = Counter(kinds[piece] for piece in loose if source[pipeline.pieces[piece]] == 0)
+    total = sum(once.values()) / max(1, sum(never.values()))
+    rates = {
+        kind: (once[kind] + PRIOR * total) / (never[kind] + PRIOR) for kind in set(kinds.values())
+    }
+    return {piece: rates[kinds[piece]] for piece in loose}
+
+
+def _inherit(expected: dict[str, float], merges: Sequence[Merge]) -> None:
+    """A piece is expected whenever something is that is made of it."""
+    for left, right in reversed(merges):
+        uses = expected.get(left + right, 0.0)
+        for part in (left, right):
+            if part in expected and expected[part] < uses:
+                expected[part] = uses
+
+
+def _text(pipeline: Pipeline, piece: str) -> str:
+    """What a piece spells; empty where it holds part of a character."""
+    try:
+        return piece_bytes(pipeline, piece).decode()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _script(text: str) -> str:
+    letter = next(filter(str.isalpha, text), "")
+    return script_of(letter) if letter else "symbols" if text else "part of a character"
+
+
+def _shape(pipeline: Pipeline, piece: str) -> tuple[str, bool, str]:
+    """Script, whether a word begins here, and the case of the letters or ``mixed``."""
+    text = _text(pipeline, piece)
+    inner = text.removeprefix(" ")
+    case = "mixed"
+    if inner.isalpha():
+        tests = {"lower": inner.islower(), "title": inner.istitle(), "upper": inner.isupper()}
+        case = next((name for name, holds in tests.items() if holds), "none")
+    return _script(text), inner != text, case
+
+
+def _quotas(pipeline: Pipeline, source: np.ndarray, loose: Sequence[str]) -> dict[str, int]:
+    """How many unused pieces of each script may go."""
+    letters: Counter[str] = Counter()
+    for piece in pipeline.normal():
+        if uses := int(source[pipeline.pieces[piece]]):
+            for char in _text(pipeline, piece):
+                if char.isalpha():
+                    letters[char] += uses
+    known = {char for char, uses in letters.items() if uses > RARE_LETTER * letters.total()}
+    total: Counter[str] = Counter()
+    foreign: Counter[str] = Counter()
+    for piece in loose:
+        text = _text(pipeline, piece)
+        script = _script(text)
+        total[script] += 1
+        foreign[script] += not text or any(c.isalpha() and c not in known for c in text)
+    return {
+        script: int(count * FOREIGN_SHARE) if foreign[script] > FOREIGN_FROM * count else count
+        for script, count in total.items()
+    }
+
+
+def _last_learnt(
+    pipeline: Pipeline, loose: Sequence[str], by_age: Mapping[str, int], quota: Mapping[str, int]
+) -> set[str]:
+    """The last learnt pieces of each script, as many as its quota says."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for piece in sorted(loose, key=by_age.__getitem__):
+        groups[_script(_text(pipeline, piece))].append(piece)
+    return {piece for script, group in groups.items() for piece in group[: quota[script]]}
