@@ -18,6 +18,7 @@ class BuildVocabStep(StepConfig):
     """Make the tokenizer of the adapted model."""
 
     kind: ClassVar[str] = "build_vocab"
+    version: ClassVar[int] = 2
     output: ClassVar[Part] = Part.vocabulary
     inputs: ClassVar[dict[str, Part]] = {"base": Part.model}
     base: str = ""
