@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from franken.config.checks import Fault, collect_faults, hint
 from franken.config.root import Config
+from franken.config.runtime import SET_BY_FRANKEN
 
 
 def check_command_line(overrides: list[str], conf: Path, extra: str | None = None) -> list[Fault]:
@@ -210,9 +211,7 @@ def _missing_key(key: str, base: DictConfig) -> Fault | None:
         if not OmegaConf.is_config(node):
             return Fault(key, f"does not exist: {'.'.join(walked)} is a single value")
         if OmegaConf.is_dict(node) and name not in node:
-            known = [str(k) for k in node if str(k) != "hydra"]
-            where = f"{'.'.join(walked)} has" if walked else "The config has"
-            return Fault(key, f"does not exist.{hint(name, known, what=where)}")
+            return Fault(key, _absent(walked, name, node))
         node = node[int(name)] if OmegaConf.is_list(node) else node._get_node(name)
         if hasattr(node, "_is_interpolation") and node._is_interpolation():
             return None
@@ -230,12 +229,18 @@ def _foreign_key(key: str, base: DictConfig) -> Fault | None:
         if name not in node:
             if not is_dataclass(OmegaConf.get_type(node)):
                 return None  # a mapping takes any key
-            known = [str(k) for k in node if str(k) != "hydra"]
-            where = f"{'.'.join(walked)} has" if walked else "The config has"
-            return Fault(key, f"does not exist.{hint(name, known, what=where)}")
+            return Fault(key, _absent(walked, name, node))
         node = node._get_node(name)
         walked.append(name)
     return None
+
+
+def _absent(walked: list[str], name: str, node: DictConfig) -> str:
+    if walked == ["trainer"] and name in SET_BY_FRANKEN:
+        return f"is set by franken; use {SET_BY_FRANKEN[name]}"
+    known = [str(k) for k in node if str(k) != "hydra"]
+    where = f"{'.'.join(walked)} has" if walked else "The config has"
+    return f"does not exist.{hint(name, known, what=where)}"
 
 
 def _key_of(error: Exception) -> str:

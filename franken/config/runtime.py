@@ -19,9 +19,35 @@ class Precision(StrEnum):
     fp16_mixed = "fp16_mixed"
 
 
+SET_BY_FRANKEN = {
+    "accumulate_grad_batches": "training.PHASE.accumulate",
+    "barebones": "nothing: bars, summaries and Lightning's checkpoints are off already",
+    "check_val_every_n_epoch": "training.PHASE.validate_every",
+    "enable_checkpointing": "training.PHASE.checkpoint_every",
+    "fast_dev_run": "training.PHASE.steps=1",
+    "gradient_clip_algorithm": "training.PHASE.grad_clip (the norm is clipped)",
+    "gradient_clip_val": "training.PHASE.grad_clip",
+    "limit_predict_batches": "nothing: only fit is called",
+    "limit_test_batches": "nothing: only fit is called",
+    "limit_train_batches": "training.PHASE.steps",
+    "limit_val_batches": "training.PHASE.validation_batches",
+    "logger": "logger=csv, none or wandb",
+    "max_epochs": "training.PHASE.steps",
+    "max_steps": "training.PHASE.steps",
+    "min_epochs": "training.PHASE.steps",
+    "min_steps": "training.PHASE.steps",
+    "num_sanity_val_steps": "training.PHASE.validate_every",
+    "overfit_batches": "data and training.PHASE.steps",
+    "reload_dataloaders_every_n_epochs": "nothing: one pass is made",
+    "use_distributed_sampler": "nothing: processes share the rows of a batch",
+    "val_check_interval": "training.PHASE.validate_every",
+}
+"""Arguments of Lightning's Trainer that follow from other options -> what to set instead."""
+
+
 @dataclass
 class TrainerConfig:
-    """Where and how Lightning runs."""
+    """Where and how Lightning runs: every argument of its Trainer that franken does not set."""
 
     name: str = "cpu"
     accelerator: str = "cpu"
@@ -35,6 +61,28 @@ class TrainerConfig:
     deterministic: bool = True
     progress: bool = True
     """Progress bars (only ever on a terminal)."""
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    """Name -> ``_target_`` of a Lightning callback, and its arguments; they come after franken's.
+    What they do to the weights is in no key."""
+    max_time: Any = None
+    """Longest time of one training, e.g. ``00:12:00:00``; called again, it goes on."""
+    log_every_n_steps: int | None = None
+    """How often Lightning's loggers write; ``null``: every 50 steps."""
+    enable_progress_bar: bool = False
+    """Lightning's own bar; franken's is ``progress``."""
+    enable_model_summary: bool = False
+    profiler: Any = None
+    """simple, advanced, pytorch, or ``_target_``."""
+    detect_anomaly: bool = False
+    benchmark: bool | None = None
+    inference_mode: bool = True
+    sync_batchnorm: bool = False
+    plugins: list[Any] = field(default_factory=list)
+    """``_target_`` entries."""
+    default_root_dir: str | None = None
+    """Where Lightning's own files go; ``null``: the step's scratch directory."""
+    enable_autolog_hparams: bool = True
+    model_registry: str | None = None
 
     @property
     def device(self) -> str:
@@ -44,6 +92,14 @@ class TrainerConfig:
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("devices", self.devices, 1)
         yield from at_least("threads", self.threads, 1)
+        yield from at_least("log_every_n_steps", self.log_every_n_steps, 1)
+        for name, entry in self.callbacks.items():
+            if not isinstance(entry, dict) or not entry.get("_target_"):
+                yield (
+                    f"callbacks.{name}",
+                    f"names no class: it needs _target_, the path of a Lightning callback; got "
+                    f"{entry!r}",
+                )
 
 
 @dataclass

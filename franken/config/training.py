@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from franken.config.checks import at_least, in_range
 
@@ -114,6 +115,12 @@ class TrainingConfig:
     checkpoint_every: int = 200
     """Steps between resumable checkpoints."""
     activation_checkpointing: bool = False
+    datamodule: dict[str, Any] | None = None
+    """A LightningDataModule of your own in the place of the data's split: its ``_target_`` and
+    arguments; of ``tokenizer``, ``training``, ``seed`` and ``work_dir`` it is given what it takes.
+    Batches need ``input_ids``; ``labels`` (-100 ignored, not shifted), ``attention_mask``,
+    ``position_ids`` and ``segment_ids`` are filled in where they are missing. What its files hold
+    is in no key."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         for key, minimum in (
@@ -125,6 +132,8 @@ class TrainingConfig:
         ):  # fmt: skip
             yield from at_least(key, getattr(self, key), minimum)
         yield from in_range("warmup", self.warmup, 0.0, 1.0)
+        if self.datamodule is not None and not self.datamodule.get("_target_"):
+            yield "datamodule", f"needs _target_, the path of its class; got {self.datamodule}"
         if len(self.betas) != 2:
             yield "betas", f"must hold two numbers, got {self.betas}"
         if self.accumulate >= 1 and self.batch_size % self.accumulate:

@@ -24,6 +24,7 @@ from franken.steps.context import StepContext
 from franken.steps.models import HERE, open_model, read_places, write_model
 from franken.steps.preferences import instructing, pair_module
 from franken.training import make_loggers, train_model
+from franken.training.lightning_options import own_datamodule
 
 _CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)
 _CHANGES_TABLE = (Trainable.embeddings, Trainable.full, Trainable.embeddings_and_edge_layers)
@@ -100,7 +101,10 @@ def fit(
         )
 
     plain = open_data(data)
-    datamodule = module_of(split, "corpus", plain if source is None else source)
+    datamodule = own_datamodule(
+        training, f"step {context.name!r}: training", tokenizer=tokenizer, training=training,
+        seed=context.seed, work_dir=context.scratch,
+    ) or module_of(split, "corpus", plain if source is None else source)  # fmt: skip
     before = [
         module_of(name, f"earlier_{name}", plain) for name in earlier if training.anchor_examples
     ]
@@ -126,6 +130,7 @@ def train(
         preference=preference,
     )  # fmt: skip
     content = report.to_json()
-    content["mixture"] = datamodule.mixture_report()
+    if hasattr(datamodule, "mixture_report"):  # a user's own has none
+        content["mixture"] = datamodule.mixture_report()
     write_json(context.directory / "training.json", content)
     return {k: v for k, v in content.items() if isinstance(v, int | float | str)}

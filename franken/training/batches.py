@@ -49,6 +49,32 @@ def rows_of_rank(batch: Batch, rank: int, world_size: int) -> Batch:
     return {k: v[rank::world_size] if isinstance(v, Tensor) else v for k, v in batch.items()}
 
 
+def completed(batch: Batch) -> Batch:
+    """A batch with all that training reads; what is there stays as it is.
+
+    Without ``segment_ids`` a row is one document, as far as ``attention_mask`` says (all of it by
+    default); without ``labels`` every token of it is predicted.
+
+    Raises:
+        DataError: where there are no ``input_ids``.
+    """
+    if "input_ids" not in batch:
+        raise DataError(
+            f"a batch holds {', '.join(map(str, batch)) or 'nothing'}; training reads input_ids, a "
+            "(B, L) tensor of token ids"
+        )
+    ids: Tensor = batch["input_ids"]
+    if "segment_ids" not in batch:
+        mask = batch.get("attention_mask")
+        batch = {**batch, "segment_ids": torch.ones_like(ids) if mask is None else mask.long()}
+    if "position_ids" not in batch:
+        places = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        batch = {**batch, "position_ids": places}
+    if "labels" not in batch:
+        batch = {**batch, "labels": ids.masked_fill(batch["segment_ids"] == 0, IGNORED)}
+    return batch
+
+
 class StepFeed:
     """Batches of the optimiser steps still to do, ``accumulate`` to a step.
 
@@ -90,7 +116,7 @@ class StepFeed:
     def __iter__(self) -> Iterator[Batch]:
         source = self._endless()
         for _ in range(self.steps):
-            parts = [next(source) for _ in range(self.accumulate)]
+            parts = [completed(next(source)) for _ in range(self.accumulate)]
             counted = sum(map(self.count, parts))
             for part in parts:
                 yield {

@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 
-from franken.training.batches import Batch, StepFeed, to_device
+from franken.training.batches import Batch, StepFeed, rows_of_rank, to_device
 from franken.training.checkpoints import CheckpointFolder
 from franken.training.module import CausalModule
 from franken.training.sharding import (
@@ -123,7 +123,8 @@ class FollowRun(Callback):
         sums = torch.zeros(2, dtype=torch.float64)
         with evaluating(module), torch.no_grad():
             for index, batch in enumerate(self.validation):
-                mine = to_device(module.on_before_batch_transfer(batch, 0), module.device)
+                own = rows_of_rank(batch, module.global_rank, trainer.world_size)
+                mine = to_device(own, module.device)
                 pair: Any = trainer.strategy.validation_step(mine, index)
                 sums += pair.cpu()
         if trainer.world_size > 1:

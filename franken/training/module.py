@@ -9,20 +9,31 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from franken.config.training import TrainingConfig
+from franken.config.training import Trainable, TrainingConfig
 from franken.errors import FrankenError
 from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
 from franken.parts.segmented import segmented
 from franken.seeds import derive_seed
-from franken.training.batches import Batch, next_tokens, rows_of_rank
+from franken.training.batches import Batch, completed, next_tokens, rows_of_rank
 from franken.training.loss import chunked_linear_cross_entropy
 from franken.training.masks import packed_attention_mask
-from franken.training.policy import PolicyReport, embedding_parameters, heads_of
+from franken.training.policy import (
+    PolicyReport,
+    apply_policy,
+    control_rows,
+    embedding_parameters,
+    frozen_dtype,
+    heads_of,
+)
 from franken.training.schedule import learning_rate
 
 
 class CausalModule(LightningModule):
     """Next-token training of what a policy left trainable.
+
+    The runner feeds it whole steps, validates and saves. It fits under a plain ``Trainer()`` with
+    any data module too: batches are then averaged one by one, Lightning validates, logs
+    ``train/loss`` and ``valid/loss`` and saves what trains.
 
     Args:
         model: causal LM after :func:`~franken.training.policy.apply_policy`.
@@ -53,7 +64,9 @@ class CausalModule(LightningModule):
         self.model = model
         self.config, self.policy = config, policy
         self.seed, self.mixed = seed, mixed
-        self.steps_done = first_step
+        self.first_step = self.steps_done = first_step
+        self.strict_loading = False  # checkpoints hold what trains, not the frozen rest
+        self._validated: list[Tensor] = []
         self.last_lr = self.last_loss = self.last_grad_norm = 0.0
         self.measures: dict[str, float] = {}
         """What the training curve shows of the last step beside loss, rate and gradient norm."""
@@ -61,6 +74,27 @@ class CausalModule(LightningModule):
         anatomy = anatomy_of(model.config)
         self._backbone_path = anatomy.backbone
         self._softcap, self._scale = logit_softcap(model.config), logit_scale(model.config)
+
+    @classmethod
+    def for_training(
+        cls, model: PreTrainedModel, trainable: Trainable | str, config: TrainingConfig, *,
+        tokenizer: Any = None, seed: int = 0,
+    ) -> "CausalModule":  # fmt: skip
+        """A module ready for ``Trainer().fit``.
+
+        Args:
+            model: causal LM of a known family, without adapters; trained in place.
+            trainable: what changes: ``embeddings``, ``body``, ``full``, ``lora``, ...
+            config: schedule, optimiser, loss.
+            tokenizer: says which rows are control tokens, for ``config.freeze_special_rows``.
+            seed: of LoRA's initial weights and of dropout.
+        """
+        policy = apply_policy(
+            model, Trainable(trainable), config,
+            body_dtype=frozen_dtype(config.body_dtype, model.device.type, False),
+            special_rows=control_rows(tokenizer), seed=derive_seed(seed, "lora"),
+        )  # fmt: skip
+        return cls(model, policy, config, seed=seed)
 
     # --- forward -------------------------------------------------------------------------------
 
@@ -110,13 +144,21 @@ class CausalModule(LightningModule):
     # --- Lightning hooks -----------------------------------------------------------------------
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Take this process's rows of the batch."""
-        return rows_of_rank(batch, self.global_rank, self.trainer.world_size)
+        """Take this process's rows of a batch that the runner feeds."""
+        if "loss_weight" in batch:
+            return rows_of_rank(batch, self.global_rank, self.trainer.world_size)
+        return completed(batch)  # under a plain Trainer: it has shared the rows out
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """The step of the schedule that the batch belongs to."""
+        self.steps_done = self.first_step + self.trainer.global_step
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One forward pass; Lightning divides by ``accumulate`` and averages over processes."""
         part = batch_idx % self.config.accumulate
         self._seed_dropout(derive_seed(self.seed, "step", self.steps_done, part, self.global_rank))
+        if "loss_weight" not in batch:
+            return self._plain_step(batch)
         loss: Tensor = self.summed_loss(batch) * batch["loss_weight"]
         done = loss.detach()
         self._step_loss = done if self._step_loss is None else self._step_loss + done
@@ -124,9 +166,28 @@ class CausalModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
         """``(summed nats, counted positions)`` of one batch, as a float64 pair."""
+        found = torch.stack([self.summed_loss(batch).double(), self.counted(batch).double()])
+        if self.trainer.validating:
+            self._validated.append(found.detach())
+        return found
+
+    def counted(self, batch: Batch) -> Tensor:
+        """What the summed loss of a batch is a sum over: positions."""
         across = self.config.pack_across_documents
-        counted = (next_tokens(batch, across_documents=across) >= 0).sum()
-        return torch.stack([self.summed_loss(batch).double(), counted.double()])
+        return (next_tokens(batch, across_documents=across) >= 0).sum()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log ``valid/loss``, nats per position, where Lightning validates."""
+        if self._validated:
+            total, count = torch.stack(self._validated).sum(0)
+            self._validated = []
+            self.log("valid/loss", (total / count.clamp(min=1)).float(), sync_dist=True)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Under a plain Trainer, stop where the schedule ends."""
+        if "loss_weight" not in batch:
+            done = self.first_step + self.trainer.global_step
+            self.trainer.should_stop |= done >= self.config.steps
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Set the learning rate, refuse a lost step before it harms the weights, keep rows."""
@@ -156,7 +217,7 @@ class CausalModule(LightningModule):
     ) -> None:
         """Clip by the global norm; a gradient that is not finite stops the run here."""
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        limit = self.config.grad_clip or math.inf
+        limit = gradient_clip_val or self.config.grad_clip or math.inf
         norm = self._clip(parameters, limit)
         self.last_grad_norm = float(norm)
         if not math.isfinite(self.last_grad_norm) and self.mixed is not torch.float16:
@@ -192,6 +253,15 @@ class CausalModule(LightningModule):
         return {f"model.{name}": value for name, value in self.trained_weights().items()}
 
     # --- inner ---------------------------------------------------------------------------------
+
+    def _plain_step(self, batch: Batch) -> Tensor:
+        """The mean of one batch: what Lightning accumulates and averages by itself."""
+        self._seed_dropout(derive_seed(self.seed, "step", self.steps_done, 0, self.global_rank))
+        loss = self.summed_loss(batch) / self.counted(batch).clamp(min=1)
+        share = loss.detach() / (self.trainer.accumulate_grad_batches * self.trainer.world_size)
+        self._step_loss = share if self._step_loss is None else self._step_loss + share
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        return loss
 
     def _seed_dropout(self, seed: int) -> None:
         """As ``torch.manual_seed``, without the devices that are not there.

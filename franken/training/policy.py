@@ -121,6 +121,14 @@ def apply_policy(
     return report
 
 
+def control_rows(tokenizer: Any) -> list[int]:
+    """Ids of control tokens: bos, eos, turn markers and all other special ones."""
+    if tokenizer is None:
+        return []
+    added = tokenizer.added_tokens_decoder.items()
+    return sorted({*tokenizer.all_special_ids, *(i for i, token in added if token.special)})
+
+
 def frozen_dtype(choice: BodyType, device_type: str, mixed_bf16: bool) -> torch.dtype:
     """The number format of frozen weights; ``auto`` is bfloat16 in bf16 runs on a GPU with it."""
     if choice is BodyType.bfloat16:

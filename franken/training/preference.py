@@ -117,10 +117,14 @@ class PreferenceModule(CausalModule):
         }  # fmt: skip
         super().on_before_optimizer_step(optimizer)
 
+    def counted(self, batch: Batch) -> Tensor:
+        """What the summed loss of a batch is a sum over: pairs."""
+        return torch.tensor(count_pairs(batch), device=batch["reference"].device)
+
     def validation_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
         """``(summed nats, pairs)`` of one batch, as a float64 pair."""
         total = self.pair_losses(batch).losses.sum().double()
-        return torch.stack([total, total.new_tensor(count_pairs(batch))])
+        return torch.stack([total, self.counted(batch).to(total)])
 
 
 def count_pairs(batch: Batch) -> int:

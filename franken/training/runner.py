@@ -21,15 +21,21 @@ from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
 from franken.parts.anatomy import anatomy_of
 from franken.parts.segmented import segmented
 from franken.seeds import derive_seed
-from franken.training.batches import Batch, StepFeed, to_device
+from franken.training.batches import Batch, StepFeed, completed, to_device
 from franken.training.callbacks import FollowRun, OnLog
 from franken.training.checkpoints import CheckpointFolder
 from franken.training.environment import checkpointed_layers, isolated, uninterrupted
 from franken.training.fisher import diagonal_fisher, documents_of
 from franken.training.identity import run_identity
+from franken.training.lightning_options import lightning_options, own_callbacks
 from franken.training.loggers import close_loggers
 from franken.training.module import CausalModule
-from franken.training.policy import apply_policy, embedding_parameters, frozen_dtype
+from franken.training.policy import (
+    apply_policy,
+    control_rows,
+    embedding_parameters,
+    frozen_dtype,
+)
 from franken.training.preference import PreferenceModule, count_pairs
 from franken.training.progress import StepProgress
 from franken.training.reference import reference_log_likelihoods
@@ -194,7 +200,7 @@ class _Run:
             importances=self.importances,
         )
         layers = list(model.get_submodule(anatomy_of(model.config).layers).children())
-        callbacks: list[pl.Callback] = [follow]
+        callbacks: list[pl.Callback] = [follow, *own_callbacks(self.trainer)]
         console = Console(stderr=True)
         if self.trainer.progress and console.is_terminal:
             callbacks.append(StepProgress(config.steps, console))
@@ -290,6 +296,7 @@ class _Run:
         """Drawn once, so that every validation sees the same."""
         loader = self.datamodule.val_dataloader()
         batches = list(islice(loader, self.config.validation_batches)) if loader else []
+        batches = [completed(batch) for batch in batches]
         if self.config.validate_every and not batches:
             raise DataError(
                 f"training.validate_every={self.config.validate_every} asks for selection by "
@@ -322,22 +329,11 @@ class _Run:
             num_sanity_val_steps=0,
             callbacks=callbacks,
             logger=loggers or False,
-            log_every_n_steps=min(50, max_steps),  # only decides when loggers write to the disk
-            default_root_dir=self.folder.directory,
             enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
             use_distributed_sampler=False,
+            **lightning_options(config, self.folder.directory, max_steps),
             deterministic=deterministic,
         )
-
-
-def control_rows(tokenizer: Any) -> list[int]:
-    """Ids of control tokens: bos, eos, turn markers and all other special ones."""
-    if tokenizer is None:
-        return []
-    added = tokenizer.added_tokens_decoder.items()
-    return sorted({*tokenizer.all_special_ids, *(i for i, token in added if token.special)})
 
 
 def put_weights(model: PreTrainedModel, weights: dict[str, torch.Tensor]) -> None:

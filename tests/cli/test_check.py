@@ -43,6 +43,26 @@ def test_a_key_that_nobody_reads_cannot_be_added(typed: str, key: str, nearest: 
     assert nearest in found[key]
 
 
+@pytest.mark.parametrize(
+    ("typed", "key", "says"),
+    [
+        ("trainer.max_steps=3", "trainer.max_steps", "training.PHASE.steps"),
+        ("+trainer.gradient_clip_val=1", "trainer.gradient_clip_val", "training.PHASE.grad_clip"),
+        ("trainer.profilr=simple", "trainer.profilr", "'profiler'"),
+    ],
+)
+def test_an_argument_of_lightning_that_franken_sets_says_where(
+    typed: str, key: str, says: str
+) -> None:
+    found = faults_of(typed)
+    assert set(found) == {key}
+    assert says in found[key]
+
+
+def test_arguments_and_callbacks_of_lightning_are_options() -> None:
+    assert faults_of("trainer.profiler=simple", "callbacks=timer") == {}
+
+
 def test_mappings_take_new_keys() -> None:
     assert faults_of("word_vectors=files", "+word_vectors.paths.sw=/x", "+hydra.job.x=1") == {}
 

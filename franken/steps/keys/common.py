@@ -69,6 +69,10 @@ def frozen_weights(
 
 def training_options(training: TrainingConfig) -> dict[str, Any]:
     """Options of training that can change its result."""
-    later = ("anchor", "anchor_examples")  # options that came later keep old keys while unset
+    later = (
+        "anchor",
+        "anchor_examples",
+        "datamodule",
+    )  # options that came later keep old keys while unset
     unset = [name for name in later if not getattr(training, name)]
     return options(training, *_NEUTRAL_TRAINING, *unset)
