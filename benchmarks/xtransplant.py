@@ -21,9 +21,8 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from franken.config.inference import Engine
+from franken.config.inference import engine_of
 from franken.inference.xtransplant import (
-    ENGINES,
     Decoding,
     Donor,
     Host,
@@ -36,7 +35,6 @@ from franken.inference.xtransplant import (
 )
 from franken.inference.xtransplant.cost import (
     grid_flop,
-    grid_layer_tokens,
     prefix_cache_bytes,
     private_cache_bytes,
 )
@@ -160,22 +158,22 @@ def compare(arguments: argparse.Namespace) -> list[str]:
     print(f"{host.depth} layers, prompt {arguments.prompt}, {arguments.tokens} new tokens, "
           f"{len(pairs)} pairs, {arguments.dtype} on {arguments.device}, "
           f"{torch.get_num_threads()} threads")  # fmt: skip
-    engines = [Engine.wavefront, Engine.cache]
-    engines += [] if arguments.skip_naive else [Engine.naive]
-    found: dict[Engine, Measured] = {}
+    engines = ["wavefront", "cache"]
+    engines += [] if arguments.skip_naive else ["naive"]
+    found: dict[str, Measured] = {}
     with torch.inference_mode():  # what the libraries allocate once is no cost of an engine
-        ENGINES[Engine.wavefront](host, Task(target[:8], Donor(donor[:8])), pairs[:2],
+        engine_of("wavefront").run(host, Task(target[:8], Donor(donor[:8])), pairs[:2],
                                   Intervention(), Decoding(2), plain)  # fmt: skip
     for engine in engines:
-        repeats = 1 if engine is Engine.naive else arguments.repeats
+        repeats = 1 if engine == "naive" else arguments.repeats
 
-        def run(engine: Engine = engine) -> Runs:
+        def run(engine: str = engine) -> Runs:
             with torch.inference_mode():
-                return ENGINES[engine](host, task, pairs, Intervention(), decoding, plain)
+                return engine_of(engine).run(host, task, pairs, Intervention(), decoding, plain)
 
         found[engine] = measured(run, arguments.device, repeats)
         runs = found[engine].runs
-        formula = grid_layer_tokens(engine, *sizes)
+        formula = engine_of(engine).grid_layer_tokens(*sizes)
         right = runs.layer_tokens == formula
         if not right:
             faults.append(f"{engine}: {runs.layer_tokens:,} layer tokens, not {formula:,}")
@@ -183,7 +181,7 @@ def compare(arguments: argparse.Namespace) -> list[str]:
               f"tokens ({'=' if right else 'not the'} formula)   peak "
               f"{found[engine].peak_bytes / MIB:8.1f} MiB")  # fmt: skip
     predicted = predicted_bytes(host, arguments.prompt, arguments.tokens)
-    peak = found[Engine.wavefront].peak_bytes
+    peak = found["wavefront"].peak_bytes
     print(f"  wavefront's memory: predicted {predicted / MIB:.1f} MiB (slots, prefix, scores, "
           f"logits), found {peak / MIB:.1f} MiB")  # fmt: skip
     if peak > max(MEMORY_SLACK * predicted, predicted + NOISE):
@@ -194,7 +192,7 @@ def compare(arguments: argparse.Namespace) -> list[str]:
                                           strict=True))  # fmt: skip
         print(f"  {engine} against {engines[-1]}: {same} of {len(pairs)} pairs token-identical, "
               f"{oracle.seconds / found[engine].seconds:.1f} times as fast")  # fmt: skip
-        exact = engines[-1] is Engine.naive and arguments.dtype == "float32"
+        exact = engines[-1] == "naive" and arguments.dtype == "float32"
         if exact and same < len(pairs):
             faults.append(f"{engine}: tokens of {len(pairs) - same} pairs differ from naive")
     return faults
@@ -206,9 +204,9 @@ def project(prompt: int, tokens: int) -> None:
     print(
         f"projected for 7B shapes ({n} layers, prompt {prompt}, {tokens} new tokens), one sample:"
     )
-    naive = grid_layer_tokens(Engine.naive, n, prompt, tokens)
-    for engine in (Engine.naive, Engine.cache, Engine.wavefront):
-        count = grid_layer_tokens(engine, n, prompt, tokens)
+    naive = engine_of("naive").grid_layer_tokens(n, prompt, tokens)
+    for engine in ("naive", "cache", "wavefront"):
+        count = engine_of(engine).grid_layer_tokens(n, prompt, tokens)
         flop = grid_flop(count, LLAMA_7B["layer_parameters"], LLAMA_7B["head_parameters"],
                          n * n * tokens)  # fmt: skip
         print(f"  {engine:<10} {count:>12,} layer tokens   {flop / 1e12:8.0f} TFLOP   "

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from franken.config.checks import at_least, in_range
+from franken.config.checks import at_least, hint, in_range
+from franken.declare import find, options
+from franken.transplant_engine.base import TransplantEngine
 
 
 class Site(StrEnum):
@@ -73,17 +75,6 @@ class Direction(StrEnum):
     """The target-language prompt is answered, the source language donates (v1, multilingual)."""
     x2en = "x2en"
     """The source-language prompt is answered, the other language donates (v1, cultural)."""
-
-
-class Engine(StrEnum):
-    """How the runs are computed; all give the same tokens."""
-
-    naive = "naive"
-    """Hooks, one run per pair."""
-    cache = "cache"
-    """The prompt's prefix once, one batch per target layer; every family."""
-    wavefront = "wavefront"
-    """One pass over the layers for all pairs; families with a pluggable attention function."""
 
 
 class Unstable(StrEnum):
@@ -230,7 +221,8 @@ class XTransplant(InferenceConfig):
     ``[source, target]`` layers; negative ones count from the last layer."""
     pairs_file: str | None = None
     """For ``pairs=file``: what a ``select_pairs`` step wrote, or the same layout by hand."""
-    engine: Engine = Engine.wavefront
+    engine: str = "wavefront"
+    """A file of ``franken/transplant_engine``: naive, cache, wavefront; all give equal tokens."""
     verify: int = 4
     """Pairs of the first sample on which the engine must equal ``naive`` before work starts. 0: not
     checked; the report says so, and near ties are marked by a fixed margin (half precision) or not
@@ -261,11 +253,24 @@ class XTransplant(InferenceConfig):
             yield "pairs", f"must be a list of [source, target] layers, got {self.pairs!r}"
         if self.pairs == "file" and not self.pairs_file:
             yield "pairs_file", "is missing: pairs=file reads it"
-        if self.positions is Positions.all and self.engine is Engine.wavefront:
+        known = options("transplant_engine")
+        if self.engine not in known:
+            yield "engine", f"{self.engine!r} is no engine.{hint(self.engine, known)}"
+        elif self.positions is Positions.all and not engine_of(self.engine).every_position:
             yield (
                 "engine",
-                "wavefront shares the prompt's prefix, positions=all changes it; use cache",
+                f"{self.engine} shares the prompt's prefix, positions=all changes it; use cache",
             )
+
+
+def engine_of(name: str) -> TransplantEngine:
+    """The engine of a name.
+
+    Raises:
+        ConfigError: for an unknown one.
+    """
+    found: TransplantEngine = find("transplant_engine", name)()
+    return found
 
 
 def _is_pair_list(value: Any) -> bool:

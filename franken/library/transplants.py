@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from franken.config.inference import engine_of
 from franken.errors import ConfigError
 from franken.inference.xtransplant import (
-    ENGINES,
     Decoding,
     Donor,
     Intervention,
@@ -99,7 +99,7 @@ def transplant(
     host = open_host(model)
     try:
         check_site(host, config.site)
-        run = ENGINES[config.engine]
+        run = engine_of(config.engine).run
         pairs = _pairs(config.pairs, host.depth)
         tasks = _tasks(prompts, tokenizer, config, host)
         what = Intervention(config.site, config.op, config.alpha, config.positions, config.steps)

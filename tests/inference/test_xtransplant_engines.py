@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from franken.config.inference import Engine, Op, Positions, Site, Steps
+from franken import declare
+from franken.config.inference import Op, Positions, Site, Steps, engine_of
 from franken.errors import CompatibilityError, ConfigError
 from franken.inference.xtransplant import (
-    ENGINES,
     Decoding,
     Donor,
     Intervention,
@@ -22,7 +22,6 @@ from franken.inference.xtransplant import (
     run_wavefront,
 )
 from franken.inference.xtransplant.batched import answer_plainly
-from franken.inference.xtransplant.cost import column_layer_tokens, grid_layer_tokens
 from franken.inference.xtransplant.donors import donor_vectors
 from franken.inference.xtransplant.drafts import guess
 from franken.inference.xtransplant.scoring import watch_options
@@ -34,6 +33,8 @@ WAVEFRONT = [
 ]
 DECODING = Decoding(6)
 WHOLE = Options(share=False, keep_logits=True)
+
+ENGINES = sorted(declare.options("transplant_engine"))
 
 
 @pytest.fixture(autouse=True)
@@ -152,35 +153,41 @@ def test_naive_equals_a_hook_around_generate() -> None:
 
 
 @pytest.mark.parametrize("tokens", [1, 5])
-@pytest.mark.parametrize("engine", list(Engine))
-def test_layer_tokens_are_those_of_the_formulas(engine: Engine, tokens: int) -> None:
-    """V8: counted by hooks on the layers, against spec 4.1."""
+@pytest.mark.parametrize("engine", ENGINES)
+def test_layer_tokens_are_those_of_the_formulas(engine: str, tokens: int) -> None:
+    """Counted by hooks on the layers, against the closed forms."""
     host = small_host("mistral", layers=4)
     task, whole = some_task(7, 7), Options(share=False)
-    for pairs, formula in (("grid", grid_layer_tokens), ("targetfirst", column_layer_tokens)):
-        runs = ENGINES[engine](
+    formulas = engine_of(engine)
+    for pairs, formula in (
+        ("grid", formulas.grid_layer_tokens),
+        ("targetfirst", formulas.column_layer_tokens),
+    ):
+        runs = engine_of(engine).run(
             host, task, pair_set(pairs, 4), Intervention(), Decoding(tokens), whole
         )
-        assert runs.layer_tokens == formula(engine, 4, 7, tokens)
+        assert runs.layer_tokens == formula(4, 7, tokens)
 
 
-def test_formulas_at_the_spec_s_size() -> None:
-    naive, cache, wavefront = (grid_layer_tokens(e, 32, 300, 20) for e in Engine)
+def test_formulas_at_the_papers_size() -> None:
+    three = ("naive", "cache", "wavefront")
+    naive, cache, wavefront = (engine_of(e).grid_layer_tokens(32, 300, 20) for e in three)
     assert (naive, cache, wavefront) == (20_283_392, 674_528, 657_664)
-    assert grid_layer_tokens(Engine.wavefront, 32, 300, 1) == 35_072
-    assert column_layer_tokens(Engine.naive, 32, 300, 20) == 633_856
-    assert column_layer_tokens(Engine.wavefront, 32, 300, 20) == 39_648
+    assert engine_of("wavefront").grid_layer_tokens(32, 300, 1) == 35_072
+    assert engine_of("naive").column_layer_tokens(32, 300, 20) == 633_856
+    assert engine_of("wavefront").column_layer_tokens(32, 300, 20) == 39_648
 
 
-@pytest.mark.parametrize("engine", [Engine.cache, Engine.wavefront])
-def test_sharing_changes_no_token(engine: Engine) -> None:
+@pytest.mark.parametrize("engine", ["cache", "wavefront"])
+def test_sharing_changes_no_token(engine: str) -> None:
     """4.3: identical prompts on the diagonal, and rows of the last target layer."""
     host = small_host("qwen3", layers=4)
     prompt = some_prompt(9, 3)
     for task in (Task(prompt, Donor(prompt)), some_task(9, 9, seed=3)):
         pairs = pair_set("grid", 4)
-        whole = ENGINES[engine](host, task, pairs, Intervention(), DECODING, Options(share=False))
-        shared = ENGINES[engine](host, task, pairs, Intervention(), DECODING, Options(share=True))
+        run = engine_of(engine).run
+        whole = run(host, task, pairs, Intervention(), DECODING, Options(share=False))
+        shared = run(host, task, pairs, Intervention(), DECODING, Options(share=True))
         assert shared.tokens == whole.tokens
         assert shared.layer_tokens <= whole.layer_tokens
         if task.same_prompts():
@@ -234,7 +241,7 @@ def test_early_verdicts_stop_rows_and_samples() -> None:
     host, pairs = small_host("llama"), pair_set("grid", 3)
     plain = some_task()
     whole = run_wavefront(host, plain, pairs, Intervention(), DECODING)
-    for engine in ENGINES.values():
+    for engine in (run_naive, run_cache, run_wavefront):
         task = replace(plain, decided=lambda row: len(row) == 2)
         cut = engine(host, task, pairs, Intervention(), DECODING)
         assert cut.tokens == [row[:2] for row in whole.tokens]
@@ -251,7 +258,7 @@ def test_early_verdicts_stop_rows_and_samples() -> None:
 def test_watched_logits_are_those_of_the_first_step() -> None:
     host, pairs = small_host("llama"), pair_set("grid", 3)
     task = some_task(watch=(5, 9))
-    for engine in ENGINES.values():
+    for engine in (run_naive, run_cache, run_wavefront):
         runs = engine(host, task, pairs, Intervention(), DECODING, Options(keep_logits=True))
         assert runs.first_logits is not None
         torch.testing.assert_close(runs.watched, runs.first_logits[:, [5, 9]])
@@ -304,16 +311,16 @@ def test_guesses_follow_the_longest_agreement() -> None:
     assert list(guess([1, 2, 3, 4, 5, 6], known)) == []
 
 
-@pytest.mark.parametrize("engine", list(Engine))
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("family", ["llama", "gemma2"])
-def test_options_are_scored_behind_their_shared_beginning(family: str, engine: Engine) -> None:
+def test_options_are_scored_behind_their_shared_beginning(family: str, engine: str) -> None:
     """Against one plain forward pass per pair over prompt and beginning, patched at p."""
     host = small_host(family)
     lead, watch = (5, 9), (11, 12, 13)
     task = replace(some_task(seed=3), lead=lead, watch=watch)
     pairs = pair_set("grid", host.depth)
     donors = donor_vectors(host, task.donor, Intervention(), DECODING)[0, :, 0]
-    run, p = ENGINES[engine], len(task.target) - 1
+    run, p = engine_of(engine).run, len(task.target) - 1
     runs = run(host, task, pairs, Intervention(), DECODING, Options())
     assert runs.watched is None
     assert runs.tokens == run(host, some_task(seed=3), pairs, Intervention(), DECODING).tokens
@@ -352,12 +359,12 @@ def test_leads_of_several_lengths_in_one_batch() -> None:
         torch.testing.assert_close(found[row], expected, atol=2e-5, rtol=0)  # type: ignore[index]
 
 
-@pytest.mark.parametrize("engine", [Engine.cache, Engine.wavefront])
-def test_a_repetition_penalty_parts_a_prompt_from_its_own_donor(engine: Engine) -> None:
+@pytest.mark.parametrize("engine", ["cache", "wavefront"])
+def test_a_repetition_penalty_parts_a_prompt_from_its_own_donor(engine: str) -> None:
     """With steps=every the donor writes on without a penalty, so the diagonal is not one run."""
     host, prompt = small_host("llama", layers=4), some_prompt(9, 2)
     task, what = Task(prompt, Donor(prompt)), Intervention(steps=Steps.every)
     decoding, diagonal = Decoding(6, repetition_penalty=3.0), pair_set("diagonal", 4)
     oracle = run_naive(host, task, diagonal, what, decoding)
     assert len({tuple(row) for row in oracle.tokens}) > 1
-    assert ENGINES[engine](host, task, diagonal, what, decoding).tokens == oracle.tokens
+    assert engine_of(engine).run(host, task, diagonal, what, decoding).tokens == oracle.tokens

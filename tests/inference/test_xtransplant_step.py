@@ -11,7 +11,6 @@ import torch
 from franken.config.data import MicroworldData
 from franken.config.inference import (
     DonorKind,
-    Engine,
     InferenceConfig,
     SelectConfig,
     Stop,
@@ -29,6 +28,8 @@ from franken.inference.xtransplant.rows import RowFiles, only
 from franken.inference.xtransplant.samples import Tokens, gather
 from franken.inference.xtransplant.selection import select_pairs
 from franken.inference.xtransplant.session import Session
+from franken.inference.xtransplant.wavefront import run_wavefront
+from franken.transplant_engine.wavefront import Wavefront
 from tests.parts.tiny import tiny_model, tiny_tokenizer
 
 PROMPTS = PromptsConfig(
@@ -88,8 +89,8 @@ def test_rows_of_every_run(host: Host, tmp_path: Path) -> None:
     assert blocks(table, 2)["topics"]["overall"]["strict"]["n"] == 3
 
 
-@pytest.mark.parametrize("engine", [Engine.naive, Engine.cache])
-def test_engines_give_equal_rows(host: Host, tmp_path: Path, engine: Engine) -> None:
+@pytest.mark.parametrize("engine", ["naive", "cache"])
+def test_engines_give_equal_rows(host: Host, tmp_path: Path, engine: str) -> None:
     one = run(host, CONFIG, tmp_path / "one").files.read()
     other = run(host, replace(CONFIG, engine=engine), tmp_path / "other").files.read()
     left = ["margin", "unstable"]
@@ -109,9 +110,9 @@ def test_a_killed_run_goes_on_at_the_sample(host: Host, tmp_path: Path, monkeypa
         done.append(1)
         return real(*args, **kwargs)
 
-    real = session.ENGINES[Engine.wavefront]
+    real = run_wavefront
     config = replace(CONFIG, verify=0)
-    monkeypatch.setitem(session.ENGINES, Engine.wavefront, dying)
+    monkeypatch.setattr(Wavefront, "run", staticmethod(dying))
     with pytest.raises(Killed):
         run(host, config, tmp_path / "cut")
     assert only(RowFiles(tmp_path / "cut" / "rows").read(), run="transplant").num_rows == 8
@@ -163,15 +164,15 @@ def test_totals_are_those_of_all_processes(host: Host, tmp_path: Path, monkeypat
         next(left)
         return real(*args, **kwargs)
 
-    real = session.ENGINES[Engine.wavefront]
-    monkeypatch.setitem(session.ENGINES, Engine.wavefront, dying)
+    real = run_wavefront
+    monkeypatch.setattr(Wavefront, "run", staticmethod(dying))
     with pytest.raises(StopIteration):
         run(host, config, tmp_path / "cut")
-    monkeypatch.setitem(session.ENGINES, Engine.wavefront, real)
+    monkeypatch.setattr(Wavefront, "run", staticmethod(real))
     assert run(host, config, tmp_path / "cut").files.totals() == whole
 
 
-@pytest.mark.parametrize("engine", list(Engine))
+@pytest.mark.parametrize("engine", ["naive", "cache", "wavefront"])
 def test_texts_that_were_cut_are_no_rows(host: Host, tmp_path: Path, monkeypatch, engine) -> None:
     """A row that is solved with its second token ends the sample before others have their third."""
     config = replace(CONFIG, engine=engine, verify=0, stop=Stop.first_correct, share=False,
@@ -224,14 +225,14 @@ def test_truncated_prompts_are_counted_by_baseline(host: Host, tmp_path: Path) -
 
 
 def test_an_engine_that_differs_stops_the_run(host: Host, tmp_path: Path, monkeypatch) -> None:
-    real = session.ENGINES[Engine.wavefront]
+    real = run_wavefront
 
     def faulty(*args: Any, **kwargs: Any) -> Any:
         runs = real(*args, **kwargs)
         runs.first_logits = runs.first_logits + 1
         return runs
 
-    monkeypatch.setitem(session.ENGINES, Engine.wavefront, faulty)
+    monkeypatch.setattr(Wavefront, "run", staticmethod(faulty))
     with pytest.raises(CompatibilityError, match=r"Use inference\.engine=cache"):
         run(host, CONFIG, tmp_path)
 
@@ -359,8 +360,8 @@ def test_results_so_far_are_read_while_a_run_goes_on(
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    real = session.ENGINES[Engine.wavefront]
-    monkeypatch.setitem(session.ENGINES, Engine.wavefront, dying)
+    real = run_wavefront
+    monkeypatch.setattr(Wavefront, "run", staticmethod(dying))
     folder = tmp_path / "transplants"
     tokens, samples = samples_of(CONFIG)
     made = Session(

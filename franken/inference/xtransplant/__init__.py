@@ -1,9 +1,9 @@
 """XTransplant: one activation of a donor prompt's pass, put into the pass of another prompt.
 
-Paper: arXiv 2412.12686. ``ENGINES`` hold the ways to compute the runs; they give the same tokens.
+Paper: arXiv 2412.12686. ``franken/transplant_engine`` has the ways to compute
+the runs; they give the same tokens.
 """
 
-from franken.config.inference import Engine
 from franken.inference.xtransplant.cache import run_cache
 from franken.inference.xtransplant.contract import (
     Decoding,
@@ -20,13 +20,7 @@ from franken.inference.xtransplant.naive import run_naive
 from franken.inference.xtransplant.plan import pair_set
 from franken.inference.xtransplant.wavefront import run_wavefront
 
-ENGINES: dict[Engine, EngineRun] = {
-    Engine.naive: run_naive,
-    Engine.cache: run_cache,
-    Engine.wavefront: run_wavefront,
-}
-
 __all__ = [
-    "ENGINES", "Decoding", "Donor", "EngineRun", "Host", "Intervention", "Options", "Pair", "Runs",
+    "Decoding", "Donor", "EngineRun", "Host", "Intervention", "Options", "Pair", "Runs",
     "Task", "open_host", "pair_set", "run_cache", "run_naive", "run_wavefront",
 ]  # fmt: skip

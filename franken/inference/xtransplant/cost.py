@@ -1,33 +1,4 @@
-"""Closed forms of the work: layer tokens of one sample.
-
-N layers, P prompt tokens on both sides, G new tokens, no early end, every row decoded.
-"""
-
-from franken.config.inference import Engine
-
-NAIVE, CACHE, WAVEFRONT = Engine.naive, Engine.cache, Engine.wavefront
-
-
-def grid_layer_tokens(engine: Engine, n: int, p: int, g: int) -> int:
-    """The full grid of N x N pairs."""
-    match engine:
-        case Engine.naive:
-            return n**3 * (2 * p + g - 1)
-        case Engine.cache:
-            return n * p + n * (p - 1) + n**3 + n**3 * (g - 1)
-        case Engine.wavefront:
-            return 2 * n * p + n**2 * (n - 1) // 2 + n**3 * (g - 1)
-
-
-def column_layer_tokens(engine: Engine, n: int, p: int, g: int) -> int:
-    """The N pairs with target layer 0 (TargetFirst)."""
-    match engine:
-        case Engine.naive:
-            return n**2 * (2 * p + g - 1)
-        case Engine.cache:
-            return n * p + n * (p - 1) + n**2 + n**2 * (g - 1)
-        case Engine.wavefront:
-            return 2 * n * p + n * (n - 1) + n**2 * (g - 1)
+"""Closed forms of memory and arithmetic; each engine knows its own layer tokens."""
 
 
 def private_cache_bytes(

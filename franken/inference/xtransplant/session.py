@@ -14,15 +14,14 @@ from typing import Any
 import torch
 
 from franken.config.inference import (
-    Engine,
     InferenceConfig,
     Stop,
     Unstable,
     XTransplant,
+    engine_of,
 )
 from franken.config.prompts import PromptsConfig
 from franken.decoding import stop_ids
-from franken.inference.xtransplant import ENGINES
 from franken.inference.xtransplant.batched import (
     answer_plainly,
     answer_with_pair,
@@ -185,12 +184,12 @@ class Session:
         pairs = self.pairs_of(first.set, first.lang)
         check_pairs(pairs, self.host.depth)
         samples = self._drafted(samples, pairs, config)
-        one = len(pairs) == 1 and config.engine is not Engine.naive
+        one = len(pairs) == 1 and not engine_of(config.engine).is_oracle
         if one and fits_batches(self.intervention):
             self._check_batches(samples, pairs[0], config)
             self._fixed_pair(samples, pairs[0], config)
             return
-        self._check_engine(samples[0], pairs, config, ENGINES[config.engine], str(config.engine))
+        self._check_engine(samples[0], pairs, config, engine_of(config.engine).run, config.engine)
         for sample in samples:
             fresh = not self.files.has(self._unit(sample, TRANSPLANT))
             if fresh:
@@ -222,7 +221,7 @@ class Session:
         self, sample: Sample, pairs: Sequence[Pair], config: XTransplant, engine: EngineRun,
         name: str,
     ) -> None:  # fmt: skip
-        if config.engine is Engine.naive or not config.verify or self.checked is not None:
+        if engine_of(config.engine).is_oracle or not config.verify or self.checked is not None:
             return
         self.checked = preflight(
             self.host, sample.task, pairs, self.intervention, self.decoding, engine,
@@ -239,7 +238,7 @@ class Session:
         options = Options(
             share=config.share, max_rows=config.max_rows, draft_rows=config.draft_rows
         )
-        runs = self._of_pairs(ENGINES[config.engine], task, pairs, options)
+        runs = self._of_pairs(engine_of(config.engine).run, task, pairs, options)
         if runs.cut:
             runs = runs.taken([at for at, whole in enumerate(runs.finished) if whole])
         unstable = self._unstable(runs)
