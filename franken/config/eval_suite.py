@@ -31,6 +31,7 @@ class OptionScore(StrEnum):
 
     sum = "sum"
     mean_token = "mean_token"
+    mean_character = "mean_character"
     mean_byte = "mean_byte"
 
 
@@ -40,6 +41,18 @@ class LimitTakes(StrEnum):
     spread = "spread"
     """Evenly spread ones, in their order: published sets may be sorted by label or by document."""
     first = "first"
+
+
+class Chat(StrEnum):
+    """Whether prompts are put in the model's chat template."""
+
+    auto = "auto"
+    """For models that have one."""
+    on = "on"
+    """Models without one are left out."""
+    off = "off"
+    both = "both"
+    """Plain under the task's name, in chat form under ``NAME@chat`` for models that have one."""
 
 
 class ShotChoice(StrEnum):
@@ -68,6 +81,9 @@ class TaskConfig:
     """Whether the prompt field ``options`` lists them as ``(A) ...`` and the letter is scored."""
     labels: dict[str, str] = field(default_factory=dict)
     """Renames options before scoring, e.g. ``science/technology: science``."""
+    chat: Chat = Chat.auto
+    """Whether prompts are put in the model's chat template: worked examples become earlier turns,
+    the end of a turn ends an answer (the default ``stop`` does not), bos stands there once."""
     shots: int = 0
     """Worked examples in the prompt, taken from the task's train or dev part."""
     shot_choice: ShotChoice = ShotChoice.drawn

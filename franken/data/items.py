@@ -1,6 +1,6 @@
 """Evaluation items: what a task of any schema comes down to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,8 @@ class ChoiceItem:
     options: tuple[str, ...]
     answer: int
     """Index into ``options``."""
+    cluster: str = field(default="", compare=False)
+    """What it depends on together with other items, such as a passage; empty: it stands alone."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ Question sets of the transplant experiments are in ``franken.data.question_schem
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from franken.data import question_schemas
@@ -54,6 +54,7 @@ def read_items(
     lang: str,
     source_lang: str,
     culture: str | None = None,
+    numbers: Sequence[int] | None = None,
 ) -> list[Item]:
     """Turn the rows of an evaluation set into items.
 
@@ -64,6 +65,8 @@ def read_items(
         source_lang: Source language, for translation.
         culture: Language whose countries are wanted, for sets that ask about countries; rows about
             others are left out. ``None``: all rows, about the first country they name.
+        numbers: place of each row in its set, from 1, which names rows without an id; ``None``:
+            these are all rows.
 
     Raises:
         DataError: Naming schema, language and row of what does not fit.
@@ -74,7 +77,7 @@ def read_items(
     labels = _sib200_labels(listed, lang) if schema == "sib200" else ()
     context = _Context(lang, source_lang, labels, culture)
     items: list[Item] = []
-    for number, row in enumerate(listed, 1):
+    for number, row in zip(numbers or range(1, len(listed) + 1), listed, strict=True):
         try:
             items.append(_READERS[schema](row, number, context))
         except LeftOut:
@@ -149,8 +152,9 @@ def _belebele(row: Columns, number: int, context: _Context) -> ChoiceItem:
     options = tuple(_text(row, f"mc_answer{index}") for index in range(1, 5))
     answer = _one_of(row, "correct_answer_num", {str(index + 1): index for index in range(4)})
     fields = {"passage": _text(row, "flores_passage"), "question": _text(row, "question")}
-    identifier = f"{row.get('link', number)}#{row.get('question_number', number)}"
-    return ChoiceItem(identifier, fields, options, answer)
+    passage = str(row.get("link", number))
+    identifier = f"{passage}#{row.get('question_number', number)}"
+    return ChoiceItem(identifier, fields, options, answer, cluster=passage)
 
 
 def _xcopa(row: Columns, number: int, context: _Context) -> ChoiceItem:

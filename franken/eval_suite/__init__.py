@@ -5,6 +5,7 @@ on batch size or item order.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -23,9 +24,11 @@ from franken.data.source import TEXT_STREAMS, DataSource
 from franken.decoding import stop_ids
 from franken.errors import ConfigError
 from franken.eval_suite import lm_eval
+from franken.eval_suite.chat import forms, lacks_chat, plain_stop
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.hydra import voices
-from franken.eval_suite.progress import terminal_progress
+from franken.eval_suite.journal import Journal
+from franken.eval_suite.progress import shown_progress
 from franken.eval_suite.readout import Readout, read_out
 from franken.eval_suite.suite import Score, SuiteResult, TaskRun
 
@@ -59,6 +62,7 @@ def evaluate(
     seed: int = 0,
     device: torch.device | str | None = None,
     progress: bool = True,
+    journal: Journal | None = None,
 ) -> SuiteResult:
     """Run every task of a suite on one model.
 
@@ -70,7 +74,9 @@ def evaluate(
         data: where texts and evaluation sets come from.
         seed: draws the worked examples; nothing else is random.
         device: where to run; ``None``: where the model is. The model is left there.
-        progress: whether to draw a bar on a terminal.
+        progress: whether to draw a bar on a terminal, or write a line now and then elsewhere.
+        journal: where results are kept as they come, and what an earlier run kept; closed at the
+            end.
 
     Returns:
         Scores in the order of the suite and of the languages; per-item outputs by task; what was
@@ -89,22 +95,33 @@ def evaluate(
         model.to(device)
     was_training = bool(model.training)
     model.eval()
+    kept = journal or Journal()
     try:
-        with torch.inference_mode(), terminal_progress(progress) as advance:
+        with torch.inference_mode(), shown_progress(progress) as advance:
             for name, task in suite.tasks.items():
-                module = import_module(f"{__name__}.{MODULES[TaskKind(task.kind)]}")
                 for config, encoder, readout in _voices(
                     model, tokenizer, task, data, suite.opening
                 ):
-                    module.run(
-                        TaskRun(
-                            name, config, data, encoder, readout, suite.batch_tokens, seed,
-                            result, advance, limit_takes=suite.limit_takes,
-                        )
+                    made = TaskRun(
+                        name, config, data, encoder, readout, suite.batch_tokens, seed, result,
+                        advance, suite.limit_takes, kept,
                     )  # fmt: skip
+                    _run_forms(made)
     finally:
+        kept.close()
         model.train(was_training)
     return result
+
+
+def _run_forms(task: TaskRun) -> None:
+    """Score a task plainly, in chat form, or both."""
+    module = import_module(f"{__name__}.{MODULES[TaskKind(task.config.kind)]}")
+    if lacks_chat(task.config, task.encoder):
+        for lang in task.config.languages or [*task.data.config.languages]:
+            task.skip(lang, "the model has no chat template")
+    for name, chat in forms(task.name, task.config, task.encoder):
+        config = plain_stop(task.config) if chat else task.config
+        module.run(replace(task, name=name, config=config, chat=chat, set_sizes={}))
 
 
 def _voices(

@@ -6,8 +6,8 @@ from collections import Counter
 
 from franken.eval_suite.generated import continue_items, truncation
 from franken.eval_suite.languages import short_code, spaces_words
-from franken.eval_suite.standard_errors import binomial_stderr, mean, ratio_stderr
 from franken.eval_suite.suite import TaskRun
+from franken.statistics import Units
 
 _ENGLISH_ARTICLES = re.compile(r"\b(a|an|the)\b")
 
@@ -26,11 +26,10 @@ def run(task: TaskRun) -> None:
             result["answers"] = list(item.answers)
             result["exact"] = any(guess == gold for gold in golds)
             result["f1"] = max(overlap(guess, gold) for gold in golds)
-        n, extra = len(results), truncation(results)
-        exact = mean([float(bool(result["exact"])) for result in results])
-        task.add(lang, "acc_exact", exact, n, binomial_stderr(exact, n), **extra)
-        shares = [float(result["f1"]) for result in results]
-        task.add(lang, "f1", mean(shares), n, ratio_stderr(shares, [1.0] * n), **extra)
+        extra = truncation(results)
+        for metric, key in (("acc_exact", "exact"), ("f1", "f1")):
+            shares = [float(result[key]) for result in results]
+            task.score(lang, metric, Units.of([item.id for item in items], shares), **extra)
         task.keep(results)
 
 

@@ -1,16 +1,11 @@
 """Bits per byte of held-out text: the one loss that may be compared across vocabularies."""
 
 import math
-from itertools import islice
 
-from torch import Tensor
-
-from franken.errors import DataError
-from franken.eval_suite.scoring import Request, log_probs
-from franken.eval_suite.standard_errors import ratio, ratio_stderr
+from franken.eval_suite.scoring import Request
 from franken.eval_suite.suite import Item, TaskRun
+from franken.statistics import Units
 
-SPLIT = "valid"
 BITS_OF_A_HIDDEN_BYTE = 8.0
 DEFAULT_WINDOW = 2048
 """Tokens, where neither the task nor the model sets a limit."""
@@ -28,22 +23,13 @@ def run(task: TaskRun) -> None:
     """
     role = task.config.source
     for lang in task.languages(lambda lang: task.data.has(role, lang)):
-        texts = task.data.texts(role, lang, SPLIT)
-        documents = [text for text in islice(texts, task.config.limit) if text]
-        if not documents:
-            raise DataError(
-                f"role {role!r} has no {SPLIT} text in {lang!r}, so task {task.name!r} has nothing "
-                "to score; check the data option or leave the language out"
-            )
-        results = measure(task, lang, documents)
+        results = measure(task, lang, task.held_out(lang))
         bits = [float(item["bits"]) for item in results]
         sizes = [float(item["bytes"]) for item in results]
-        task.add(
+        task.score(
             lang,
             "bits_per_byte",
-            ratio(bits, sizes),
-            len(documents),
-            ratio_stderr(bits, sizes),
+            Units.of([item["id"] for item in results], bits, sizes),
             bytes=int(sum(sizes)),
             tokens=sum(int(item["tokens"]) for item in results),
             hidden=sum(int(item["hidden_bytes"]) for item in results) / sum(sizes),
@@ -68,7 +54,7 @@ def measure(task: TaskRun, lang: str, documents: list[str]) -> list[Item]:
         requests += own
         owners += [index] * len(own)
     nats: list[list[float]] = [[] for _ in documents]
-    for owner, value in zip(owners, _values(task, lang, requests), strict=True):
+    for owner, value in zip(owners, task.log_probs(lang, requests), strict=True):
         nats[owner].extend(value.tolist())
     found: list[Item] = []
     for index, (document, ids) in enumerate(zip(documents, rows, strict=True)):
@@ -94,8 +80,3 @@ def windows(ids: list[int], start: tuple[int, ...], width: int) -> list[Request]
         context = start or (ids[first - 1],)
         found.append(Request(context, tuple(ids[first : first + width]), prompted=False))
     return found
-
-
-def _values(task: TaskRun, lang: str, requests: list[Request]) -> list[Tensor]:
-    advance = task.progress(lang, len(requests))
-    return log_probs(task.readout, requests, batch_tokens=task.batch_tokens, advance=advance)

@@ -47,6 +47,12 @@ class Encoder:
         """Ids that open every sequence; none where the tokenizer puts none."""
         return tuple(opening_ids(self.tokenizer, self.opening))
 
+    @property
+    def opening_text(self) -> str:
+        """What opens a sequence, for the records; ``none`` where nothing does."""
+        ids = opening_ids(self.tokenizer, self.opening)
+        return "".join(self.tokenizer.convert_ids_to_tokens(ids)) or "none"
+
     def texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each prompt or answer, in which control tokens may be named."""
         return text_ids(self.tokenizer.backend_tokenizer, texts, control=True)
@@ -126,6 +132,11 @@ class MixedEncoder(Encoder):
     def start(self) -> tuple[int, ...]:
         """The read vocabulary's."""
         return tuple(self._shifted(list(self.reader.start)))
+
+    @property
+    def opening_text(self) -> str:
+        """The read vocabulary's."""
+        return self.reader.opening_text
 
     @cached_property
     def fallback(self) -> list[int]:

@@ -5,9 +5,11 @@ from typing import Any
 
 from franken.config.eval_suite import ShotChoice
 from franken.data.encoding import joined_response
-from franken.eval_suite.generation import Generation, Limits, cut, generate
+from franken.eval_suite.encoding import Piece
+from franken.eval_suite.generation import Generation, Limits, cut
 from franken.eval_suite.prompts import draw_shots, fill, nearest_shots
 from franken.eval_suite.suite import Item, TaskRun
+from franken.tokenizer.chat import chat_prompt
 
 
 def truncation(results: Sequence[Item]) -> dict[str, int]:
@@ -45,7 +47,11 @@ def continue_items(
     room = task.readout.positions
     if room is not None:
         room = max(1, room - task.config.max_new_tokens)
-    pieces = [[*own, (text, False)] for own, text in zip(shown, asked, strict=True)]
+    pieces: list[list[Piece]] = [
+        [*own, (text, False)] for own, text in zip(shown, asked, strict=True)
+    ]
+    if task.chat:
+        pieces = [_in_chat(task, own) for own in pieces]
     texts = ["".join(text for text, _ in piece) for piece in pieces]
     encoded = [task.encoder.opened(ids, room) for ids in task.encoder.prompts(pieces)]
     made = _continued(task, lang, [ids for ids, _ in encoded])
@@ -65,18 +71,20 @@ def continue_items(
 
 def _continued(task: TaskRun, lang: str, prompts: Sequence[list[int]]) -> list[Generation]:
     """The text that follows each prompt."""
-    config, tokenizer = task.config, task.encoder.tokenizer
+    config = task.config
     limits = Limits(
         config.max_new_tokens, config.max_new_bytes, (config.stop, *config.stops),
         config.min_new_tokens, task.encoder.end_ids,
     )  # fmt: skip
-    advance = task.progress(lang, len(prompts))
-    made = generate(
-        task.readout, tokenizer, prompts, limits, batch_tokens=task.batch_tokens,
-        writable=task.encoder.writable, beams=config.beams,
-        done=lambda chosen, written: advance(len(chosen)),
-    )  # fmt: skip
-    return [cut(tokenizer, written, limits) for written in made]
+    made = task.written(lang, prompts, limits)
+    return [cut(task.encoder.tokenizer, written, limits) for written in made]
+
+
+def _in_chat(task: TaskRun, pieces: Sequence[Piece]) -> list[Piece]:
+    """Worked examples as earlier turns, the prompt as the last one."""
+    shots = [text for text, _ in pieces[:-1]]
+    turns = list(zip(shots[::3], shots[1::3], strict=True))  # prompt, answer, separator
+    return [(chat_prompt(task.encoder.tokenizer, turns, pieces[-1][0]), False)]
 
 
 def _worked_examples(

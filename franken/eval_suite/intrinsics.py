@@ -7,11 +7,10 @@ from typing import Any
 from franken.errors import DataError
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.languages import spaces_words
-from franken.eval_suite.standard_errors import binomial_stderr, ratio, ratio_stderr
-from franken.eval_suite.suite import Item, TaskRun
+from franken.eval_suite.suite import VALID, Item, TaskRun
+from franken.statistics import Units
 
 BYTE_PIECE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
-SPLIT = "valid"
 KEPT_FAILURES = 20
 """Lines that do not survive a round trip, stored per language."""
 
@@ -20,12 +19,7 @@ def run(task: TaskRun) -> None:
     """Score the ``valid`` lines of a text role; shares are per token unless named otherwise."""
     role = task.config.source
     for lang in task.languages(lambda lang: task.data.has(role, lang)):
-        lines = [
-            line for line in islice(task.data.texts(role, lang, SPLIT), task.config.limit) if line
-        ]
-        if not lines:
-            raise DataError(f"role {role!r} has no {SPLIT} text in {lang!r} for {task.name!r}")
-        _score_lines(task, lang, lines)
+        _score_lines(task, lang, task.held_out(lang))
         if lang != task.source_language and task.data.has("parallel", lang):
             _score_parity(task, lang)
 
@@ -37,7 +31,8 @@ def _score_lines(task: TaskRun, lang: str, lines: list[str]) -> None:
     n = len(lines)
 
     def add_ratio(metric: str, above: list[float], below: list[float]) -> None:
-        task.add(lang, metric, ratio(above, below), n, ratio_stderr(above, below))
+        if sum(below):
+            task.score(lang, metric, Units.of(range(n), above, below))
 
     add_ratio("tokens_per_byte", counts, [float(len(line.encode())) for line in lines])
     if spaces_words(lang):
@@ -51,11 +46,13 @@ def _score_lines(task: TaskRun, lang: str, lines: list[str]) -> None:
     failures = [
         index for index, line in enumerate(lines) if not survives(encoder, line, ids[index])
     ]
-    lost = len(failures) / n
-    task.add(lang, "round_trip_failures", lost, n, binomial_stderr(lost, n))
+    lost = set(failures)
+    task.score(
+        lang, "round_trip_failures", Units.of(range(n), [float(at in lost) for at in range(n)])
+    )
     ordinary = len(tokenizer) - len(set(tokenizer.all_special_ids))
     used = len(set().union(*ids) - set(tokenizer.all_special_ids))
-    task.add(lang, "vocabulary_utilisation", used / max(1, ordinary), n, None, used=used)
+    task.figure(lang, "vocabulary_utilisation", used / max(1, ordinary), n, used=used)
     kept: list[Item] = [
         {"lang": lang, "id": index, "text": lines[index], "decoded": decode(tokenizer, ids[index])}
         for index in failures[:KEPT_FAILURES]
@@ -66,14 +63,14 @@ def _score_lines(task: TaskRun, lang: str, lines: list[str]) -> None:
 def _score_parity(task: TaskRun, lang: str) -> None:
     """Tokens of a text against tokens of its source-language counterpart (Petrov et al. 2023)."""
     try:
-        pairs = list(islice(task.data.pairs(lang, SPLIT), task.config.limit))
+        pairs = list(islice(task.data.pairs(lang, VALID), task.config.limit))
     except DataError:
         pairs = []
     if not pairs:
         return
     own = [float(len(ids)) for ids in task.encoder.held_out([pair.target for pair in pairs])]
     source = [float(len(ids)) for ids in task.encoder.held_out([pair.source for pair in pairs])]
-    task.add(lang, "parity", ratio(own, source), len(pairs), ratio_stderr(own, source))
+    task.score(lang, "parity", Units.of(range(len(pairs)), own, source))
 
 
 def is_byte_piece(tokenizer: Any, token: int) -> bool:

@@ -27,7 +27,7 @@ from franken.decoding.ends import stop_ids
 from franken.errors import CompatibilityError, ConfigError, FrankenError
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.languages import LONG_CODES, NAMES, short_code
-from franken.eval_suite.progress import terminal_progress
+from franken.eval_suite.progress import shown_progress
 from franken.eval_suite.readout import read_out
 from franken.eval_suite.suite import Item, Score, SuiteResult
 
@@ -78,7 +78,7 @@ def evaluate(
     was_training = bool(model.training)
     model.eval()
     try:
-        with torch.inference_mode(), terminal_progress(progress) as advance, own_randomness():
+        with torch.inference_mode(), shown_progress(progress) as advance, own_randomness():
             for part, encoder, readout in _speakers(model, tokenizer, names, suite, data):
                 from franken.eval_suite.harness_model import HarnessModel
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -14,9 +14,10 @@ from franken.eval_suite.prompts import (
     fill,
     list_options,
 )
-from franken.eval_suite.scoring import Request, log_probs
-from franken.eval_suite.standard_errors import binomial_stderr, mean
+from franken.eval_suite.scoring import Request
 from franken.eval_suite.suite import Item, TaskRun
+from franken.statistics import Units
+from franken.tokenizer.chat import chat_prompt
 
 
 @dataclass(frozen=True)
@@ -28,35 +29,55 @@ class Question:
     options: list[str]
     scored: list[str]
     answer: int
+    cluster: str = ""
+
+
+METRICS = {"acc": "prediction", "acc_norm": "prediction_norm", "acc_bytes": "prediction_bytes"}
+"""Metric -> the key under which an item keeps what it predicts."""
+LENGTHS = {"norm": OptionScore.mean_character, "bytes": OptionScore.mean_byte}
 
 
 def run(task: TaskRun) -> None:
-    """Score a task: ``acc`` by the configured rule, ``acc_norm`` by log-likelihood per byte."""
+    """Score a task: ``acc`` by the configured rule, ``acc_norm`` and ``acc_bytes`` by length.
+
+    ``acc_norm`` takes the log-likelihood per character, as lm-evaluation-harness does under this
+    name; ``acc_bytes`` per UTF-8 byte, equal for all scripts.
+    """
     known = set(task.data.task_languages(task.config.source))
     for lang in task.languages(known.__contains__):
         questions = prepare(task, lang)
         results = answer(task, lang, questions)
-        n = len(results)
-        chance = mean([1 / len(question.options) for question in questions])
-        extra = truncation(results)
-        for metric, guess in (("acc", "prediction"), ("acc_norm", "prediction_norm")):
-            share = mean([float(item[guess] == item["answer"]) for item in results])
-            task.add(lang, metric, share, n, binomial_stderr(share, n), chance=chance, **extra)
+        chance = math.fsum(1 / len(question.options) for question in questions) / len(questions)
+        ids = [question.id for question in questions]
+        clusters = [question.cluster or question.id for question in questions]
+        for metric, guess in METRICS.items():
+            right = [float(item[guess] == item["answer"]) for item in results]
+            units = Units.of(ids, right, clusters=None if clusters == ids else clusters)
+            task.score(lang, metric, units, chance=chance, **truncation(results))
         task.keep(results)
 
 
 def prepare(task: TaskRun, lang: str) -> list[Question]:
     """Prompts with worked examples in front, and the text scored for each option."""
     questions = [_question(task, lang, item) for item in task.read(lang, limit=task.config.limit)]
-    if not task.config.shots:
-        return questions
-    pool = [_question(task, lang, item) for item in task.examples(lang)]
-    chosen = draw_shots(task.config.shots, len(pool), task.seed, task.name, lang)
+    chosen: list[Question] = []
+    if task.config.shots:
+        pool = [_question(task, lang, item) for item in task.examples(lang)]
+        places = draw_shots(task.config.shots, len(pool), task.seed, task.name, lang)
+        chosen = [pool[place] for place in places]
+    if task.chat:
+        turns = [(shot.prompt, shot.scored[shot.answer]) for shot in chosen]
+        return [_asked_in_chat(task, turns, question) for question in questions]
     preamble = "".join(
-        pool[index].prompt + pool[index].scored[pool[index].answer] + task.config.shot_separator
-        for index in chosen
+        shot.prompt + shot.scored[shot.answer] + task.config.shot_separator for shot in chosen
     )
-    return [Question(q.id, preamble + q.prompt, q.options, q.scored, q.answer) for q in questions]
+    return [replace(question, prompt=preamble + question.prompt) for question in questions]
+
+
+def _asked_in_chat(task: TaskRun, turns: list[tuple[str, str]], question: Question) -> Question:
+    """A turn begins with the answer itself, not with the space that sets it apart in a text."""
+    prompt = chat_prompt(task.encoder.tokenizer, turns, question.prompt)
+    return replace(question, prompt=prompt, scored=[text.strip() for text in question.scored])
 
 
 def _question(task: TaskRun, lang: str, item: object) -> Question:
@@ -72,6 +93,7 @@ def _question(task: TaskRun, lang: str, item: object) -> Question:
         options,
         continuations(task.config, options, task=task.name),
         item.answer,  # type: ignore[attr-defined]
+        item.cluster,  # type: ignore[attr-defined]
     )
 
 
@@ -92,12 +114,7 @@ def answer(task: TaskRun, lang: str, questions: Sequence[Question]) -> list[Item
         head, truncated = task.encoder.opened(ids, room)
         cut.append(truncated)
         requests += [Request(tuple(head), tuple(tail)) for tail in tails]
-    values = log_probs(
-        task.readout,
-        requests,
-        batch_tokens=task.batch_tokens,
-        advance=task.progress(lang, len(requests)),
-    )
+    values = task.log_probs(lang, requests)
     results: list[Item] = []
     start = 0
     for question, truncated in zip(questions, cut, strict=True):
@@ -110,38 +127,40 @@ def answer(task: TaskRun, lang: str, questions: Sequence[Question]) -> list[Item
 def _judge(
     task: TaskRun, lang: str, question: Question, values: Sequence[Tensor], truncated: bool
 ) -> Item:
-    scores = [
-        option_score(value, text, task.config.score)
-        for value, text in zip(values, question.scored, strict=True)
-    ]
-    per_byte = [
-        option_score(value, text, OptionScore.mean_byte)
-        for value, text in zip(values, question.scored, strict=True)
-    ]
-    return {
+    def scores(rule: OptionScore) -> list[float]:
+        pairs = zip(values, question.scored, strict=True)
+        return [option_score(value, text, rule) for value, text in pairs]
+
+    own = scores(task.config.score)
+    found: Item = {
         "lang": lang,
         "id": question.id,
         "prompt": question.prompt,
         "options": question.options,
         "scored": question.scored,
-        "scores": scores,
-        "scores_norm": per_byte,
+        "scores": own,
         "tokens": [len(value) for value in values],
-        "prediction": scores.index(max(scores)),
-        "prediction_norm": per_byte.index(max(per_byte)),
+        "prediction": own.index(max(own)),
         "answer": question.answer,
         "truncated": truncated,
     }
+    for name, rule in LENGTHS.items():
+        by_length = scores(rule)
+        found[f"scores_{name}"] = by_length
+        found[f"prediction_{name}"] = by_length.index(max(by_length))
+    return found
 
 
 def option_score(token_log_probs: Tensor, text: str, rule: OptionScore) -> float:
-    """Log-likelihood (nats) of one option, summed or per token or per UTF-8 byte.
+    """Log-likelihood (nats) of one option: summed, or per token, character or UTF-8 byte.
 
-    Bytes are those of the option without the space that sets it apart from the prompt.
+    Characters and bytes are those of the option without the space that sets it apart.
     """
     total = math.fsum(token_log_probs.tolist())
     if rule is OptionScore.mean_token:
         return total / len(token_log_probs)
+    if rule is OptionScore.mean_character:
+        return total / max(1, len(text.strip()))
     if rule is OptionScore.mean_byte:
         return total / max(1, len(text.strip().encode()))
     return total

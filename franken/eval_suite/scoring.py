@@ -28,15 +28,20 @@ class Scored:
     """Whether every token is the most likely one at its place."""
 
 
+Done = Callable[[list[tuple[int, Scored]]], None]
+"""Told the numbers of some requests and what the model says of them."""
+
+
 def log_probs(
     readout: Readout,
     requests: Sequence[Request],
     *,
     batch_tokens: int,
     advance: Advance | None = None,
+    done: Done | None = None,
 ) -> list[Tensor]:
     """Log-probabilities of every request's continuation tokens; see :func:`score`."""
-    found = score(readout, requests, batch_tokens=batch_tokens, advance=advance)
+    found = score(readout, requests, batch_tokens=batch_tokens, advance=advance, done=done)
     return [scored.log_probs for scored in found]
 
 
@@ -46,6 +51,7 @@ def score(
     *,
     batch_tokens: int,
     advance: Advance | None = None,
+    done: Done | None = None,
 ) -> list[Scored]:
     """Score every request.
 
@@ -61,6 +67,7 @@ def score(
         requests: in any order; the order does not change the results.
         batch_tokens: tokens per forward pass, padding included.
         advance: called with the number of requests finished.
+        done: called after each batch with the numbers of its requests and their values.
 
     Returns:
         What the model says of each request.
@@ -72,8 +79,11 @@ def score(
         cache = _read_header(readout, header)
         for batch in batches(members, readout.tokens_per_forward(batch_tokens)):
             run = _score_rows if len(batch[0].rows) == 1 else _score_stems
-            for index, scored in run(readout, batch, requests, len(header), cache):
+            answered = run(readout, batch, requests, len(header), cache)
+            for index, scored in answered:
                 results[index] = scored
+            if done is not None:
+                done(answered)
             if advance is not None:
                 advance(sum(len(row.requests) for stem in batch for row in stem.rows))
     return [scored for scored in results if scored is not None]

@@ -1,8 +1,8 @@
 """Summaries: generation, chrF (Trans-Tokenization T3) and chrF++ against the reference."""
 
-from franken.eval_suite.generated import continue_items, truncation
+from franken.eval_suite.generated import continue_items
 from franken.eval_suite.suite import TaskRun
-from franken.eval_suite.translation import interval, resampled_score, spread
+from franken.eval_suite.translation import score_texts
 
 
 def run(task: TaskRun) -> None:
@@ -10,20 +10,10 @@ def run(task: TaskRun) -> None:
     known = set(task.data.task_languages(task.config.source))
     for lang in task.languages(known.__contains__):
         items = task.read(lang, limit=task.config.limit)
-        references = [item.answers[0] for item in items]
         results = continue_items(
             task, lang, items, lambda item: item.fields, lambda item: item.answers[0]
         )
-        for result, reference in zip(results, references, strict=True):
-            result["reference"] = reference
-        guesses = [str(result["generation"]) for result in results]
-        for metric in ("chrf", "chrf++"):
-            value, draws, signature = resampled_score(metric, guesses, references, seed=task.seed)
-            bounds = (
-                {} if draws is None else dict(zip(("low", "high"), interval(draws), strict=True))
-            )
-            task.add(
-                lang, metric, value, len(items), spread(draws), signature=signature, **bounds,
-                **truncation(results),
-            )  # fmt: skip
+        for item, result in zip(items, results, strict=True):
+            result["reference"] = item.answers[0]
+        score_texts(task, lang, ("chrf", "chrf++"), results)
         task.keep(results)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 
 from franken.data.encoding import joined_response
 from franken.eval_suite.generated import continue_items, truncation
-from franken.eval_suite.scoring import Request, log_probs
-from franken.eval_suite.standard_errors import ratio, ratio_stderr
+from franken.eval_suite.scoring import Request
 from franken.eval_suite.suite import Item, TaskRun
 from franken.seeds import derive_seed
+from franken.statistics import Units, pseudo_values
 
 RESAMPLES = 200
 
@@ -35,14 +36,8 @@ def run(task: TaskRun) -> None:
         )
         for result, reference in zip(results, references, strict=True):
             result["reference"] = reference
-        guesses = [str(result["generation"]) for result in results]
         wanted = {"chrf++": True, "chrf": task.config.chrf, "bleu": task.config.bleu}
-        for metric in (name for name, asked in wanted.items() if asked):
-            value, draws, signature = resampled_score(metric, guesses, references, seed=task.seed)
-            extra: dict[str, Any] = {"signature": signature, **truncation(results)}
-            if draws is not None:
-                extra["low"], extra["high"] = interval(draws)
-            task.add(lang, metric, value, len(items), spread(draws), **extra)
+        score_texts(task, lang, [name for name, asked in wanted.items() if asked], results)
         if task.config.reference_bits:
             _score_references(task, lang, results)
         task.keep(results)
@@ -58,13 +53,12 @@ def _score_references(task: TaskRun, lang: str, results: list[Item]) -> None:
         head, _ = task.encoder.opened(prompt, None)
         requests.append(Request(tuple(head), tuple(reference)))
         sizes.append(float(len(item["reference"].encode())))
-    values = log_probs(task.readout, requests, batch_tokens=task.batch_tokens)
+    values = task.log_probs(lang, requests)
     bits = [-math.fsum(value.tolist()) / math.log(2) for value in values]
     for item, own in zip(results, bits, strict=True):
         item["reference_bits"] = own
-    task.add(
-        lang, "reference_bits_per_byte", ratio(bits, sizes), len(bits), ratio_stderr(bits, sizes)
-    )
+    units = Units.of([item["id"] for item in results], bits, sizes)
+    task.score(lang, "reference_bits_per_byte", units)
 
 
 def _sides(task: TaskRun, item: Any) -> tuple[str, str]:
@@ -84,25 +78,34 @@ def _fields(task: TaskRun, lang: str, item: Any) -> dict[str, str]:
     }
 
 
-def corpus_score(
-    metric: str, guesses: Sequence[str], references: Sequence[str], *, seed: int = 0
-) -> tuple[float, float | None, str]:
-    """Corpus score in 0..100, its standard error and sacrebleu's signature.
+def score_texts(task: TaskRun, lang: str, metrics: Sequence[str], results: list[Item]) -> None:
+    """Score generations against their references by corpus metrics."""
+    guesses = [str(result["generation"]) for result in results]
+    references = [str(result["reference"]) for result in results]
+    for metric in metrics:
+        found = corpus_score(metric, guesses, references, seed=task.seed)
+        extra: dict[str, Any] = {"signature": found.signature, **truncation(results)}
+        if found.draws is not None:
+            extra["low"], extra["high"] = interval(found.draws)
+        units = Units.of([result["id"] for result in results], found.parts)
+        task.score(lang, metric, units, value=found.value, **extra)
 
-    The standard error is the standard deviation over bootstrap resamples of the items. sacrebleu's
-    own bootstrap stops with a TypeError for BLEU under Python 3.11 (2.6.0 averages float32 values
-    with ``statistics.mean``), so its per-sentence counts are resampled here.
 
-    Returns:
-        Score, standard error (``None`` for fewer than two items) and signature.
+@dataclass(frozen=True)
+class CorpusScore:
+    """A score in 0..100 of all texts together.
+
+    Attributes:
+        value: the score.
+        parts: each text's part of it, by the jackknife; with one text, the score itself.
+        draws: the score in each bootstrap resample; ``None`` for fewer than two texts.
+        signature: sacrebleu's.
     """
-    value, draws, signature = resampled_score(metric, guesses, references, seed=seed)
-    return value, spread(draws), signature
 
-
-def spread(draws: np.ndarray | None) -> float | None:
-    """Standard deviation of bootstrap draws."""
-    return None if draws is None else float(np.std(draws, ddof=1))
+    value: float
+    parts: list[float]
+    draws: np.ndarray | None
+    signature: str
 
 
 def interval(draws: np.ndarray) -> tuple[float, float]:
@@ -111,12 +114,13 @@ def interval(draws: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def resampled_score(
+def corpus_score(
     metric: str, guesses: Sequence[str], references: Sequence[str], *, seed: int = 0
-) -> tuple[float, np.ndarray | None, str]:
-    """Corpus score, its value in each bootstrap resample of the items, and the signature.
+) -> CorpusScore:
+    """Score texts by chrF, chrF++ or BLEU.
 
-    The draws are ``None`` for fewer than two items.
+    sacrebleu's own bootstrap stops with a TypeError for BLEU under Python 3.11 (2.6.0 averages
+    float32 values with ``statistics.mean``), so its per-sentence counts are resampled here.
     """
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.chrf import CHRF
@@ -128,9 +132,13 @@ def resampled_score(
     signature = str(scorer.get_signature())
     items = len(guesses)
     if items < 2:
-        return value, None, signature
+        return CorpusScore(value, [value] * items, None, signature)
     counts = np.array(scorer._extract_corpus_statistics(*sides))
+
+    def score(total: np.ndarray) -> float:
+        return float(scorer._aggregate_and_compute([total.tolist()]).score)
+
     draw = np.random.default_rng(derive_seed(seed, "bootstrap", metric))
     weights = draw.multinomial(items, np.full(items, 1 / items), size=RESAMPLES)
-    scores = [scorer._aggregate_and_compute([row]).score for row in (weights @ counts).tolist()]
-    return value, np.array(scores), signature
+    draws = np.array([score(row) for row in weights @ counts])
+    return CorpusScore(value, pseudo_values(counts, score).tolist(), draws, signature)

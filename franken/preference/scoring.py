@@ -13,7 +13,7 @@ from franken.data.readers import read_file
 from franken.errors import DataError
 from franken.eval_suite.answering import words
 from franken.eval_suite.encoding import Encoder
-from franken.eval_suite.math_problems import last_number
+from franken.eval_suite.numbers import last_number
 from franken.eval_suite.readout import Readout
 from franken.eval_suite.scoring import Request, log_probs
 
@@ -24,9 +24,9 @@ def verdict(answer: str, response: str, lang: str) -> float:
     Where the data's own response ends in a number, the last number must be that number (as for
     MGSM); otherwise the words must be the same, but for case and punctuation (as for SQuAD).
     """
-    wanted = last_number(response)
+    wanted = last_number(response, lang)
     if wanted is not None and response.rstrip(" .")[-1:].isdigit():
-        return float(last_number(answer) == wanted)
+        return float(last_number(answer, lang) == wanted)
     return float(words(answer, lang) == words(response, lang))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from franken.config.eval_suite import EvalSuiteConfig, SuiteConfig, TaskConfig
 from franken.data.source import DataSource
 from franken.eval_suite import SuiteResult, evaluate
+from franken.eval_suite.journal import Journal
 from franken.skillpack.experts import Experts
 from franken.skillpack.routed import RoutedModel
 from franken.skillpack.router import PackRouter
@@ -14,16 +15,16 @@ from franken.skillpack.router import PackRouter
 
 def evaluate_routed(
     experts: Experts, router: PackRouter, tokenizer: Any, suite: SuiteConfig,
-    data: DataSource, *, seed: int = 0, device: Any = None,
+    data: DataSource, *, seed: int = 0, device: Any = None, journal: Journal | None = None,
 ) -> SuiteResult:  # fmt: skip
     """Score a suite; every request (or token) is answered by what the router picks."""
     routed = RoutedModel(experts, router)
-    return evaluate(routed, tokenizer, suite, data, seed=seed, device=device)
+    return evaluate(routed, tokenizer, suite, data, seed=seed, device=device, journal=journal)
 
 
 def evaluate_by_task(
     experts: Experts, tasks: Mapping[str, str], tokenizer: Any, suite: EvalSuiteConfig,
-    data: DataSource, *, seed: int = 0, device: Any = None,
+    data: DataSource, *, seed: int = 0, device: Any = None, journal: Journal | None = None,
 ) -> SuiteResult:  # fmt: skip
     """Score a suite with the pack that a map names for each task (the oracle).
 
@@ -36,13 +37,16 @@ def evaluate_by_task(
         data: where they come from.
         seed: draws the worked examples.
         device: where to run.
+        journal: where results are kept as they come.
     """
     result = SuiteResult()
     for name, task in suite.tasks.items():
         for pack, languages in _by_pack(name, task, tasks, data).items():
             part = replace(suite, tasks={name: replace(task, languages=languages)})
             with experts.acting(experts.index(pack)):
-                found = evaluate(experts.model, tokenizer, part, data, seed=seed, device=device)
+                found = evaluate(
+                    experts.model, tokenizer, part, data, seed=seed, device=device, journal=journal
+                )
             result.scores += found.scores
             result.skipped += found.skipped
             for key, items in found.items.items():

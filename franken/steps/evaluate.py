@@ -1,7 +1,7 @@
 """Score a model with a suite; keep every item's output beside the figures."""
 
 import json
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,22 @@ from franken.config.steps import EvaluateStep
 from franken.data import open_data
 from franken.data.source import DataSource
 from franken.errors import CompatibilityError
-from franken.eval_suite import SuiteResult, evaluate
+from franken.eval_suite import Score, SuiteResult, evaluate
+from franken.eval_suite.journal import Journal
 from franken.files import read_json, write_atomically, write_json
 from franken.parts.model import assemble
 from franken.skillpack.evaluation import evaluate_by_task, evaluate_routed
 from franken.skillpack.experts import Experts
+from franken.statistics.units import UNITS_FILE
 from franken.steps.context import StepContext
 from franken.steps.models import is_hydra, open_hydra_model, open_model
 from franken.steps.route import is_routed, open_router, open_routing
 
 
 def run(step: EvaluateStep, context: StepContext) -> dict[str, Any]:
-    """Writes ``scores.json`` (an entry per task, language, metric) and ``items/<task>.jsonl``."""
+    """Writes ``scores.json`` (an entry per task, language, metric), ``units.jsonl`` (the items that
+    each is made of) and ``items/<task>.jsonl``. A killed step goes on.
+    """  # noqa: D205
     model: Any
     tokenizer: Any = None
     if is_hydra(context.inputs["model"]):
@@ -33,13 +37,18 @@ def run(step: EvaluateStep, context: StepContext) -> dict[str, Any]:
         model, tokenizer = assemble(plain, device=context.device)
     model.eval()
     data = open_data(step.data)
-    options: dict[str, Any] = {"seed": context.seed, "device": context.device}
+    options: dict[str, Any] = {
+        "seed": context.seed, "device": context.device,
+        "journal": Journal(context.scratch / "items.jsonl"),
+    }  # fmt: skip
     if is_routed(context.inputs["model"]):
         result = _routed(step, context, model, tokenizer, data, options)
     else:
         result = evaluate(model, tokenizer, step.suite, data, **options)
     size = _pack_size(context.inputs["model"].path)
-    scores = [{**asdict(s), "extra": {**s.extra, **size}} for s in result.scores]
+    scores = [_entry(score, size) for score in result.scores]
+    units = "".join(map(_units_line, result.scores))
+    write_atomically(context.directory / UNITS_FILE, units.encode())
     write_json(context.directory / "scores.json", scores)
     for task, items in result.items.items():
         lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
@@ -67,6 +76,20 @@ def _routed(
         return evaluate_by_task(experts, tasks, tokenizer, step.suite, data, **options)
     router = open_router(artifact)
     return evaluate_routed(experts, router, tokenizer, step.suite, data, **options)
+
+
+def _entry(score: Score, size: dict[str, Any]) -> dict[str, Any]:
+    """An entry of ``scores.json``."""
+    own = {f.name: getattr(score, f.name) for f in fields(score) if f.name != "units"}
+    return {**own, "extra": {**score.extra, **size}}
+
+
+def _units_line(score: Score) -> str:
+    """A line of ``units.jsonl``: what errors and comparisons are made of."""
+    if score.units is None:
+        return ""
+    own = {"task": score.task, "lang": score.lang, "metric": score.metric}
+    return json.dumps({**own, **score.units.to_json()}, ensure_ascii=False) + "\n"
 
 
 def _pack_size(directory: Path) -> dict[str, Any]:

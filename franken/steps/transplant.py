@@ -11,7 +11,7 @@ from franken.config.inference import DonorKind, InferenceConfig, Stop, XTranspla
 from franken.config.prompts import DefectPolicy
 from franken.config.steps import TransplantStep
 from franken.data import DataSource, open_data
-from franken.eval_suite.progress import terminal_progress
+from franken.eval_suite.progress import shown_progress
 from franken.files import write_json
 from franken.inference.xtransplant.bounds import blocks
 from franken.inference.xtransplant.contract import Pair
@@ -49,7 +49,7 @@ def run(step: TransplantStep, context: StepContext) -> dict[str, Any]:
     for defect in defects:
         log.warning("%s", defect)
     files = RowFiles(context.scratch / "rows")
-    with terminal_progress(True) as advance:
+    with shown_progress(True, lines=False) as advance:
         progress = Progress(
             context.run_dir / "transplants" / f"{context.name}.progress.json", files.directory,
             lambda done, total: advance(context.name, done, total),

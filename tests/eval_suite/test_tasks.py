@@ -135,14 +135,15 @@ def test_multiple_choice_equals_a_loop_over_items_and_options(case, data, rule):
         for option in item["options"]:
             tail = ids_of(case, f" {option}")
             total = math.fsum(token_log_probs(case, prompt, tail))
-            divisor = {"sum": 1, "mean_token": len(tail), "mean_byte": len(option.encode())}[rule]
+            sizes = {"mean_character": len(option), "mean_byte": len(option.encode())}
+            divisor = {"sum": 1, "mean_token": len(tail), **sizes}[rule]
             scores.append(total / divisor)
         assert item["scores"] == pytest.approx(scores, abs=1e-4)
         hits += scores.index(max(scores)) == item["answer"]
     found = score(result, "acc", "ru")
     share = hits / len(items)
     assert (found.value, found.n) == (share, 10)
-    assert found.stderr == pytest.approx(math.sqrt(share * (1 - share) / 10))
+    assert found.stderr == pytest.approx(math.sqrt(share * (1 - share) / 9))
 
 
 def test_option_names_are_replaced_and_chance_is_noted(case, data):
