@@ -143,12 +143,6 @@ class CausalModule(LightningModule):
 
     # --- Lightning hooks -----------------------------------------------------------------------
 
-    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Take this process's rows of a batch that the runner feeds."""
-        if "loss_weight" in batch:
-            return rows_of_rank(batch, self.global_rank, self.trainer.world_size)
-        return completed(batch)  # under a plain Trainer: it has shared the rows out
-
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """The step of the schedule that the batch belongs to."""
         self.steps_done = self.first_step + self.trainer.global_step
@@ -158,7 +152,8 @@ class CausalModule(LightningModule):
         part = batch_idx % self.config.accumulate
         self._seed_dropout(derive_seed(self.seed, "step", self.steps_done, part, self.global_rank))
         if "loss_weight" not in batch:
-            return self._plain_step(batch)
+            return self._plain_step(completed(batch))  # Lightning has shared the rows out
+        batch = rows_of_rank(batch, self.global_rank, self.trainer.world_size)
         loss: Tensor = self.summed_loss(batch) * batch["loss_weight"]
         done = loss.detach()
         self._step_loss = done if self._step_loss is None else self._step_loss + done
@@ -166,6 +161,7 @@ class CausalModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
         """``(summed nats, counted positions)`` of one batch, as a float64 pair."""
+        batch = completed(batch)
         found = torch.stack([self.summed_loss(batch).double(), self.counted(batch).double()])
         if self.trainer.validating:
             self._validated.append(found.detach())
