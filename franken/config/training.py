@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from franken.config.amounts import bytes_of
 from franken.config.checks import at_least, in_range
 
 
@@ -71,6 +72,9 @@ class TrainingConfig:
 
     steps: int = 1000
     """Optimiser steps."""
+    budget: str | None = None
+    """Bytes of text to read instead, e.g. ``50MB``: as many steps as that takes, so that models of
+    different tokenizers read the same amount. ``null``: ``steps`` counts."""
     batch_size: int = 32
     """Sequences per optimiser step (split over ``accumulate`` forward passes)."""
     sequence_length: int = 128
@@ -134,6 +138,13 @@ class TrainingConfig:
         yield from in_range("warmup", self.warmup, 0.0, 1.0)
         if self.datamodule is not None and not self.datamodule.get("_target_"):
             yield "datamodule", f"needs _target_, the path of its class; got {self.datamodule}"
+        if self.datamodule is not None and self.budget is not None:
+            yield "budget", "counts franken's own data, but datamodule brings its own; set steps"
+        if self.budget is not None:
+            try:
+                bytes_of(self.budget)
+            except ValueError as error:
+                yield "budget", str(error)
         if len(self.betas) != 2:
             yield "betas", f"must hold two numbers, got {self.betas}"
         if self.accumulate >= 1 and self.batch_size % self.accumulate:

@@ -1,15 +1,20 @@
 """The data side of a training phase: a mixture of a data source as packed batches."""
 
 import logging
+import math
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning import LightningDataModule
 from transformers import PreTrainedTokenizerBase
 
+from franken.config.amounts import bytes_of
 from franken.config.data import Mixture, Sampling, Unit
 from franken.config.training import TrainingConfig
+from franken.data.budget import steps_for_bytes, text_bytes_of_tokens
 from franken.data.corpus import TokenCorpus
 from franken.data.encoding import RecordEncoder
 from franken.data.loader import BatchShape, FixedBatches, PackedLoader, Planner
@@ -18,11 +23,13 @@ from franken.data.packing import Packer
 from franken.data.report import mixture_report
 from franken.data.source import TRAIN, VALID, DataSource
 from franken.data.streams import WHOLE_ROLES, StreamBuilder
-from franken.errors import DataError
+from franken.errors import CompatibilityError, ConfigError, DataError
 from franken.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
 
+BUDGET_MARGIN = 1.1
+"""Streams are opened for more steps than a budget in bytes takes by the look of their heads."""
 CAP_MARGIN = 1.02
 """Streams are tokenised up to this multiple of what training can use of them."""
 
@@ -98,6 +105,38 @@ class TextDataModule(LightningDataModule):
         if self._pending is not None:
             self._loader.load_state_dict(self._pending)
             self._pending = None
+
+    def fix_steps(self) -> TrainingConfig:
+        """The schedule with ``steps`` as ``training.budget`` asks; as it is without a budget.
+
+        Text of each stream is read and tokenised for this, as for training.
+        """
+        config = self.training
+        if config.budget is None:
+            return config
+        budget = bytes_of(config.budget)
+        sizes = self.text_bytes
+        if sizes is None:
+            raise ConfigError(
+                f"training.budget={config.budget} counts bytes of text, which this tokenizer's "
+                "pieces do not tell; set training.steps instead"
+            )
+        per_token = self.builder.bytes_per_token(sizes)
+        per_step = config.batch_size * config.sequence_length * per_token
+        self.training = replace(config, steps=max(1, math.ceil(BUDGET_MARGIN * budget / per_step)))
+        self._open()
+        steps, _ = steps_for_bytes(self._planner(TRAIN, self._corpora), sizes, budget)
+        self.training = replace(config, steps=steps)
+        return self.training
+
+    @cached_property
+    def text_bytes(self) -> Any:
+        """``(V,)`` bytes of text per token id; ``None`` where pieces do not tell."""
+        try:
+            return text_bytes_of_tokens(self.builder.encoder.tokenizer)
+        except CompatibilityError as error:
+            logger.warning("training counts no bytes of text: %s", error)
+            return None
 
     def train_dataloader(self) -> PackedLoader:
         """The one training loader; its length is ``steps * accumulate`` batches."""

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from franken.config.data import Mixture
 from franken.data.corpus import TokenCorpus, open_corpus, write_corpus
 from franken.data.encoding import RecordEncoder, pair_text
@@ -70,6 +73,23 @@ class StreamBuilder:
                 f"data.{asked[0]}.train, or look at the paths and data.root"
             )
         return sorted(keys)
+
+    def bytes_per_token(self, sizes: npt.NDArray[np.int64]) -> float:
+        """Bytes of text per token at the heads of the streams, all streams alike.
+
+        Raises:
+            DataError: where they hold none.
+        """
+        read = tokens = 0
+        for key in self.stream_keys():
+            head = list(islice(self._raw(key, TRAIN), HEAD))
+            for item in self.encoder.encode(list(self.as_trained(key, head))):
+                if item is not None:
+                    tokens += len(item.ids)
+                    read += int(sizes[np.asarray(item.ids)].sum())
+        if not read:
+            raise DataError("the streams of the mixture hold no text, so no budget can be used up")
+        return read / tokens
 
     def corpus(self, key: StreamKey, split: str, max_tokens: int) -> TokenCorpus:
         """The tokens of a stream, from the work directory if they are there and intact."""

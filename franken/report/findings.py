@@ -91,7 +91,14 @@ def tokenizer_series(results: Results, task: str) -> list[tuple[str, Row]]:
 
 
 def curve_finding(curves: Mapping[str, Sequence[Point]]) -> str:
-    """The largest fall of a training loss."""
+    """The largest fall of a training loss, or of bits per byte where all curves have them."""
+    if counts_text(curves):
+        drops = {name: _bits(points[0]) - _bits(points[-1]) for name, points in curves.items()}
+        best = min(curves, key=lambda name: _bits(curves[name][-1]))
+        return (
+            f"{best} ends lowest, at {_bits(curves[best][-1]):.2f} bits per byte of training text "
+            f"({drops[best]:.2f} less than at its start)"
+        )
     falls = {name: points[0].loss - points[-1].loss for name, points in curves.items()}
     name = max(falls, key=lambda key: falls[key])
     if falls[name] <= 0:
@@ -101,6 +108,16 @@ def curve_finding(curves: Mapping[str, Sequence[Point]]) -> str:
         f"Training loss falls most in {name}: from {points[0].loss:.2f} to {points[-1].loss:.2f} "
         "nats per token (losses over different vocabularies do not compare)"
     )
+
+
+def counts_text(curves: Mapping[str, Sequence[Point]]) -> bool:
+    """Whether every point says how many bytes of text were read."""
+    points = [point for own in curves.values() for point in own]
+    return bool(points) and all(p.read is not None and p.bits is not None for p in points)
+
+
+def _bits(point: Point) -> float:
+    return point.bits if point.bits is not None else float("nan")
 
 
 def _means(results: Results, task: str, name: str) -> dict[Row, Cell]:

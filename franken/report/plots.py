@@ -15,6 +15,7 @@ from franken.files import write_atomically
 from franken.report.findings import (
     accuracy_finding,
     bits_finding,
+    counts_text,
     curve_finding,
     token_finding,
     tokenizer_series,
@@ -245,7 +246,11 @@ def _language_axis(axes: Any, languages: Sequence[str], sources: Sequence[str]) 
 
 
 def _curves(results: Results, runs: Sequence[Run], directory: Path) -> Plot | None:
-    """Training loss against steps, one line per trained step and variant, first seed only."""
+    """Training loss, one line per trained step and variant, first seed only.
+
+    Bits per byte against bytes of text where all runs counted them: what compares across
+    vocabularies. Else nats per token against steps.
+    """
     shared = {row.model for row in results.rows if not row.variant}
     curves: dict[str, list[Point]] = {}
     for run in runs:
@@ -256,18 +261,20 @@ def _curves(results: Results, runs: Sequence[Run], directory: Path) -> Plot | No
     if not curves:
         return None
     shown = dict(list(curves.items())[:MAX_CURVES])
+    by_text = counts_text(shown)
     figure, axes = _figure(8.0, 4.2)
     for number, (name, points) in enumerate(shown.items()):
         axes.plot(
-            [point.step for point in points],
-            [point.loss for point in points],
+            [(point.read or 0) / 1e6 if by_text else point.step for point in points],
+            [point.bits if by_text else point.loss for point in points],
             color=PALETTE[number % len(PALETTE)],
             linestyle=("-", "--")[number // len(PALETTE) % 2],
             linewidth=1.5,
             label=name,
         )
-    axes.set_xlabel("optimiser steps", color=INK)
-    axes.set_ylabel("training loss (nats per token)", color=INK)
+    axes.set_xlabel("text read (MB)" if by_text else "optimiser steps", color=INK)
+    unit = "bits per byte" if by_text else "nats per token"
+    axes.set_ylabel(f"training loss ({unit})", color=INK)
     axes.grid(color="#dddddd", linewidth=0.6)
     figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=9)
     return _save(figure, axes, directory / "training_curves.png", curve_finding(shown))

@@ -17,6 +17,11 @@ class Point:
 
     step: float
     loss: float
+    """Nats per token."""
+    read: float | None = None
+    """Bytes of text read so far, where the run counted them."""
+    bits: float | None = None
+    """Loss in bits per byte of text, likewise."""
 
 
 @dataclass
@@ -119,7 +124,8 @@ def _curves(directory: Path) -> dict[str, list[Point]]:
     for name, row in rows:
         step, loss = _number(row, "step"), _loss(row)
         if step is not None and loss is not None:
-            curves.setdefault(name, []).append(Point(step, loss))
+            text = _number(row, "train/bytes"), _number(row, "train/bits_per_byte")
+            curves.setdefault(name, []).append(Point(step, loss, *text))
     return {name: sorted(points, key=lambda p: p.step) for name, points in curves.items()}
 
 

@@ -105,6 +105,8 @@ def fit(
         training, f"step {context.name!r}: training", tokenizer=tokenizer, training=training,
         seed=context.seed, work_dir=context.scratch,
     ) or module_of(split, "corpus", plain if source is None else source)  # fmt: skip
+    if training.budget is not None:
+        training = datamodule.fix_steps()
     before = [
         module_of(name, f"earlier_{name}", plain) for name in earlier if training.anchor_examples
     ]

@@ -80,9 +80,10 @@ class StepFeed:
 
     Every batch carries ``loss_weight``, 1 over the step's counted positions (or what ``count``
     finds in a batch), so that the summed loss of all its parts is the mean over the step whatever
-    the parts' sizes, and ``real_tokens``, its tokens without padding (before processes share its
-    rows). The length is known, therefore Lightning fetches no batch ahead and :meth:`state_dict` is
-    the exact position.
+    the parts' sizes, ``real_tokens``, its tokens without padding (before processes share its
+    rows), and their ``text_bytes`` where the data module knows what each token stands for. The
+    length is known, therefore Lightning fetches no batch ahead and :meth:`state_dict` is the exact
+    position.
     """
 
     def __init__(
@@ -101,6 +102,8 @@ class StepFeed:
         if state is not None:
             datamodule.load_state_dict(state["datamodule"])
         self.loader = datamodule.train_dataloader()
+        sizes = getattr(datamodule, "text_bytes", None)
+        self.sizes = None if sizes is None else torch.as_tensor(sizes)
         self._own_state = hasattr(self.loader, "state_dict")
         if state is not None and self._own_state:
             self.loader.load_state_dict(state["loader"])
@@ -119,11 +122,18 @@ class StepFeed:
             parts = [completed(next(source)) for _ in range(self.accumulate)]
             counted = sum(map(self.count, parts))
             for part in parts:
+                read = {} if self.sizes is None else {"text_bytes": self._text_bytes(part)}
                 yield {
                     **part,
+                    **read,
                     "loss_weight": 1.0 / counted if counted else 0.0,
                     "real_tokens": int((part["segment_ids"] > 0).sum()),
                 }
+
+    def _text_bytes(self, batch: Batch) -> int:
+        """Bytes of text in a batch, tokens that sequences repeat included."""
+        assert self.sizes is not None
+        return int(self.sizes[batch["input_ids"][batch["segment_ids"] > 0]].sum())
 
     def _endless(self) -> Iterator[Batch]:
         empty_rounds = 0

@@ -57,7 +57,7 @@ class FollowRun(Callback):
         self.validation, self.on_log = validation, on_log
         self._optimizer_state, self._scaler_state = optimizer_state, scaler_state
         self._started = 0.0
-        self._tokens = 0
+        self._tokens = self._bytes = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Continue the optimiser, or note where an untrained model stands."""
@@ -81,10 +81,11 @@ class FollowRun(Callback):
         module = _module(pl_module)
         config, state = module.config, self.state
         self._tokens += int(batch["real_tokens"])
+        self._bytes += int(batch.get("text_bytes", 0))
         if (batch_idx + 1) % config.accumulate:
             return
-        state.add_step(module.last_loss, self._tokens)
-        self._tokens = 0
+        state.add_step(module.last_loss, self._tokens, self._bytes)
+        self._tokens = self._bytes = 0
         module.steps_done = state.step
         last = state.step == config.steps
         if is_curve_point(state.step, config.steps):

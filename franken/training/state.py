@@ -21,19 +21,27 @@ class RunState:
     step: int = 0
     tokens: int = 0
     """Tokens read, padding not counted."""
+    bytes: int = 0
+    """Bytes of text read."""
     seconds: float = 0.0
     """Time spent training: validation and checkpoints left out."""
     window_loss: float = 0.0
     window_steps: int = 0
+    window_tokens: int = 0
+    window_bytes: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
-    """``step, loss`` (mean since the point before, nats per token or pair)``, lr, grad_norm``."""
+    """``step, loss`` (mean since the point before, nats per token or pair)``, lr, grad_norm``, and
+    of text ``bytes`` (read so far) and ``bits_per_byte`` (since the point before)."""
     validation: list[dict[str, float]] = field(default_factory=list)
     """``step, loss`` (nats per token)``, bits`` (per token)."""
     best_step: int | None = None
     best_loss: float | None = None
 
-    def add_step(self, loss: float, tokens: int) -> None:
+    def add_step(self, loss: float, tokens: int, text_bytes: int = 0) -> None:
         """Count one optimiser step."""
+        self.bytes += text_bytes
+        self.window_tokens += tokens
+        self.window_bytes += text_bytes
         self.step += 1
         self.tokens += tokens
         self.window_loss += loss
@@ -54,11 +62,22 @@ class RunState:
             "loss": self.window_loss / max(1, self.window_steps),
             "lr": lr,
             "grad_norm": grad_norm,
+            **self._text_measures(),
             **(measures or {}),
         }
         self.window_loss, self.window_steps = 0.0, 0
+        self.window_tokens = self.window_bytes = 0
         self.curve.append(point)
         return point
+
+    def _text_measures(self) -> dict[str, float]:
+        if not self.window_bytes:
+            return {}
+        bits = self.window_loss / max(1, self.window_steps) / math.log(2)
+        return {
+            "bytes": self.bytes,
+            "bits_per_byte": bits * self.window_tokens / self.window_bytes,
+        }
 
     def add_validation(self, loss: float) -> dict[str, float]:
         """Append a point to the validation curve."""
@@ -80,6 +99,8 @@ class TrainingReport:
     all_parameters: int
     steps: int
     tokens: int
+    bytes: int
+    """Of text; 0 where the data do not tell."""
     seconds: float
     tokens_per_second: float
     final_loss: float | None
@@ -108,6 +129,7 @@ def make_report(state: RunState, policy: dict[str, Any], resumed_at: int) -> Tra
         all_parameters=policy["all_parameters"],
         steps=state.step,
         tokens=state.tokens,
+        bytes=state.bytes,
         seconds=state.seconds,
         tokens_per_second=state.tokens / state.seconds if state.seconds > 0 else 0.0,
         final_loss=state.curve[-1]["loss"] if state.curve else None,

@@ -72,6 +72,11 @@ class TrainStep(StepConfig):
             if split not in self.data.mixtures:
                 known = ", ".join(self.data.mixtures)
                 yield "earlier", f"{split!r} is no split of the data; known: {known}"
+        if self.preference is not None and self.training.budget is not None:
+            yield (
+                "training.budget",
+                "counts bytes of text, preference tuning pairs; set it to null",
+            )
         if self.preference is not None and self.training.anchor_examples:
             yield "training.anchor_examples", "is not there for preference tuning; set it to 0"
         if self.preference is not None and self.training.pack_across_documents:

@@ -69,10 +69,7 @@ def frozen_weights(
 
 def training_options(training: TrainingConfig) -> dict[str, Any]:
     """Options of training that can change its result."""
-    later = (
-        "anchor",
-        "anchor_examples",
-        "datamodule",
-    )  # options that came later keep old keys while unset
+    # options that came later keep old keys while unset
+    later = ("anchor", "anchor_examples", "budget", "datamodule")
     unset = [name for name in later if not getattr(training, name)]
     return options(training, *_NEUTRAL_TRAINING, *unset)
