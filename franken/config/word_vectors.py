@@ -49,6 +49,9 @@ class TrainedVectors(WordVectorsConfig):
     dim: int = 100
     architecture: Architecture = Architecture.cbow
     epochs: int = 10
+    word_budget: int | None = 10_000_000
+    """Words read in all passes together: text longer than this over ``epochs`` has fewer passes, at
+    least one (``null``: always ``epochs``). A million words take four seconds of one thread."""
     window: int = 5
     """Words to either side; each is drawn from 1 to this width."""
     negative: int = 10
@@ -71,6 +74,7 @@ class TrainedVectors(WordVectorsConfig):
         for key in ("dim", "epochs", "window", "negative", "min_count", "buckets"):
             yield from at_least(key, getattr(self, key), 1)
         yield from at_least("max_lines", self.max_lines, 1)
+        yield from at_least("word_budget", self.word_budget, 1)
         if self.max_n and not 1 <= self.min_n <= self.max_n:
             yield "min_n", f"must lie between 1 and max_n={self.max_n}, got {self.min_n}"
         if not self.lr > 0:

@@ -8,11 +8,11 @@ from typing import Any
 from franken.config.steps import VectorsStep
 from franken.config.word_vectors import PIECE_SIDES, TrainedVectors, VectorFiles, VectorUnit
 from franken.data import DataSource, open_data
+from franken.data.source import TEXT_STREAMS
 from franken.errors import CompatibilityError, DataError
 from franken.files import write_json
 from franken.parts.tokenizer_files import load_tokenizer
 from franken.seeds import derive_seed
-from franken.steps.build_vocab import lines_of
 from franken.steps.context import StepContext
 from franken.steps.models import open_model
 from franken.word_vectors import VectorSpace, save_spaces
@@ -107,12 +107,14 @@ def _train_pieces(
 
 
 def _lines(data: DataSource, language: str, config: TrainedVectors) -> Iterable[str]:
-    """Lines of one language's monolingual text and documents.
+    """Lines of one language's monolingual text and documents; those of both roles once.
+
+    Sentences are often the lines of the documents, and read twice they say nothing new.
 
     Raises:
         DataError: where there is none.
     """
-    stream: Iterator[str] = islice(lines_of(data, language)(), config.max_lines)
+    stream: Iterator[str] = islice(_distinct(data, language), config.max_lines)
     first = next(stream, None)
     if first is None:
         raise DataError(
@@ -121,3 +123,18 @@ def _lines(data: DataSource, language: str, config: TrainedVectors) -> Iterable[
             "elsewhere (word_vectors=files)"
         )
     return chain([first], stream)
+
+
+def _distinct(data: DataSource, language: str) -> Iterator[str]:
+    """Lines of the monolingual text, then those of the documents that were not among them."""
+    seen: set[int] = set()
+    for role in TEXT_STREAMS:
+        if not data.has(role, language):
+            continue
+        own: set[int] = set()
+        for text in data.texts(role, language):
+            for line in filter(str.strip, text.splitlines()):
+                own.add(mark := hash(line))
+                if mark not in seen:
+                    yield line
+        seen |= own

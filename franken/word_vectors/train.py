@@ -28,7 +28,7 @@ def train_space(
     One thread, as updates of several would race. Words enter by falling frequency.
 
     Args:
-        sentences: iterated ``epochs + 1`` times.
+        sentences: iterated once to count, then once for each of the :func:`passes`.
         config: see the fields of :class:`TrainedVectors`.
         seed: of initial vectors and draws.
         what: names the text in errors, e.g. ``monolingual text of sw``.
@@ -66,7 +66,7 @@ def train_space(
         corpus_iterable=cut,
         total_examples=model.corpus_count,
         total_words=model.corpus_total_words,
-        epochs=config.epochs,
+        epochs=passes(model.corpus_total_words, config),
     )
     counts = torch.tensor([model.wv.get_vecattr(word, "count") for word in words])
     vectors = torch.from_numpy(model.wv.vectors.copy())
@@ -74,6 +74,13 @@ def train_space(
         return VectorSpace(words, vectors, counts)
     ngrams = torch.from_numpy(model.wv.vectors_ngrams.copy())
     return VectorSpace(words, vectors, counts, ngrams, config.min_n, config.max_n)
+
+
+def passes(words: int, config: TrainedVectors) -> int:
+    """How often a text of so many words is read: ``epochs``, fewer where the budget ends first."""
+    if config.word_budget is None:
+        return config.epochs
+    return max(1, min(config.epochs, round(config.word_budget / max(words, 1))))
 
 
 class _Cut:

@@ -11,7 +11,7 @@ import torch
 
 from franken.config.word_vectors import Architecture, TrainedVectors
 from franken.errors import DataError
-from franken.word_vectors.train import train_space, words_of
+from franken.word_vectors.train import passes, train_space, words_of
 
 SMALL = TrainedVectors(dim=16, epochs=15, buckets=500, min_count=1, subsample=0.0)
 
@@ -106,3 +106,20 @@ def test_options_that_cannot_work_are_faults():
     faults = dict(TrainedVectors(dim=0, min_n=5, max_n=3, lr=0).faults())
     assert set(faults) == {"dim", "min_n", "lr"}
     assert not list(TrainedVectors().faults())
+
+
+@pytest.mark.parametrize(
+    ("words", "budget", "expected"),
+    [(10, None, 15), (10, 1000, 15), (100, 1000, 10), (100, 949, 9), (5000, 1000, 1)],
+)
+def test_a_budget_of_words_ends_the_passes(words, budget, expected):
+    assert passes(words, TrainedVectors(epochs=15, word_budget=budget)) == expected
+
+
+def test_the_budget_reaches_training():
+    text = sentences(100)
+    words = sum(map(len, text))
+    once = TrainedVectors(dim=4, epochs=1, buckets=50, min_count=1)
+    cut = TrainedVectors(dim=4, epochs=9, buckets=50, min_count=1, word_budget=words)
+    left, right = (train_space(text, config, 0, what="") for config in (once, cut))
+    assert torch.equal(left.vectors, right.vectors)

@@ -52,6 +52,15 @@ def test_words_get_one_space_per_language(data, context):
     assert report["sw"]["occurrences"] == int(spaces["sw"].counts.sum())
 
 
+def test_a_line_of_both_roles_counts_once(data, context):
+    context.directory.mkdir()
+    module.run(VectorsStep(vectors=TRAINED, data=data), context)
+    once = load_spaces(context.directory)["sw"]
+    data.documents = dict(data.monolingual)
+    module.run(VectorsStep(vectors=TRAINED, data=data), context)
+    assert torch.equal(load_spaces(context.directory)["sw"].counts, once.counts)
+
+
 def test_pieces_get_a_space_for_each_tokenizer(data, context, tmp_path, monkeypatch):
     context.directory.mkdir()
     save_tokenizer(target_tokenizer(KIND), tmp_path / "vocab" / "tokenizer")

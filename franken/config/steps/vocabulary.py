@@ -47,6 +47,7 @@ class VectorsStep(StepConfig):
     """Train or read static vectors."""
 
     kind: ClassVar[str] = "vectors"
+    version: ClassVar[int] = 2
     output: ClassVar[Part] = Part.vectors
     inputs: ClassVar[dict[str, Part]] = {"base": Part.model, "tokenizer": Part.vocabulary}
     unit: VectorUnit = VectorUnit.words
