@@ -70,7 +70,8 @@ def evaluate(
             name to the fields of a task (``kind``, ``source``, ``prompt``, ...); or the name or
             options of a whole suite (group ``eval_suite``).
         data: text to score: language -> lines. Or a data option (its dataclass), an opened source,
-            or the directory of one laid out as ``conf/data/sample.yaml`` describes.
+            the name of an option (``pocket``), or the directory of one laid out as
+            ``conf/data/sample.yaml`` describes.
         pairs: language -> sentence pairs, for the tokenizer's parity.
         sets: evaluation set -> (schema, language -> rows as published), for other tasks.
         source_language: what ``lang_role`` calls the source.
@@ -91,12 +92,11 @@ def evaluate(
 
 
 def _source(data: Any, pairs: Any, sets: Any, source_language: str) -> DataSource:
+    if isinstance(data, str) and not Path(data).expanduser().is_dir():
+        return open_data(chosen("data", data, {}, "evaluate"))
     if isinstance(data, str | Path):
-        root = Path(data).expanduser()
-        if not root.is_dir():
-            raise ConfigError(f"evaluate: data={str(data)!r} is no directory")
-        option = chosen("data", "sample", {"root": str(root)}, "evaluate")
-        return open_data(option)
+        root = {"root": str(Path(data).expanduser())}
+        return open_data(chosen("data", "sample", root, "evaluate"))
     if isinstance(data, DataSource):
         return data
     if is_dataclass(data):
