@@ -41,7 +41,7 @@ def errors_page() -> str:
     kinds = [value for value in vars(errors).values() if inspect.isclass(value)]
     parts = [
         "# Errors\n\nWritten by `python -m franken.docs` from `franken/errors.py`. Every error "
-        "that franken raises on purpose is one of these; its message says where, what was expected, "
+        "that franken raises on purpose is one of these; it says where, what was expected, "
         "what was found and what to do. `except franken.errors.FrankenError` catches them all.\n\n"
         "On the command line faults of the config are printed all at once before anything starts. "
         "An error of a step stops that job and leaves its traceback in the run's directory; the "
