@@ -17,6 +17,7 @@ from franken.config.root import Config
 from franken.data import open_data
 from franken.files import read_json, write_atomically
 from franken.recipe import Graph, build_graph
+from franken.statistics.units import UNITS_FILE
 from franken.steps.keys import step_key
 from franken.store import Artifact, StepKey, Store
 from franken.store.manifest import MANIFEST
@@ -155,7 +156,22 @@ class Runner:
                     records.append(record)
         lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         write_atomically(self.run_dir / "results.jsonl", lines.encode())
+        self._write_units(list(scored.values()))
         return records
+
+    def _write_units(self, names: list[str]) -> None:
+        """``units.jsonl``: the items of every score, by which errors and comparisons are made."""
+        lines = []
+        for name in dict.fromkeys(names):
+            path = self.artifacts[name].path / UNITS_FILE
+            if path.is_file():
+                own = {"key": self.keys[name].key}
+                lines += [
+                    json.dumps({**own, **json.loads(line)}, ensure_ascii=False) + "\n"
+                    for line in path.read_bytes().split(b"\n")
+                    if line
+                ]
+        write_atomically(self.run_dir / UNITS_FILE, "".join(lines).encode())
 
     def write_transplants(self) -> None:
         """``transplants/<step>.json``: heat maps, curves and counts for the report."""

@@ -1,49 +1,20 @@
-"""Differences between runs, with their combined standard error."""
+"""Differences between runs, item by item, with their errors and tests."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from franken.report.metrics import metric_of
-from franken.report.results import Cell, Results, Row
+from franken.report.metrics import Metric, metric_of
+from franken.report.results import Cell, Results, Row, compared
 from franken.report.runs import Run
-from franken.report.tables import Group, Table, View, heading
-
-CLEAR = 2.0
-"""Differences beyond so many standard errors are marked."""
-CLEAR_MARK = "*"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """``second - first`` of one system, task and metric, on target mean or source language."""
-
-    first: Cell
-    second: Cell
-
-    @property
-    def value(self) -> float:
-        """The difference in stored units."""
-        return self.second.value - self.first.value
-
-    @property
-    def stderr(self) -> float | None:
-        """Root of the summed squared errors; errors of means where seeds were averaged."""
-        errors = [_mean_error(self.first), _mean_error(self.second)]
-        known = [error for error in errors if error is not None]
-        return math.hypot(*known) if len(known) == 2 else None
-
-    @property
-    def clear(self) -> bool:
-        """Whether the difference exceeds two standard errors."""
-        return self.stderr is not None and abs(self.value) > CLEAR * self.stderr
-
-
-def _mean_error(cell: Cell) -> float | None:
-    """Standard error of a cell's value: over seeds if there are several, else over items."""
-    if cell.seeds > 1 and cell.spread is not None:
-        return max(cell.spread / math.sqrt(cell.seeds), cell.stderr or 0.0)
-    return cell.stderr
+from franken.report.tables import (
+    CLEAR_LEGEND,
+    SEEDS,
+    Group,
+    Table,
+    View,
+    difference,
+    heading,
+)
+from franken.statistics import Comparison
 
 
 def comparison_tables(groups: Sequence[Sequence[Run]]) -> list[Table]:
@@ -54,40 +25,42 @@ def comparison_tables(groups: Sequence[Sequence[Run]]) -> list[Table]:
     """
     sides = [Results(record for run in group for record in run.records) for group in groups]
     labels = [group[0].label for group in groups]
-    return [
-        table
-        for label, side in zip(labels[1:], sides[1:], strict=True)
-        if (table := _compare(sides[0], side, labels[0], label)).labels
-    ]
+    tables = []
+    for label, side in zip(labels[1:], sides[1:], strict=True):
+        table = _compare(sides[0], side, labels[0], label)
+        if table.labels:
+            tables += [table, paired_table(sides[0], side, labels[0], label)]
+    return tables
+
+
+def shared_tasks(first: Results, second: Results) -> list[str]:
+    """Tasks that both have, with the same metric standing for them."""
+    tasks = [task for task in first.tasks if task in second.tasks]
+    return [task for task in tasks if first.primary(task) == second.primary(task)]
+
+
+def _places(results: Results, task: str) -> list[tuple[str, str | None]]:
+    """Names and languages to compare: the target mean, the source languages."""
+    metric = results.primary(task)
+    sources: list[tuple[str, str | None]] = [(lang, lang) for lang in results.sources(task, metric)]
+    return [("targets", None), *sources]
 
 
 def _compare(first: Results, second: Results, name: str, other: str) -> Table:
-    tasks = [task for task in first.tasks if task in second.tasks]
-    tasks = [task for task in tasks if first.primary(task) == second.primary(task)]
     table = Table(
         f"comparison-{other}", f"Difference: {other} minus {name}", ("model", "variant"), []
     )
     pairs = matched_rows(first.rows, second.rows)
     table.labels = [(row.model, _pair_variant(row, match)) for row, match in pairs]
     columns: list[list[View]] = []
-    for task in tasks:
+    for task in shared_tasks(first, second):
         metric = metric_of(first.primary(task))
         names = []
-        places = ["targets", *first.sources(task, metric.name)]
-        for place in places:
-            views = []
-            for row, match in pairs:
-                cells = _cell(first, row, task, place), _cell(second, match, task, place)
-                if cells[0] is None or cells[1] is None:
-                    views.append(View())
-                    continue
-                found = Difference(cells[0], cells[1])
-                error = "" if found.stderr is None else f" ±{metric.shown(found.stderr)}"
-                mark = CLEAR_MARK if found.clear else ""
-                text = metric.signed(found.value) + mark + error
-                views.append(View(text, found.value * metric.factor, found.clear))
-            if any(view.value is not None for view in views):
+        for place, lang in _places(first, task):
+            found = [_difference(first, second, pair, task, lang) for pair in pairs]
+            if any(gap is not None for gap in found):
                 names.append(place)
+                views = [View() if f is None else difference(f, metric, error=True) for f in found]
                 columns.append(views)
         if names:
             table.groups.append(Group(heading(task, metric), tuple(names)))
@@ -95,11 +68,65 @@ def _compare(first: Results, second: Results, name: str, other: str) -> Table:
         table.views = [list(views) for views in zip(*columns, strict=True)]
     else:
         table.labels = []
+    table.legend = ["±: standard error of the difference over items.", CLEAR_LEGEND]
+    return table
+
+
+def paired_table(first: Results, second: Results, name: str, other: str) -> Table:
+    """Every comparison in a line: both scores, the difference with its interval, the test."""
+    table = Table(
+        f"paired-{other}", f"Item by item: {other} against {name}",
+        ("task", "model", "variant", "language"), [],
+    )  # fmt: skip
+    columns = (name, other, "difference", "95 % interval", "better", "worse", "items", "p", "test",
+               SEEDS)  # fmt: skip
+    table.groups = [Group("", columns)]
+    for task in shared_tasks(first, second):
+        metric = metric_of(first.primary(task))
+        for row, match in matched_rows(first.rows, second.rows):
+            listed = [(lang, lang) for lang in first.targets(task, metric.name)]
+            for place, lang in [*_places(first, task), *listed]:
+                found = _difference(first, second, (row, match), task, lang)
+                if found is None:
+                    continue
+                cells = [_cell(first, row, task, lang), _cell(second, match, task, lang)]
+                label = (heading(task, metric), row.model, _pair_variant(row, match), place)
+                table.labels.append(label)
+                table.views.append(_line(found, cells, metric))
     table.legend = [
-        "±: combined standard error (over seeds where there are several, else over items).",
-        f"Bold and {CLEAR_MARK}: beyond two standard errors.",
+        "better, worse: items on which the second is higher and lower. items: those that both "
+        "have, an item in several languages or under several seeds counted once.",
+        f"{SEEDS}: standard deviation of the difference over seeds.",
+        CLEAR_LEGEND,
     ]
     return table
+
+
+def _line(found: Comparison, cells: Sequence[Cell | None], metric: Metric) -> list[View]:
+    def number(value: float | None, text: str) -> View:
+        return View() if value is None else View(text, value)
+
+    interval = found.interval
+    bounds = "" if interval is None else f"[{', '.join(map(metric.signed, interval))}]"
+    shown = [
+        View() if cell is None else View(metric.shown(cell.value), cell.value * metric.factor)
+        for cell in cells
+    ]
+    return [
+        *shown,
+        View(difference(found, metric).text, found.value * metric.factor, found.clear),
+        View(bounds) if bounds else View(),
+        number(found.better, str(found.better)),
+        number(found.worse, str(found.worse)),
+        number(found.items or None, str(found.items)),
+        number(found.p, _probability(found.p or 0.0)),
+        View(found.test),
+        number(found.seeds, metric.shown(found.seeds or 0.0)),
+    ]
+
+
+def _probability(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _pair_variant(row: Row, match: Row) -> str:
@@ -121,8 +148,17 @@ def matched_rows(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row,
     return pairs
 
 
-def _cell(results: Results, row: Row, task: str, place: str) -> Cell | None:
+def _difference(
+    first: Results, second: Results, pair: tuple[Row, Row], task: str, lang: str | None
+) -> Comparison | None:
+    metric = first.primary(task)
+    return compared(
+        first.parts(pair[0], task, metric, lang), second.parts(pair[1], task, metric, lang)
+    )
+
+
+def _cell(results: Results, row: Row, task: str, lang: str | None) -> Cell | None:
     metric = results.primary(task)
-    if place == "targets":
+    if lang is None:
         return results.mean(row, task, metric)
-    return results.cell(row, task, metric, place)
+    return results.cell(row, task, metric, lang)

@@ -1,6 +1,5 @@
 """Sentences that the numbers support: the titles of the plots."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from franken.report.metrics import metric_of
@@ -21,9 +20,9 @@ def accuracy_finding(results: Results, task: str, *, baseline: str = "instruct")
     if reference is None or reference not in cells or reference == best:
         shown = metric.shown(cell.value)
         return f"{task}: {best.label} is best on the target languages with {shown} %"
+    found = results.gain(best, task, name, baseline)
     gain = cell.value - cells[reference].value
-    error = math.hypot(cell.stderr or 0.0, cells[reference].stderr or 0.0)
-    if gain <= 2 * error:
+    if found is None or not found.clear or gain <= 0:
         return f"{task}: no model beats {baseline} clearly on the target languages"
     text = (
         f"{task}: {best.label} reaches {metric.shown(cell.value)} % on the target languages, "

@@ -35,7 +35,8 @@ _KNOWN = {
     metric.name: metric
     for metric in (
         Metric("acc", "accuracy (%)", 100, 1, 1),
-        Metric("acc_norm", "accuracy by log-likelihood per byte (%)", 100, 1, 1),
+        Metric("acc_norm", "accuracy by log-likelihood per character (%)", 100, 1, 1),
+        Metric("acc_bytes", "accuracy by log-likelihood per byte (%)", 100, 1, 1),
         Metric("acc_exact", "exact match (%)", 100, 1, 1),
         Metric("f1", "word F1 (%)", 100, 1, 1),
         Metric("exact_match", "exact match (%)", 100, 1, 1),

@@ -124,7 +124,7 @@ def _accuracy(
     axes.barh(
         heights,
         [cell.value * metric.factor for _, cell in bars],
-        xerr=[(cell.spread or 0.0) * metric.factor for _, cell in bars],
+        xerr=[(cell.stderr or 0.0) * metric.factor for _, cell in bars],
         color=[PALETTE[models.index(row.model) % len(PALETTE)] for row, _ in bars],
         error_kw={"ecolor": INK, "elinewidth": 1.2, "capsize": 3},
         height=0.7,
@@ -197,7 +197,7 @@ def _bits(results: Results, task: str, directory: Path) -> Plot | None:
         axes.errorbar(
             [cell.value for _, cell in found],
             [at + offset for at, _ in found],
-            xerr=[cell.spread or 0.0 for _, cell in found],
+            xerr=[cell.stderr or 0.0 for _, cell in found],
             fmt=MARKERS[number], color=PALETTE[number], markersize=6, elinewidth=1, capsize=2,
             label=row.label,
         )  # fmt: skip

@@ -3,12 +3,14 @@
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from franken.errors import DataError
 from franken.files import write_atomically
+from franken.statistics import Units
+from franken.statistics.units import UNITS_FILE
 
 FILE_NAME = "results.jsonl"
 
@@ -36,14 +38,17 @@ class Record:
     seed: int
     key: str
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    units: Units | None = field(default=None, compare=False, repr=False)
+    """The items that the score is made of, from ``units.jsonl`` beside the results."""
 
     def to_line(self) -> str:
         """The record as one line of JSON, without the line break."""
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
+        own = {name: getattr(self, name) for name in FIELDS}
         return json.dumps({**own, **self.extra}, ensure_ascii=False, allow_nan=False)
 
 
-_FIELDS = tuple(f.name for f in fields(Record) if f.name != "extra")
+FIELDS = tuple(f.name for f in fields(Record) if f.name not in ("extra", "units"))
+"""What every line has."""
 _TEXT = ("experiment", "recipe", "model", "variant", "task", "lang", "metric", "key")
 
 
@@ -59,10 +64,10 @@ def parse_record(content: Any, where: str) -> Record:
     """
     if not isinstance(content, dict):
         raise DataError(f"{where}: a record is a JSON object, found {type(content).__name__}")
-    missing = [name for name in _FIELDS if name not in content and name != "stderr"]
+    missing = [name for name in FIELDS if name not in content and name != "stderr"]
     if missing:
         raise DataError(
-            f"{where}: the record lacks {', '.join(missing)}; a record has {', '.join(_FIELDS)}"
+            f"{where}: the record lacks {', '.join(missing)}; a record has {', '.join(FIELDS)}"
         )
     for name in _TEXT:
         if not isinstance(content[name], str):
@@ -83,7 +88,7 @@ def parse_record(content: Any, where: str) -> Record:
         )
     nested = content.get("extra")
     extra = dict(nested) if isinstance(nested, dict) else {}
-    extra |= {k: v for k, v in content.items() if k not in _FIELDS and v is not nested}
+    extra |= {k: v for k, v in content.items() if k not in FIELDS and v is not nested}
     texts = {name: content[name] for name in _TEXT}
     return Record(
         **texts, value=value, n=content["n"], stderr=spread, seed=content["seed"], extra=extra
@@ -134,7 +139,27 @@ def read_records(path: Path) -> list[Record]:
                 "cut off or edited? Run the experiment again: finished steps are not repeated"
             ) from None
         records.append(parse_record(content, where))
-    return records
+    return _with_units(records, path.parent / UNITS_FILE)
+
+
+def _with_units(records: list[Record], path: Path) -> list[Record]:
+    """The records with the items that they are made of, as far as these lie beside them."""
+    if not path.is_file():
+        return records
+    found: dict[tuple[str, ...], Units] = {}
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if line.strip():
+            try:
+                content = json.loads(line)
+                mark = tuple(str(content[name]) for name in ("key", "task", "lang", "metric"))
+                found[mark] = Units.from_json(content)
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"{path}:{number}: no line of items ({error}); remove the file, or run the "
+                    "experiment again: finished steps are not repeated"
+                ) from None
+    marks = [(record.key, record.task, record.lang, record.metric) for record in records]
+    return [replace(r, units=found.get(mark)) for r, mark in zip(records, marks, strict=True)]
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

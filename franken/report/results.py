@@ -6,9 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from franken.report.metrics import primary_metric
+from franken.report.metrics import is_accuracy, primary_metric
 from franken.report.records import Record
 from franken.report.repeats import share_variants, without_repeats
+from franken.statistics import (
+    Comparison,
+    Units,
+    clustered_stderr,
+    compare,
+    influences,
+    wilson_interval,
+)
+from franken.statistics.intervals import effective_trials, is_extreme
 
 SOURCE_GUESSES = ("en", "eng_Latn", "eng")
 """Source language of records that do not say which it is."""
@@ -35,13 +44,16 @@ class Cell:
 
     Attributes:
         value: mean over seeds (and over languages for means).
-        spread: standard deviation over seeds; with one seed the standard error over items.
-        stderr: sampling error of ``value`` from the items alone.
+        spread: standard deviation over seeds; ``None`` for one seed.
+        stderr: error of ``value`` over the items: the same item in another language or under
+            another seed is one. Where the items are not known, it is as if all were the same.
         seeds: how many seeds.
         n: items per language and seed (the smallest).
         chance: accuracy of guessing, where known.
         languages: languages averaged over; 1 for a single one.
-        interval: 95 % bootstrap interval over items, of a single language and seed that has one.
+        interval: 95 % interval over items: Wilson's for accuracies near 0 and 1, the bootstrap's
+            where a single language and seed has one.
+        set_size: items of the whole set per language, where known.
     """
 
     value: float
@@ -52,13 +64,17 @@ class Cell:
     chance: float | None = None
     languages: int = 1
     interval: tuple[float, float] | None = None
+    set_size: int | None = None
+    extreme: bool = False
+    """Whether it is an accuracy so near 0 or 1 that an error bar says nothing."""
 
     @property
     def at_chance(self) -> bool:
         """Whether the value does not exceed chance by two standard errors."""
         if self.chance is None:
             return False
-        return self.value <= self.chance + 2 * (self.stderr or 0.0)
+        low = self.interval[0] if self.interval else self.value - 2 * (self.stderr or 0.0)
+        return low <= self.chance
 
 
 class Results:
@@ -136,22 +152,26 @@ class Results:
 
         A seed that lacks some of the row's languages is left out.
         """
+        return _over_seeds(self.parts(row, task, metric, None))
+
+    def parts(self, row: Row, task: str, metric: str, lang: str | None) -> dict[int, list[Record]]:
+        """Seed -> the records that are averaged; ``None``: those of the target languages."""
+        languages = self.targets(task, metric) if lang is None else [lang]
         seeds: dict[int, list[Record]] = defaultdict(list)
-        for lang in self.targets(task, metric):
-            for record in self._cells.get((row, task, metric, lang), []):
+        for language in languages:
+            for record in self._cells.get((row, task, metric, language), []):
                 seeds[record.seed].append(record)
         most = max(map(len, seeds.values()), default=0)
-        return _over_seeds({seed: own for seed, own in seeds.items() if len(own) == most})
+        return {seed: own for seed, own in seeds.items() if len(own) == most}
 
-    def gain(self, row: Row, task: str, metric: str, baseline: str) -> float | None:
-        """Mean over target languages minus that of the baseline model of the same experiment."""
+    def gain(self, row: Row, task: str, metric: str, baseline: str) -> Comparison | None:
+        """The difference to the baseline of the same experiment on the target languages."""
         reference = self.baseline(row, baseline)
         if reference is None or reference == row:
             return None
-        own, other = self.mean(row, task, metric), self.mean(reference, task, metric)
-        if own is None or other is None or own.languages != other.languages:
-            return None
-        return own.value - other.value
+        return compared(
+            self.parts(reference, task, metric, None), self.parts(row, task, metric, None)
+        )
 
     def baseline(self, row: Row, model: str) -> Row | None:
         """The row of ``model`` that ``row`` is compared with: same variant, else without one."""
@@ -197,26 +217,53 @@ def _over_seeds(seeds: Mapping[int, Sequence[Record]]) -> Cell | None:
     """Average the languages of each seed, then the seeds."""
     if not seeds:
         return None
-    values, errors = [], []
-    for records in seeds.values():
-        values.append(math.fsum(record.value for record in records) / len(records))
-        known = [record.stderr for record in records if record.stderr is not None]
-        whole = len(known) == len(records)
-        errors.append(math.hypot(*known) / len(records) if whole else None)
-    told = [error for error in errors if error is not None]
-    stderr = math.hypot(*told) / len(values) if len(told) == len(values) else None
+    values = [
+        math.fsum(record.value for record in records) / len(records) for records in seeds.values()
+    ]
     records = [record for own in seeds.values() for record in own]
+    value, stderr = math.fsum(values) / len(values), _stderr(records)
     chances = [float(r.extra["chance"]) for r in records if r.extra.get("chance") is not None]
+    sizes = {record.extra.get("set_size") for record in records}
+    extreme = _extreme_interval(records, value, stderr)
     return Cell(
-        value=math.fsum(values) / len(values),
-        spread=statistics.stdev(values) if len(values) > 1 else stderr,
+        value=value,
+        spread=statistics.stdev(values) if len(values) > 1 else None,
         stderr=stderr,
         seeds=len(values),
         n=min(record.n for record in records),
         chance=math.fsum(chances) / len(chances) if len(chances) == len(records) else None,
         languages=max(map(len, seeds.values())),
-        interval=_interval(records),
+        interval=extreme or _interval(records),
+        extreme=extreme is not None,
+        set_size=int(max(sizes)) if sizes and None not in sizes else None,  # type: ignore[type-var,arg-type]
     )
+
+
+def _units(records: Sequence[Record]) -> list[Units] | None:
+    units = [record.units for record in records if record.units is not None]
+    return units if units and len(units) == len(records) else None
+
+
+def _stderr(records: Sequence[Record]) -> float | None:
+    """Over items; where these are not known, as if all records were of the same ones."""
+    units = _units(records)
+    if units is not None:
+        return clustered_stderr(influences(units))
+    errors = [record.stderr for record in records if record.stderr is not None]
+    return math.fsum(errors) / len(errors) if len(errors) == len(records) else None
+
+
+def _extreme_interval(
+    records: Sequence[Record], value: float, stderr: float | None
+) -> tuple[float, float] | None:
+    """Wilson's interval of an accuracy near 0 or 1."""
+    if not is_accuracy(records[0].metric):
+        return None
+    units = _units(records)
+    clusters = {group for own in units for group in own.groups} if units else set()
+    count = len(clusters) if clusters else min(record.n for record in records)
+    trials = effective_trials(value, stderr, count)
+    return wilson_interval(value, trials) if is_extreme(value, trials) else None
 
 
 def _interval(records: Sequence[Record]) -> tuple[float, float] | None:
@@ -225,3 +272,40 @@ def _interval(records: Sequence[Record]) -> tuple[float, float] | None:
         return None
     low, high = (records[0].extra.get(side) for side in ("low", "high"))
     return None if low is None or high is None else (float(low), float(high))
+
+
+def compared(
+    first: Mapping[int, Sequence[Record]], second: Mapping[int, Sequence[Record]]
+) -> Comparison | None:
+    """``second - first``: item by item where both have the same ones, else by their errors.
+
+    Args:
+        first: seed -> records that are averaged.
+        second: likewise.
+
+    Returns:
+        ``None`` where either is empty, or they are of different languages.
+    """
+    sides = [_over_seeds(side) for side in (first, second)]
+    own, other = sides
+    if own is None or other is None or own.languages != other.languages:
+        return None
+    value = other.value - own.value
+    units = [{seed: _units(part) for seed, part in side.items()} for side in (first, second)]
+    if all(part is not None for side in units for part in side.values()):
+        found = compare(*units)  # type: ignore[arg-type]
+        if found is not None:
+            return replace(found, value=value)
+    errors = [_unpaired_error(cell) for cell in (own, other)]
+    if None in errors:
+        return Comparison(value, None, None, "unpaired", 0)
+    stderr = math.hypot(*errors)  # type: ignore[arg-type]
+    p = math.erfc(abs(value) / stderr / math.sqrt(2)) if stderr else float(value == 0)
+    return Comparison(value, stderr, p, "unpaired", 0)
+
+
+def _unpaired_error(cell: Cell) -> float | None:
+    """The larger of the errors over items and over seeds."""
+    over_seeds = None if cell.spread is None else cell.spread / math.sqrt(cell.seeds)
+    known = [error for error in (cell.stderr, over_seeds) if error is not None]
+    return max(known, default=None)

@@ -1,14 +1,23 @@
 """Tables as plain data: built once, rendered to console, Markdown and HTML."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from franken.report.metrics import Metric, is_bound, metric_of, shows_gain
-from franken.report.results import Cell, Results, Row
+from franken.report.records import Record
+from franken.report.results import Cell, Results, Row, compared
+from franken.statistics import Comparison
 
 CHANCE_MARK = "°"
 PARTIAL_MARK = "†"
 MISSING = "–"
+CLEAR_MARK = "*"
+CLEAR_LEGEND = (
+    f"{CLEAR_MARK} p < 0.05 over items, compared one by one (McNemar's exact test, else a paired "
+    "bootstrap; errors of both sides where the items are not known), and over seeds where there "
+    "are several; not corrected for the number of comparisons."
+)
+SEEDS = "sd seeds"
 
 
 @dataclass(frozen=True)
@@ -72,9 +81,8 @@ def task_table(
     if names:
         table.groups.append(Group("", tuple(names)))
     for lang in results.targets(task, metric_name):
-        cells = [results.cell(row, task, metric_name, lang) for row in rows]
         table.groups.append(Group("", (lang,)))
-        columns.append(_views(cells, metric, intervals=True))
+        columns.append(_place(results, rows, task, metric, lang))
     table.views = [list(views) for views in zip(*columns, strict=True)]
     table.notes = [_item_counts(results, rows, task, metric_name)]
     table.legend = _legend(results, table, baseline)
@@ -139,77 +147,120 @@ def _summary_columns(
 ) -> tuple[list[str], list[list[View]]]:
     """Target mean, gain over the baseline, and the source language, as far as there are any.
 
-    ``brief`` leaves out the spread of the source language.
+    ``brief`` leaves out the errors of the source language.
     """
     names: list[str] = []
     columns: list[list[View]] = []
     targets = results.targets(task, metric.name)
     if targets:
-        cells = [results.mean(row, task, metric.name) for row in rows]
         names.append("targets")
-        columns.append(_views(cells, metric, languages=len(targets), intervals=not brief))
+        columns.append(
+            _place(results, rows, task, metric, None, languages=len(targets), intervals=not brief)
+        )
+        cells = [results.mean(row, task, metric.name) for row in rows]
+        if any(cell is not None and cell.spread is not None for cell in cells):
+            names.append(SEEDS)
+            columns.append([_spread(cell, metric) for cell in cells])
         gains = [results.gain(row, task, metric.name, baseline) for row in rows]
         if shows_gain(metric.name) and any(gain is not None for gain in gains):
             names.append("gain")
-            columns.append(
-                [View() if g is None else View(metric.signed(g), g * metric.factor) for g in gains]
-            )
+            columns.append([View() if g is None else difference(g, metric) for g in gains])
     for lang in results.sources(task, metric.name):
         names.append(lang)
-        cells = [results.cell(row, task, metric.name, lang) for row in rows]
-        columns.append(_views(cells, metric, spread=not brief, intervals=not brief))
+        columns.append(_place(results, rows, task, metric, lang, errors=not brief))
     return names, columns
 
 
-def _views(
-    cells: Sequence[Cell | None],
-    metric: Metric,
-    *,
-    languages: int = 1,
-    spread: bool = True,
-    intervals: bool = False,
-) -> list[View]:
-    """Cells as texts; the best shown value is bold, ties included.
+def difference(found: Comparison, metric: Metric, *, error: bool = False) -> View:
+    """A difference with its star, and its error where wanted."""
+    tail = f" ±{metric.shown(found.stderr)}" if error and found.stderr is not None else ""
+    mark = CLEAR_MARK if found.clear else ""
+    text = metric.signed(found.value) + mark + tail
+    return View(text, found.value * metric.factor, error and found.clear)
 
-    ``intervals``: a cell that has one shows it in place of its spread.
+
+def _spread(cell: Cell | None, metric: Metric) -> View:
+    """The spread over seeds."""
+    if cell is None or cell.spread is None:
+        return View()
+    return View(metric.shown(cell.spread), cell.spread * metric.factor)
+
+
+def _place(
+    results: Results, rows: Sequence[Row], task: str, metric: Metric, lang: str | None, *,
+    languages: int = 1, errors: bool = True, intervals: bool = True,
+) -> list[View]:  # fmt: skip
+    """One column: cells of a language, or of the target mean; the best ones are bold.
+
+    Best are the highest shown value (or lowest) and those that a paired test cannot tell from it.
+    Accuracies near 0 and 1, and those with a bootstrap interval, show the interval.
     """
-    shown = [None if cell is None else metric.shown(cell.value) for cell in cells]
-    complete = [
-        float(text)
-        for text, cell in zip(shown, cells, strict=True)
-        if text is not None and cell is not None and cell.languages == languages
-    ]
-    best: float | None = None
-    if len(set(complete)) > 1 and metric.better:
-        best = max(complete) if metric.better > 0 else min(complete)
-    spreads = [None if c is None or c.spread is None else metric.shown(c.spread) for c in cells]
-    if not spread or not any(float(error or 0) for error in spreads):
-        spreads = [None] * len(cells)
+    parts = [results.parts(row, task, metric.name, lang) for row in rows]
+    cells = [
+        results.mean(row, task, metric.name) if lang is None
+        else results.cell(row, task, metric.name, lang)
+        for row in rows
+    ]  # fmt: skip
+    best = _best(cells, parts, metric, languages)
     views = []
-    for cell, text, error in zip(cells, shown, spreads, strict=True):
-        if cell is None or text is None:
+    for at, cell in enumerate(cells):
+        if cell is None:
             views.append(View())
             continue
         marks = CHANCE_MARK if cell.at_chance else ""
-        tail = "" if error is None else f" ±{error}"
-        if intervals and cell.interval is not None:
-            tail = f" [{', '.join(map(metric.shown, cell.interval))}]"
-        partial = cell.languages < languages
-        marks += PARTIAL_MARK if partial else ""
-        is_best = best is not None and float(text) == best and not partial
-        views.append(View(text + marks + tail, cell.value * metric.factor, is_best))
+        marks += PARTIAL_MARK if cell.languages < languages else ""
+        tail = _error(cell, metric, intervals) if errors else ""
+        text = metric.shown(cell.value) + marks + tail
+        views.append(View(text, cell.value * metric.factor, at in best))
     return views
 
 
+def _error(cell: Cell, metric: Metric, intervals: bool) -> str:
+    if cell.interval is not None and (intervals or cell.extreme):
+        return f" [{', '.join(map(metric.shown, cell.interval))}]"
+    # an error that rounds to nothing is not shown
+    shown = None if cell.stderr is None else metric.shown(cell.stderr)
+    return f" ±{shown}" if shown is not None and float(shown) else ""
+
+
+def _best(
+    cells: Sequence[Cell | None], parts: Sequence[Mapping[int, Sequence[Record]]], metric: Metric,
+    languages: int,
+) -> set[int]:  # fmt: skip
+    """The best cell and all that are not clearly worse; none where all are shown alike."""
+    known = {at: cell for at, cell in enumerate(cells) if cell is not None}
+    whole = {at: cell for at, cell in known.items() if cell.languages == languages}
+    shown = {at: float(metric.shown(cell.value)) for at, cell in whole.items()}
+    if not metric.better or len(set(shown.values())) < 2:
+        return set()
+    top = max(whole, key=lambda at: metric.better * whole[at].value)
+    found = set()
+    for at in whole:
+        gap = None if at == top else compared(parts[top], parts[at])
+        paired = gap is not None and gap.test != "unpaired"
+        if shown[at] == shown[top] or (paired and gap is not None and not gap.clear):
+            found.add(at)
+    return found if len(found) < len(whole) else set()
+
+
 def _item_counts(results: Results, rows: Sequence[Row], task: str, metric: str) -> str:
-    counts = {
-        cell.n
+    cells = [
+        cell
         for row in rows
         for lang in results.languages(task, metric)
         if (cell := results.cell(row, task, metric, lang)) is not None
-    }
-    low, high = min(counts), max(counts)
-    return f"n = {low} per language." if low == high else f"n = {low} to {high} per language."
+    ]
+    low, high = min(cell.n for cell in cells), max(cell.n for cell in cells)
+    text = f"n = {low}" if low == high else f"n = {low} to {high}"
+    sizes = {cell.set_size for cell in cells}
+    if None in sizes:
+        return f"{text} per language."
+    known = [size for size in sizes if size is not None]
+    share = [cell.n / cell.set_size for cell in cells if cell.set_size]
+    if not known or min(share) >= 1:
+        return f"{text} per language, the whole set."
+    whole = f"{min(known)}" if len(known) == 1 else f"{min(known)} to {max(known)}"
+    return f"{text} of {whole} per language ({100 * min(share):.0f} % of the set)."
 
 
 def _legend(results: Results, table: Table, baseline: str) -> list[str]:
@@ -220,20 +271,22 @@ def _legend(results: Results, table: Table, baseline: str) -> list[str]:
     if "targets" in columns:
         notes.append("targets: mean over the target languages.")
     if any("±" in text for text in texts):
-        counts = {_seeds(results, row) for row in results.rows}
-        seeds, items = "standard deviation over seeds", "standard error over items"
-        if counts == {1}:
-            notes.append(f"±: {items} (one seed).")
-        elif 1 in counts:
-            notes.append(f"±: {seeds}; {items} in rows with one seed.")
-        else:
-            notes.append(f"±: {seeds}.")
+        notes.append(
+            "±: standard error over items; an item in another language or under another seed is "
+            "the same item."
+        )
+    if SEEDS in columns:
+        notes.append(f"{SEEDS}: standard deviation over seeds.")
     if any("[" in text for text in texts):
-        notes.append("[low, high]: 95 % bootstrap interval over items.")
+        notes.append("[low, high]: 95 % interval over items (near 0 and 100 %: Wilson's).")
     if "gain" in columns:
         notes.append(f"gain: difference to {baseline} on the target languages.")
+    if any(CLEAR_MARK in text for text in texts):
+        notes.append(CLEAR_LEGEND)
     if any(view.best for views in table.views for view in views):
-        notes.append("Bold: best of the column.")
+        notes.append(
+            "Bold: best of the column, and what a paired test over items cannot tell from it."
+        )
     if any(CHANCE_MARK in text for text in texts):
         notes.append(f"{CHANCE_MARK} not above chance by two standard errors.")
     if any(PARTIAL_MARK in text for text in texts):

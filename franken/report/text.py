@@ -4,14 +4,13 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from franken.report.metrics import is_accuracy
-from franken.report.records import Record
+from franken.report.records import FIELDS, Record
 from franken.report.results import Results
 from franken.report.tables import Group, Table, View
 
@@ -170,7 +169,7 @@ def _escaped(text: str) -> str:
 
 def long_csv(records: Iterable[Record]) -> str:
     """Every record (without repeats) as one line, numbers in full."""
-    names = [f.name for f in fields(Record) if f.name != "extra"]
+    names = list(FIELDS)
     chosen = list(records)
     extras = sorted({name for record in chosen for name in record.extra})
     buffer = io.StringIO()
@@ -185,7 +184,7 @@ def long_csv(records: Iterable[Record]) -> str:
 
 
 def wide_csv(results: Results, *, baseline: str = "instruct") -> str:
-    """One line per system: ``task/metric/lang`` means over seeds, with spread; numbers in full."""
+    """One line per system: means over seeds, errors over items, spreads over seeds, in full."""
     columns = [
         (task, metric, lang)
         for task in results.tasks
@@ -194,7 +193,7 @@ def wide_csv(results: Results, *, baseline: str = "instruct") -> str:
     ]
     header = ["experiment", "recipe", "model", "variant", "seeds"]
     for column in columns:
-        header += ["/".join(column), "/".join(column) + "/spread"]
+        header += ["/".join(column), "/".join(column) + "/stderr", "/".join(column) + "/seeds"]
     gains = [
         (task, metric)
         for task in results.tasks
@@ -214,7 +213,8 @@ def wide_csv(results: Results, *, baseline: str = "instruct") -> str:
                 if lang == "targets"
                 else results.cell(row, task, metric, lang)
             )
-            line += ["", ""] if cell is None else [cell.value, cell.spread]
-        line += [results.gain(row, task, metric, baseline) for task, metric in gains]
+            line += [""] * 3 if cell is None else [cell.value, cell.stderr, cell.spread]
+        found = [results.gain(row, task, metric, baseline) for task, metric in gains]
+        line += [None if gain is None else gain.value for gain in found]
         writer.writerow(["" if value is None else value for value in line])
     return buffer.getvalue()

@@ -83,7 +83,7 @@ def test_the_page_loads_nothing_from_elsewhere(report, page):
 def test_the_page_shows_tables_plots_notes_and_provenance(report, page):
     text = " ".join(page.text)
     for expected in (
-        "A <demo>", "job 3 failed", "70.0 ±7.1", "at chance (25.0 %)", "prune_extend",
+        "A <demo>", "job 3 failed", "70.0 ±3.0", "at chance (25.0 %)", "prune_extend",
         "python -m franken +experiment=demo", "torch 2.13", "cached", "computed", "abababab",
     ):  # fmt: skip
         assert expected in text

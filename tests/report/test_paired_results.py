@@ -1,0 +1,144 @@
+"""Reports that know the items: clustered errors, intervals, stars, paired tables."""
+
+import json
+import random
+from dataclasses import replace
+
+import pytest
+from scipy import stats
+
+from franken.errors import DataError
+from franken.report import read_records, write_report
+from franken.report.compare import comparison_tables
+from franken.report.records import write_records
+from franken.report.results import Results, compared
+from franken.report.runs import load_groups
+from franken.report.tables import overview, task_table
+from franken.statistics import Units
+from franken.statistics.units import UNITS_FILE
+
+ITEMS = 200
+
+
+def answers(seed, share):
+    draw = random.Random(seed)
+    return [float(draw.random() < share) for _ in range(ITEMS)]
+
+
+def with_items(record, right):
+    units = Units.of(range(len(right)), right)
+    value = sum(right) / len(right)
+    return replace(record, value=value, n=len(right), stderr=None, units=units)
+
+
+@pytest.fixture
+def three(make):
+    """instruct; franken, better on 12 items; perfect: all right. Two languages of equal answers."""
+    base = answers(0, 0.5)
+    wrong = [at for at, right in enumerate(base) if not right]
+    better = [1.0 if at in wrong[:12] else right for at, right in enumerate(base)]
+    sides = {"instruct": base, "franken": better, "perfect": [1.0] * ITEMS}
+    return [
+        with_items(
+            make(model, lang, 0.0, extra={"chance": 0.25, "lang_role": "target", "set_size": 800}),
+            right,
+        )  # fmt: skip
+        for model, right in sides.items()
+        for lang in ("hi", "ka")
+    ]
+
+
+def test_two_languages_of_the_same_items_have_the_error_of_one(three):
+    results = Results(three)
+    row = results.rows[0]
+    one = results.cell(row, "topic", "acc", "hi")
+    both = results.mean(row, "topic", "acc")
+    assert one.stderr == pytest.approx(stats.sem(answers(0, 0.5)))
+    assert both.stderr == pytest.approx(one.stderr)
+
+
+def test_a_perfect_score_shows_wilsons_interval(three):
+    table = overview(Results(three))
+    assert table.views[2][0].text == "100.0 [98.1, 100.0]"
+
+
+def test_stars_and_bold_come_from_pairs(three):
+    table = overview(Results(three[:4]))
+    texts = [[view.text for view in views] for views in table.views]
+    assert texts[1][1] == "+6.0*"
+    assert [views[0].best for views in table.views] == [False, True]
+    # the unpaired errors would not have seen it
+    cells = [Results(three).mean(row, "topic", "acc") for row in Results(three).rows[:2]]
+    assert (
+        cells[1].value - cells[0].value
+        < 1.96 * (cells[0].stderr ** 2 + cells[1].stderr ** 2) ** 0.5
+    )
+
+
+def test_what_a_test_cannot_tell_from_the_best_is_bold_too(three, make):
+    right = list(three[2].units.above)
+    right[right.index(1.0)] = 0.0
+    other = [with_items(replace(r, model="other", key="o"), right) for r in three[2:4]]
+    table = overview(Results([*three[:4], *other]))
+    assert [views[0].best for views in table.views] == [False, True, True]
+
+
+def test_the_share_of_the_set_stands_under_the_table(three):
+    (note,) = task_table(Results(three), "topic", "acc").notes
+    assert "200 of 800" in note
+    assert "25 %" in note
+
+
+def write_run(directory, records):
+    write_records(directory / "results.jsonl", records)
+    lines = [
+        json.dumps({"key": r.key, "task": r.task, "lang": r.lang, "metric": r.metric,
+                    **r.units.to_json()}) + "\n"
+        for r in records
+    ]  # fmt: skip
+    (directory / UNITS_FILE).write_text("".join(lines))
+
+
+@pytest.fixture
+def two_runs(three, tmp_path):
+    write_run(tmp_path / "before", [replace(r, model="m", key="b") for r in three[:2]])
+    write_run(tmp_path / "after", [replace(r, model="m", key="a") for r in three[2:4]])
+    return [tmp_path / "before", tmp_path / "after"]
+
+
+def test_items_are_read_back_beside_the_results(two_runs, three):
+    records = read_records(two_runs[0])
+    assert [record.units for record in records] == [record.units for record in three[:2]]
+    (two_runs[0] / UNITS_FILE).write_text("{}\n")
+    with pytest.raises(DataError, match=f"{UNITS_FILE}:1"):
+        read_records(two_runs[0])
+
+
+def test_runs_are_compared_item_by_item(two_runs):
+    table, lines = comparison_tables(load_groups(two_runs))
+    assert table.views[0][0].text.startswith("+6.0*")
+    by_place = {
+        label[3]: dict(zip(lines.groups[0].columns, views, strict=True))
+        for label, views in zip(lines.labels, lines.views, strict=True)
+    }
+    one = by_place["hi"]
+    assert (one["better"].text, one["worse"].text, one["test"].text) == ("12", "0", "McNemar")
+    assert one["p"].value == pytest.approx(stats.binomtest(12, 12).pvalue)
+    assert one["items"].text == "200"
+    assert by_place["targets"]["test"].text == "bootstrap"
+    assert by_place["targets"]["items"].text == "200"
+
+
+def test_the_page_holds_the_paired_comparison(two_runs, tmp_path):
+    paths = write_report(two_runs, tmp_path / "out", "both", compare=True, plots=False)
+    for text in (paths.html.read_text(), paths.markdown.read_text()):
+        assert "Item by item: after against before" in text
+        assert "McNemar" in text
+
+
+def test_different_items_fall_back_to_the_errors_of_both_sides(three):
+    other = [replace(r, units=Units.of([f"x{i}" for i in range(ITEMS)], r.units.above))
+             for r in three[2:3]]  # fmt: skip
+    found = compared({0: three[:1]}, {0: other})
+    assert found.test == "unpaired"
+    assert not found.clear
