@@ -42,7 +42,7 @@ def three(make):
         with_items(
             make(model, lang, 0.0, extra={"chance": 0.25, "lang_role": "target", "set_size": 800}),
             right,
-        )  # fmt: skip
+        )
         for model, right in sides.items()
         for lang in ("hi", "ka")
     ]
