@@ -11,16 +11,18 @@ from typing import Any, get_args, get_origin, get_type_hints
 from franken.config.checks import Fault, hint, join_key
 from franken.config.data import DataConfig
 from franken.config.root import Config
-from franken.config.steps import STEP_KINDS, EvaluateStep, ExportStep, Part, StepConfig
 from franken.errors import ConfigError
 from franken.recipe_hydra import hydra_faults
+from franken.steps.base import Part, Step, step_kinds
+from franken.steps.evaluate import EvaluateStep
+from franken.steps.export import ExportStep
 
 
 @dataclass
 class Graph:
     """Steps by name in an order in which they can run, and the ones asked for."""
 
-    steps: dict[str, StepConfig] = field(default_factory=dict)
+    steps: dict[str, Step] = field(default_factory=dict)
     evaluations: dict[str, str] = field(default_factory=dict)
     """Model step -> its evaluation step, in the order of ``recipe.evaluate``."""
     exports: dict[str, str] = field(default_factory=dict)
@@ -67,7 +69,7 @@ class _Builder:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.recipe = config.recipe
-        self.steps: dict[str, StepConfig] = {}
+        self.steps: dict[str, Step] = {}
         self.faults: list[Fault] = []
         if not self.recipe.steps:
             self._fault("steps", "holds no step; choose recipe=NAME")
@@ -77,6 +79,7 @@ class _Builder:
                 self.steps[str(name)] = step
         if self.faults:
             return
+        self._add_side_steps()
         for name, step in self.steps.items():
             self._check_references(name, step)
         self._check_targets()
@@ -105,19 +108,28 @@ class _Builder:
             )  # fmt: skip
         return graph
 
+    def _add_side_steps(self) -> None:
+        """Steps that others need and the recipe does not name; equal ones are one."""
+        for name, step in list(self.steps.items()):
+            for need, side in step.side_steps(self.config).items():
+                free = need not in self.steps or self.steps[need] == side
+                own = need if free else f"{need}:{name}"
+                self.steps[own] = side
+                step.take_side_step(need, own)
+
     def _fault(self, key: str, message: str) -> None:
         self.faults.append(Fault(join_key("recipe", key), message))
 
-    def _step(self, name: str, entry: Any) -> StepConfig | None:
+    def _step(self, name: str, entry: Any) -> Step | None:
         key = f"steps.{name}"
         if not isinstance(entry, dict) or "step" not in entry:
             self._fault(key, "must be a mapping with a key 'step' that names its kind")
             return None
-        kind = entry["step"]
-        if kind not in STEP_KINDS:
-            self._fault(f"{key}.step", f"{kind!r} is no step kind.{hint(str(kind), STEP_KINDS)}")
+        kind, kinds = entry["step"], step_kinds()
+        if kind not in kinds:
+            self._fault(f"{key}.step", f"{kind!r} is no step kind.{hint(str(kind), kinds)}")
             return None
-        cls = STEP_KINDS[kind]
+        cls = kinds[kind]
         known = {f.name: f for f in fields(cls)}
         for given in entry:
             if given not in known:
@@ -142,7 +154,7 @@ class _Builder:
         self._check_split(key, step)
         return step
 
-    def _check_split(self, key: str, step: StepConfig) -> None:
+    def _check_split(self, key: str, step: Step) -> None:
         split = getattr(step, "split", None)
         data = getattr(step, "data", None)
         if split is None or not isinstance(data, DataConfig):
@@ -152,7 +164,7 @@ class _Builder:
                 f"{key}.split", f"{split!r} is no mixture of data.{hint(split, data.mixtures)}"
             )
 
-    def _check_references(self, name: str, step: StepConfig) -> None:
+    def _check_references(self, name: str, step: Step) -> None:
         for place, reference in step.references().items():
             key = f"steps.{name}.{place}"
             if reference not in self.steps:
@@ -216,7 +228,7 @@ class _Builder:
                     "say so with relative_of in its load step",
                 )
 
-    def _check_tables(self, name: str, step: StepConfig) -> None:
+    def _check_tables(self, name: str, step: Step) -> None:
         references = step.references()
         body = self._ancestor(references["body"])
         for place, reference in references.items():

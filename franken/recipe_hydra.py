@@ -5,9 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from franken.config.checks import hint
 from franken.config.eval_suite import EvalSuiteConfig
 from franken.config.root import Config
-from franken.config.steps import HydraStep, HydraTrainStep, SelectTableStep, StepConfig
+from franken.steps.base import Step
+from franken.steps.hydra import HydraStep
+from franken.steps.hydra_train import HydraTrainStep
+from franken.steps.select_table import SelectTableStep
 
-Steps = Mapping[str, StepConfig]
+Steps = Mapping[str, Step]
 
 
 def hydra_faults(

@@ -4,7 +4,6 @@ Demand-driven: an artefact that is there costs a look, and what made it is not t
 computed for the whole graph before any step runs.
 """
 
-import importlib
 import json
 import logging
 import time
@@ -18,7 +17,7 @@ from franken.data import open_data
 from franken.files import read_json, write_atomically
 from franken.recipe import Graph, build_graph
 from franken.statistics.units import UNITS_FILE
-from franken.steps.keys import step_key
+from franken.steps.common.keys import step_key
 from franken.store import Artifact, StepKey, Store
 from franken.store.manifest import MANIFEST
 
@@ -90,7 +89,7 @@ class Runner:
         started = time.monotonic()
 
         def build(directory: Path) -> dict[str, Any]:
-            from franken.steps.context import StepContext
+            from franken.steps.common.context import StepContext
 
             self.on_step(f"{name}: {step.kind} ...")
             context = StepContext(
@@ -99,8 +98,7 @@ class Runner:
                 trainer=self.config.trainer, logger=self.config.logger, run_dir=self.run_dir,
                 experiment=self.config.experiment, log_config=key.spec,
             )  # fmt: skip
-            module = importlib.import_module(f"franken.steps.{step.kind}")
-            meta = module.run(step, context) or {}
+            meta = step.run(context) or {}
             return {**meta, "references": context.references, "name": name}
 
         artifact = self.store.produce(key, build, label=f"{name} ({step.kind})")
@@ -123,10 +121,7 @@ class Runner:
 
                 check_suite(self.config.eval_suite, data)
             for name in self.graph.runs:
-                from franken.prompts import check_prompts
-
-                step: Any = self.graph.steps[name]
-                check_prompts(step.prompts, data, step.portion)
+                self.graph.steps[name].check(data)
             self._validated = True
 
     def _note(self, name: str, *, cached: bool, seconds: float) -> None:
@@ -176,8 +171,10 @@ class Runner:
     def write_transplants(self) -> None:
         """``transplants/<step>.json``: heat maps, curves and counts for the report."""
         for name in self.graph.runs:
-            content = (self.artifacts[name].path / "summary.json").read_bytes()
-            write_atomically(self.run_dir / "transplants" / f"{name}.json", content)
+            summary = self.artifacts[name].path / "summary.json"
+            if summary.is_file():
+                target = self.run_dir / "transplants" / f"{name}.json"
+                write_atomically(target, summary.read_bytes())
 
     def write_curves(self) -> None:
         """``curves/<step>/metrics.csv`` of training that this run did not have to repeat."""

@@ -10,6 +10,8 @@ from franken.config.data import MicroworldData, Mixture
 from franken.config.root import Config
 from franken.config.runtime import RecipeConfig
 from franken.errors import ConfigError
+from franken.init_method.focus import FocusInit
+from franken.init_method.salt import SaltInit
 from franken.recipe import build_graph, graph_faults
 
 MIXTURES = {"pretraining": Mixture(), "adaptation": Mixture()}
@@ -111,3 +113,48 @@ def test_building_a_faulty_graph_raises() -> None:
 def test_an_export_shows_the_scores_of_its_own_model() -> None:
     graph = build_graph(config_of({"a": base()}, ["a"], export=["a"]))
     assert graph.steps["export:a"].references() == {"model": "a", "scores": "evaluate:a"}
+
+
+def initialised(**more: Any) -> dict[str, Any]:
+    vocabulary = {"step": "build_vocab", "base": "a"}
+    method = more.pop("method", FocusInit())
+    initial = {
+        "step": "initialise",
+        "base": "a",
+        "tokenizer": "v",
+        "method": method,
+        "data": MicroworldData(mixtures=MIXTURES),
+        **more,
+    }
+    return {"a": base(), "v": vocabulary, "i": initial}
+
+
+def test_steps_that_a_method_needs_are_added_and_shared() -> None:
+    second = initialised()["i"]
+    graph = build_graph(config_of({**initialised(), "j": second}, ["i", "j"]))
+    vectors = graph.steps["piece_vectors"]
+    assert vectors.references() == {"base": "a", "tokenizer": "v"}
+    for name in ("i", "j"):
+        assert graph.steps[name].references()["piece_vectors"] == "piece_vectors"
+    assert "word_vectors" not in graph.steps
+
+
+def test_methods_over_two_vocabularies_have_side_steps_of_their_own() -> None:
+    other = {**initialised()["i"], "tokenizer": "w"}
+    steps = {**initialised(), "w": {"step": "build_vocab", "base": "a"}, "j": other}
+    graph = build_graph(config_of(steps, ["i", "j"]))
+    assert graph.steps["j"].references()["piece_vectors"] == "piece_vectors:j"
+    assert graph.steps["piece_vectors:j"].references()["tokenizer"] == "w"
+
+
+def test_a_recipe_may_name_the_step_of_a_side_resource() -> None:
+    mine = {"step": "vectors", "unit": "pieces", "base": "a", "tokenizer": "v"}
+    steps = {**initialised(resources={"piece_vectors": "mine"}), "mine": mine}
+    graph = build_graph(config_of(steps, ["i"]))
+    assert graph.steps["i"].references()["piece_vectors"] == "mine"
+    assert "piece_vectors" not in graph.steps
+    wrong = initialised(resources={"piece_vector": "v", "helper": "v"}, method=SaltInit())
+    faults = messages(config_of(wrong, ["i"]))
+    assert "'piece_vectors'" in faults
+    right = initialised(resources={"helper": "v"}, method=SaltInit())
+    assert "recipe.steps.i.helper" in messages(config_of(right, ["i"]))

@@ -16,7 +16,6 @@ from transformers import PreTrainedTokenizerFast
 
 from franken.alignment import WordTable
 from franken.init_method import InitResources
-from franken.init_method.base import Need
 from franken.parts.table import Table
 from franken.token_map.token_vectors import texts_of
 from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
@@ -100,7 +99,7 @@ class Vocabularies:
 
 
 def make_world(
-    sizes: Sizes, vocabularies: Vocabularies, source: Table, share: float, needs: Iterable[Need]
+    sizes: Sizes, vocabularies: Vocabularies, source: Table, share: float, needs: Iterable[str]
 ) -> World:
     """The world for some methods, of which a share of the target's own rows is asked."""
     target = tokenizer_of(vocabularies.target(share))
@@ -110,19 +109,19 @@ def make_world(
         TARGET: _words(target),
     }
     resources = InitResources(SOURCE, [TARGET], {TARGET: _lexicon(words, rng)})
-    if Need.alignment in wanted:
+    if "alignment" in wanted:
         resources.alignments = {TARGET: _word_table(words, sizes.pairs_per_word, rng)}
-    if Need.word_vectors in wanted:
+    if "word_vectors" in wanted:
         resources.word_vectors = {
             language: _space(known, sizes.vector_dim) for language, known in words.items()
         }
-    if Need.piece_vectors in wanted:
+    if "piece_vectors" in wanted:
         from franken.word_vectors.pieces import piece_labels
 
         for side, tokenizer in (("target", target), ("source", source.tokenizer)):
             labels = dict.fromkeys(label for label in piece_labels(tokenizer) if label)
             resources.piece_vectors[side] = _space(list(labels), sizes.vector_dim)
-    if Need.helper in wanted:
+    if "helper" in wanted:
         rows = torch.empty(len(target), sizes.helper_dim).normal_()
         resources.helper = Table(target, rows, None, None, lineage="helper")
     return World(sizes, source, target, resources)

@@ -43,6 +43,19 @@ class SparseIndex(StrEnum):
     """A list of the rows that changed, and a bitmap of these."""
 
 
+class MergeMethod(StrEnum):
+    """How several packs become one change."""
+
+    sum = "sum"
+    """Weighted sum (task arithmetic, with weights below 1)."""
+    average = "average"
+    """Weighted mean."""
+    ties = "ties"
+    """Trim, elect a sign, mean of those that agree (Yadav et al. 2023)."""
+    dare = "dare"
+    """Random entries of each, rescaled, then the weighted sum (Yu et al. 2024)."""
+
+
 @dataclass
 class SvdOptions:
     """Settings of the decomposition."""

@@ -2,9 +2,10 @@
 
 An option is one class in one file, ``franken/<group>/<name>.py``: its fields with their defaults
 and a line of documentation each, what it needs, its faults, its paper, a version, and its code as
-methods. The registry finds the modules of a group's package, so there is no list to keep; ``base``
-and names that begin with ``_`` are no options. Other packages join by an entry point, whose group
-is ``franken.<group>``, whose name is the option's, and whose object is the class::
+methods. The registry finds the modules of a group's package, so there is no list to keep; ``base``,
+names that begin with ``_`` and packages inside are no options. Other packages join by an entry
+point, whose group is ``franken.<group>``, whose name is the option's, and whose object is the
+class::
 
     [project.entry-points."franken.init_method"]
     my_method = "my_package.my_method:MyMethod"
@@ -48,9 +49,14 @@ def option(cls: Any = None, /, *, name: str | None = None) -> Any:
     return _declared(cls, cls.__module__.rpartition(".")[2])
 
 
-def _declared(cls: type, name: str) -> type:
+def _declared(cls: Any, name: str) -> Any:
     cls.__annotations__ = {"name": "str", **inspect.get_annotations(cls)}
-    setattr(cls, "name", name)  # noqa: B010 - the class is any class
+    cls.name = name
+    return declare(cls, name)
+
+
+def declare(cls: Any, name: str) -> Any:
+    """Make a class a dataclass that the registry finds under this name."""
     setattr(cls, _MARK, name)
     return dataclasses.dataclass(cls)
 
@@ -65,7 +71,7 @@ def options(group: str) -> dict[str, type[Any]]:
     package = importlib.import_module(f"franken.{group}")
     found: dict[str, type[Any]] = {}
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
-        if module.name != "base" and not module.name.startswith("_"):
+        if module.name != "base" and not module.ispkg and not module.name.startswith("_"):
             found |= declared_in(f"{package.__name__}.{module.name}")
     return found | _checked(group, found)
 

@@ -8,7 +8,7 @@ for, so that reading the options imports no torch.
 from franken.lazy import later
 
 with later(public=True):
-    from franken.init_method.base import InitMethod, Need, fit_map, initialise
+    from franken.init_method.base import InitMethod, fit_map, initialise
     from franken.token_map.closeness import closeness
     from franken.token_map.engine import AppliedMap, apply_map, apply_to_bias
     from franken.token_map.options import Fallback
@@ -32,7 +32,6 @@ __all__ = [
     "InitMethod",
     "InitResources",
     "MapLabels",
-    "Need",
     "Provenance",
     "ReaderRows",
     "Reduce",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from franken.config.checks import at_least, hint
@@ -36,30 +35,6 @@ if TYPE_CHECKING:
     from franken.training.learners import LearnedRows, LearnTask
 
 
-class Need(StrEnum):
-    """Side resources that a method may ask for; each is a step of the recipe, run when needed."""
-
-    lexicon = "lexicon"
-    """Role of the data; no step."""
-    monolingual = "monolingual"
-    """Text of the target languages: a role of the data, no step."""
-    alignment = "alignment"
-    """Word-pair counts from parallel text (step ``align``)."""
-    gold_alignment = "gold_alignment"
-    """The same from links that come with the data (step ``align`` with ``gold``)."""
-    word_vectors = "word_vectors"
-    """Static vectors of words, one space per language (step ``vectors``, unit words)."""
-    piece_vectors = "piece_vectors"
-    """Static vectors of pieces of the target text (step ``vectors``, unit pieces)."""
-    helper = "helper"
-    """The table of a target-language model (step ``helper``)."""
-
-
-STEP_NEEDS = (
-    Need.alignment, Need.gold_alignment, Need.word_vectors, Need.piece_vectors, Need.helper,
-)  # fmt: skip
-
-
 @dataclass
 class InitMethod(FitOptions):
     """What every initialiser has: options, what they need, and the fit."""
@@ -74,8 +49,10 @@ class InitMethod(FitOptions):
     """Code version of the method: raised when a change of its code changes rows, so that keys of
     its ``initialise`` steps change and those of the others do not."""
 
-    def needs(self) -> frozenset[Need]:
-        """Side resources that these options ask for."""
+    def needs(self) -> frozenset[str]:
+        """What these options ask for: side resources (the files of ``franken/side_resource``, each
+        a step that the recipe then runs) and roles of the data (``lexicon``, ``monolingual``).
+        """
         return frozenset()
 
     def paths(self) -> dict[str, str]:
@@ -120,8 +97,8 @@ class HelperInit(InitMethod, HelperOptions):
     fallback: Fallback = Fallback.normal
     """Rule for tokens without a vector."""
 
-    def needs(self) -> frozenset[Need]:
-        return frozenset({Need.helper})
+    def needs(self) -> frozenset[str]:
+        return frozenset({"helper"})
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()
@@ -141,10 +118,10 @@ class SimilarityInit(InitMethod):
     """Rule for pieces without a vector."""
 
 
-def word_needs(align: SpaceAlignment) -> frozenset[Need]:
+def word_needs(align: SpaceAlignment) -> frozenset[str]:
     """What aligned word vectors are made of."""
-    words = frozenset({Need.word_vectors})
-    return words | {Need.lexicon} if align is SpaceAlignment.lexicon else words
+    words = frozenset({"word_vectors"})
+    return words | {"lexicon"} if align is SpaceAlignment.lexicon else words
 
 
 def softmax_faults(neighbours: int, temperature: float) -> Iterator[tuple[str, str]]:
@@ -169,9 +146,9 @@ class LearnedInit(InitMethod):
         start.noise_std, start.norm_match = self.noise_std, self.norm_match
         return start
 
-    def needs(self) -> frozenset[Need]:
+    def needs(self) -> frozenset[str]:
         start = self.start_options().needs() if self.start in _starts() else frozenset()
-        return start | {Need.monolingual}
+        return start | {"monolingual"}
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()

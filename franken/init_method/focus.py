@@ -22,7 +22,7 @@ from franken.config.checks import at_least
 from franken.config.word_vectors import VectorUnit
 from franken.declare import option
 from franken.errors import DataError
-from franken.init_method.base import Need, SimilarityInit
+from franken.init_method.base import SimilarityInit
 from franken.lazy import later
 from franken.token_map.options import SpaceAlignment
 
@@ -74,10 +74,10 @@ class FocusInit(SimilarityInit):
     temperature: float = 1.0
     """Divides the cosines; 1 is the paper's, smaller is sparser."""
 
-    def needs(self) -> frozenset[Need]:
+    def needs(self) -> frozenset[str]:
         if self.unit is VectorUnit.pieces:
-            return frozenset({Need.piece_vectors})
-        return frozenset({Need.word_vectors})
+            return frozenset({"piece_vectors"})
+        return frozenset({"word_vectors"})
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()

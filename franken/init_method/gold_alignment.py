@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from franken.declare import option
-from franken.init_method.base import Need
 from franken.init_method.trans_tokenization import TransTokenizationInit
 
 
@@ -13,5 +12,5 @@ class GoldAlignmentInit(TransTokenizationInit):
     ceiling.
     """
 
-    def needs(self) -> frozenset[Need]:
-        return frozenset({Need.gold_alignment})
+    def needs(self) -> frozenset[str]:
+        return frozenset({"gold_alignment"})

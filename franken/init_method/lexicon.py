@@ -17,7 +17,7 @@ from typing import NamedTuple
 from franken.config.checks import at_least
 from franken.declare import option
 from franken.errors import DataError
-from franken.init_method.base import InitMethod, Need
+from franken.init_method.base import InitMethod
 from franken.lazy import later
 from franken.token_map.options import Fallback
 
@@ -59,8 +59,8 @@ class LexiconInit(InitMethod):
     """Whether shared pieces that are words of the lexicon take their translation instead of their
     copy. Indonesian "air" (water) gains, and English "air" loses its row."""
 
-    def needs(self) -> frozenset[Need]:
-        return frozenset({Need.lexicon})
+    def needs(self) -> frozenset[str]:
+        return frozenset({"lexicon"})
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()

@@ -22,7 +22,7 @@ from typing import ClassVar
 
 from franken.config.checks import at_least
 from franken.declare import option
-from franken.init_method.base import Need, SimilarityInit, softmax_faults, word_needs
+from franken.init_method.base import SimilarityInit, softmax_faults, word_needs
 from franken.lazy import later
 from franken.token_map.options import SpaceAlignment
 
@@ -74,7 +74,7 @@ class OfaInit(SimilarityInit):
     """Rank of the factorisation of the tables; ``null``: full. The new table is then the folded
     product of coordinates and primitives (control tokens apart), and these are saved beside it."""
 
-    def needs(self) -> frozenset[Need]:
+    def needs(self) -> frozenset[str]:
         return word_needs(self.align)
 
     def faults(self) -> Iterator[tuple[str, str]]:

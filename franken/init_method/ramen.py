@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 
 from franken.config.checks import at_least
 from franken.declare import option
-from franken.init_method.base import Need, SimilarityInit, word_needs
+from franken.init_method.base import SimilarityInit, word_needs
 from franken.lazy import later
 from franken.token_map.options import SpaceAlignment
 
@@ -84,8 +84,8 @@ class RamenInit(SimilarityInit):
     max_words: int | None = 50_000
     """For ``parallel: false``: the most frequent words of each language that take part."""
 
-    def needs(self) -> frozenset[Need]:
-        return frozenset({Need.alignment}) if self.parallel else word_needs(self.align)
+    def needs(self) -> frozenset[str]:
+        return frozenset({"alignment"}) if self.parallel else word_needs(self.align)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()

@@ -16,7 +16,7 @@ from typing import ClassVar, NamedTuple
 from franken.config.checks import at_least
 from franken.declare import option
 from franken.errors import CompatibilityError
-from franken.init_method.base import HelperInit, Need
+from franken.init_method.base import HelperInit
 from franken.lazy import later
 from franken.token_map.options import AnchorOptions, Overlap, Rescale, Solver
 
@@ -151,11 +151,11 @@ class SaltInit(HelperInit):
     solver: SaltSolver = field(default_factory=SaltSolver)
     rescale: Rescale = Rescale.none
 
-    def needs(self) -> frozenset[Need]:
-        steps = {AuxKind.word_vectors: Need.word_vectors, AuxKind.piece_vectors: Need.piece_vectors}
+    def needs(self) -> frozenset[str]:
+        steps = {AuxKind.word_vectors: "word_vectors", AuxKind.piece_vectors: "piece_vectors"}
         if self.selector.kind in (SelectorKind.omp, SelectorKind.all):
-            return frozenset({Need.helper})
-        return frozenset({Need.helper, *(need for kind, need in steps.items() if kind == self.aux)})
+            return frozenset({"helper"})
+        return frozenset({"helper", *(need for kind, need in steps.items() if kind == self.aux)})
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()

@@ -22,7 +22,7 @@ from typing import ClassVar
 from franken.config.checks import at_least
 from franken.declare import option
 from franken.errors import DataError
-from franken.init_method.base import InitMethod, Need
+from franken.init_method.base import InitMethod
 from franken.init_method.merge import MergeInit
 from franken.init_method.subtoken_mean import SubtokenMeanInit
 from franken.lazy import later
@@ -76,8 +76,8 @@ class SpanAlignInit(InitMethod):
     """Count source tokens that reach over one end of the piece; the release drops them."""
     part: AlignedPart = AlignedPart.both
 
-    def needs(self) -> frozenset[Need]:
-        return frozenset({Need.monolingual})
+    def needs(self) -> frozenset[str]:
+        return frozenset({"monolingual"})
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()

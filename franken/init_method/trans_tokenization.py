@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from franken.config.checks import at_least
 from franken.declare import option
-from franken.init_method.base import InitMethod, Need
+from franken.init_method.base import InitMethod
 from franken.lazy import later
 from franken.token_map.options import Fallback, NumberRule, PairCounts, SpecialRule, SpreadConfig
 
@@ -117,8 +117,8 @@ class TransTokenizationInit(InitMethod):
     temperature: float = 1.0
     """Weights are raised to 1 / temperature and normalised; below 1 sharpens them."""
 
-    def needs(self) -> frozenset[Need]:
-        return frozenset({Need.alignment})
+    def needs(self) -> frozenset[str]:
+        return frozenset({"alignment"})
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()

@@ -27,7 +27,7 @@ from typing import Any, ClassVar
 from franken.config.checks import at_least, in_range
 from franken.declare import option
 from franken.errors import DataError
-from franken.init_method.base import Need, SimilarityInit
+from franken.init_method.base import SimilarityInit
 from franken.lazy import later
 
 with later():
@@ -78,8 +78,8 @@ class UnibridgeInit(SimilarityInit):
     nucleus: float = 1.0
     """Keep the largest weights whose sum reaches this; 1 keeps all."""
 
-    def needs(self) -> frozenset[Need]:
-        return frozenset({Need.piece_vectors})
+    def needs(self) -> frozenset[str]:
+        return frozenset({"piece_vectors"})
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from franken.config.steps import MergeMethod
+from franken.config.pack import MergeMethod
 from franken.parts.skillpack import SkillPack
 from franken.parts.weights import Weights
 from franken.seeds import derive_seed

@@ -1,27 +1,66 @@
 """Count word pairs in the parallel text of every target language."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict, field
+from typing import Any, ClassVar
 
-from franken.alignment import WordTable, align_pairs, save_tables
-from franken.config.alignment import AlignmentConfig, FilesAlignment
-from franken.config.steps import AlignStep
-from franken.data import DataSource, Pair, open_data
+from franken.config.alignment import AlignmentConfig, FilesAlignment, GoldAlignment
+from franken.config.data import DataConfig
 from franken.errors import DataError
-from franken.files import write_json
-from franken.steps.context import StepContext
+from franken.lazy import later
+from franken.steps.base import Part, Step, step
+
+with later():
+    from franken.alignment import WordTable, align_pairs, save_tables
+    from franken.config.root import Config
+    from franken.data import DataSource, Pair, open_data
+    from franken.files import write_json
+    from franken.steps.common.context import StepContext
+    from franken.steps.common.file_hashes import whole_hash
+    from franken.steps.common.key_parts import texts
 
 
-def run(step: AlignStep, context: StepContext) -> dict[str, Any]:
-    """One word table per target language, and a report."""
-    source = open_data(step.data)
-    tables = {
-        language: _align(step.alignment, source, language) for language in step.data.languages
-    }
-    save_tables(tables, context.directory)
-    report = {language: _summary(table) for language, table in tables.items()}
-    write_json(context.directory / "report.json", report)
-    return {"pairs": {language: len(table) for language, table in tables.items()}}
+@step
+class AlignStep(Step):
+    """Count word pairs in the parallel text of every target language."""
+
+    seeded: ClassVar[bool] = False
+    output: ClassVar[Part] = Part.alignment
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    gold: bool = False
+    """Count the links that come with the data, whatever ``alignment`` says."""
+    data: DataConfig = field(default_factory=DataConfig)
+
+    def __post_init__(self) -> None:
+        if self.gold:
+            self.alignment = GoldAlignment()
+
+    def key(self, config: Config) -> dict[str, Any]:
+        """Files made elsewhere enter by their contents, and then the data's text does not count."""
+        content = asdict(self.alignment)
+        if not isinstance(self.alignment, FilesAlignment):
+            return {"alignment": content, "data": texts(self.data)}
+        files = {
+            language: {
+                role: whole_hash(path, f"alignment.{role}")
+                for role, path in self.alignment.paths(language).items()
+            }
+            for language in self.data.languages
+        }
+        return {"columns": content["columns"], "files": files, "languages": self.data.languages}
+
+    def run(self, context: StepContext) -> dict[str, Any]:
+        """One word table per target language, and a report."""
+        source = open_data(self.data)
+        tables = {
+            language: _align(self.alignment, source, language) for language in self.data.languages
+        }
+        save_tables(tables, context.directory)
+        report = {language: _summary(table) for language, table in tables.items()}
+        write_json(context.directory / "report.json", report)
+        return {"pairs": {language: len(table) for language, table in tables.items()}}
 
 
 def _align(config: AlignmentConfig, source: DataSource, language: str) -> WordTable:

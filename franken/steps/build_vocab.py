@@ -1,38 +1,51 @@
 """Make the tokenizer of the adapted model and report on it."""
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from __future__ import annotations
 
-from franken.config.steps import BuildVocabStep
-from franken.data import DataSource, open_data
-from franken.files import write_json
-from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer
-from franken.steps.context import StepContext
-from franken.steps.models import open_model
-from franken.vocab import VocabTexts, build_vocabulary
+from dataclasses import asdict, field
+from typing import Any, ClassVar
 
+from franken.config.data import DataConfig
+from franken.config.vocab import VocabConfig
+from franken.lazy import later
+from franken.steps.base import Part, Step, step
 
-def run(step: BuildVocabStep, context: StepContext) -> dict[str, Any]:
-    """Lines come from the monolingual text and documents of each language."""
-    base = load_tokenizer(open_model(context.inputs["base"], context.store).table)
-    source = open_data(step.data)
-    texts = VocabTexts(
-        source=lines_of(source, step.data.source_language),
-        targets={language: lines_of(source, language) for language in step.data.languages},
-    )
-    result = build_vocabulary(base, step.vocab, texts, context.seed)
-    save_tokenizer(result.tokenizer, context.directory / "tokenizer")
-    write_json(context.directory / "report.json", result.report)
-    return {"size": len(result.tokenizer)}
+with later():
+    from franken.config.root import Config
+    from franken.data import open_data
+    from franken.files import write_json
+    from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer
+    from franken.steps.common.context import StepContext
+    from franken.steps.common.key_parts import texts
+    from franken.steps.common.lines import lines_of
+    from franken.steps.common.models import open_model
+    from franken.vocab import VocabTexts, build_vocabulary
 
 
-def lines_of(source: DataSource, language: str) -> Callable[[], Iterable[str]]:
-    """A stream of lines that can be opened again."""
+@step
+class BuildVocabStep(Step):
+    """Make the tokenizer of the adapted model."""
 
-    def lines() -> Iterator[str]:
-        for role in ("monolingual", "documents"):
-            if source.has(role, language):
-                for text in source.texts(role, language):
-                    yield from (line for line in text.splitlines() if line.strip())
+    version: ClassVar[int] = 2
+    output: ClassVar[Part] = Part.vocabulary
+    inputs: ClassVar[dict[str, Part]] = {"base": Part.model}
+    base: str = ""
+    vocab: VocabConfig = field(default_factory=VocabConfig)
+    data: DataConfig = field(default_factory=DataConfig)
 
-    return lines
+    def key(self, config: Config) -> dict[str, Any]:
+        """The builder and the text it learns from."""
+        return {"vocab": asdict(self.vocab), "data": texts(self.data)}
+
+    def run(self, context: StepContext) -> dict[str, Any]:
+        """Lines come from the monolingual text and documents of each language."""
+        base = load_tokenizer(open_model(context.inputs["base"], context.store).table)
+        source = open_data(self.data)
+        texts = VocabTexts(
+            source=lines_of(source, self.data.source_language),
+            targets={language: lines_of(source, language) for language in self.data.languages},
+        )
+        result = build_vocabulary(base, self.vocab, texts, context.seed)
+        save_tokenizer(result.tokenizer, context.directory / "tokenizer")
+        write_json(context.directory / "report.json", result.report)
+        return {"size": len(result.tokenizer)}

@@ -1,59 +1,96 @@
 """Score a model with a suite; keep every item's output beside the figures."""
 
+from __future__ import annotations
+
 import json
-from dataclasses import fields
+from dataclasses import field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from franken.composition.hydra import assemble_hydra
-from franken.config.eval_suite import EvalSuiteConfig
-from franken.config.steps import EvaluateStep
-from franken.data import open_data
-from franken.data.source import DataSource
+from franken.config.data import DataConfig
+from franken.config.eval_suite import EvalSuiteConfig, LmEvalSuite, SuiteConfig
 from franken.errors import CompatibilityError
-from franken.eval_suite import Score, SuiteResult, evaluate
-from franken.eval_suite.journal import Journal
-from franken.files import read_json, write_atomically, write_json
-from franken.parts.model import assemble
-from franken.skillpack.evaluation import evaluate_by_task, evaluate_routed
-from franken.skillpack.experts import Experts
-from franken.statistics.units import UNITS_FILE
-from franken.steps.context import StepContext
-from franken.steps.models import is_hydra, open_hydra_model, open_model
-from franken.steps.route import is_routed, open_router, open_routing
+from franken.lazy import later
+from franken.steps.base import Part, Step, step
+
+with later():
+    from franken.composition.hydra import assemble_hydra
+    from franken.config.root import Config
+    from franken.data import open_data
+    from franken.data.source import DataSource
+    from franken.eval_suite import Score, SuiteResult, evaluate
+    from franken.eval_suite.journal import Journal
+    from franken.files import read_json, write_atomically, write_json
+    from franken.parts.model import assemble
+    from franken.skillpack.evaluation import evaluate_by_task, evaluate_routed
+    from franken.skillpack.experts import Experts
+    from franken.statistics.units import UNITS_FILE
+    from franken.steps.common.context import StepContext
+    from franken.steps.common.file_hashes import harness_hash
+    from franken.steps.common.key_parts import options, precision_of, texts
+    from franken.steps.common.models import is_hydra, open_hydra_model, open_model
+    from franken.steps.route import is_routed, open_router, open_routing
 
 
-def run(step: EvaluateStep, context: StepContext) -> dict[str, Any]:
-    """Writes ``scores.json`` (an entry per task, language, metric), ``units.jsonl`` (the items that
-    each is made of) and ``items/<task>.jsonl``. A killed step goes on.
-    """  # noqa: D205
-    model: Any
-    tokenizer: Any = None
-    if is_hydra(context.inputs["model"]):
-        ref = open_hydra_model(context.inputs["model"], context.store)
-        model = assemble_hydra(ref, device=context.device)
-    else:
-        plain = open_model(context.inputs["model"], context.store)
-        model, tokenizer = assemble(plain, device=context.device)
-    model.eval()
-    data = open_data(step.data)
-    options: dict[str, Any] = {
-        "seed": context.seed, "device": context.device,
-        "journal": Journal(context.scratch / "items.jsonl"),
-    }  # fmt: skip
-    if is_routed(context.inputs["model"]):
-        result = _routed(step, context, model, tokenizer, data, options)
-    else:
-        result = evaluate(model, tokenizer, step.suite, data, **options)
-    size = _pack_size(context.inputs["model"].path)
-    scores = [_entry(score, size) for score in result.scores]
-    units = "".join(map(_units_line, result.scores))
-    write_atomically(context.directory / UNITS_FILE, units.encode())
-    write_json(context.directory / "scores.json", scores)
-    for task, items in result.items.items():
-        lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
-        write_atomically(context.directory / "items" / f"{task}.jsonl", lines.encode())
-    return {"scores": len(result.scores), "skipped": result.skipped}
+@step
+class EvaluateStep(Step):
+    """Score a model with a suite. Made for every name under ``recipe.evaluate``."""
+
+    version: ClassVar[int] = 3
+    output: ClassVar[Part] = Part.scores
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
+    takes_hydra: ClassVar[tuple[str, ...]] = ("model",)
+    model: str = ""
+    suite: SuiteConfig = field(default_factory=EvalSuiteConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+    def key(self, config: Config) -> dict[str, Any]:
+        """Batches only tile the scores. The harness's tasks bring their own data."""
+        if isinstance(self.suite, LmEvalSuite):
+            left_out = ("name", "batch_tokens", "include_path", "local")
+            return {
+                "suite": options(self.suite, *left_out), "harness": harness_hash(self.suite),
+                "languages": [self.data.source_language, *self.data.languages],
+                "precision": precision_of(config),
+            }  # fmt: skip
+        return {
+            "suite": options(self.suite, "name", "batch_tokens"), "data": texts(self.data),
+            "precision": precision_of(config),
+        }  # fmt: skip
+
+    def run(self, context: StepContext) -> dict[str, Any]:
+        """Writes ``scores.json``, ``units.jsonl`` and ``items/<task>.jsonl``.
+
+        Scores have an entry per task, language and metric; units are the items that each is made
+        of. A killed step goes on.
+        """
+        model: Any
+        tokenizer: Any = None
+        if is_hydra(context.inputs["model"]):
+            ref = open_hydra_model(context.inputs["model"], context.store)
+            model = assemble_hydra(ref, device=context.device)
+        else:
+            plain = open_model(context.inputs["model"], context.store)
+            model, tokenizer = assemble(plain, device=context.device)
+        model.eval()
+        data = open_data(self.data)
+        options: dict[str, Any] = {
+            "seed": context.seed, "device": context.device,
+            "journal": Journal(context.scratch / "items.jsonl"),
+        }  # fmt: skip
+        if is_routed(context.inputs["model"]):
+            result = _routed(self, context, model, tokenizer, data, options)
+        else:
+            result = evaluate(model, tokenizer, self.suite, data, **options)
+        size = _pack_size(context.inputs["model"].path)
+        scores = [_entry(score, size) for score in result.scores]
+        units = "".join(map(_units_line, result.scores))
+        write_atomically(context.directory / UNITS_FILE, units.encode())
+        write_json(context.directory / "scores.json", scores)
+        for task, items in result.items.items():
+            lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
+            write_atomically(context.directory / "items" / f"{task}.jsonl", lines.encode())
+        return {"scores": len(result.scores), "skipped": result.skipped}
 
 
 def _routed(

@@ -1,36 +1,60 @@
 """Write a model as a plain transformers checkpoint with a model card."""
 
-from typing import Any
+from __future__ import annotations
 
-from franken.composition.hydra import write_hydra
-from franken.composition.hydra.card import hydra_card
-from franken.config.steps import ExportStep
-from franken.files import read_json
-from franken.parts.card import CardFacts, model_card
-from franken.parts.export import export_model
-from franken.steps.context import StepContext
-from franken.steps.models import is_hydra, open_hydra_model, open_model
+from typing import Any, ClassVar
+
+from franken.lazy import later
+from franken.steps.base import Part, Step, step
+
+with later():
+    from franken.composition.hydra import write_hydra
+    from franken.composition.hydra.card import hydra_card
+    from franken.config.root import Config
+    from franken.files import read_json
+    from franken.parts.card import CardFacts, model_card
+    from franken.parts.export import export_model
+    from franken.steps.common.context import StepContext
+    from franken.steps.common.models import is_hydra, open_hydra_model, open_model
 
 
-def run(step: ExportStep, context: StepContext) -> dict[str, Any]:
-    """The directory ``model`` loads with plain transformers, without franken.
+@step
+class ExportStep(Step):
+    """Write a model as a plain checkpoint. Made for every name under ``recipe.export``."""
 
-    A Hydra LLM becomes a directory of body and tables (franken/composition/hydra/storage.py); a
-    ``select_table`` step makes ordinary models of it.
-    """
-    artifact = context.inputs["model"]
-    scores = []
-    if "scores" in context.inputs:
-        scores = read_json(context.inputs["scores"].path / "scores.json")
-    facts = CardFacts(
-        title=step.model, recipe=step.recipe, scores=scores,
-        keys={step.model: artifact.key, **artifact.inputs},
-    )  # fmt: skip
-    target = context.directory / "model"
-    if is_hydra(artifact):
-        hydra = open_hydra_model(artifact, context.store)
-        write_hydra(hydra, target, card=hydra_card(hydra, facts))
-    else:
-        ref = open_model(artifact, context.store)
-        export_model(ref, target, card=model_card(ref, facts))
-    return {"step": step.model}
+    seeded: ClassVar[bool] = False
+    output: ClassVar[Part] = Part.checkpoint
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "scores": Part.scores}
+    takes_hydra: ClassVar[tuple[str, ...]] = ("model",)
+    model: str = ""
+    scores: str | None = None
+    """The evaluation whose figures the model card shows."""
+    recipe: str = ""
+    """Name of the recipe, for the card."""
+
+    def key(self, config: Config) -> dict[str, Any]:
+        """The name that the card shows."""
+        return {"recipe": self.recipe}
+
+    def run(self, context: StepContext) -> dict[str, Any]:
+        """The directory ``model`` loads with plain transformers, without franken.
+
+        A Hydra LLM becomes a directory of body and tables (franken/composition/hydra/storage.py); a
+        ``select_table`` step makes ordinary models of it.
+        """
+        artifact = context.inputs["model"]
+        scores = []
+        if "scores" in context.inputs:
+            scores = read_json(context.inputs["scores"].path / "scores.json")
+        facts = CardFacts(
+            title=self.model, recipe=self.recipe, scores=scores,
+            keys={self.model: artifact.key, **artifact.inputs},
+        )  # fmt: skip
+        target = context.directory / "model"
+        if is_hydra(artifact):
+            hydra = open_hydra_model(artifact, context.store)
+            write_hydra(hydra, target, card=hydra_card(hydra, facts))
+        else:
+            ref = open_model(artifact, context.store)
+            export_model(ref, target, card=model_card(ref, facts))
+        return {"step": self.model}

@@ -1,65 +1,139 @@
 """Put SkillPacks on a model: as references, as a merged body, or with a vocabulary of their own."""
 
-from typing import Any
+from __future__ import annotations
 
-import torch
+import math
+from collections.abc import Iterator
+from dataclasses import field
+from enum import StrEnum
+from typing import Any, ClassVar
 
-from franken.config.steps import GraftStep, MergeMethod, TableGraft
+from franken.config.checks import in_range
+from franken.config.pack import MergeMethod
 from franken.errors import CompatibilityError
-from franken.files import write_json
-from franken.parts.body import save_body
-from franken.parts.model import assemble
-from franken.parts.skillpack import SkillPack, check_base
-from franken.parts.surgery import put_table, take_table
-from franken.parts.table import load_table, save_table
-from franken.parts.weights import LoadedWeights
-from franken.skillpack.language import graft_table
-from franken.skillpack.merge import merged_tensors
-from franken.steps.context import StepContext
-from franken.steps.models import HERE, open_model, read_places, write_model
-from franken.steps.pack import pack_facts
+from franken.lazy import later
+from franken.steps.base import Part, Step, step
+
+with later():
+    import torch
+
+    from franken.config.root import Config
+    from franken.files import write_json
+    from franken.parts.body import save_body
+    from franken.parts.model import assemble
+    from franken.parts.skillpack import SkillPack, check_base
+    from franken.parts.surgery import put_table, take_table
+    from franken.parts.table import load_table, save_table
+    from franken.parts.weights import LoadedWeights
+    from franken.skillpack.language import graft_table
+    from franken.skillpack.merge import merged_tensors
+    from franken.steps.common.context import StepContext
+    from franken.steps.common.models import HERE, open_model, read_places, write_model
+    from franken.steps.pack import pack_facts
 
 
-def run(step: GraftStep, context: StepContext) -> dict[str, Any]:
-    """Plain sums of weight 1 are references to the packs; anything else is a body of its own.
+class TableGraft(StrEnum):
+    """What becomes of the table when a pack brings a vocabulary of its own."""
 
-    Raises:
-        CompatibilityError: where a pack was made on another base.
-    """
-    receiver = context.inputs["model"]
-    packs = {name: SkillPack(context.inputs[f"packs.{name}"].path / "pack") for name in step.packs}
-    places = read_places(receiver)
-    for name, pack in packs.items():
-        if pack.manifest["lineage"] != places["lineage"]:
-            raise CompatibilityError(
-                f"step {context.name!r}: pack {name!r} belongs to the family of "
-                f"{pack.manifest['lineage'][:12]}, the model to that of {places['lineage'][:12]}"
-            )
-    facts = {
-        "packs": {name: pack_facts(pack) for name, pack in packs.items()},
-        "weights": step.weights, "merge": str(step.merge),
+    relative = "relative"
+    """``M E + R``: the receiver's own rows through the pack's token map, plus the residual."""
+    absolute = "absolute"
+    """``M E_B + R``: the rows of the model the pack was made from (Franken-Adapter's swap)."""
+
+
+@step
+class GraftStep(Step):
+    """Put SkillPacks on a model."""
+
+    inputs: ClassVar[dict[str, Part]] = {
+        "model": Part.model, "packs": Part.pack, "base": Part.model,
     }  # fmt: skip
-    write_json(context.directory / "graft.json", facts)
-    if any(pack.manifest["vocab"] is not None for pack in packs.values()):
-        _graft_language(step, context, packs)
-        return facts
-    plain = step.merge is MergeMethod.sum and all(v == 1.0 for v in step.weights.values())
-    if plain and not step.materialise:
+    model: str = ""
+    packs: dict[str, str] = field(default_factory=lambda: {})
+    """Name of a pack -> step that gives it."""
+    weights: dict[str, float] = field(default_factory=lambda: {})
+    """Name of a pack -> factor; 1 where none is given."""
+    merge: MergeMethod = MergeMethod.sum
+    density: float = 0.2
+    """ties, dare: share of every pack's entries that is kept."""
+    table: TableGraft = TableGraft.relative
+    base: str | None = None
+    """Needed by ``table: absolute``: the model that the pack was made on."""
+    body_scale: float = 1.0
+    """Language packs: factor of the change of the body; 0 grafts the vocabulary alone."""
+    materialise: bool = False
+    """Write the sum as a new body instead of referring to the packs; needed to train on it. Without
+    packs the model's own adapters go into its body."""
+
+    def references(self) -> dict[str, str]:
+        """One reference per pack."""
+        base = {} if self.base is None else {"base": self.base}
+        return {"model": self.model, **base, **{f"packs.{k}": v for k, v in self.packs.items()}}
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.packs and not self.materialise:
+            yield "packs", "names no pack; give at least one, e.g. {skill: packed}"
+        for name, weight in self.weights.items():
+            if name not in self.packs:
+                yield f"weights.{name}", f"is no pack; packs: {', '.join(self.packs)}"
+            if not math.isfinite(weight):
+                yield f"weights.{name}", f"must be a finite number, got {weight}"
+        if self.table is TableGraft.absolute and self.base is None:
+            yield "base", "table=absolute needs the step that made the packs' base"
+        yield from in_range("density", self.density, 0.0, 1.0)
+
+    def key(self, config: Config) -> dict[str, Any]:
+        """How packs are summed and what becomes of the table."""
+        return {
+            "packs": sorted(self.packs), "weights": self.weights, "merge": str(self.merge),
+            "density": self.density, "table": str(self.table), "body_scale": self.body_scale,
+            "materialise": self.materialise,
+        }  # fmt: skip
+
+    def run(self, context: StepContext) -> dict[str, Any]:
+        """Plain sums of weight 1 are references to the packs; anything else is a body of its own.
+
+        Raises:
+            CompatibilityError: where a pack was made on another base.
+        """
+        receiver = context.inputs["model"]
+        packs = {
+            name: SkillPack(context.inputs[f"packs.{name}"].path / "pack") for name in self.packs
+        }
+        places = read_places(receiver)
         for name, pack in packs.items():
-            if pack.body != places["fingerprint"]:
+            if pack.manifest["lineage"] != places["lineage"]:
                 raise CompatibilityError(
-                    f"step {context.name!r}: pack {name!r} was made on body {pack.body[:12]}, this "
-                    f"is {places['fingerprint'][:12]}; set materialise to try it on a relative"
+                    f"step {context.name!r}: pack {name!r} belongs to the family of "
+                    f"{pack.manifest['lineage'][:12]}, the model to that of "
+                    f"{places['lineage'][:12]}"
                 )
-        deltas = [_place(context, name) for name in packs]
-        write_model(
-            context, body=places["body"], table=places["table"],
-            deltas=[*places["deltas"], *deltas], lineage=places["lineage"],
-            fingerprint=places["fingerprint"],
-        )  # fmt: skip
+        facts = {
+            "packs": {name: pack_facts(pack) for name, pack in packs.items()},
+            "weights": self.weights, "merge": str(self.merge),
+        }  # fmt: skip
+        write_json(context.directory / "graft.json", facts)
+        if any(pack.manifest["vocab"] is not None for pack in packs.values()):
+            _graft_language(self, context, packs)
+            return facts
+        plain = self.merge is MergeMethod.sum and all(v == 1.0 for v in self.weights.values())
+        if plain and not self.materialise:
+            for name, pack in packs.items():
+                if pack.body != places["fingerprint"]:
+                    raise CompatibilityError(
+                        f"step {context.name!r}: pack {name!r} was made on body {pack.body[:12]}, "
+                        f"this is {places['fingerprint'][:12]}; set materialise to try it on a "
+                        "relative"
+                    )
+            deltas = [_place(context, name) for name in packs]
+            write_model(
+                context, body=places["body"], table=places["table"],
+                deltas=[*places["deltas"], *deltas], lineage=places["lineage"],
+                fingerprint=places["fingerprint"],
+            )  # fmt: skip
+            return facts
+        _merge(self, context, packs)
         return facts
-    _merge(step, context, packs)
-    return facts
 
 
 def _place(context: StepContext, name: str) -> list[str]:

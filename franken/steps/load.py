@@ -1,54 +1,85 @@
 """Read a checkpoint in transformers layout or a GGUF file: body and table become two parts."""
 
+from __future__ import annotations
+
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers import PreTrainedTokenizerBase as Tokenizer
-
-from franken.config.base_model import LoadedModel, TensorType
-from franken.config.steps import LoadStep
+from franken.config.base_model import BaseModelConfig, LoadedModel, TensorType
+from franken.config.data import DataConfig
+from franken.config.training import TrainingConfig
 from franken.errors import CompatibilityError
-from franken.parts.body import quiet_transformers, save_body
-from franken.parts.body_files import copy_body
-from franken.parts.checkpoint import Checkpoint
-from franken.parts.gguf import is_gguf, read_gguf
-from franken.parts.surgery import take_table
-from franken.parts.table import Table, save_table, table_of_checkpoint
-from franken.parts.tokenizer_files import load_checkpoint_tokenizer
-from franken.steps.context import StepContext
-from franken.steps.keys import resolve_checkpoint
-from franken.steps.models import HERE, read_places, write_model
+from franken.lazy import later
+from franken.steps.base import Part, Step, step
+
+with later():
+    import torch
+    from transformers import AutoModelForCausalLM, PreTrainedModel
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+
+    from franken.config.root import Config
+    from franken.parts.body import quiet_transformers, save_body
+    from franken.parts.body_files import copy_body
+    from franken.parts.checkpoint import Checkpoint
+    from franken.parts.gguf import is_gguf, read_gguf
+    from franken.parts.surgery import take_table
+    from franken.parts.table import Table, save_table, table_of_checkpoint
+    from franken.parts.tokenizer_files import load_checkpoint_tokenizer
+    from franken.steps.common.context import StepContext
+    from franken.steps.common.file_hashes import checkpoint_hash, resolve_checkpoint
+    from franken.steps.common.models import HERE, read_places, write_model
 
 
-def run(step: LoadStep, context: StepContext) -> dict[str, Any]:
-    """The body is copied, not linked: editing the original later does not change the artefact.
+@step
+class LoadStep(Step):
+    """Read a checkpoint in transformers layout, or a GGUF file."""
 
-    Weights are read whole only where they have to be unpacked (GGUF) or cast (``dtype``).
+    seeded: ClassVar[bool] = False
+    version: ClassVar[int] = 2
+    inputs: ClassVar[dict[str, Part]] = {"relative_of": Part.model}
+    takes_hydra: ClassVar[tuple[str, ...]] = ("relative_of",)
+    model: BaseModelConfig = field(default_factory=BaseModelConfig)
+    relative_of: str | None = None
+    """A step whose model this checkpoint was fine-tuned from: gives it that model's ancestry, so
+    that tables of the one fit the other."""
+    data: DataConfig | None = None
+    """Not read; here so that one recipe line serves ``load`` and ``pretrain``."""
+    training: TrainingConfig | None = None
+    """Not read, as ``data``."""
 
-    Raises:
-        DataError: when the checkpoint cannot be found.
-        CompatibilityError: when ``relative_of`` names a model of another shape.
-    """
-    assert isinstance(step.model, LoadedModel)
-    source = resolve_checkpoint(step.model)
-    relative = None
-    if "relative_of" in context.inputs:
-        relative = read_places(context.inputs["relative_of"])
-    lineage = None if relative is None else str(relative["lineage"])
-    body = context.directory / "body"
-    table, fingerprint = _taken_apart(source, step.model, body, lineage)
-    if relative is not None:
-        base = Checkpoint(context.store.root.joinpath(*relative["body"])).config()
-        _check_relative(Checkpoint(body).config(), base)
-    table.lineage = lineage or fingerprint
-    save_table(table, context.directory / "table")
-    write_model(
-        context, body=[HERE, "", "body"], table=[HERE, "", "table"], deltas=[],
-        lineage=table.lineage, fingerprint=fingerprint,
-    )  # fmt: skip
-    return {"source": step.model.path, "rows": table.rows, "hidden_size": table.hidden_size}
+    def key(self, config: Config) -> dict[str, Any]:
+        """The files count, not the place they lie in."""
+        assert isinstance(self.model, LoadedModel)
+        return {"files": checkpoint_hash(self.model), "dtype": str(self.model.dtype)}
+
+    def run(self, context: StepContext) -> dict[str, Any]:
+        """The body is copied, not linked: editing the original later does not change the artefact.
+
+        Weights are read whole only where they have to be unpacked (GGUF) or cast (``dtype``).
+
+        Raises:
+            DataError: when the checkpoint cannot be found.
+            CompatibilityError: when ``relative_of`` names a model of another shape.
+        """
+        assert isinstance(self.model, LoadedModel)
+        source = resolve_checkpoint(self.model)
+        relative = None
+        if "relative_of" in context.inputs:
+            relative = read_places(context.inputs["relative_of"])
+        lineage = None if relative is None else str(relative["lineage"])
+        body = context.directory / "body"
+        table, fingerprint = _taken_apart(source, self.model, body, lineage)
+        if relative is not None:
+            base = Checkpoint(context.store.root.joinpath(*relative["body"])).config()
+            _check_relative(Checkpoint(body).config(), base)
+        table.lineage = lineage or fingerprint
+        save_table(table, context.directory / "table")
+        write_model(
+            context, body=[HERE, "", "body"], table=[HERE, "", "table"], deltas=[],
+            lineage=table.lineage, fingerprint=fingerprint,
+        )  # fmt: skip
+        return {"source": self.model.path, "rows": table.rows, "hidden_size": table.hidden_size}
 
 
 def _taken_apart(

@@ -1,54 +1,106 @@
 """Compress the difference of two models into a SkillPack."""
 
-from typing import Any
+from __future__ import annotations
 
-import torch
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Any, ClassVar
 
-from franken.config.pack import Rounding
-from franken.config.steps import PackStep
-from franken.data import open_data
-from franken.data.encoding import RecordEncoder
+from franken.config.data import DataConfig
+from franken.config.pack import PackConfig, Rounding, operator_of
 from franken.errors import CompatibilityError, DataError
-from franken.parts.model import ModelRef, assemble
-from franken.parts.skillpack import SkillPack
-from franken.parts.table import load_table
-from franken.parts.weights import LoadedWeights, StoredWeights, Weights
-from franken.skillpack.calibration import input_moments
-from franken.skillpack.extract import pack_difference
-from franken.skillpack.language import pack_language
-from franken.steps.context import StepContext
-from franken.steps.models import open_model
-from franken.token_map.storage import load_map
+from franken.lazy import later
+from franken.pack_operator.base import RowUse
+from franken.steps.base import Part, Step, step
+
+with later():
+    import torch
+
+    from franken.config.root import Config
+    from franken.data import open_data
+    from franken.data.encoding import RecordEncoder
+    from franken.parts.model import ModelRef, assemble
+    from franken.parts.skillpack import SkillPack
+    from franken.parts.table import load_table
+    from franken.parts.weights import LoadedWeights, StoredWeights, Weights
+    from franken.skillpack.calibration import input_moments
+    from franken.skillpack.extract import pack_difference
+    from franken.skillpack.language import pack_language
+    from franken.steps.common.context import StepContext
+    from franken.steps.common.key_parts import options, split_of
+    from franken.steps.common.models import open_model
+    from franken.token_map.storage import load_map
 
 
-def run(step: PackStep, context: StepContext) -> dict[str, Any]:
-    """Writes the pack into the folder ``pack``.
+@step
+class PackStep(Step):
+    """Compress the difference of two models into a SkillPack."""
 
-    Raises:
-        CompatibilityError: where the base carries deltas, or the two are no relatives.
-    """
-    base = open_model(context.inputs["base"], context.store)
-    tuned = open_model(context.inputs["tuned"], context.store)
-    if base.deltas:
-        raise CompatibilityError(
-            f"step {context.name!r}: the base carries a delta; a pack is made on a plain model"
-        )
-    if base.lineage != tuned.lineage:
-        raise CompatibilityError(
-            f"step {context.name!r}: the tuned model descends from {tuned.lineage[:12]}, the base "
-            f"from {base.lineage[:12]}; a pack is the difference of relatives"
-        )
-    if step.initial is not None:
-        pack = _language(step, context, base, tuned)
-    else:
-        hessians = None
-        if step.pack.quant.method is Rounding.gptq:
-            hessians = _calibrate(step, tuned)
-        pack = pack_difference(
-            _weights(base), _weights(tuned), step.pack, context.directory / "pack",
-            name=context.name, lineage=base.lineage, hessians=hessians,
-        )  # fmt: skip
-    return pack_facts(pack)
+    version: ClassVar[int] = 3
+    output: ClassVar[Part] = Part.pack
+    inputs: ClassVar[dict[str, Part]] = {
+        "base": Part.model, "tuned": Part.model, "initial": Part.model,
+    }  # fmt: skip
+    base: str = ""
+    tuned: str = ""
+    initial: str | None = None
+    """A language pack: the ``initialise`` step whose token map led from the base's vocabulary to
+    the tuned model's."""
+    pack: PackConfig = field(default_factory=PackConfig)
+    data: DataConfig | None = None
+    """Calibration text of GPTQ."""
+    split: str = "instructions"
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.pack.quant.method is Rounding.gptq and self.data is None:
+            yield "data", "is missing: pack.quant.method=gptq calibrates on text"
+        if self.pack.quant.method is Rounding.gptq and self.initial is not None:
+            yield "pack.quant.method", "gptq is not there for language packs; choose rtn"
+        for label, rule in self.pack.classes.items() if self.initial is not None else ():
+            if rule.match == ".*" or "table" in rule.match.split("|"):
+                if operator_of(rule).rows is RowUse.none:
+                    yield (
+                        f"pack.classes.{label}.op",
+                        f"{rule.op} would give new rows of a language pack a sign, too; choose "
+                        "prune, dare, lowrank, dense or skip for tables",
+                    )
+                break  # the first class that matches is the one
+
+    def key(self, config: Config) -> dict[str, Any]:
+        """Text counts where GPTQ calibrates on it."""
+        content = {"pack": options(self.pack, "name")}
+        if self.pack.quant.method is Rounding.gptq and self.data is not None:
+            content["data"] = split_of(self.data, self.split)
+        return content
+
+    def run(self, context: StepContext) -> dict[str, Any]:
+        """Writes the pack into the folder ``pack``.
+
+        Raises:
+            CompatibilityError: where the base carries deltas, or the two are no relatives.
+        """
+        base = open_model(context.inputs["base"], context.store)
+        tuned = open_model(context.inputs["tuned"], context.store)
+        if base.deltas:
+            raise CompatibilityError(
+                f"step {context.name!r}: the base carries a delta; a pack is made on a plain model"
+            )
+        if base.lineage != tuned.lineage:
+            raise CompatibilityError(
+                f"step {context.name!r}: the tuned model descends from {tuned.lineage[:12]}, the "
+                f"base from {base.lineage[:12]}; a pack is the difference of relatives"
+            )
+        if self.initial is not None:
+            pack = _language(self, context, base, tuned)
+        else:
+            hessians = None
+            if self.pack.quant.method is Rounding.gptq:
+                hessians = _calibrate(self, tuned)
+            pack = pack_difference(
+                _weights(base), _weights(tuned), self.pack, context.directory / "pack",
+                name=context.name, lineage=base.lineage, hessians=hessians,
+            )  # fmt: skip
+        return pack_facts(pack)
 
 
 def pack_facts(pack: SkillPack) -> dict[str, Any]:

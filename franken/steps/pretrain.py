@@ -1,54 +1,85 @@
 """Train a tokenizer and a small model from random weights: the embedded base models."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
+from dataclasses import field
 from typing import Any
 
-import torch
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)  # fmt: skip
-
-from franken.config.base_model import PretrainedModel
-from franken.config.steps import PretrainStep
-from franken.config.training import Trainable
-from franken.data import DataSource, open_data
+from franken.config.base_model import BaseModelConfig, PretrainedModel
+from franken.config.data import DataConfig
+from franken.config.training import Trainable, TrainingConfig
 from franken.errors import ConfigError
-from franken.parts.anatomy import anatomy_of
-from franken.parts.body import save_body
-from franken.parts.surgery import take_table
-from franken.parts.table import save_table
-from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer
-from franken.seeds import derive_seed
-from franken.steps.context import StepContext
-from franken.steps.models import HERE, write_model
-from franken.steps.train import fit
-from franken.tokenizer.families import train_tokenizer
+from franken.lazy import later
+from franken.steps.base import Step, step
+
+with later():
+    import torch
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+    )
+
+    from franken.config.root import Config
+    from franken.data import DataSource, open_data
+    from franken.parts.anatomy import anatomy_of
+    from franken.parts.body import save_body
+    from franken.parts.surgery import take_table
+    from franken.parts.table import save_table
+    from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer
+    from franken.seeds import derive_seed
+    from franken.steps.common.context import StepContext
+    from franken.steps.common.key_parts import (
+        options,
+        precision_of,
+        split_of,
+        training_options,
+    )
+    from franken.steps.common.models import HERE, write_model
+    from franken.steps.train import fit
+    from franken.tokenizer.families import train_tokenizer
 
 
-def run(step: PretrainStep, context: StepContext) -> dict[str, Any]:
-    """Tokenizer, random weights, training, then body and table apart."""
-    assert isinstance(step.model, PretrainedModel)
-    source = open_data(step.data)
-    languages = step.data.mixtures[step.split].languages or [
-        step.data.source_language, *step.data.languages,
-    ]  # fmt: skip
-    tokenizer = _tokenizer(step.model, source, languages, context)
-    model = _random_model(step.model, tokenizer, context.seed)
-    report = fit(
-        model, tokenizer, context, data=step.data, split=step.split, training=step.training,
-        trainable=Trainable.full,
-    )  # fmt: skip
-    fingerprint = save_body(model, context.directory / "body", tokenizer=tokenizer)
-    table = take_table(model, tokenizer, lineage=fingerprint)
-    save_table(table, context.directory / "table")
-    write_model(
-        context, body=[HERE, "", "body"], table=[HERE, "", "table"], deltas=[],
-        lineage=fingerprint, fingerprint=fingerprint,
-    )  # fmt: skip
-    return {"parameters": sum(p.numel() for p in model.parameters()), "training": report}
+@step
+class PretrainStep(Step):
+    """Train a tokenizer and a small model from random weights."""
+
+    model: BaseModelConfig = field(default_factory=BaseModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    split: str = "pretraining"
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def key(self, config: Config) -> dict[str, Any]:
+        """Seed apart, what the weights come from."""
+        assert isinstance(self.model, PretrainedModel)
+        return {
+            "model": options(self.model, "name"), "training": training_options(self.training),
+            "precision": precision_of(config), "data": split_of(self.data, self.split),
+        }  # fmt: skip
+
+    def run(self, context: StepContext) -> dict[str, Any]:
+        """Tokenizer, random weights, training, then body and table apart."""
+        assert isinstance(self.model, PretrainedModel)
+        source = open_data(self.data)
+        languages = self.data.mixtures[self.split].languages or [
+            self.data.source_language, *self.data.languages,
+        ]  # fmt: skip
+        tokenizer = _tokenizer(self.model, source, languages, context)
+        model = _random_model(self.model, tokenizer, context.seed)
+        report = fit(
+            model, tokenizer, context, data=self.data, split=self.split, training=self.training,
+            trainable=Trainable.full,
+        )  # fmt: skip
+        fingerprint = save_body(model, context.directory / "body", tokenizer=tokenizer)
+        table = take_table(model, tokenizer, lineage=fingerprint)
+        save_table(table, context.directory / "table")
+        write_model(
+            context, body=[HERE, "", "body"], table=[HERE, "", "table"], deltas=[],
+            lineage=fingerprint, fingerprint=fingerprint,
+        )  # fmt: skip
+        return {"parameters": sum(p.numel() for p in model.parameters()), "training": report}
 
 
 def _tokenizer(

@@ -1,66 +1,130 @@
 """One model with several SkillPacks and a router; the router is trained here if it is to be."""
 
-from dataclasses import asdict
-from itertools import islice
-from typing import Any
+from __future__ import annotations
 
-from franken.config.router import TrainedRouter
-from franken.config.steps import RouteStep
-from franken.data import open_data
-from franken.data.encoding import RecordEncoder
-from franken.data.source import DataSource, Instruction
+from collections.abc import Iterator
+from dataclasses import asdict, field
+from itertools import islice
+from typing import Any, ClassVar
+
+from franken.config.checks import in_range
+from franken.config.data import DataConfig
+from franken.config.router import OracleRouter, RouterConfig, TrainedRouter
 from franken.errors import CompatibilityError
-from franken.files import read_json, write_json
-from franken.parts.model import assemble
-from franken.parts.skillpack import SkillPack
-from franken.skillpack.experts import Experts
-from franken.skillpack.router import PackRouter, train_router
-from franken.steps.context import StepContext
-from franken.steps.models import open_model, read_places, write_model
-from franken.steps.pack import pack_facts
-from franken.store import Artifact, Store
+from franken.lazy import later
+from franken.steps.base import Part, Step, step
+
+with later():
+    from franken.config.root import Config
+    from franken.data import open_data
+    from franken.data.encoding import RecordEncoder
+    from franken.data.source import DataSource, Instruction
+    from franken.files import read_json, write_json
+    from franken.parts.model import assemble
+    from franken.parts.skillpack import SkillPack
+    from franken.skillpack.experts import Experts
+    from franken.skillpack.router import PackRouter, train_router
+    from franken.steps.common.context import StepContext
+    from franken.steps.common.key_parts import options, precision_of, split_of
+    from franken.steps.common.models import open_model, read_places, write_model
+    from franken.steps.pack import pack_facts
+    from franken.store import Artifact, Store
 
 ROUTING_FILE = "graft_routing.json"
 
 
-def run(step: RouteStep, context: StepContext) -> dict[str, Any]:
-    """Writes the model's references, ``graft_routing.json`` and the trained router.
+@step
+class RouteStep(Step):
+    """One model with several SkillPacks and a router that picks among them."""
 
-    Raises:
-        CompatibilityError: where a pack was made on another body, or brings a vocabulary.
-    """
-    places = read_places(context.inputs["model"])
-    packs = {name: SkillPack(context.inputs[f"packs.{name}"].path / "pack") for name in step.packs}
-    for name, pack in packs.items():
-        if pack.body != places["fingerprint"] or pack.manifest["vocab"] is not None:
-            raise CompatibilityError(
-                f"step {context.name!r}: pack {name!r} was made on body {pack.body[:12]}, or "
-                f"brings a vocabulary; a router chooses among packs of {places['fingerprint'][:12]}"
-            )
-    sources = {name: context.inputs[f"packs.{name}"] for name in step.packs}
-    for artifact in sources.values():
-        context.references.append([artifact.kind, artifact.key])
-    facts: dict[str, Any] = {
-        "packs": {name: pack_facts(pack) for name, pack in packs.items()},
-    }
-    kind = "oracle" if step.by_task else step.router.name
-    if not step.by_task and isinstance(step.router, TrainedRouter):
-        kind = "trained"
-        facts["router"] = _train(step, step.router, context, packs)
-    write_json(
-        context.directory / ROUTING_FILE,
-        {
-            "packs": {n: [a.kind, a.key, "pack"] for n, a in sources.items()},
-            "kind": kind,
-            "tasks": step.tasks,
-        },
-    )
-    write_json(context.directory / "graft.json", facts)
-    write_model(
-        context, body=places["body"], table=places["table"], deltas=places["deltas"],
-        lineage=places["lineage"], fingerprint=places["fingerprint"],
-    )  # fmt: skip
-    return facts
+    version: ClassVar[int] = 2
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "packs": Part.pack}
+    model: str = ""
+    packs: dict[str, str] = field(default_factory=lambda: {})
+    router: RouterConfig = field(default_factory=RouterConfig)
+    by_task: bool = False
+    """Let ``tasks`` decide whatever router is chosen (the oracle beside a router in one recipe)."""
+    tasks: dict[str, str] = field(default_factory=lambda: {})
+    """oracle: ``task@language``, ``@language``, ``task@target`` (every language but the source
+    language) or ``task`` -> pack, the first that fits; others get none."""
+    data: DataConfig | None = None
+    """What a trained router learns from."""
+    split: str = "instructions"
+    language_share: float = 0.0
+    """Share of monolingual text among the router's examples, in equal parts of the source language,
+    which the model without a pack answers best, and the target languages."""
+
+    def references(self) -> dict[str, str]:
+        """One reference per pack."""
+        return {"model": self.model, **{f"packs.{k}": v for k, v in self.packs.items()}}
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.packs:
+            yield "packs", "names no pack; give at least one, e.g. {skill: packed}"
+        for task, pack in self.tasks.items():
+            if pack not in self.packs:
+                yield f"tasks.{task}", f"names the pack {pack!r}; packs: {', '.join(self.packs)}"
+        if (self.by_task or isinstance(self.router, OracleRouter)) and not self.tasks:
+            yield "tasks", "is empty, but router=oracle needs to be told which task has which pack"
+        trained = isinstance(self.router, TrainedRouter) and not self.by_task
+        if trained and self.data is None:
+            yield "data", f"is missing: router={self.router.name} is trained on instructions"
+        yield from in_range("language_share", self.language_share, 0.0, 1.0)
+
+    def key(self, config: Config) -> dict[str, Any]:
+        """Text counts where a router is trained on it."""
+        if self.by_task or not isinstance(self.router, TrainedRouter):
+            name = "oracle" if self.by_task else self.router.name
+            return {"router": name, "packs": sorted(self.packs), "tasks": self.tasks}
+        assert self.data is not None
+        return {
+            "router": options(self.router, "name"), "packs": sorted(self.packs),
+            "data": split_of(self.data, self.split), "language_share": self.language_share,
+            "languages": [self.data.source_language, *self.data.languages],
+            "precision": precision_of(config),
+        }  # fmt: skip
+
+    def run(self, context: StepContext) -> dict[str, Any]:
+        """Writes the model's references, ``graft_routing.json`` and the trained router.
+
+        Raises:
+            CompatibilityError: where a pack was made on another body, or brings a vocabulary.
+        """
+        places = read_places(context.inputs["model"])
+        packs = {
+            name: SkillPack(context.inputs[f"packs.{name}"].path / "pack") for name in self.packs
+        }
+        for name, pack in packs.items():
+            if pack.body != places["fingerprint"] or pack.manifest["vocab"] is not None:
+                raise CompatibilityError(
+                    f"step {context.name!r}: pack {name!r} was made on body {pack.body[:12]}, or "
+                    "brings a vocabulary; a router chooses among packs of "
+                    f"{places['fingerprint'][:12]}"
+                )
+        sources = {name: context.inputs[f"packs.{name}"] for name in self.packs}
+        for artifact in sources.values():
+            context.references.append([artifact.kind, artifact.key])
+        facts: dict[str, Any] = {
+            "packs": {name: pack_facts(pack) for name, pack in packs.items()},
+        }
+        kind = "oracle" if self.by_task else self.router.name
+        if not self.by_task and isinstance(self.router, TrainedRouter):
+            kind = "trained"
+            facts["router"] = _train(self, self.router, context, packs)
+        write_json(
+            context.directory / ROUTING_FILE,
+            {
+                "packs": {n: [a.kind, a.key, "pack"] for n, a in sources.items()},
+                "kind": kind,
+                "tasks": self.tasks,
+            },
+        )
+        write_json(context.directory / "graft.json", facts)
+        write_model(
+            context, body=places["body"], table=places["table"], deltas=places["deltas"],
+            lineage=places["lineage"], fingerprint=places["fingerprint"],
+        )  # fmt: skip
+        return facts
 
 
 def _train(

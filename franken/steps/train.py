@@ -1,80 +1,161 @@
 """Tune part of a model on one split of the data."""
 
-from collections.abc import Sequence
-from typing import Any
+from __future__ import annotations
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from collections.abc import Iterator, Sequence
+from dataclasses import field
+from typing import Any, ClassVar
 
-from franken.config.data import DataConfig
+from franken.config.data import DataConfig, FileData
 from franken.config.preference import PreferenceConfig
-from franken.config.steps import TrainStep
 from franken.config.training import Trainable, TrainingConfig
-from franken.data import open_data
-from franken.data.datamodule import TextDataModule
-from franken.data.source import DataSource
 from franken.errors import CompatibilityError
-from franken.files import write_json
-from franken.parts.body import save_body
-from franken.parts.delta import save_lora
-from franken.parts.model import assemble
-from franken.parts.restore import restore_body, restore_table
-from franken.parts.surgery import take_table
-from franken.parts.table import save_table
-from franken.steps.context import StepContext
-from franken.steps.models import HERE, open_model, read_places, write_model
-from franken.steps.preferences import instructing, pair_module
-from franken.training import make_loggers, train_model
-from franken.training.lightning_options import own_datamodule
+from franken.lazy import later
+from franken.steps.base import Part, Step, step
+
+with later():
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from franken.config.root import Config
+    from franken.data import open_data
+    from franken.data.datamodule import TextDataModule
+    from franken.data.source import DataSource
+    from franken.files import write_json
+    from franken.parts.body import save_body
+    from franken.parts.delta import save_lora
+    from franken.parts.model import assemble
+    from franken.parts.restore import restore_body, restore_table
+    from franken.parts.surgery import take_table
+    from franken.parts.table import save_table
+    from franken.steps.common.best_answers import instructing, pair_module
+    from franken.steps.common.context import StepContext
+    from franken.steps.common.key_parts import (
+        frozen_weights,
+        options,
+        precision_of,
+        split_of,
+        training_options,
+    )
+    from franken.steps.common.models import HERE, open_model, read_places, write_model
+    from franken.training import make_loggers, train_model
+    from franken.training.lightning_options import own_datamodule
 
 _CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)
 _CHANGES_TABLE = (Trainable.embeddings, Trainable.full, Trainable.embeddings_and_edge_layers)
 
 
-def run(step: TrainStep, context: StepContext) -> dict[str, Any]:
-    """Saves what changed (table, body or delta) and refers to the rest.
+@step
+class TrainStep(Step):
+    """Tune part of a model on one split of the data."""
 
-    What did not train is saved as it was read, whatever its format while the rest trained.
+    version: ClassVar[int] = 2
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "ranked": Part.preferences}
+    model: str = ""
+    trainable: Trainable = Trainable.embeddings
+    data: DataConfig = field(default_factory=DataConfig)
+    split: str = "adaptation"
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    earlier: list[str] = field(default_factory=list)
+    """Splits learnt before, on which ``training.anchor_examples`` measures what must not move."""
+    preference: PreferenceConfig | None = None
+    """Tune on pairs of answers (DPO) instead of next tokens: those of ``ranked``, else of the role
+    ``preferences``, of which ``split`` chooses by ``tasks``. The reference is ``model`` itself."""
+    ranked: str | None = None
+    """A ``rank_answers`` step; without ``preference`` its best answers stand for the role
+    ``instructions``."""
 
-    Raises:
-        CompatibilityError: LoRA on a model that already carries a delta.
-    """
-    places = read_places(context.inputs["model"])
-    if places["deltas"] and step.trainable is not Trainable.embeddings:
-        raise CompatibilityError(
-            f"step {context.name!r} would train the {step.trainable} of a model that carries a "
-            "delta; train before the delta is made, or only the embeddings after it"
-        )
-    ref = open_model(context.inputs["model"], context.store)
-    model, tokenizer = assemble(ref)
-    shape: dict[str, Any] = {"training": step.training, "trainable": step.trainable}
-    if step.preference is not None:
-        pairs = pair_module(step, context, tokenizer)
-        report = train(model, tokenizer, context, pairs, preference=step.preference, **shape)
-    else:
-        report = fit(
-            model, tokenizer, context, data=step.data, split=step.split, earlier=step.earlier,
-            source=instructing(step, context), **shape,
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.training.anchor_examples and not self.earlier:
+            yield "earlier", "names no split, but training.anchor_examples measures on some"
+        if self.training.anchor_examples and not self.training.anchor:
+            yield "training.anchor", "is 0, so anchor_examples weighs a pull that is not there"
+        for split in self.earlier:
+            if split not in self.data.mixtures:
+                known = ", ".join(self.data.mixtures)
+                yield "earlier", f"{split!r} is no split of the data; known: {known}"
+        if self.preference is not None and self.training.budget is not None:
+            yield (
+                "training.budget",
+                "counts bytes of text, preference tuning pairs; set it to null",
+            )
+        if self.preference is not None and self.training.anchor_examples:
+            yield "training.anchor_examples", "is not there for preference tuning; set it to 0"
+        if self.preference is not None and self.training.pack_across_documents:
+            yield (
+                "training.pack_across_documents",
+                "would let a rejected answer read the chosen one",
+            )
+        offered = isinstance(self.data, FileData) and self.data.preferences
+        if self.preference is not None and self.ranked is None and not offered:
+            yield (
+                "ranked",
+                f"is missing: preference={self.preference.name} needs pairs, and data="
+                f"{self.data.name} has none under data.preferences; name a rank_answers step",
+            )
+
+    def key(self, config: Config) -> dict[str, Any]:
+        """What is tuned, how, and on what."""
+        content: dict[str, Any] = {
+            "trainable": str(self.trainable), "training": training_options(self.training),
+            "precision": precision_of(config),
+            **frozen_weights(self.training, self.trainable, config),
+        }  # fmt: skip
+        if self.preference is None:
+            content["data"] = split_of(self.data, self.split)
+        else:
+            content["preference"] = options(self.preference, "name")
+            if self.ranked is None:
+                pairs = open_data(self.data).fingerprint({"preferences"})
+                content["pairs"] = [pairs, self.data.mixtures[self.split].tasks]
+        if self.training.anchor_examples:
+            content["earlier"] = [split_of(self.data, split) for split in self.earlier]
+        return content
+
+    def run(self, context: StepContext) -> dict[str, Any]:
+        """Saves what changed (table, body or delta) and refers to the rest.
+
+        What did not train is saved as it was read, whatever its format while the rest trained.
+
+        Raises:
+            CompatibilityError: LoRA on a model that already carries a delta.
+        """
+        places = read_places(context.inputs["model"])
+        if places["deltas"] and self.trainable is not Trainable.embeddings:
+            raise CompatibilityError(
+                f"step {context.name!r} would train the {self.trainable} of a model that carries a "
+                "delta; train before the delta is made, or only the embeddings after it"
+            )
+        ref = open_model(context.inputs["model"], context.store)
+        model, tokenizer = assemble(ref)
+        shape: dict[str, Any] = {"training": self.training, "trainable": self.trainable}
+        if self.preference is not None:
+            pairs = pair_module(self, context, tokenizer)
+            report = train(model, tokenizer, context, pairs, preference=self.preference, **shape)
+        else:
+            report = fit(
+                model, tokenizer, context, data=self.data, split=self.split, earlier=self.earlier,
+                source=instructing(self, context), **shape,
+            )  # fmt: skip
+        body, table, deltas = places["body"], places["table"], list(places["deltas"])
+        fingerprint = places["fingerprint"]
+        if self.trainable is Trainable.lora:
+            save_lora(model, context.directory / "delta", body=fingerprint)
+            deltas.append([HERE, "", "delta"])
+        if self.trainable in _CHANGES_BODY:
+            folder = context.directory / "body"
+            restore_body(model, ref.body)
+            fingerprint = save_body(model, folder, tokenizer=tokenizer, lineage=places["lineage"])
+            body = [HERE, "", "body"]
+        if self.trainable in _CHANGES_TABLE:
+            restore_table(model.get_input_embeddings(), model.get_output_embeddings(), ref.table)
+            tuned = take_table(model, tokenizer, lineage=places["lineage"])
+            save_table(tuned, context.directory / "table")
+            table = [HERE, "", "table"]
+        write_model(
+            context, body=body, table=table, deltas=deltas, lineage=places["lineage"],
+            fingerprint=fingerprint,
         )  # fmt: skip
-    body, table, deltas = places["body"], places["table"], list(places["deltas"])
-    fingerprint = places["fingerprint"]
-    if step.trainable is Trainable.lora:
-        save_lora(model, context.directory / "delta", body=fingerprint)
-        deltas.append([HERE, "", "delta"])
-    if step.trainable in _CHANGES_BODY:
-        folder = context.directory / "body"
-        restore_body(model, ref.body)
-        fingerprint = save_body(model, folder, tokenizer=tokenizer, lineage=places["lineage"])
-        body = [HERE, "", "body"]
-    if step.trainable in _CHANGES_TABLE:
-        restore_table(model.get_input_embeddings(), model.get_output_embeddings(), ref.table)
-        tuned = take_table(model, tokenizer, lineage=places["lineage"])
-        save_table(tuned, context.directory / "table")
-        table = [HERE, "", "table"]
-    write_model(
-        context, body=body, table=table, deltas=deltas, lineage=places["lineage"],
-        fingerprint=fingerprint,
-    )  # fmt: skip
-    return {"trainable": str(step.trainable), "training": report}
+        return {"trainable": str(self.trainable), "training": report}
 
 
 def fit(

@@ -1,47 +1,96 @@
 """Static vectors of words or pieces: trained on the data's monolingual text, or read from files."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from franken.config.steps import VectorsStep
-from franken.config.word_vectors import PIECE_SIDES, TrainedVectors, VectorFiles, VectorUnit
-from franken.data import DataSource, open_data
-from franken.data.source import TEXT_STREAMS
+from franken.config.data import DataConfig
+from franken.config.word_vectors import (
+    PIECE_SIDES,
+    TrainedVectors,
+    VectorFiles,
+    VectorUnit,
+    WordVectorsConfig,
+)
 from franken.errors import CompatibilityError, DataError
-from franken.files import write_json
-from franken.parts.tokenizer_files import load_tokenizer
-from franken.seeds import derive_seed
-from franken.steps.context import StepContext
-from franken.steps.models import open_model
-from franken.word_vectors import VectorSpace, save_spaces
+from franken.lazy import later
+from franken.steps.base import Part, Step, step
+
+with later():
+    from franken.config.root import Config
+    from franken.data import DataSource, open_data
+    from franken.data.source import TEXT_STREAMS
+    from franken.files import write_json
+    from franken.parts.tokenizer_files import load_tokenizer
+    from franken.seeds import derive_seed
+    from franken.steps.common.context import StepContext
+    from franken.steps.common.file_hashes import hash_or_missing
+    from franken.steps.common.key_parts import texts
+    from franken.steps.common.models import open_model
+    from franken.word_vectors import VectorSpace, save_spaces
 
 
-def run(step: VectorsStep, context: StepContext) -> dict[str, Any]:
-    """Writes one space per language, or ``target`` and ``source`` for pieces."""
-    if isinstance(step.vectors, VectorFiles):
-        spaces = _read(step, step.vectors)
-    elif isinstance(step.vectors, TrainedVectors):
-        train = _train_words if step.unit is VectorUnit.words else _train_pieces
-        spaces = train(step, step.vectors, context)
-    else:
-        raise TypeError(f"no word vectors are defined for option {step.vectors.name!r}")
-    widths = {key: space.dim for key, space in spaces.items()}
-    if len(set(widths.values())) > 1:
-        raise CompatibilityError(f"word vectors differ in dimension: {widths}; use one width")
-    save_spaces(spaces, context.directory)
-    report = {
-        key: {
-            "words": len(space.words),
-            "dimensions": space.dim,
-            "occurrences": None if space.counts is None else int(space.counts.sum()),
-            "ngram_rows": 0 if space.ngrams is None else len(space.ngrams),
+@step
+class VectorsStep(Step):
+    """Train or read static vectors."""
+
+    version: ClassVar[int] = 2
+    output: ClassVar[Part] = Part.vectors
+    inputs: ClassVar[dict[str, Part]] = {"base": Part.model, "tokenizer": Part.vocabulary}
+    unit: VectorUnit = VectorUnit.words
+    base: str | None = None
+    """Whose tokenizer cuts the text for ``unit: pieces``, beside the target's."""
+    tokenizer: str | None = None
+    vectors: WordVectorsConfig = field(default_factory=WordVectorsConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+
+    def references(self) -> dict[str, str]:
+        """Vectors of words depend on no tokenizer."""
+        return super().references() if self.unit is VectorUnit.pieces else {}
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.unit is VectorUnit.pieces and not (self.base and self.tokenizer):
+            yield "unit", "pieces needs the steps named by base and tokenizer"
+
+    def key(self, config: Config) -> dict[str, Any]:
+        """Of files the content counts, of text that it is trained on the options."""
+        unit = str(self.unit)
+        if not isinstance(self.vectors, VectorFiles):
+            return {"unit": unit, "vectors": asdict(self.vectors), "data": texts(self.data)}
+        files = self.vectors.files(self.unit, [self.data.source_language, *self.data.languages])
+        return {
+            "unit": unit, "files": {key: hash_or_missing(path) for key, path in files.items()},
+            "max_words": self.vectors.max_words, "ngrams": self.vectors.ngrams,
+        }  # fmt: skip
+
+    def run(self, context: StepContext) -> dict[str, Any]:
+        """Writes one space per language, or ``target`` and ``source`` for pieces."""
+        if isinstance(self.vectors, VectorFiles):
+            spaces = _read(self, self.vectors)
+        elif isinstance(self.vectors, TrainedVectors):
+            train = _train_words if self.unit is VectorUnit.words else _train_pieces
+            spaces = train(self, self.vectors, context)
+        else:
+            raise TypeError(f"no word vectors are defined for option {self.vectors.name!r}")
+        widths = {key: space.dim for key, space in spaces.items()}
+        if len(set(widths.values())) > 1:
+            raise CompatibilityError(f"word vectors differ in dimension: {widths}; use one width")
+        save_spaces(spaces, context.directory)
+        report = {
+            key: {
+                "words": len(space.words),
+                "dimensions": space.dim,
+                "occurrences": None if space.counts is None else int(space.counts.sum()),
+                "ngram_rows": 0 if space.ngrams is None else len(space.ngrams),
+            }
+            for key, space in spaces.items()
         }
-        for key, space in spaces.items()
-    }
-    write_json(context.directory / "report.json", report)
-    return {"unit": str(step.unit), "words": {key: len(s.words) for key, s in spaces.items()}}
+        write_json(context.directory / "report.json", report)
+        return {"unit": str(self.unit), "words": {key: len(s.words) for key, s in spaces.items()}}
 
 
 def _read(step: VectorsStep, config: VectorFiles) -> dict[str, VectorSpace]:

@@ -9,15 +9,14 @@ import pytest
 from franken.alignment import load_tables
 from franken.config.alignment import FilesAlignment, GoldAlignment, Ibm1Alignment
 from franken.config.data import FileData, MicroworldData, Source
-from franken.config.steps import AlignStep
 from franken.errors import DataError
-from franken.steps import align
+from franken.steps.align import AlignStep
 
 
 def run(data, alignment, folder: Path) -> dict:
     folder.mkdir(exist_ok=True)
     step = AlignStep(step="align", alignment=alignment, data=data)
-    return align.run(step, SimpleNamespace(directory=folder))  # type: ignore[arg-type]
+    return step.run(SimpleNamespace(directory=folder))  # type: ignore[arg-type]
 
 
 def files(tmp_path: Path, **texts: str) -> FileData:

@@ -8,11 +8,12 @@ import pytest
 
 from franken.config.composition import HydraComposition
 from franken.config.root import Config
-from franken.config.steps import HydraStep, LoadStep, StepConfig
 from franken.errors import CompatibilityError
 from franken.files import read_json, write_json
 from franken.recipe_hydra import hydra_faults, tables_of
-from franken.steps.hydra import run
+from franken.steps.base import Step
+from franken.steps.hydra import HydraStep
+from franken.steps.load import LoadStep
 
 from .hydras import LINEAGE
 
@@ -45,7 +46,7 @@ def add(folder: Path, body: Any, name: str, **routing: Any) -> Any:
         composition=HydraComposition(**routing),
     )  # fmt: skip
     assert list(step.faults()) == []
-    run(step, context)  # type: ignore[arg-type]
+    step.run(context)  # type: ignore[arg-type]
     return SimpleNamespace(path=target, kind="hydra", key=name)
 
 
@@ -93,7 +94,7 @@ def test_names_that_fit_no_table_are_faults() -> None:
 
 
 def test_a_name_that_is_known_to_stay_is_a_fault_before_any_work() -> None:
-    steps: dict[str, StepConfig] = {
+    steps: dict[str, Step] = {
         "base": LoadStep(),
         "first": HydraStep(body="base", tables={"en": "base"}),
         "second": HydraStep(body="first", keep=True, tables={"new": "base"}, names={"new": "en"}),

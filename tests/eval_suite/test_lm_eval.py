@@ -328,7 +328,7 @@ def test_a_hydra_llm_is_asked_in_the_table_of_a_tasks_language(data, tasks):
 
 
 def test_the_key_counts_contents_of_local_tasks_and_data(tasks, tmp_path):
-    from franken.steps.keys.files import harness_hash
+    from franken.steps.common.file_hashes import harness_hash
 
     suite = suite_of(tasks, "tiny_choice", local={"org/set": str(tmp_path / "set")})
     (tmp_path / "set").mkdir()

@@ -7,16 +7,15 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-import franken.steps.helper as module
 from franken.config.data import FileData, Source
 from franken.config.helper_model import CheckpointHelper, TrainedHelper
 from franken.config.runtime import TrainerConfig
-from franken.config.steps import HelperStep
 from franken.errors import DataError
 from franken.files import read_json
 from franken.parts.table import load_table
 from franken.parts.tokenizer_files import save_tokenizer
-from franken.steps.keys import step_key
+from franken.steps.common.keys import step_key
+from franken.steps.helper import HelperStep
 from tests.helper_model.test_checkpoint import BERT, TARGET, save
 from tests.init_method.tiny import SWAHILI
 
@@ -55,7 +54,7 @@ def key_of(step: HelperStep, seed: int = 0) -> str:
 
 
 def test_a_trained_helper_becomes_a_table_that_loads(data, context) -> None:
-    summary = module.run(HelperStep(helper=TRAINED, data=data), context)
+    summary = HelperStep(helper=TRAINED, data=data).run(context)
     table = load_table(context.directory / "table")
     assert (table.rows, table.hidden_size, table.tied) == (len(TARGET), 16, True)
     assert table.lineage.startswith("helper:")
@@ -66,7 +65,7 @@ def test_a_trained_helper_becomes_a_table_that_loads(data, context) -> None:
 
 
 def test_a_checkpoint_becomes_the_same_table(data, context, checkpoint) -> None:
-    module.run(HelperStep(helper=CheckpointHelper(path=str(checkpoint)), data=data), context)
+    HelperStep(helper=CheckpointHelper(path=str(checkpoint)), data=data).run(context)
     expected = BertModel.from_pretrained(checkpoint).embeddings.word_embeddings.weight
     assert torch.equal(load_table(context.directory / "table").input, expected)
 

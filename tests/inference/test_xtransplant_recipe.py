@@ -18,7 +18,7 @@ from franken.report.transplant_plots import draw_transplants
 from franken.report.transplant_summaries import Transplant, transplants_of
 from franken.report.transplants import CAUTION, transplant_notes, transplant_tables
 from franken.resampling import best_of, bootstrap_mean
-from franken.steps.keys import step_key
+from franken.steps.common.keys import step_key
 
 CONF = Path(__file__).parents[2] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment/xtransplant").glob("*.yaml"))

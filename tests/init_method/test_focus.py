@@ -10,7 +10,6 @@ from franken.config.base_model import TokenizerKind
 from franken.config.word_vectors import VectorUnit
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map, initialise
-from franken.init_method.base import Need
 from franken.init_method.focus import FocusInit
 from franken.token_map.options import SpaceAlignment
 from franken.token_map.token_vectors import decoded_vectors, piece_space_vectors
@@ -155,9 +154,9 @@ def test_words_serve_where_pieces_have_no_vectors(source, target):
     assert np.allclose(dense(found)[row].numpy(), expected, atol=2e-5)
     several = resources_of(source.tokenizer, target)
     assert fit_map(source, target, config, several, 0).counts()["computed"] > 0
-    assert config.needs() == {Need.word_vectors}
-    assert FocusInit().needs() == {Need.piece_vectors}
-    assert FocusInit(align=SpaceAlignment.none).needs() == {Need.piece_vectors}
+    assert config.needs() == {"word_vectors"}
+    assert FocusInit().needs() == {"piece_vectors"}
+    assert FocusInit(align=SpaceAlignment.none).needs() == {"piece_vectors"}
 
 
 def test_no_anchor_or_no_vectors_is_an_error(source, target):

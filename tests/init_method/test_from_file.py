@@ -274,7 +274,7 @@ def test_given_rows_do_not_depend_on_the_chunks(tmp_path, target):
 
 
 def test_the_content_of_the_file_enters_the_key_and_its_place_does_not(tmp_path):
-    from franken.steps.keys.vocabulary import method_options
+    from franken.steps.initialise import method_options
 
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -7,7 +7,6 @@ import torch
 from franken.config.base_model import TokenizerKind
 from franken.errors import ArtifactError, CompatibilityError
 from franken.init_method import Provenance, apply_map, fit_map, initialise
-from franken.init_method.base import Need
 from franken.init_method.ofa import OfaInit
 from franken.token_map.coordinates import (
     apply_low_rank,
@@ -208,8 +207,8 @@ def test_a_rank_beyond_the_table_is_refused(source, target, resources):
 
 
 def test_needs_follow_the_options():
-    assert OfaInit().needs() == {Need.word_vectors, Need.lexicon}
-    assert OfaInit(align=SpaceAlignment.none).needs() == {Need.word_vectors}
+    assert OfaInit().needs() == {"word_vectors", "lexicon"}
+    assert OfaInit(align=SpaceAlignment.none).needs() == {"word_vectors"}
 
 
 def test_the_factors_are_kept_beside_a_low_rank_table_alone(source, fitted, tmp_path):

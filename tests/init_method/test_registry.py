@@ -40,7 +40,7 @@ def test_a_source_with_nan_is_refused_before_the_fit():
 
 
 def test_a_methods_version_changes_the_keys_of_its_own_steps_alone(monkeypatch):
-    from franken.steps.keys.vocabulary import method_options
+    from franken.steps.initialise import method_options
 
     before = method_options(LexiconInit()), method_options(CopyOnlyInit())
     monkeypatch.setattr(LexiconInit, "version", 2)

@@ -9,7 +9,6 @@ import torch
 from franken.config.base_model import TokenizerKind
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map, initialise
-from franken.init_method.base import Need
 from franken.init_method.unibridge import UnibridgeInit, mutual_neighbours
 from franken.token_map.neighbours import Neighbours
 from franken.token_map.similarity import nucleus_of
@@ -215,7 +214,7 @@ def test_pieces_without_any_vector_fall_back_with_their_count(source, target, re
 
 
 def test_options():
-    assert UnibridgeInit().needs() == {Need.piece_vectors}
+    assert UnibridgeInit().needs() == {"piece_vectors"}
     assert set(dict(UnibridgeInit(temperature=0, nucleus=1.5).faults())) == {
         "temperature",
         "nucleus",

@@ -10,7 +10,6 @@ import torch
 from franken.config.base_model import TokenizerKind
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map, initialise
-from franken.init_method.base import Need
 from franken.init_method.wechsel import TokenVectors, WechselInit
 from franken.token_map.options import Fallback, SpaceAlignment
 from franken.token_map.token_vectors import (
@@ -210,8 +209,8 @@ def test_a_lexicon_without_a_known_word_is_an_error(source, target):
 
 
 def test_needs_follow_the_options():
-    assert WechselInit().needs() == {Need.word_vectors, Need.lexicon}
-    assert WechselInit(align=SpaceAlignment.identical).needs() == {Need.word_vectors}
+    assert WechselInit().needs() == {"word_vectors", "lexicon"}
+    assert WechselInit(align=SpaceAlignment.identical).needs() == {"word_vectors"}
     assert set(dict(WechselInit(neighbours=0, temperature=0).faults())) == {
         "neighbours",
         "temperature",

@@ -13,7 +13,7 @@ from franken.alignment import WordTable
 from franken.config.base_model import TokenizerKind
 from franken.declare import options
 from franken.init_method import InitResources, Provenance, Reduce, TokenMap
-from franken.init_method.base import InitMethod, Need
+from franken.init_method.base import InitMethod
 from franken.parts.table import Table
 from franken.token_map.options import Fallback
 from franken.tokenizer.families import train_tokenizer
@@ -58,7 +58,7 @@ def configs(*, helper: bool) -> dict[str, InitMethod]:
     return {
         name: method
         for name, method in made.items()
-        if (Need.helper in method.needs()) is helper and not method.paths()
+        if ("helper" in method.needs()) is helper and not method.paths()
     }
 
 

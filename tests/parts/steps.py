@@ -5,12 +5,11 @@ from pathlib import Path
 
 from franken.config.base_model import LoadedModel
 from franken.config.runtime import LoggerConfig, TrainerConfig
-from franken.config.steps import LoadStep
 from franken.parts.export import export_model
 from franken.parts.model import ModelRef
-from franken.steps import load
-from franken.steps.context import StepContext
-from franken.steps.models import open_model
+from franken.steps.common.context import StepContext
+from franken.steps.common.models import open_model
+from franken.steps.load import LoadStep
 from franken.store import Artifact, StepKey, Store
 
 
@@ -39,7 +38,7 @@ def run_load(model: LoadedModel, root: Path, **inputs: Artifact) -> Loaded:
             scratch=store.scratch(key), seed=0, trainer=TrainerConfig(), logger=LoggerConfig(),
             run_dir=root / "run",
         )  # fmt: skip
-        meta = load.run(LoadStep(model=model), context)
+        meta = LoadStep(model=model).run(context)
         return {**meta, "references": context.references}
 
     return Loaded(store.produce(key, build), store)

@@ -13,7 +13,7 @@ from franken.parts.checkpoint import Checkpoint
 from franken.parts.model import assemble
 from franken.parts.table import load_table
 from franken.run import Runner
-from franken.steps.models import open_model, read_places
+from franken.steps.common.models import open_model, read_places
 
 from .conftest import compose_config
 

@@ -11,7 +11,7 @@ from franken.parts.model import assemble
 from franken.parts.skillpack import SkillPack
 from franken.recipe import graph_faults
 from franken.run import Runner
-from franken.steps.models import open_model
+from franken.steps.common.models import open_model
 
 from .conftest import compose_config
 

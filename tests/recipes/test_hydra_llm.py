@@ -10,13 +10,14 @@ import torch
 
 from franken.composition.hydra import load_hydra
 from franken.config.composition import HydraComposition, SwapComposition
-from franken.config.steps import STEP_KINDS, HydraStep
 from franken.errors import CompatibilityError, ConfigError, DataError
 from franken.parts.export import export_model
 from franken.parts.table import load_table
 from franken.recipe import build_graph
 from franken.run import Runner
-from franken.steps.models import open_hydra_model, open_model, read_places
+from franken.steps.base import step_kinds
+from franken.steps.common.models import open_hydra_model, open_model, read_places
+from franken.steps.hydra import HydraStep
 
 from .conftest import compose_config
 
@@ -165,7 +166,7 @@ def test_a_language_joins_an_exported_hydra_and_touches_nothing_else(
 
 
 def test_a_loaded_hydra_is_keyed_by_its_files(runner: Runner, tmp_path: Path) -> None:
-    from franken.steps.keys.files import hydra_hash
+    from franken.steps.common.file_hashes import hydra_hash
 
     first = runner.ensure("export:hydra").path / "model"
     twin = tmp_path / "twin"
@@ -225,7 +226,7 @@ def test_faults_are_named_before_any_work(override: str, message: str) -> None:
 def test_steps_of_one_table_refuse_a_hydra_before_any_work(step: dict[str, Any]) -> None:
     config = compose_config(*RECIPE)
     own = {"data": config.data, "method": config.init_method, "composition": SwapComposition()}
-    fields = STEP_KINDS[step["step"]].__dataclass_fields__
+    fields = step_kinds()[step["step"]].__dataclass_fields__
     config.recipe.steps["some"] = {"step": "pack", "base": "base", "tuned": "translator"}
     config.recipe.steps["other"] = {**{k: v for k, v in own.items() if k in fields}, **step}
     with pytest.raises(ConfigError, match=r"is a Hydra LLM, and .* takes a model of one table"):

@@ -10,7 +10,7 @@ from franken.errors import DataError
 from franken.files import read_json
 from franken.parts.model import assemble
 from franken.run import Runner
-from franken.steps.models import open_model, read_places
+from franken.steps.common.models import open_model, read_places
 from franken.token_map.storage import load_map
 
 from .conftest import compose_config

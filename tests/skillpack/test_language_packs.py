@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from franken.config.pack import ClassRule, PackConfig
-from franken.config.steps import PackStep
 from franken.errors import CompatibilityError, ConfigError
 from franken.parts.skillpack import SkillPack, check_base
 from franken.parts.surgery import take_table
@@ -15,6 +14,7 @@ from franken.parts.tokenizer_files import tokenizer_identity
 from franken.parts.weights import LoadedWeights
 from franken.skillpack.apply import apply_to_checkpoint
 from franken.skillpack.language import graft_table, mapped, pack_language, residuals
+from franken.steps.pack import PackStep
 from franken.token_map.engine import apply_map
 from franken.token_map.token_map import MapLabels, Provenance, TokenMap
 from tests.parts.tiny import save_checkpoint, tiny_model, tiny_tokenizer

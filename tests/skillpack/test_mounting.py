@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from franken.config.steps import MergeMethod
+from franken.config.pack import MergeMethod
 from franken.errors import CompatibilityError
 from franken.parts.mount import Mounts
 from franken.parts.skillpack import check_base

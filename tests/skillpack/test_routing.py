@@ -7,7 +7,6 @@ import torch
 
 from franken.config.data import DataConfig, Mixture
 from franken.config.router import RouterFeature, RouterLevel, TrainedRouter
-from franken.config.steps import RouteStep
 from franken.data.encoding import RecordEncoder
 from franken.data.source import Instruction
 from franken.errors import DataError
@@ -25,7 +24,7 @@ from franken.skillpack.router import (
     losses_and_features,
     train_router,
 )
-from franken.steps.route import router_examples
+from franken.steps.route import RouteStep, router_examples
 from tests.parts.tiny import tiny_model, tiny_tokenizer
 from tests.skillpack.pairs import exact_policy, tuned_copy
 

@@ -14,7 +14,7 @@ from franken.config.checks import collect_faults
 from franken.config.training import TrainingConfig
 from franken.errors import CompatibilityError, ConfigError, DataError, FrankenError
 from franken.init_method import InitResources, Provenance, apply_map, initialise
-from franken.init_method.base import Need
+from franken.init_method.mean import MeanInit
 from franken.init_method.retok import RetokInit
 from franken.init_method.token_distillation import DistilTarget, TokenDistillationInit
 from franken.init_method.vocadt import VocadtInit
@@ -476,8 +476,8 @@ def test_text_without_new_tokens_is_a_clear_error(tmp_path):
 
 
 def test_a_start_brings_its_needs_and_an_impossible_one_is_a_fault():
-    assert RetokInit(start="lexicon").needs() == frozenset({Need.lexicon})
-    assert RetokInit().needs() == frozenset()
+    assert RetokInit(start="lexicon").needs() == {"lexicon", "monolingual"}
+    assert RetokInit().needs() == {"monolingual"}
     for start in ("vocadt", "meen", "from_file", "unks_everywhere"):
         (fault,) = collect_faults(RetokInit(start=start))
         assert fault.key == "start"
@@ -497,7 +497,7 @@ def test_weights_are_trained_only_of_sums(tmp_path, start):
 def test_a_method_that_trains_nothing_is_refused(tmp_path):
     task = make_task(METHODS["retok"](0.0), tmp_path)
     with pytest.raises(ConfigError, match="nothing to train"):
-        learn_rows(replace(task, method=replace(task.method, name="mean")))
+        learn_rows(replace(task, method=MeanInit()))
 
 
 def test_a_loss_that_is_lost_is_an_error(tmp_path):

@@ -8,12 +8,12 @@ import torch
 import franken.steps.vectors as module
 from franken.config.base_model import TokenizerKind
 from franken.config.data import FileData, MicroworldData, Source
-from franken.config.steps import VectorsStep
 from franken.config.word_vectors import TrainedVectors, VectorFiles, VectorUnit
 from franken.errors import CompatibilityError, DataError
 from franken.files import read_json
 from franken.parts.tokenizer_files import save_tokenizer
-from franken.steps.keys import step_key
+from franken.steps.common.keys import step_key
+from franken.steps.vectors import VectorsStep
 from franken.word_vectors import load_spaces
 from franken.word_vectors.pieces import piece_labels
 from tests.init_method.tiny import ENGLISH, SWAHILI, source_tokenizer, target_tokenizer
@@ -41,7 +41,7 @@ def context(tmp_path):
 
 def test_words_get_one_space_per_language(data, context):
     context.directory.mkdir()
-    summary = module.run(VectorsStep(vectors=TRAINED, data=data), context)
+    summary = VectorsStep(vectors=TRAINED, data=data).run(context)
     spaces = load_spaces(context.directory)
     assert sorted(spaces) == ["en", "sw"]
     assert "nyumba" in spaces["sw"].words
@@ -70,7 +70,7 @@ def test_pieces_get_a_space_for_each_tokenizer(data, context, tmp_path, monkeypa
         module, "open_model", lambda artifact, store: SimpleNamespace(table=tmp_path / "table")
     )
     step = VectorsStep(unit=VectorUnit.pieces, base="b", tokenizer="t", vectors=TRAINED, data=data)
-    module.run(step, context)
+    step.run(context)
     spaces = load_spaces(context.directory)
     assert sorted(spaces) == ["source", "target"]
     assert set(spaces["target"].words) <= set(piece_labels(target_tokenizer(KIND)))
@@ -82,7 +82,7 @@ def test_pieces_get_a_space_for_each_tokenizer(data, context, tmp_path, monkeypa
 def test_a_language_without_text_is_named(data, context):
     data.monolingual["train"].languages = ["en"]
     with pytest.raises(DataError, match="monolingual text of 'sw'"):
-        module.run(VectorsStep(vectors=TRAINED, data=data), context)
+        VectorsStep(vectors=TRAINED, data=data).run(context)
 
 
 def test_files_are_read_by_language_and_must_agree_in_width(data, context, tmp_path):
@@ -91,16 +91,16 @@ def test_files_are_read_by_language_and_must_agree_in_width(data, context, tmp_p
         (tmp_path / f"{language}.vec").write_text(f"1 {width}\n{language} {row}\n")
     context.directory.mkdir()
     files = VectorFiles(path=str(tmp_path / "{lang}.vec"))
-    module.run(VectorsStep(vectors=files, data=data), context)
+    VectorsStep(vectors=files, data=data).run(context)
     assert torch.equal(load_spaces(context.directory)["sw"].vectors, torch.ones(1, 2))
     files.paths = {"sw": str(tmp_path / "bad.vec")}
     with pytest.raises(CompatibilityError, match="differ in dimension"):
-        module.run(VectorsStep(vectors=files, data=data), context)
+        VectorsStep(vectors=files, data=data).run(context)
     with pytest.raises(DataError, match=r"no file for 'en'; give \+word_vectors\.paths\.en=FILE"):
-        module.run(VectorsStep(vectors=VectorFiles(paths={"sw": "x"}), data=data), context)
+        VectorsStep(vectors=VectorFiles(paths={"sw": "x"}), data=data).run(context)
     step = VectorsStep(unit=VectorUnit.pieces, vectors=files, data=data)
     with pytest.raises(DataError, match="names no vectors of pieces"):
-        module.run(step, context)
+        step.run(context)
 
 
 def test_the_key_follows_the_content_of_files_not_their_place(tmp_path):

@@ -1,18 +1,23 @@
 """What a ``train`` step trains on where answers were sampled and ranked, or given in pairs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transformers import PreTrainedTokenizerBase
 
-from franken.config.steps import TrainStep
 from franken.data import open_data
 from franken.data.derived_source import Overlay
 from franken.data.preference_batches import PreferenceDataModule
 from franken.data.source import TRAIN, VALID, DataSource, Instruction, Preference
 from franken.files import sha256_file
 from franken.preference.answers import BEST_FILE, PAIRS_FILES, read_lines, read_pairs
-from franken.steps.context import StepContext
+from franken.steps.common.context import StepContext
+
+if TYPE_CHECKING:
+    from franken.steps.train import TrainStep
 
 
 def pair_module(

@@ -1,9 +1,11 @@
 """The training of a learned initialiser, inside its ``initialise`` step."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
-from franken.config.steps import InitialiseStep
 from franken.config.training import TrainingConfig
 from franken.data import open_data
 from franken.data.datamodule import TextDataModule
@@ -11,11 +13,14 @@ from franken.init_method import TokenMap
 from franken.parts.model import assemble
 from franken.parts.table import Table
 from franken.seeds import derive_seed
-from franken.steps.context import StepContext
-from franken.steps.models import open_model
+from franken.steps.common.context import StepContext
+from franken.steps.common.models import open_model
 from franken.token_map.resources import text_of
 from franken.training import make_loggers
 from franken.training.learners import LearnTask, learned_table
+
+if TYPE_CHECKING:
+    from franken.steps.initialise import InitialiseStep
 
 
 def learn(

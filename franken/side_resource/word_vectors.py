@@ -1,0 +1,33 @@
+"""Static vectors of words, one space per language."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from franken.config.word_vectors import VectorUnit
+from franken.declare import option
+from franken.lazy import later
+from franken.side_resource.base import SideResource
+from franken.steps.base import Part, Step
+from franken.steps.vectors import VectorsStep
+
+with later():
+    from pathlib import Path
+
+    from franken.config.data import DataConfig
+    from franken.config.root import Config
+    from franken.token_map.resources import InitResources
+    from franken.word_vectors import load_spaces
+
+
+@option
+class WordVectors(SideResource):
+    """Static vectors of words, one space per language."""
+
+    part: ClassVar[Part] = Part.vectors
+
+    def step(self, config: Config, data: DataConfig, base: str, tokenizer: str) -> Step:
+        return VectorsStep("vectors", unit=VectorUnit.words, vectors=config.word_vectors, data=data)
+
+    def read(self, directory: Path, resources: InitResources) -> None:
+        resources.word_vectors = load_spaces(directory)
