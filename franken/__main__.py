@@ -1,18 +1,24 @@
 """``python -m franken``: check the command line, then run one job or a grid."""
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 import uuid
 from collections.abc import Sequence
 from typing import NoReturn
 
 from franken.cli.paths import config_dir
+from franken.config.checks import Fault
+from franken.errors import ConfigError
+from franken.processes import place_of
 
 _LIGHT_FLAGS = ("cfg", "info", "shell_completion", "hydra_help", "version")
 
 
 def main() -> NoReturn:
-    """Exit code: 0 all well, 1 a job failed, 2 the config is faulty (nothing was started)."""
+    """Exit code: 0 all well, 1 a job failed, 2 a faulty config, 75 ended by a signal (go on)."""
     argv = sys.argv[1:]
     if "--help" in argv or "-h" in argv:
         from franken.cli.listing import help_text
@@ -33,9 +39,11 @@ def _run(argv: list[str]) -> int:
     args = get_args(argv)
     statuses: list[str] = []
     if not any(getattr(args, flag, None) for flag in ("shell_completion", "hydra_help", "version")):
-        from franken.cli.check import check_command_line
+        from franken.cli.check import judge_command_line
 
-        faults = check_command_line(args.overrides, config_dir(), args.config_dir)
+        faults, config = judge_command_line(args.overrides, config_dir(), args.config_dir)
+        if config is not None and not faults:
+            faults = _follow_where_placed(config.trainer.devices, config.trainer.num_nodes)
         if faults:
             _print_faults(faults)
             return 2
@@ -49,13 +57,32 @@ def _run(argv: list[str]) -> int:
         statuses.append(status)
         return status
 
-    job()
+    from franken.interruption import EXIT_CODE, Interrupted
+
+    try:
+        job()
+    except Interrupted as error:
+        print(f"\n{error}", file=sys.stderr)
+        return EXIT_CODE
     if any(getattr(args, flag, None) for flag in _LIGHT_FLAGS):
         return 0
     from franken.cli.job import FAILED
     from franken.cli.sweep import Outcome
 
     return int(Outcome.failed or FAILED in statuses)
+
+
+def _follow_where_placed(devices: int, nodes: int) -> list[Fault]:
+    """Give a process that only helps another one a directory that nobody looks into."""
+    try:
+        place = place_of(devices, nodes)
+    except ConfigError as error:
+        return [Fault("trainer", str(error))]
+    if place is not None and place.rank > 0:
+        unseen = tempfile.mkdtemp(prefix=f"franken-rank{place.rank}-")
+        atexit.register(shutil.rmtree, unseen, ignore_errors=True)
+        sys.argv += [f"hydra.{kind}.dir={unseen}" for kind in ("run", "sweep")]
+    return []
 
 
 def _print_faults(faults: Sequence[object]) -> None:

@@ -30,7 +30,14 @@ from franken.config.runtime import SET_BY_FRANKEN
 
 
 def check_command_line(overrides: list[str], conf: Path, extra: str | None = None) -> list[Fault]:
-    """Every fault of these overrides; an empty list means that the job can start.
+    """Every fault of these overrides; an empty list means that the job can start."""
+    return judge_command_line(overrides, conf, extra)[0]
+
+
+def judge_command_line(
+    overrides: list[str], conf: Path, extra: str | None = None
+) -> tuple[list[Fault], Config | None]:
+    """Every fault of these overrides, and the config of the (first) job where there is none.
 
     Args:
         overrides: as typed, e.g. ``["+experiment=quickstart", "seed=0,1"]``.
@@ -46,7 +53,8 @@ def check_command_line(overrides: list[str], conf: Path, extra: str | None = Non
             Hydra.create_main_hydra2("check", search)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
-        return _Checker(hydra.config_loader).check(overrides)
+        checker = _Checker(hydra.config_loader)
+        return checker.check(overrides), checker.config
 
 
 class _Checker:
@@ -54,6 +62,7 @@ class _Checker:
         assert isinstance(loader, ConfigLoaderImpl)
         self.repository = loader.repository
         self._known: dict[str, list[str]] = {}
+        self.config: Config | None = None
         self.parser = OverridesParser.create(config_loader=loader)
 
     def check(self, overrides: list[str]) -> list[Fault]:
@@ -156,7 +165,7 @@ class _Checker:
     def _config_faults(self, overrides: list[str]) -> list[Fault]:
         try:
             composed = compose("config", overrides=list(dict.fromkeys(overrides)))
-            config = to_config(composed)
+            config = self.config = to_config(composed)
         except (HydraException, OmegaConfBaseException) as error:
             return [Fault(_key_of(error), _plain(error))]
         return config_faults(config)

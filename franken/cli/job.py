@@ -5,6 +5,8 @@ import os
 import shlex
 import sys
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,14 @@ from franken.cli.check import config_faults, to_config
 from franken.config.root import Config
 from franken.errors import ConfigError, FrankenError
 from franken.files import write_atomically, write_json
+from franken.interruption import Interrupted, obeying
+from franken.processes import place_of
 
 log = logging.getLogger(__name__)
 
 FINISHED, DONE, FAILED = "finished", "already done", "failed"
+INTERRUPTED = "interrupted"
+"""Ended by a signal; the same command goes on."""
 STATUS_FILE = "status.json"
 _VERSIONS = ("franken", "torch", "transformers", "tokenizers", "pytorch-lightning", "peft")
 
@@ -43,9 +49,16 @@ def run_job(composed: DictConfig) -> str:
         faults = config_faults(config)
         if faults:
             raise ConfigError("\n".join(map(str, faults)))
-        status["status"] = _run(config, composed, run_dir, overrides, single=single)
-    except KeyboardInterrupt:
-        status.update(status=FAILED, error="interrupted")
+        with obeying(), _led(config) as doing:
+            if doing is None:
+                return FINISHED  # another process did it, with this one's help
+            status["status"] = _run(
+                config, composed, run_dir, overrides, single=single, on_step=doing
+            )
+    except (KeyboardInterrupt, Interrupted) as error:
+        signalled = isinstance(error, Interrupted)
+        message = str(error) if signalled else "interrupted"
+        status.update(status=INTERRUPTED if signalled else FAILED, error=message)
         write_json(run_dir / STATUS_FILE, status)
         raise
     except Exception as error:
@@ -61,13 +74,46 @@ def run_job(composed: DictConfig) -> str:
     return str(status["status"])
 
 
+@contextmanager
+def _led(config: Config) -> Iterator[Callable[[str], None] | None]:
+    """What tells of steps; ``None`` where this process only helped the first of several."""
+    place = place_of(config.trainer.devices, config.trainer.num_nodes)
+
+    def tell(line: str) -> None:
+        print(line, flush=True)
+
+    if place is None:
+        yield tell
+        return
+    from franken.training.team import Team
+
+    team = Team.meet(place, gpu=config.trainer.device == "cuda")
+    if not team.leads:
+        team.follow()
+        yield None
+        return
+
+    def tell_all(line: str) -> None:
+        tell(line)
+        team.doing(line)
+
+    with team.leading():
+        yield tell_all
+
+
 def _run(
-    config: Config, composed: DictConfig, run_dir: Path, overrides: list[str], *, single: bool
+    config: Config,
+    composed: DictConfig,
+    run_dir: Path,
+    overrides: list[str],
+    *,
+    single: bool,
+    on_step: Callable[[str], None],
 ) -> str:
     from franken.run import Runner
 
     _quiet_libraries()
-    runner = Runner(config, run_dir, on_step=lambda line: print(line, flush=True))
+    runner = Runner(config, run_dir, on_step=on_step)
     plain = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
     summary: dict[str, Any] = {
         "overrides": overrides, "config": plain, "command": shown_command(overrides),

@@ -7,8 +7,9 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from franken.cli.job import DONE, FAILED, FINISHED, STATUS_FILE, shown_command
+from franken.cli.job import DONE, FAILED, FINISHED, INTERRUPTED, STATUS_FILE, shown_command
 from franken.files import read_json, write_atomically, write_json
+from franken.processes import place_of
 
 LOST = "lost"
 """A job whose directory exists but that left no status: it was killed."""
@@ -21,6 +22,9 @@ class SweepSummary(Callback):
         """Print the summary, write the grid's results and report, remember the exit code."""
         from rich.console import Console
 
+        place = place_of(config.trainer.devices, config.trainer.num_nodes)
+        if place is not None and place.rank > 0:
+            return
         sweep_dir = Path(config.hydra.sweep.dir)
         jobs = job_statuses(sweep_dir)
         write_json(sweep_dir / "summary.json", jobs)
@@ -38,7 +42,7 @@ class SweepSummary(Callback):
             ]
             show_report(done, sweep_dir, _title(done[0]), command=shown_command(sys.argv[1:]))
         _print_summary(console, jobs)
-        Outcome.failed = any(job["status"] in (FAILED, LOST) for job in jobs)
+        Outcome.failed = any(job["status"] in (FAILED, INTERRUPTED, LOST) for job in jobs)
 
 
 class Outcome:
@@ -66,19 +70,19 @@ def _title(run_dir: Path) -> str:
 def _print_summary(console: Any, jobs: list[dict[str, Any]]) -> None:
     counts = {
         status: sum(job["status"] == status for job in jobs)
-        for status in (FINISHED, DONE, FAILED, LOST)
+        for status in (FINISHED, DONE, FAILED, INTERRUPTED, LOST)
     }
     shown = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
     console.print(f"\n{len(jobs)} jobs: {shown}", highlight=False)
     for number, job in enumerate(jobs):
         line = f"  {number:>3}  {job['status']:<12}  {' '.join(job['overrides'])}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-        if job["status"] in (FAILED, LOST):
+        if job["status"] in (FAILED, INTERRUPTED, LOST):
             first = str(job.get("error", "")).splitlines()
             console.print(f"       {first[0] if first else ''}", highlight=False, markup=False,
                           soft_wrap=True)  # fmt: skip
             console.print(f"       {job['run_dir']}", highlight=False, markup=False, soft_wrap=True)
-    if counts[FAILED] or counts[LOST]:
+    if counts[FAILED] or counts[INTERRUPTED] or counts[LOST]:
         console.print(
             "run the same command again: only what is missing is computed", highlight=False
         )

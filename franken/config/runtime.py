@@ -10,6 +10,9 @@ from typing import Any
 
 from franken.config.checks import at_least
 
+STRATEGIES = ("auto", "ddp", "fsdp")
+ACCELERATORS = ("cpu", "gpu", "cuda", "auto")
+
 
 class Precision(StrEnum):
     """Lightning precision of the forward pass; master weights of what trains stay float32."""
@@ -52,9 +55,12 @@ class TrainerConfig:
     name: str = "cpu"
     accelerator: str = "cpu"
     devices: int = 1
+    """Processes of a machine, each with a device of its own."""
     num_nodes: int = 1
+    """Machines; start the same command on each of them (docs/cluster.md)."""
     strategy: str = "auto"
-    """A Lightning strategy name: auto, ddp, fsdp."""
+    """How several processes share the work: ``ddp``, a whole copy of the model each (``auto`` is
+    the same), or ``fsdp``, each a part of every weight (FSDP2)."""
     precision: Precision = Precision.fp32
     threads: int | None = None
     """CPU threads of torch; ``null``: torch's default."""
@@ -86,11 +92,26 @@ class TrainerConfig:
 
     @property
     def device(self) -> str:
-        """Where a model belongs that is only run."""
+        """Where all that runs here runs: training, scoring, initialisers; ``cuda`` or ``cpu``."""
+        if self.accelerator == "auto":
+            import torch
+
+            return "cuda" if torch.cuda.is_available() else "cpu"
         return "cuda" if self.accelerator in ("gpu", "cuda") else "cpu"
+
+    @property
+    def processes(self) -> int:
+        """Processes in all."""
+        return self.devices * self.num_nodes
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("devices", self.devices, 1)
+        yield from at_least("num_nodes", self.num_nodes, 1)
+        if self.strategy not in STRATEGIES:
+            yield "strategy", f"must be one of {', '.join(STRATEGIES)}, got {self.strategy!r}"
+        if self.accelerator not in ACCELERATORS:
+            known = ", ".join(ACCELERATORS)
+            yield "accelerator", f"must be one of {known}, got {self.accelerator!r}"
         yield from at_least("threads", self.threads, 1)
         yield from at_least("log_every_n_steps", self.log_every_n_steps, 1)
         for name, entry in self.callbacks.items():

@@ -118,6 +118,8 @@ class TrainingConfig:
     """Batches per validation, drawn once and fixed."""
     checkpoint_every: int = 200
     """Steps between resumable checkpoints."""
+    checkpoint_minutes: float = 10.0
+    """Minutes after which one is due whatever the steps; 0: only ``checkpoint_every`` counts."""
     activation_checkpointing: bool = False
     datamodule: dict[str, Any] | None = None
     """A LightningDataModule of your own in the place of the data's split: its ``_target_`` and
@@ -131,7 +133,7 @@ class TrainingConfig:
             ("steps", 1), ("batch_size", 1), ("sequence_length", 8), ("accumulate", 1),
             ("edge_layers", 1), ("checkpoint_every", 1), ("validate_every", 0),
             ("validation_batches", 1), ("loss_chunk_tokens", 0), ("lr", 0.0),
-            ("grad_clip", 0.0), ("weight_decay", 0.0), ("anchor", 0.0),
+            ("checkpoint_minutes", 0.0), ("grad_clip", 0.0), ("weight_decay", 0.0), ("anchor", 0.0),
             ("anchor_examples", 0),
         ):  # fmt: skip
             yield from at_least(key, getattr(self, key), minimum)

@@ -4,24 +4,24 @@ One callback owns the order, so a run that is killed anywhere and started again 
 things at the same steps. Lightning's own validation and checkpointing stay switched off.
 """
 
+import copy
 import logging
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import nn
 
+from franken.interruption import Interrupted, StopRequest, listening
 from franken.training.batches import Batch, StepFeed, rows_of_rank, to_device
+from franken.training.checkpoint_tensors import load_optimizer, run_tensors
 from franken.training.checkpoints import CheckpointFolder
 from franken.training.module import CausalModule
-from franken.training.sharding import (
-    full_optimizer_state,
-    full_weights,
-    load_full_optimizer_state,
-)
+from franken.training.sharding import is_sharded
 from franken.training.state import RunState, is_curve_point
 
 log = logging.getLogger(__name__)
@@ -37,8 +37,7 @@ class FollowRun(Callback):
         feed: the training batches, for their position.
         folder: where checkpoints go.
         validation: fixed validation batches; may be empty.
-        optimizer_state: to continue with; ``None`` for a fresh run.
-        scaler_state: of float16 loss scaling, likewise.
+        saved: the checkpoint to continue with; ``None`` for a fresh run.
         on_log: called with every point of the training curve.
     """
 
@@ -49,25 +48,52 @@ class FollowRun(Callback):
         folder: CheckpointFolder,
         validation: Sequence[Batch],
         *,
-        optimizer_state: dict[str, Any] | None = None,
-        scaler_state: dict[str, Any] | None = None,
+        saved: dict[str, Any] | None = None,
         on_log: OnLog | None = None,
     ) -> None:
         self.state, self.feed, self.folder = state, feed, folder
         self.validation, self.on_log = validation, on_log
-        self._optimizer_state, self._scaler_state = optimizer_state, scaler_state
+        self._saved = None
+        if saved is not None:
+            kept = ("optimizer", "scaler", "scalars", "shards")
+            self._saved = {key: saved[key] for key in kept if key in saved}
         self._started = 0.0
+        self._saved_at = 0.0
         self._tokens = self._bytes = 0
+        self._signals: ExitStack | None = None
+        self._stop = StopRequest()
+
+    def for_others(self) -> "FollowRun":
+        """A copy for the other processes, which tell nobody."""
+        twin = copy.copy(self)
+        twin.on_log = None
+        return twin
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Continue the optimiser, or note where an untrained model stands."""
-        if self._optimizer_state is not None:
-            load_full_optimizer_state(trainer, self._optimizer_state)
-            trainer.precision_plugin.load_state_dict(self._scaler_state or {})
-            self._optimizer_state = None
-        elif _module(pl_module).config.validate_every and self.state.step == 0:
+        """Continue the optimiser, or note where an untrained model stands; from now on, listen."""
+        module = _module(pl_module)
+        self._signals = ExitStack()
+        self._stop = self._signals.enter_context(listening())
+        if self._saved is not None:
+            load_optimizer(module, trainer.optimizers[0], self._saved)
+            trainer.precision_plugin.load_state_dict(self._saved.get("scaler") or {})
+            self._saved = None
+        elif module.config.validate_every and self.state.step == 0:
             self._validate(trainer, pl_module)
-        self._started = time.perf_counter()
+        self._started = self._saved_at = time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Signals are no longer ours."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Signals are no longer ours."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._signals is not None:
+            self._signals.close()
+            self._signals = None
 
     def on_train_batch_end(
         self,
@@ -92,7 +118,8 @@ class FollowRun(Callback):
             self._log(trainer, module)
         every = config.validate_every
         validate = last or (every > 0 and state.step % every == 0)
-        save = last or state.step % config.checkpoint_every == 0
+        late, stop = self._agree(trainer, config.checkpoint_minutes)
+        save = last or late or stop > 0 or state.step % config.checkpoint_every == 0
         if validate or save:
             self._pause()
             if validate:
@@ -100,6 +127,21 @@ class FollowRun(Callback):
             if save:
                 self._save(trainer, module)
             self._started = time.perf_counter()
+        if stop and not last:
+            raise Interrupted(stop, f" after step {state.step} of {config.steps}, which is kept")
+
+    def _agree(self, trainer: Trainer, minutes: float) -> tuple[bool, int]:
+        """Whether the last checkpoint is too old, and the signal that came: alike everywhere.
+
+        A signal may reach one process only, and clocks differ.
+        """
+        late = minutes > 0 and time.perf_counter() - self._saved_at >= 60 * minutes
+        found = torch.tensor([int(late), self._stop.number or 0])
+        if trainer.world_size > 1:
+            found = found.to(trainer.strategy.root_device)
+            torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MAX)
+        late_anywhere, stop = found.tolist()
+        return bool(late_anywhere), int(stop)
 
     # --- inner ---------------------------------------------------------------------------------
 
@@ -128,6 +170,8 @@ class FollowRun(Callback):
                 mine = to_device(own, module.device)
                 pair: Any = trainer.strategy.validation_step(mine, index)
                 sums += pair.cpu()
+        if is_sharded(trainer):
+            module.reshard()  # type: ignore[operator]
         if trainer.world_size > 1:
             total = trainer.strategy.reduce(sums.to(module.device), reduce_op="sum")
             sums = total.cpu() if isinstance(total, torch.Tensor) else sums
@@ -138,23 +182,35 @@ class FollowRun(Callback):
         better = state.best_loss is None or loss < state.best_loss
         if module.config.validate_every and state.step and better:
             state.best_step, state.best_loss = state.step, loss
-            weights = full_weights(trainer, module)
-            if trainer.is_global_zero:
-                self.folder.save("best", state.step, {"weights": weights})
+            self._write(trainer, module, "best", {})
 
     def _save(self, trainer: Trainer, module: CausalModule) -> None:
         content = {
             "step": self.state.step,
             "state": self.state.plain(),
-            "weights": full_weights(trainer, module),
-            "optimizer": full_optimizer_state(trainer),
-            "feed": self.feed.state_dict(),
+            "feed": self.feed.state_dict() if trainer.is_global_zero else {},
             "scaler": trainer.precision_plugin.state_dict(),
         }
+        self._write(trainer, module, "step", content)
         if trainer.is_global_zero:
-            best = self.state.best_step
-            self.folder.save("step", self.state.step, content, best_step=best)
-            self.folder.prune(best)
+            self.folder.prune(self.state.best_step)
+        self._saved_at = time.perf_counter()
+
+    def _write(
+        self, trainer: Trainer, module: CausalModule, kind: str, content: dict[str, Any]
+    ) -> None:
+        """The trained weights, and for ``step`` the optimiser's state: whole, or by shards."""
+        optimizer = trainer.optimizers[0] if kind == "step" else None
+        parts = run_tensors(module, optimizer, sharded=is_sharded(trainer))
+        best = self.state.best_step if kind == "step" else None
+        step = self.state.step
+        if not is_sharded(trainer):
+            if trainer.is_global_zero:
+                self.folder.save(kind, step, {**content, **parts}, best_step=best)
+            return
+        tensors = parts.pop("tensors")
+        token = str(trainer.strategy.broadcast(uuid.uuid4().hex))
+        self.folder.save_sharded(kind, step, {**content, **parts}, tensors, token, best_step=best)
 
 
 @contextmanager

@@ -2,19 +2,22 @@
 
 ``step-00000200.pt`` holds tensors and plain data (loads with ``weights_only=True``); its sidecar
 ``step-00000200.json`` (size and sha256) is written last. A checkpoint without a matching sidecar
-does not exist; the newest sound one counts.
+does not exist; the newest sound one counts. A sharded run writes a folder ``step-00000200``:
+plain data in ``plain.pt``, and each process's rows beside it (``shards.py``).
 """
 
 import contextlib
 import logging
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from franken.errors import ArtifactError
 from franken.files import read_json, sha256_file, write_json
@@ -23,7 +26,8 @@ log = logging.getLogger(__name__)
 
 KEEP = 2
 """Newest checkpoints kept: one may turn out damaged."""
-_NAME = re.compile(r"(step|best)-(\d{8})\.pt")
+PLAIN = "plain.pt"
+_NAME = re.compile(r"(step|best)-(\d{8})(\.pt)?")
 _PLAIN = (str, int, float, bool, bytes, type(None), torch.Tensor)
 
 
@@ -39,7 +43,7 @@ class CheckpointFolder:
         self.directory, self.identity = directory, identity
         directory.mkdir(parents=True, exist_ok=True)
         for leftover in directory.glob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
+            _remove_path(leftover)
 
     def save(
         self, kind: str, step: int, content: Mapping[str, Any], *, best_step: int | None = None
@@ -48,24 +52,60 @@ class CheckpointFolder:
 
         ``best_step`` names the selected weights that this checkpoint refers to.
         """
-        _require_plain(content, kind)
-        path = self._path(kind, step)
+        path = self._path(kind, step).with_suffix(".pt")
         scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            self._sidecar(path).unlink(missing_ok=True)
-            with open(scratch, "xb") as handle:
-                torch.save(dict(content), handle)
-                handle.flush()
-                os.fsync(handle.fileno())
-            seal = {
-                "best_step": best_step,
-                "identity": self.identity,
-                "sha256": sha256_file(scratch),
-                "size": scratch.stat().st_size,
-                "step": step,
-            }
+        with self._writing(kind, step, path, scratch):
+            _write_plain(scratch, content, kind)
+            seal = [scratch.stat().st_size, sha256_file(scratch)]
+            self._remove(kind, step)
             os.replace(scratch, path)
-            write_json(self._sidecar(path), seal)
+            self._seal(path, step, best_step, size=seal[0], sha256=seal[1])
+        return path
+
+    def save_sharded(
+        self,
+        kind: str,
+        step: int,
+        content: Mapping[str, Any],
+        tensors: dict[str, Tensor],
+        token: str,
+        *,
+        best_step: int | None = None,
+    ) -> Path:
+        """As :meth:`save`, of sharded tensors; a collective call.
+
+        Args:
+            kind: ``step`` or ``best``.
+            step: number of steps done.
+            content: plain data; the first process's count.
+            tensors: name -> tensor, each process with its rows.
+            token: the same in all processes and for no two calls.
+            best_step: the selected weights that this checkpoint refers to.
+        """
+        from torch import distributed
+
+        from franken.training.shards import write_shards
+
+        path = self._path(kind, step)
+        scratch = path.with_name(f".{path.name}.{token}.tmp")
+        first = distributed.get_rank() == 0
+        with self._writing(kind, step, path, scratch):
+            scratch.mkdir(exist_ok=True)
+            files = write_shards(scratch, tensors)
+            if first:
+                plain = scratch / PLAIN
+                _write_plain(plain, content, kind)
+                files[PLAIN] = [plain.stat().st_size, sha256_file(plain)]
+                self._remove(kind, step)
+                os.replace(scratch, path)
+                self._seal(path, step, best_step, files=files)
+            distributed.barrier()
+        return path
+
+    @contextlib.contextmanager
+    def _writing(self, kind: str, step: int, path: Path, scratch: Path) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise ArtifactError(
                 f"cannot write the checkpoint of step {step} to {path}: {error.strerror or error}. "
@@ -74,19 +114,25 @@ class CheckpointFolder:
             ) from error
         finally:
             with contextlib.suppress(OSError):
-                scratch.unlink(missing_ok=True)
-        return path
+                _remove_path(scratch)
+
+    def _seal(self, path: Path, step: int, best_step: int | None, **seals: Any) -> None:
+        seal = {"best_step": best_step, "identity": self.identity, "step": step, **seals}
+        write_json(self._sidecar(path), seal)
 
     def newest(self) -> dict[str, Any] | None:
         """The content of the newest sound checkpoint; damaged ones are reported and passed over."""
-        for step in sorted(self._steps("step"), reverse=True):
+        for step in sorted(set(self._steps("step")), reverse=True):
             content = self.load("step", step)
             if content is not None:
                 return content
         return None
 
     def load(self, kind: str, step: int) -> dict[str, Any] | None:
-        """One file, verified; ``None`` (and a log line) when it is damaged or missing."""
+        """One checkpoint, verified; ``None`` (and a log line) when it is damaged or missing.
+
+        That of a sharded run has under ``shards`` the folder where its tensors lie.
+        """
         path = self._path(kind, step)
         try:
             seal = read_json(self._sidecar(path))
@@ -95,17 +141,23 @@ class CheckpointFolder:
                     f"{path} belongs to another training run (other config, weights or seed). "
                     f"Remove {self.directory} or train in another directory"
                 )
-            if seal["size"] != path.stat().st_size or seal["sha256"] != sha256_file(path):
-                raise ValueError("size or sha256 differs from the sidecar")
-            content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            return content
+            if "files" in seal:
+                for name, expected in seal["files"].items():
+                    _check(path / name, *expected)
+                shards = {"shards": str(path)}
+            else:
+                path, shards = path.with_suffix(".pt"), {}
+                _check(path, seal["size"], seal["sha256"])
+            place = path / PLAIN if shards else path
+            content: dict[str, Any] = torch.load(place, map_location="cpu", weights_only=True)
+            return {**content, **shards}
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             log.warning("checkpoint %s is not usable (%s); passing it over", path, error)
             return None
 
     def prune(self, best_step: int | None) -> None:
         """Keep the newest checkpoints, and the selected weights that they or the run point to."""
-        steps = sorted(self._steps("step"))
+        steps = sorted(set(self._steps("step")))
         kept = steps[-KEEP:]
         needed = {best_step}
         for step in kept:
@@ -124,7 +176,7 @@ class CheckpointFolder:
                 yield int(match[2])
 
     def _path(self, kind: str, step: int) -> Path:
-        return self.directory / f"{kind}-{step:08d}.pt"
+        return self.directory / f"{kind}-{step:08d}"
 
     def _sidecar(self, path: Path) -> Path:
         return path.with_suffix(".json")
@@ -132,6 +184,27 @@ class CheckpointFolder:
     def _remove(self, kind: str, step: int) -> None:
         path = self._path(kind, step)
         self._sidecar(path).unlink(missing_ok=True)
+        _remove_path(path)
+        _remove_path(path.with_suffix(".pt"))
+
+
+def _write_plain(path: Path, content: Mapping[str, Any], kind: str) -> None:
+    _require_plain(content, kind)
+    with open(path, "xb") as handle:
+        torch.save(dict(content), handle)
+        handle.flush()
+        os.fsync(handle.fileno())
+
+
+def _check(path: Path, size: int, sha256: str) -> None:
+    if size != path.stat().st_size or sha256 != sha256_file(path):
+        raise ValueError(f"size or sha256 of {path.name} differs from the sidecar")
+
+
+def _remove_path(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
         path.unlink(missing_ok=True)
 
 

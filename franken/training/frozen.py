@@ -26,9 +26,7 @@ class FrozenModel:
     """Forward passes through a fixed body; gradients reach the rows that are handed in."""
 
     def __init__(self, model: PreTrainedModel, trainer: TrainerConfig) -> None:
-        asked = trainer.accelerator
-        gpu = asked in ("gpu", "cuda") or (asked == "auto" and torch.cuda.is_available())
-        self.device = torch.device("cuda" if gpu else "cpu")
+        self.device = torch.device(trainer.device)
         self.model = model.eval().to(self.device)
         for parameter in model.parameters():
             parameter.requires_grad_(False)

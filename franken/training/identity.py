@@ -11,7 +11,7 @@ from franken.config.training import TrainingConfig
 from franken.files import hash_json
 from franken.training.policy import PolicyReport
 
-_NEUTRAL = ("checkpoint_every", "activation_checkpointing")
+_NEUTRAL = ("checkpoint_every", "checkpoint_minutes", "activation_checkpointing")
 """Settings that may change between a killed run and its continuation."""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from franken.config.training import Trainable, TrainingConfig
@@ -26,6 +27,7 @@ from franken.training.policy import (
     heads_of,
 )
 from franken.training.schedule import learning_rate
+from franken.training.sharding import Fill, is_sharded, like, own_part, own_rows, shard_module
 
 
 class CausalModule(LightningModule):
@@ -70,6 +72,8 @@ class CausalModule(LightningModule):
         self.last_lr = self.last_loss = self.last_grad_norm = 0.0
         self.measures: dict[str, float] = {}
         """What the training curve shows of the last step beside loss, rate and gradient norm."""
+        self.fill: Fill | None = None
+        """Brings in, unit by unit, the weights of a model that is to be sharded."""
         self._step_loss: Tensor | None = None
         anatomy = anatomy_of(model.config)
         self._backbone_path = anatomy.backbone
@@ -119,6 +123,10 @@ class CausalModule(LightningModule):
         hidden: Tensor = output.last_hidden_state
         return hidden
 
+    def forward(self, batch: Batch) -> Tensor:
+        """As :meth:`summed_loss`; a sharded model has its weights whole only inside this call."""
+        return self.summed_loss(batch)
+
     def summed_loss(self, batch: Batch) -> Tensor:
         """Negative log-likelihood in nats, summed over the counted positions."""
         across = self.config.pack_across_documents
@@ -143,6 +151,13 @@ class CausalModule(LightningModule):
 
     # --- Lightning hooks -----------------------------------------------------------------------
 
+    def configure_model(self) -> None:
+        """Shard the model where the strategy shards."""
+        if is_sharded(self.trainer):
+            layers = self.model.get_submodule(anatomy_of(self.model.config).layers)
+            shard_module(self, list(layers.children()), self.fill)
+            self.fill = None
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """The step of the schedule that the batch belongs to."""
         self.steps_done = self.first_step + self.trainer.global_step
@@ -154,7 +169,7 @@ class CausalModule(LightningModule):
         if "loss_weight" not in batch:
             return self._plain_step(completed(batch))  # Lightning has shared the rows out
         batch = rows_of_rank(batch, self.global_rank, self.trainer.world_size)
-        loss: Tensor = self.summed_loss(batch) * batch["loss_weight"]
+        loss: Tensor = self(batch) * batch["loss_weight"]
         done = loss.detach()
         self._step_loss = done if self._step_loss is None else self._step_loss + done
         return loss * (self.config.accumulate * self.trainer.world_size)
@@ -162,7 +177,7 @@ class CausalModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
         """``(summed nats, counted positions)`` of one batch, as a float64 pair."""
         batch = completed(batch)
-        found = torch.stack([self.summed_loss(batch).double(), self.counted(batch).double()])
+        found = torch.stack([self(batch).double(), self.counted(batch).double()])
         if self.trainer.validating:
             self._validated.append(found.detach())
         return found
@@ -201,9 +216,11 @@ class CausalModule(LightningModule):
             self._pull()
         if self.policy.frozen_rows:
             for parameter in embedding_parameters(self.model):
-                # a shard of a gradient is flat: the runner puts the rows back at the end instead
-                if parameter.grad is not None and len(parameter.grad) == len(parameter):
-                    parameter.grad[self.policy.frozen_rows] = 0.0
+                if parameter.grad is not None:
+                    mine = own_rows(parameter)
+                    kept = [r - mine.start for r in self.policy.frozen_rows]
+                    kept = [r for r in kept if 0 <= r < mine.stop - mine.start]
+                    own_part(parameter.grad)[kept] = 0.0
 
     def configure_gradient_clipping(
         self,
@@ -242,10 +259,16 @@ class CausalModule(LightningModule):
 
     def trained_weights(self) -> dict[str, Tensor]:
         """The trainable parameters by name, detached, not copied."""
-        return {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad}
+        return {name: parameter.detach() for name, parameter in self.named_trained()}
+
+    def named_trained(self) -> list[tuple[str, nn.Parameter]]:
+        """The trainable parameters with their names in the model."""
+        return [(n, p) for n, p in self.model.named_parameters() if p.requires_grad]
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Only what trains: frozen weights are in the base model already."""
+        """Only what trains: frozen weights are in the base model, shards in checkpoints."""
+        if self._trainer is not None and is_sharded(self._trainer):
+            return {}
         return {f"model.{name}": value for name, value in self.trained_weights().items()}
 
     # --- inner ---------------------------------------------------------------------------------
@@ -253,7 +276,7 @@ class CausalModule(LightningModule):
     def _plain_step(self, batch: Batch) -> Tensor:
         """The mean of one batch: what Lightning accumulates and averages by itself."""
         self._seed_dropout(derive_seed(self.seed, "step", self.steps_done, 0, self.global_rank))
-        loss = self.summed_loss(batch) / self.counted(batch).clamp(min=1)
+        loss = self(batch) / self.counted(batch).clamp(min=1)
         share = loss.detach() / (self.trainer.accumulate_grad_batches * self.trainer.world_size)
         self._step_loss = share if self._step_loss is None else self._step_loss + share
         self.log("train/loss", loss.detach(), prog_bar=True)
@@ -274,17 +297,16 @@ class CausalModule(LightningModule):
         for index, (parameter, start) in enumerate(zip(moving, self._anchors, strict=True)):
             if parameter.grad is None:
                 continue
-            pull = (parameter.detach() - start.to(parameter.device)) * self.config.anchor
+            pull = (parameter.detach() - like(start, parameter)) * self.config.anchor
             if self._importances:
-                pull *= self._importances[index].to(parameter.device)
+                pull *= like(self._importances[index], parameter)
             parameter.grad += pull.to(parameter.grad.dtype)
 
     def _clip(self, parameters: list[nn.Parameter], limit: float) -> Tensor:
-        root: Any = self.trainer.strategy.model
-        if hasattr(root, "clip_grad_norm_"):  # FSDP: gradients are shards
-            norm: Tensor = root.clip_grad_norm_(limit)
-            return norm
-        return nn.utils.clip_grad_norm_(parameters, limit)
+        norm: Tensor = nn.utils.clip_grad_norm_(parameters, limit)
+        if isinstance(norm, DTensor):
+            norm = norm.full_tensor()
+        return norm
 
     def _lost(self, what: str, value: float) -> FrankenError:
         return FrankenError(

@@ -123,7 +123,9 @@ class PreferenceModule(CausalModule):
 
     def validation_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
         """``(summed nats, pairs)`` of one batch, as a float64 pair."""
-        total = self.pair_losses(batch).losses.sum().double()
+        before = len(self._parts)
+        total = self(batch).double()
+        del self._parts[before:]  # not of the training step
         return torch.stack([total, self.counted(batch).to(total)])
 
 

@@ -1,6 +1,5 @@
 """Train a model for one phase: the only place that builds a Lightning trainer."""
 
-import copy
 import logging
 from collections.abc import Sequence
 from itertools import islice
@@ -9,46 +8,37 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from pytorch_lightning.loggers import Logger
 from rich.console import Console
-from torch import nn
 from transformers import PreTrainedModel
 
 from franken.config.preference import PreferenceConfig
 from franken.config.runtime import Precision, TrainerConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
-from franken.parts.anatomy import anatomy_of
-from franken.parts.segmented import segmented
+from franken.interruption import Interrupted, listening
 from franken.seeds import derive_seed
 from franken.training.batches import Batch, StepFeed, completed, to_device
 from franken.training.callbacks import FollowRun, OnLog
+from franken.training.checkpoint_tensors import read_weights
 from franken.training.checkpoints import CheckpointFolder
-from franken.training.environment import checkpointed_layers, isolated, uninterrupted
+from franken.training.environment import isolated
 from franken.training.fisher import diagonal_fisher, documents_of
 from franken.training.identity import run_identity
-from franken.training.lightning_options import lightning_options, own_callbacks
+from franken.training.launching import LeaveWord, launched
 from franken.training.loggers import close_loggers
+from franken.training.loop import TrainingLoop
 from franken.training.module import CausalModule
-from franken.training.policy import (
-    apply_policy,
-    control_rows,
-    embedding_parameters,
-    frozen_dtype,
-)
+from franken.training.policy import apply_policy, control_rows, frozen_dtype
 from franken.training.preference import PreferenceModule, count_pairs
 from franken.training.progress import StepProgress
 from franken.training.reference import reference_log_likelihoods
-from franken.training.sharding import strategy_of
 from franken.training.state import RunState, TrainingReport, make_report
+from franken.training.team import SharedFeed, Team, environment_of, losing
 
 log = logging.getLogger(__name__)
 
-_LIGHTNING_PRECISION = {
-    Precision.fp32: "32-true",
-    Precision.bf16_mixed: "bf16-mixed",
-    Precision.fp16_mixed: "16-mixed",
-}
 _MIXED = {Precision.bf16_mixed: torch.bfloat16, Precision.fp16_mixed: torch.float16}
 
 
@@ -140,13 +130,12 @@ class _Run:
             model,
             trainable,
             config,
-            body_dtype=self._body_dtype(),
+            body_dtype=frozen_dtype(
+                config.body_dtype, trainer.device, trainer.precision is Precision.bf16_mixed
+            ),
             special_rows=control_rows(tokenizer),
             seed=derive_seed(self.seed, "lora"),
         )
-        self.kept_rows = copy_rows(model, self.policy.frozen_rows)
-        if self.sharded and config.anchor:
-            raise ConfigError("training.anchor does not work with sharded weights; set it to 0")
         self.anchors = [
             p.detach().clone() for p in model.parameters() if config.anchor and p.requires_grad
         ]
@@ -173,7 +162,7 @@ class _Run:
             return
         self.datamodule.prepare_data()
         self.datamodule.setup("fit")
-        feed = StepFeed(
+        feed: Any = StepFeed(
             self.datamodule,
             steps=left,
             accumulate=config.accumulate,
@@ -181,37 +170,44 @@ class _Run:
             state=saved.get("feed"),
             count=None if self.preference is None else count_pairs,
         )
+        team = Team.current if self.trainer.processes > 1 else None
+        feed = feed if team is None else SharedFeed(feed)
         follow = FollowRun(
-            self.state,
-            feed,
-            self.folder,
-            self._validation_batches(),
-            optimizer_state=saved.get("optimizer"),
-            scaler_state=saved.get("scaler"),
+            self.state, feed, self.folder, self._validation_batches(), saved=self.saved,
             on_log=on_log,
-        )
+        )  # fmt: skip
         self.saved = None
-        # Shards replace the parameters of a sharded model for good: train a copy.
-        model = copy.deepcopy(self.model) if self.sharded else self.model
         module = self._module(
-            model,
+            self.model,
             first_step=self.state.step,
             anchors=self.anchors,
             importances=self.importances,
         )
-        layers = list(model.get_submodule(anatomy_of(model.config).layers).children())
-        callbacks: list[pl.Callback] = [follow, *own_callbacks(self.trainer)]
+        loop = TrainingLoop(module, feed, follow, self.trainer, left, self.folder.directory)
+        callbacks: list[pl.Callback] = []
         console = Console(stderr=True)
         if self.trainer.progress and console.is_terminal:
             callbacks.append(StepProgress(config.steps, console))
-        with uninterrupted(), checkpointed_layers(layers, config.activation_checkpointing):
-            lightning = self._lightning(callbacks, loggers, layers, max_steps=left)
-            lightning.fit(module, train_dataloaders=feed)
+        environment: ClusterEnvironment | None = None
+        if team is not None:
+            environment = environment_of(team.place)
+            loop = team.share(loop, sharded=self.sharded)
+        elif self.trainer.processes > 1:
+            callbacks.append(LeaveWord(self.folder.directory))
+        processes = self.trainer.processes
+        with listening() as stop:
+            try:
+                with launched(self.folder.directory, processes), losing(processes):
+                    loop.run(callbacks, loggers, environment)
+            except (FrankenError, SystemExit) as error:
+                if stop.number is None:
+                    raise
+                raise Interrupted(stop.number) from error  # it came before the first step
 
     def finish(self) -> TrainingReport:
         """Bring the weights to return into the model."""
         if self.state.step < self.config.steps or self.sharded:
-            # the steps were done elsewhere: in processes of their own, or on a sharded copy
+            # the steps were done elsewhere: in processes of their own, or on shards
             self.saved = self.folder.newest()
             if self.saved is None or self.saved["step"] < self.config.steps:
                 raise FrankenError(
@@ -227,9 +223,7 @@ class _Run:
                     f"the selected weights of step {best} in {self.folder.directory} are missing "
                     "or damaged; remove that directory and run again"
                 )
-            put_weights(self.model, chosen["weights"])
-        if self.sharded:
-            put_rows(self.model, self.policy.frozen_rows, self.kept_rows)
+            read_weights(chosen, dict(self.model.named_parameters()))
         return make_report(self.state, self.policy.to_json(), self.resumed_at)
 
     def _module(self, model: PreTrainedModel, **options: Any) -> CausalModule:
@@ -282,15 +276,7 @@ class _Run:
     def _restore(self) -> None:
         assert self.saved is not None
         self.state = RunState(**self.saved["state"])
-        put_weights(self.model, self.saved["weights"])
-
-    def _body_dtype(self) -> torch.dtype:
-        if self.sharded:  # a shard has one dtype; fsdp computes in bfloat16 by itself
-            return torch.float32
-        asked = self.trainer.accelerator
-        gpu = asked in ("gpu", "cuda") or (asked == "auto" and torch.cuda.is_available())
-        mixed_bf16 = self.trainer.precision is Precision.bf16_mixed
-        return frozen_dtype(self.config.body_dtype, "cuda" if gpu else "cpu", mixed_bf16)
+        read_weights(self.saved, dict(self.model.named_parameters()))
 
     def _validation_batches(self) -> list[Batch]:
         """Drawn once, so that every validation sees the same."""
@@ -304,61 +290,10 @@ class _Run:
             )
         return batches
 
-    def _lightning(
-        self,
-        callbacks: list[pl.Callback],
-        loggers: list[Logger],
-        layers: list[nn.Module],
-        *,
-        max_steps: int,
-    ) -> pl.Trainer:
-        config = self.trainer
-        deterministic: Any = config.deterministic
-        if config.deterministic and config.accelerator != "cpu":
-            deterministic = "warn"  # some CUDA kernels have no deterministic form
-        return pl.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            num_nodes=config.num_nodes,
-            strategy=strategy_of(config, layers, partial=segmented(self.model) is not None),
-            precision=_LIGHTNING_PRECISION[config.precision],  # type: ignore[arg-type]
-            max_steps=max_steps,
-            max_epochs=1,
-            accumulate_grad_batches=self.config.accumulate,
-            limit_val_batches=0,
-            num_sanity_val_steps=0,
-            callbacks=callbacks,
-            logger=loggers or False,
-            enable_checkpointing=False,
-            use_distributed_sampler=False,
-            **lightning_options(config, self.folder.directory, max_steps),
-            deterministic=deterministic,
-        )
-
-
-def put_weights(model: PreTrainedModel, weights: dict[str, torch.Tensor]) -> None:
-    """Copy trained weights into a model by name."""
-    parameters = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, value in weights.items():
-            parameters[name].copy_(value)
-
-
-def copy_rows(model: PreTrainedModel, rows: list[int]) -> list[torch.Tensor]:
-    """Copies of these rows of every table."""
-    return [p.detach()[rows].clone() for p in embedding_parameters(model)]
-
-
-def put_rows(model: PreTrainedModel, rows: list[int], values: list[torch.Tensor]) -> None:
-    """Undo what happened to these rows of every table."""
-    with torch.no_grad():
-        for parameter, value in zip(embedding_parameters(model), values, strict=True):
-            parameter[rows] = value
-
 
 def check_shape(config: TrainingConfig, trainer: TrainerConfig) -> None:
     """Sequences of a forward pass must split over the processes."""
-    processes = trainer.devices * trainer.num_nodes
+    processes = trainer.processes
     rows = config.batch_size // config.accumulate
     if rows % processes:
         raise ConfigError(

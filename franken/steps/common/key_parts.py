@@ -10,7 +10,7 @@ from franken.config.training import BodyType, EmbeddingSides, Trainable, Trainin
 from franken.data import open_data
 from franken.data.source import TEXT_STREAMS
 
-_NEUTRAL_TRAINING = ("checkpoint_every", "activation_checkpointing")
+_NEUTRAL_TRAINING = ("checkpoint_every", "checkpoint_minutes", "activation_checkpointing")
 
 
 def options(config: Any, *left_out: str) -> dict[str, Any]:
