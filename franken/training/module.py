@@ -276,7 +276,7 @@ class CausalModule(LightningModule):
     def _plain_step(self, batch: Batch) -> Tensor:
         """The mean of one batch: what Lightning accumulates and averages by itself."""
         self._seed_dropout(derive_seed(self.seed, "step", self.steps_done, 0, self.global_rank))
-        loss = self(batch) / self.counted(batch).clamp(min=1)
+        loss: Tensor = self(batch) / self.counted(batch).clamp(min=1)
         share = loss.detach() / (self.trainer.accumulate_grad_batches * self.trainer.world_size)
         self._step_loss = share if self._step_loss is None else self._step_loss + share
         self.log("train/loss", loss.detach(), prog_bar=True)
@@ -304,9 +304,8 @@ class CausalModule(LightningModule):
 
     def _clip(self, parameters: list[nn.Parameter], limit: float) -> Tensor:
         norm: Tensor = nn.utils.clip_grad_norm_(parameters, limit)
-        if isinstance(norm, DTensor):
-            norm = norm.full_tensor()
-        return norm
+        whole: Tensor = norm.full_tensor() if isinstance(norm, DTensor) else norm
+        return whole
 
     def _lost(self, what: str, value: float) -> FrankenError:
         return FrankenError(
