@@ -1,15 +1,16 @@
-"""Where things sit in each family of models: the only file that knows family names.
+"""Where things sit in a model: read from the model itself by :mod:`franken.families`.
 
 Names are those of transformers 5 checkpoints. Embedding rows are always *raw* rows: what the file
 stores and the output head multiplies with, before any input scale.
 """
 
 import difflib
+import functools
+import json
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from transformers import PretrainedConfig
+from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
 from franken.errors import ArtifactError, CompatibilityError
 
@@ -28,15 +29,19 @@ class Anatomy:
     output_head: str = "lm_head.weight"
     """Name of the output table where it is untied."""
     head_bias: str | None = None
+    width: int = 0
+    """D: length of a row. Most often the hidden size of the layers."""
     backbone: str = "model"
     """Module path of the stack of layers inside the causal language model."""
     layers: str = "model.layers"
+    """Module path of the list of layers; empty where there is none."""
     final_norm: str = "model.norm"
     """Module path of the norm after the last layer."""
     attention: dict[str, str] = field(
         default_factory=lambda: {role: f"self_attn.{role}_proj" for role in "qkvo"}
     )
-    """Role (q, k, v, o) -> module path inside a layer; fused families map roles to one module."""
+    """Role (q, k, v, o) -> module path inside a layer; fused families map roles to one module.
+    Empty where a layer has no such projections, or they are not recognised."""
     mlp: str | None = "mlp"
     """Module path of the feed-forward block inside a layer; ``None`` where it is not one module."""
     feed_forward: dict[str, str] = field(
@@ -75,136 +80,45 @@ class Anatomy:
         return any(name in self.spellings(ours) for ours in self.table_tensors)
 
 
-_LLAMA = Anatomy(family="llama")
-_PLAIN_FFN = {"up": "mlp.fc1", "down": "mlp.fc2"}
-_GPT_J = Anatomy(
-    family="gptj",
-    parallel=True,
-    input_embedding="transformer.wte.weight",
-    head_bias="lm_head.bias",
-    backbone="transformer",
-    layers="transformer.h",
-    final_norm="transformer.ln_f",
-    attention={"q": "attn.q_proj", "k": "attn.k_proj", "v": "attn.v_proj", "o": "attn.out_proj"},
-    feed_forward={"up": "mlp.fc_in", "down": "mlp.fc_out"},
-)
-
-_FAMILIES: dict[str, Anatomy] = {
-    **{
-        family: replace(_LLAMA, family=family)
-        for family in (
-            [
-                "gemma",
-                "llama",
-                "mistral",
-                "qwen2",
-                "qwen3",
-            ]
-        )
-    },
-    **{
-        family: replace(_LLAMA, family=family, branch_norm="post_feedforward_layernorm")
-        for family in ("gemma2", "gemma3_text", "olmo2")
-    },
-    **{family: replace(_LLAMA, family=family, parallel=True) for family in ("cohere", "cohere2")},
-    # The multimodal wrapper: only its text tower has tables; files written before transformers 5
-    # put the tower first.
-    "gemma3": replace(
-        _LLAMA,
-        family="gemma3",
-        branch_norm="post_feedforward_layernorm",
-        input_embedding="model.language_model.embed_tokens.weight",
-        backbone="model.language_model",
-        layers="model.language_model.layers",
-        final_norm="model.language_model.norm",
-        aliases={
-            "model.language_model.embed_tokens.weight": (
-                "language_model.model.embed_tokens.weight",
-            ),
-            "lm_head.weight": ("language_model.lm_head.weight",),
-        },
-    ),
-    "phi3": replace(
-        _LLAMA,
-        family="phi3",
-        attention={
-            **dict.fromkeys("qkv", "self_attn.qkv_proj"),
-            "o": "self_attn.o_proj",
-        },
-        feed_forward={**dict.fromkeys(("gate", "up"), "mlp.gate_up_proj"), "down": "mlp.down_proj"},
-    ),
-    "phi": replace(
-        _LLAMA,
-        family="phi",
-        parallel=True,
-        head_bias="lm_head.bias",
-        final_norm="model.final_layernorm",
-        attention={**_LLAMA.attention, "o": "self_attn.dense"},
-        feed_forward=_PLAIN_FFN,
-    ),
-    "xglm": replace(
-        _LLAMA,
-        family="xglm",
-        final_norm="model.layer_norm",
-        attention={**_LLAMA.attention, "o": "self_attn.out_proj"},
-        mlp=None,
-        feed_forward={"up": "fc1", "down": "fc2"},
-    ),
-    "gptj": _GPT_J,
-    "gpt2": replace(
-        _GPT_J,
-        family="gpt2",
-        parallel=False,
-        conv1d=True,
-        head_bias=None,
-        attention={**dict.fromkeys("qkv", "attn.c_attn"), "o": "attn.c_proj"},
-        feed_forward={"up": "mlp.c_fc", "down": "mlp.c_proj"},
-    ),
-    # Files call the head "embed_out", before and after transformers 5; the module is "lm_head".
-    "gpt_neox": Anatomy(
-        family="gpt_neox",
-        input_embedding="gpt_neox.embed_in.weight",
-        backbone="gpt_neox",
-        layers="gpt_neox.layers",
-        final_norm="gpt_neox.final_layer_norm",
-        attention={**dict.fromkeys("qkv", "attention.query_key_value"), "o": "attention.dense"},
-        feed_forward={"up": "mlp.dense_h_to_4h", "down": "mlp.dense_4h_to_h"},
-        aliases={"lm_head.weight": ("embed_out.weight",)},
-    ),
-}
-
-
-def supported_families() -> list[str]:
-    """Every ``model_type`` whose anatomy is known, sorted."""
-    return sorted(_FAMILIES)
-
-
 def anatomy_of(config: PretrainedConfig) -> Anatomy:
-    """The anatomy of a model, by its ``config.model_type``.
+    """The anatomy of a model, read from the model that ``config`` describes.
 
     Raises:
-        CompatibilityError: for an unknown family; names the known ones and the nearest.
+        CompatibilityError: where no table could be put into such a model; says what is missing.
     """
-    return anatomy_of_family(config.model_type, getattr(config, "layer_types", None) or ())
+    described = json.dumps(config.to_dict(), sort_keys=True, default=str)
+    return _discovered(_Described(described, config))
 
 
-def anatomy_of_family(family: str, layer_types: Iterable[str] = ()) -> Anatomy:
-    """The anatomy of a family by its name.
+def anatomy_of_family(family: str) -> Anatomy:
+    """The anatomy of a family by its name, for its default config.
 
     Raises:
-        CompatibilityError: as ``anatomy_of``.
+        CompatibilityError: as ``anatomy_of``, and for a type that transformers does not have.
     """
-    if family not in _FAMILIES:
-        near = difflib.get_close_matches(family or "", _FAMILIES, n=3)
+    if family not in CONFIG_MAPPING:
+        near = difflib.get_close_matches(family or "", CONFIG_MAPPING.keys(), n=3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        kinds = set(layer_types)
-        if foreign := sorted(kinds - {"full_attention", "sliding_attention"}):
-            hint = f" It has layers of kind {', '.join(foreign)}, which no known family has."
         raise CompatibilityError(
-            f"unknown model family {family!r}.{hint} Known: {', '.join(supported_families())}. "
-            "A new family is one entry in franken/parts/anatomy.py."
+            f"transformers has no model type {family!r}.{hint} `python -m franken.families` lists "
+            "those that franken works on"
         )
-    return _FAMILIES[family]
+    return anatomy_of(AutoConfig.for_model(family))
+
+
+@dataclass(frozen=True)
+class _Described:
+    """A config that is known by its text."""
+
+    text: str
+    config: PretrainedConfig = field(compare=False, hash=False)
+
+
+@functools.lru_cache(maxsize=64)
+def _discovered(described: _Described) -> Anatomy:
+    from franken.families.discovery import discover  # which needs the class above
+
+    return discover(described.config)
 
 
 def text_config(config: PretrainedConfig) -> PretrainedConfig:

@@ -199,7 +199,7 @@ def _placeholder_rows(
     checkpoint: Checkpoint, anatomy: Anatomy, config: PretrainedConfig, dtype: torch.dtype
 ) -> dict[str, Any]:
     """One zero row for each table tensor that the model expects."""
-    width = text_config(config).hidden_size
+    width = anatomy.width
     rows: dict[str, Tensor] = {anatomy.input_embedding: torch.zeros(1, width, dtype=dtype)}
     if not is_tied(config):
         rows[anatomy.output_head] = torch.zeros(1, width, dtype=dtype)

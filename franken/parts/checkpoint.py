@@ -16,6 +16,23 @@ SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 
 
+def read_config(directory: Path) -> PretrainedConfig:
+    """The config in a directory; code that comes with a checkpoint is never run.
+
+    Raises:
+        ArtifactError: where there is none, or transformers cannot read it.
+    """
+    if not (directory / "config.json").is_file():
+        raise ArtifactError(f"{directory} holds no config.json")
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(directory, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(
+            f"{directory / 'config.json'} is no config that transformers can read: {error}"
+        ) from error
+    return config
+
+
 class Checkpoint:
     """What a checkpoint directory holds; headers are read at once, tensors when asked for."""
 
@@ -32,6 +49,7 @@ class Checkpoint:
         self._shards: dict[str, Path] = {}
         self._ranges: dict[str, TensorRange] = {}
         self.metadata: dict[str, str] = {}
+        self._anatomy: Anatomy | None = None
         for path, expected in self._listed_files():
             ranges, metadata = safetensors_file.read_header(path)
             missing = sorted(set(expected or ()) - set(ranges))
@@ -125,21 +143,13 @@ class Checkpoint:
 
     def config(self) -> PretrainedConfig:
         """The model's config; code that comes with a checkpoint is never run."""
-        if not (self.directory / "config.json").is_file():
-            raise ArtifactError(f"{self.directory} holds no config.json")
-        try:
-            config: PretrainedConfig = AutoConfig.from_pretrained(
-                self.directory, trust_remote_code=False
-            )
-        except (OSError, ValueError) as error:
-            raise ArtifactError(
-                f"{self.directory / 'config.json'} is no config that transformers can read: {error}"
-            ) from error
-        return config
+        return read_config(self.directory)
 
     def anatomy(self) -> Anatomy:
-        """The anatomy of the model's family."""
-        return anatomy_of(self.config())
+        """The anatomy of the model."""
+        if self._anatomy is None:
+            self._anatomy = anatomy_of(self.config())
+        return self._anatomy
 
     def stored_name(self, name: str) -> str | None:
         """How this file spells a tensor of the anatomy; ``None`` where it is not stored."""

@@ -16,7 +16,7 @@ import torch
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import link_or_copy, read_json, write_json
 from franken.parts import body as bodies
-from franken.parts.anatomy import Anatomy, text_config
+from franken.parts.anatomy import Anatomy
 from franken.parts.body_files import copy_other_files
 from franken.parts.checkpoint import INDEX_FILE, SINGLE_FILE, Checkpoint
 from franken.parts.config_edits import set_vocabulary, unique_configs
@@ -93,8 +93,8 @@ def new_directory(target: Path) -> Iterator[Path]:
 
 
 def _check_fit(checkpoint: Checkpoint, rows: TableRows, lineage: str | None) -> None:
-    config, anatomy = checkpoint.config(), checkpoint.anatomy()
-    width = text_config(config).hidden_size
+    anatomy = checkpoint.anatomy()
+    width = anatomy.width
     if rows.hidden_size != width:
         raise CompatibilityError(
             f"the table has rows of size {rows.hidden_size}, the body in {checkpoint.directory} "

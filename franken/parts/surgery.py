@@ -58,7 +58,12 @@ def put_table(
     def assign(module: Any, name: str, value: Tensor, like: nn.Parameter) -> None:
         dtype = value.dtype if keep_dtype else old.dtype
         moved = value.detach().to(device=old.device, dtype=dtype, copy=copy).contiguous()
-        setattr(module, name, nn.Parameter(moved, requires_grad=like.requires_grad))
+        fresh = nn.Parameter(moved, requires_grad=like.requires_grad)
+        aside = head if like is old else embedding  # the other table is assigned by itself
+        for owner, attribute in _holders(model, like):
+            if owner is not aside:
+                setattr(owner, attribute, fresh)
+        setattr(module, name, fresh)
 
     assign(embedding, "weight", table.input, old)
     if table.output is not None:
@@ -142,6 +147,16 @@ def check_fit(model: PreTrainedModel, table: Table) -> None:
 def _modules(model: PreTrainedModel) -> tuple[Any, Any]:
     """The embedding module and the head."""
     return model.get_input_embeddings(), model.get_output_embeddings()
+
+
+def _holders(model: PreTrainedModel, parameter: nn.Parameter) -> list[tuple[nn.Module, str]]:
+    """Every module and attribute that hold a parameter (a head bias may have two names)."""
+    return [
+        (module, name)
+        for module in model.modules()
+        for name, held in module._parameters.items()
+        if held is parameter
+    ]
 
 
 def _set_sizes(model: PreTrainedModel, table: Table) -> None:

@@ -15,8 +15,8 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
-    MambaConfig,
-    MambaModel,
+    RemBertConfig,
+    RemBertForCausalLM,
     T5Config,
     T5ForConditionalGeneration,
     XLMRobertaConfig,
@@ -102,12 +102,10 @@ def test_another_vocabulary_is_refused_with_the_number_of_differing_tokens(tmp_p
         read_helper(directory, other)
 
 
-def test_a_family_without_a_known_table_is_named(tmp_path) -> None:
-    model = MambaModel(
-        MambaConfig(vocab_size=SIZE, hidden_size=16, state_size=4, num_hidden_layers=1)
-    )
-    with pytest.raises(CompatibilityError, match="unknown model family 'mamba'"):
-        read_helper(save(model, tmp_path), TARGET)
+def test_a_family_whose_table_is_elsewhere_is_named(tmp_path) -> None:
+    config = RemBertConfig(**BERT | {"vocab_size": SIZE, "input_embedding_size": 8})
+    with pytest.raises(CompatibilityError, match=r"'rembert'.*one shape"):
+        read_helper(save(RemBertForCausalLM(config), tmp_path), TARGET)
 
 
 def test_a_checkpoint_without_its_table_is_named(tmp_path) -> None:

@@ -20,10 +20,6 @@ TYING = pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 FAMILIES = pytest.mark.parametrize("family", TEXT_FAMILIES)
 
 
-def test_every_supported_family_is_tested():
-    assert anatomy.supported_families() == sorted([*TEXT_FAMILIES, "gemma3"])
-
-
 @TYING
 @FAMILIES
 def test_table_tensors_are_found_in_a_saved_checkpoint(family, tied, tmp_path):
@@ -103,10 +99,8 @@ def test_the_text_tower_of_a_multimodal_gemma3_is_found(tmp_path):
 
 
 def test_an_unknown_family_is_refused_with_the_nearest_known_ones():
-    config = tiny_config("llama", tied=True, rows=9)
-    config.model_type = "gema2"
-    with pytest.raises(CompatibilityError, match=r"'gema2'.*Did you mean gemma2.*Known: cohere"):
-        anatomy.anatomy_of(config)
+    with pytest.raises(CompatibilityError, match=r"'gema2'.*Did you mean gemma2"):
+        anatomy.anatomy_of_family("gema2")
 
 
 def test_spellings_cover_files_of_a_bare_backbone_and_renamed_heads():
