@@ -14,6 +14,7 @@ from franken.init_method.omp import OmpInit
 from franken.token_map import projection
 from franken.token_map.neighbours import sparsemax
 from franken.token_map.options import Fallback, Metric
+from tests.bounds import one_error
 from tests.init_method.donor import (
     KIND,
     alike,
@@ -117,8 +118,8 @@ def test_clp_plus_is_the_sparsemax_of_the_cosines(temperature: float) -> None:
     expected = dense(token_map, sparsemax(found / temperature), columns)
     torch.testing.assert_close(of_map(token_map), expected, atol=1e-5, rtol=0)
     assert bool((token_map.weights >= 0).all())
-    sums = of_map(token_map).sum(1)
-    torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-6, rtol=0)
+    worst = float((of_map(token_map).sum(1) - 1).abs().max())
+    assert worst <= one_error(int(token_map.sizes().max()))
 
 
 def test_clp_plus_rows_are_no_longer_than_the_longest_source_row() -> None:

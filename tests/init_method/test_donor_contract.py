@@ -9,7 +9,7 @@ from franken.init_method import InitResources, Provenance, initialise
 from franken.parts.table import check_table
 from franken.tokenizer.pieces import special_roles, vocabulary_overlap
 from tests.init_method.donor import DONOR_CONFIGS, KIND, donor_resources, helper_table
-from tests.init_method.test_contract import DTYPES, TOLERANCE
+from tests.init_method.test_contract import DTYPES, row_bound
 from tests.init_method.tiny import (
     edited,
     reference_rows,
@@ -46,8 +46,7 @@ def test_a_method_keeps_the_contract(kind, method, tied, dtype):
     for part, old, new in parts:
         for row, expected in reference_rows(token_map, old, part).items():
             error = (new[row].double() - expected).abs().max()
-            total = sum(abs(weight) for _, weight in token_map.row(row, part)) or 1.0
-            assert error <= 4 * TOLERANCE[dtype] * max(expected.abs().max(), total), (row, error)
+            assert error <= row_bound(token_map, row, old, part, expected), (row, error)
     check_table(table)
     assert table.tied == tied
     for _, old, new in parts:

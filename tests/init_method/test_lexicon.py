@@ -13,6 +13,7 @@ from franken.token_map.dictionary import Dictionary
 from franken.token_map.options import Fallback
 from franken.tokenizer.families import train_tokenizer
 from franken.tokenizer.pieces import canonical_bytes, encode_piece
+from tests.bounds import sum_error
 from tests.init_method.tiny import ENGLISH, LEXICON, RESOURCES, SWAHILI, row_of
 
 KIND = TokenizerKind.sentencepiece_bpe
@@ -25,6 +26,10 @@ def target():
     wanted = ["▁na", "na", "▁nyumbani", "▁shule", "Nyumba", "▁mkate", "▁air"]
     tokenizer.add_tokens([piece for piece in wanted if piece not in vocabulary])
     return tokenizer
+
+
+ROUNDING = 2 * sum_error(16, 4.0)
+"""Of means over fewer than 16 pieces in all, in float32 on both sides; no number is above 4."""
 
 
 def mean_of(source, *texts: str) -> torch.Tensor:
@@ -44,9 +49,9 @@ def test_a_word_is_the_mean_of_its_translations(source, target):
     table, token_map = fit(source, target)
     row = row_of(target, " nyumba")
     assert token_map.provenance[row] == Provenance.computed
-    assert torch.allclose(table.input[row], mean_of(source, " house", " home"), atol=1e-6)
+    assert torch.allclose(table.input[row], mean_of(source, " house", " home"), atol=ROUNDING)
     assert torch.allclose(
-        table.input[row_of(target, " maji")], mean_of(source, " water"), atol=1e-6
+        table.input[row_of(target, " maji")], mean_of(source, " water"), atol=ROUNDING
     )
 
 
@@ -70,7 +75,7 @@ def test_a_translation_of_several_subtokens_weighs_as_much_as_one_of_a_single_su
     lexicons = {"sw": [("house", "nyumba"), ("dwelling place", "nyumba")]}
     table, _ = fit(source, target, lexicons)
     expected = mean_of(source, " house", " dwelling place")
-    assert torch.allclose(table.input[row_of(target, " nyumba")], expected, atol=1e-6)
+    assert torch.allclose(table.input[row_of(target, " nyumba")], expected, atol=ROUNDING)
 
 
 def test_a_piece_without_its_space_takes_the_spelling_that_the_source_breaks_least(source, target):
@@ -79,14 +84,14 @@ def test_a_piece_without_its_space_takes_the_spelling_that_the_source_breaks_lea
     assert len(encode_piece(source.tokenizer, b"house")) > 1
     table, _ = fit(source, target, {"sw": [("house", "nyumba")]})
     row = row_of(target, "nyumba")
-    assert torch.allclose(table.input[row], mean_of(source, " house"), atol=1e-6)
+    assert torch.allclose(table.input[row], mean_of(source, " house"), atol=ROUNDING)
 
 
 def test_a_capital_piece_takes_the_capital_translation(source, target):
     assert len(encode_piece(source.tokenizer, b"House")) == 1
     table, token_map = fit(source, target, {"sw": [("house", "nyumba")]})
     row = row_of(target, "Nyumba")
-    assert torch.allclose(table.input[row], mean_of(source, "House"), atol=1e-6)
+    assert torch.allclose(table.input[row], mean_of(source, "House"), atol=ROUNDING)
     assert token_map.notes["lexicon"]["rows_by_rule"]["recased"] >= 1
 
 
@@ -106,11 +111,11 @@ def test_stems_and_beginnings_are_options(source, target):
     _, plain = fit(source, target, lexicons)
     table, token_map = fit(source, target, lexicons, stem_min_chars=4, prefix_min_chars=4)
     assert plain.provenance[[inflected, stem]].tolist() == [Provenance.fallback] * 2
-    assert torch.allclose(table.input[inflected], mean_of(source, " house"), atol=1e-6)
+    assert torch.allclose(table.input[inflected], mean_of(source, " house"), atol=ROUNDING)
     shares = torch.tensor([5 / 7, 5 / 9])
     means = torch.stack([mean_of(source, " schools"), mean_of(source, " school")])
     expected = (shares[:, None] * means).sum(0) / shares.sum()
-    assert torch.allclose(table.input[stem], expected, atol=1e-6)
+    assert torch.allclose(table.input[stem], expected, atol=ROUNDING)
     assert {"stem", "prefix"} <= set(token_map.notes["lexicon"]["rows_by_rule"])
 
 
@@ -123,7 +128,7 @@ def test_false_friends_are_copies_unless_the_lexicon_comes_first(source, target)
     assert token_map.notes["lexicon"]["overlap_in_lexicon"] == 1
     table, token_map = fit(source, target, lexicons, lexicon_first=True)
     assert token_map.provenance[row] == Provenance.computed
-    assert torch.allclose(table.input[row], mean_of(source, " water"), atol=1e-6)
+    assert torch.allclose(table.input[row], mean_of(source, " water"), atol=ROUNDING)
 
 
 def test_a_guess_does_not_outdo_a_copy(source, target):

@@ -19,6 +19,7 @@ from franken.token_map.token_vectors import (
     pooled_vectors,
 )
 from franken.tokenizer.pieces import encode_piece
+from tests.bounds import one_error
 from tests.init_method.spaces import cosines, dense, projected_on_simplex, resources_of
 from tests.init_method.tiny import row_of, source_table
 
@@ -116,7 +117,7 @@ def test_rows_sum_to_one_and_bias_takes_the_same_weights(source, target):
     table, token_map = fit(source, target, links)
     computed = token_map.provenance == Provenance.computed
     matrix = dense(token_map)[computed]
-    assert torch.allclose(matrix.sum(1), torch.ones(len(matrix), dtype=torch.float64), atol=1e-6)
+    assert float((matrix.sum(1) - 1).abs().max()) <= one_error(int(token_map.sizes().max()))
     assert bool((matrix >= 0).all())
     expected = matrix @ source.output_bias.double()
     assert torch.allclose(table.output_bias[computed].double(), expected, atol=1e-5)

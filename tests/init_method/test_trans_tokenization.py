@@ -31,6 +31,7 @@ from franken.token_map.token_counts import TokenCounts
 from franken.token_map.word_pieces import filtered_pairs, spread_table
 from franken.tokenizer.families import train_tokenizer
 from franken.tokenizer.pieces import canonical_bytes, encode_piece, special_roles
+from tests.bounds import one_error
 from tests.init_method.tiny import edited, row_of, source_table
 
 PAIRS = [
@@ -391,7 +392,8 @@ def test_rows_are_convex_and_no_longer_than_the_longest_source_row(kind, tables)
         sums = torch.zeros(table.rows).index_add_(
             0, torch.arange(table.rows).repeat_interleave(token_map.sizes()), token_map.weights
         )
-        assert torch.allclose(sums[token_map.sizes() > 0], torch.ones(()), atol=1e-6)
+        worst = float((sums[token_map.sizes() > 0] - 1).abs().max())
+        assert worst <= one_error(int(token_map.sizes().max()))
         assert bool((token_map.weights > 0).all())
         known = len(source.tokenizer)
         for new, old in ((table.input, source.input), (table.output, source.output)):
@@ -566,7 +568,9 @@ def test_the_map_has_the_same_bytes_in_every_process(tmp_path):
         "import sys, pathlib\n"
         "from tests.init_method.test_trans_tokenization import *\n"
         "tables = {'sw': align_pairs(PAIRS, Ibm1Alignment())}\n"
-        "fit(source_of(SP), target_of(SP), tables)[1].save(pathlib.Path(sys.argv[1]))\n"
+        "from franken.token_map.storage import save_map\n"
+        "made = fit(source_of(SP), target_of(SP), tables)[1]\n"
+        "save_map(made, pathlib.Path(sys.argv[1]))\n"
     )
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "there")], check=True,
