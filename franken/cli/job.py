@@ -155,13 +155,15 @@ def _log_tables(config: Config, records: list[dict[str, Any]], run_dir: Path) ->
     """The results as a W&B table; the other loggers have ``results.jsonl``."""
     if config.logger.name != "wandb":
         return
-    from franken.training.loggers import close_loggers, log_tables, make_loggers
+    from franken.training.loggers import close_loggers, harmless, log_tables, make_loggers
 
-    loggers = make_loggers(
-        config.logger, run_dir / "curves" / "results", group=config.experiment, job_type="results"
-    )
-    log_tables(loggers, records)
-    close_loggers(loggers)
+    directory = run_dir / "curves" / "results"
+    with harmless("W&B could not be told of the results"):
+        loggers = make_loggers(
+            config.logger, directory, group=config.experiment, job_type="results"
+        )
+        log_tables(loggers, records)
+        close_loggers(loggers)
 
 
 def _versions() -> dict[str, str]:

@@ -68,23 +68,60 @@ def make_loggers(
 
 
 def close_loggers(loggers: Sequence[Logger]) -> None:
-    """Write out and end; the next step gets its own run."""
+    """Write out and end; the next step gets its own run. A logger that cannot is told of."""
     for logger in loggers:
-        logger.save()
-        if isinstance(logger, LightningWandb):
-            logger.experiment.finish()
+        with harmless(f"{type(logger).__name__} could not be closed"):
+            logger.save()
+            if isinstance(logger, LightningWandb):
+                logger.experiment.finish()
+
+
+@contextmanager
+def harmless(what: str) -> Iterator[None]:
+    """What happens to a logger here is told and goes no further: the work itself is done."""
+    try:
+        yield
+    except Exception as error:  # whatever a logger raises
+        log.warning(
+            "%s (%s: %s); all results lie in the run's own files", what, type(error).__name__, error
+        )
 
 
 def log_tables(
     loggers: Sequence[Logger], records: Sequence[Mapping[str, Any]], name: str = "results"
 ) -> None:
-    """Show result records as a W&B table; other loggers have ``results.jsonl``."""
-    columns = sorted({key for record in records for key in record})
-    rows = [[record.get(column) for column in columns] for record in records]
+    """Show result records as a W&B table; other loggers have ``results.jsonl``.
+
+    Nested fields become columns of their own (``extra.chance``). A table that W&B refuses is told
+    of, and nothing else comes of it.
+    """
+    flat = [flattened(record) for record in records]
+    columns = sorted({key for record in flat for key in record})
+    rows = [[record.get(column) for column in columns] for record in flat]
     for logger in loggers:
-        if rows and isinstance(logger, LightningWandb):
-            with _variable("WANDB_DATA_DIR", str(logger.save_dir)):  # not the home directory
-                logger.log_table(name, columns=columns, data=rows)
+        if not rows or not isinstance(logger, LightningWandb):
+            continue
+        with (
+            harmless("W&B did not take the table of results"),
+            _variable("WANDB_DATA_DIR", str(logger.save_dir)),  # not the home directory
+        ):
+            import wandb
+
+            # numbers, texts and gaps meet in a column: not every task has every field
+            table = wandb.Table(columns=[*columns], data=rows, allow_mixed_types=True)
+            logger.experiment.log({name: table})
+
+
+def flattened(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Plain values by dotted names; what is no plain value is written as text."""
+    found: dict[str, Any] = {}
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            found |= flattened(value, f"{prefix}{key}.")
+        else:
+            plain = isinstance(value, (int, float, str, bool, type(None)))
+            found[f"{prefix}{key}"] = value if plain else str(value)
+    return found
 
 
 def scrub(value: Any) -> Any:

@@ -1,7 +1,9 @@
 """Loggers by name; nothing secret on the disk."""
 
 import csv
+import json
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,63 @@ def test_wandb_offline_writes_curves_and_tables_and_no_secret(tmp_path, monkeypa
     second = make_loggers(choice, tmp_path / "second", job_type="repair", run_id="b" * 64)
     assert second[0].experiment.id == "b" * 64  # type: ignore[attr-defined]
     close_loggers(second)
+
+
+SCORES = [
+    {"task": "bits", "lang": "en", "value": 1.5, "stderr": None, "extra": {"opening": "<bos>"}},
+    {"task": "topics", "lang": "ru", "value": 0.5, "stderr": 0.03,
+     "extra": {"chance": 0.25, "set_size": None, "chat": True, "places": [1, 2]}},
+]  # fmt: skip
+
+
+def test_scores_with_nested_fields_become_a_table_that_can_be_read_back(tmp_path):
+    """As a real suite writes them: fields that only some tasks have, gaps, nested ones."""
+    loggers = make_loggers(WandbLogger(mode="offline"), tmp_path / "run", job_type="results")
+    log_tables(loggers, SCORES)
+    close_loggers(loggers)
+    wandb.teardown()
+    (file,) = (tmp_path / "run").rglob("*.table.json")
+    table = json.loads(file.read_text())
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    assert [row["task"] for row in rows] == ["bits", "topics"]
+    assert [row["extra.chance"] for row in rows] == [None, 0.25]
+    assert [row["stderr"] for row in rows] == [None, 0.03]
+    assert rows[1]["extra.places"] == "[1, 2]"
+    assert "extra" not in table["columns"]
+    logged = {item.key or item.nested_key[0]: item.value_json for item in history_items(tmp_path)}
+    told = json.loads(logged["results"])
+    assert (told["nrows"], told["ncols"]) == (2, len(table["columns"]))
+
+
+def history_items(directory: Path) -> list:
+    """What was logged, out of the file that W&B would send: LevelDB's log format, seven bytes in."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    (file,) = directory.rglob("*.wandb")
+    content, at, items, data = file.read_bytes(), 7, [], b""
+    while at + 7 <= len(content):
+        if (left := 32768 - at % 32768) < 7:  # too little for a header: the next block begins
+            at += left
+            continue
+        _, size, kind = struct.unpack("<IHB", content[at : at + 7])
+        data += content[at + 7 : at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):  # whole, or the last part
+            record = Record()
+            record.ParseFromString(data)
+            items += record.history.item
+            data = b""
+    return items
+
+
+def test_a_logger_never_fails_a_finished_run(tmp_path, monkeypatch, caplog):
+    def broken(*arguments, **options):
+        raise TypeError("no such column")
+
+    loggers = make_loggers(WandbLogger(mode="offline"), tmp_path / "run", job_type="results")
+    monkeypatch.setattr(wandb, "Table", broken)
+    monkeypatch.setattr(type(loggers[0]), "save", broken)
+    log_tables(loggers, SCORES)
+    close_loggers(loggers)
+    assert caplog.text.count("no such column") == 2
+    loggers[0].experiment.finish()  # type: ignore[attr-defined]
