@@ -123,13 +123,13 @@ def test_scores_with_nested_fields_become_a_table_that_can_be_read_back(tmp_path
     assert [row["stderr"] for row in rows] == [None, 0.03]
     assert rows[1]["extra.places"] == "[1, 2]"
     assert "extra" not in table["columns"]
-    logged = {item.key or item.nested_key[0]: item.value_json for item in history_items(tmp_path)}
-    told = json.loads(logged["results"])
+    logged = {(i.key, *i.nested_key): json.loads(i.value_json) for i in history_items(tmp_path)}
+    told = {mark[-1]: value for mark, value in logged.items() if "results" in mark}
     assert (told["nrows"], told["ncols"]) == (2, len(table["columns"]))
 
 
 def history_items(directory: Path) -> list:
-    """What was logged, out of the file that W&B would send: LevelDB's log format, seven bytes in."""
+    """What was logged, from the file that W&B would send (LevelDB's log, seven bytes in)."""
     from wandb.proto.wandb_internal_pb2 import Record
 
     (file,) = directory.rglob("*.wandb")
