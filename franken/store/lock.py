@@ -1,4 +1,7 @@
-"""One builder per key: a lock that the kernel frees when its holder dies."""
+"""One builder per key: a lock that its holder loses when it dies.
+
+The kernel's ``flock``, and on file systems where that does not hold between machines, a lease.
+"""
 
 import errno
 import fcntl
@@ -7,14 +10,18 @@ import logging
 import os
 import socket
 import threading
+import time
 import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from franken.errors import ArtifactError
+from franken.processes import patiently
+from franken.store.lease import Lease, choose_leases, use_leases
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +29,7 @@ _UNSUPPORTED = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS}
 
 
 class KeyLock:
-    """An exclusive ``flock`` on ``<root>/locks/<key>.lock``.
+    """An exclusive ``flock`` on ``<root>/locks/<key>.lock``, or a lease beside that file.
 
     Holds between processes and between threads, since each ``KeyLock`` opens the file anew. The
     file tells who holds it, for messages only; that it exists means nothing. Not reentrant.
@@ -32,17 +39,31 @@ class KeyLock:
         note: what the holder works on (``label``, ``inputs``), readable by others.
     """
 
+    POLL_SECONDS = 0.5
+
     def __init__(self, path: Path, note: Mapping[str, Any]) -> None:
         self.path = path
         self.note = dict(note)
         self._handle: int | None = None
+        self._lease: Lease | None = None
 
     def acquire(self, *, wait: bool = True) -> bool:
         """Take the lock; with ``wait=False`` return False where another holds it.
 
         Raises:
-            ArtifactError: where this very thread holds it, or the file system has no locks.
+            ArtifactError: where this very thread holds it.
         """
+        if not use_leases(self.path.parent):
+            try:
+                return self._acquire(wait=wait)
+            except OSError as error:
+                if error.errno not in _UNSUPPORTED:
+                    raise
+                logger.info("%s has no flock (%s); using leases", self.path.parent, error.strerror)
+                choose_leases(self.path.parent)
+        return self._acquire_lease(wait=wait)
+
+    def _acquire(self, *, wait: bool) -> bool:
         told = False
         while True:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,8 +73,10 @@ class KeyLock:
                     if not wait:
                         os.close(handle)
                         return False
-                    told = told or self._tell()
-                    fcntl.flock(handle, fcntl.LOCK_EX)
+                    line = self._tell(again=told)
+                    told = True
+                    with patiently(line):
+                        fcntl.flock(handle, fcntl.LOCK_EX)
                 if self._is_current(handle):  # else it was unlinked while we waited
                     self._write_note(handle)
                     self._handle = handle
@@ -64,22 +87,46 @@ class KeyLock:
                 raise
             os.close(handle)
 
+    def _acquire_lease(self, *, wait: bool) -> bool:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lease = Lease(self.path.with_suffix(""))
+        if not lease.take():
+            if not wait:
+                return False
+            with patiently(self._tell()):
+                while not lease.take():
+                    time.sleep(self.POLL_SECONDS)
+        self._lease = lease
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            self._write_note(handle)
+        finally:
+            os.close(handle)
+        _held.add(self)
+        return True
+
+    def confirm(self) -> None:
+        """Make sure that the lock is still ours.
+
+        Raises:
+            ArtifactError: where another process took it, because this one showed no life.
+        """
+        if self._lease is not None and self._lease.lost:
+            raise ArtifactError(
+                f"another process took over {self.note.get('label') or self.path.stem}: this one "
+                f"was silent for {self._lease.SILENCE_SECONDS:.0f} s (stopped, or its file system "
+                "away). Nothing is lost; run the same command again to use what the other made"
+            )
+
     def _take(self, handle: int) -> bool:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        except OSError as error:
-            if error.errno not in _UNSUPPORTED:
-                raise
-            raise ArtifactError(
-                f"{self.path}: this file system has no locks ({error.strerror}), so two processes "
-                "could build one artefact at once. Put the store on a local disk (store.path=...)."
-            ) from error
         return True
 
-    def _tell(self) -> bool:
-        """Say once for whom we wait."""
+    def _tell(self, *, again: bool = False) -> str:
+        """For whom we wait; said once in the log, and later on the console."""
         holder = read_note(self.path)
         me = (os.getpid(), socket.gethostname(), threading.get_ident())
         if (holder.get("pid"), holder.get("host"), holder.get("thread")) == me:
@@ -87,14 +134,14 @@ class KeyLock:
                 f"building {self.note.get('label')!r} asks for its own result: a step is among its "
                 "own inputs. Check the recipe for a circle."
             )
-        logger.info(
-            "waiting for %s, which another process builds (pid %s on %s, since %s)",
-            holder.get("label") or self.note.get("label") or self.path.stem,
-            holder.get("pid", "unknown"),
-            holder.get("host", "unknown"),
-            holder.get("since", "just now"),
+        line = (
+            f"waiting for {holder.get('label') or self.note.get('label') or self.path.stem}, which "
+            f"another process builds (pid {holder.get('pid', 'unknown')} on "
+            f"{holder.get('host', 'unknown')}, since {holder.get('since', 'just now')})"
         )
-        return True
+        if not again:
+            logger.info("%s", line)
+        return line
 
     def _is_current(self, handle: int) -> bool:
         try:
@@ -130,12 +177,23 @@ class KeyLock:
 
     def release(self) -> None:
         """Give the lock back; nothing where it is not held."""
+        if self._lease is not None:
+            self._release_lease()
         if self._handle is None:
             return
         handle, self._handle = self._handle, None
         _held.discard(self)
         self._rewrite(handle, b"")
         os.close(handle)
+
+    def _release_lease(self) -> None:
+        lease, self._lease = self._lease, None
+        assert lease is not None
+        _held.discard(self)
+        if not lease.lost and self.path.exists():
+            with suppress(OSError):
+                os.truncate(self.path, 0)
+        lease.release()
 
     def remove(self) -> None:
         """Unlink the file of a lock that is held, then give it back; waiters open a new one."""
@@ -144,6 +202,9 @@ class KeyLock:
 
     def forget(self) -> None:
         """In a forked child: close our copy, so that the lock dies with the parent."""
+        if self._lease is not None:
+            self._lease.forget()
+            self._lease = None
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None

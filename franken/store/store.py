@@ -92,11 +92,11 @@ class Store:
             return found
         with disk_faults(f"preparing {label!r}", self.root):
             claim_root(self.root)
-            with self._lock(step, label):
+            with self._lock(step, label) as lock:
                 found = self._read_or_set_aside(step)
                 if found is not None:
                     return found
-                return self._build(step, build, label)
+                return self._build(step, build, label, lock)
 
     def scratch(self, step: StepKey) -> Path:
         """A directory for unfinished work of a step.
@@ -127,7 +127,7 @@ class Store:
             if kind.is_dir() and kind.name not in RESERVED_KINDS:
                 yield from sorted(p for p in kind.iterdir() if KEY_PATTERN.fullmatch(p.name))
 
-    def _build(self, step: StepKey, build: Build, label: str) -> Artifact:
+    def _build(self, step: StepKey, build: Build, label: str, lock: KeyLock) -> Artifact:
         """Build and publish; the lock is held."""
         final = self.path_of(step)
         self._remove_leftovers(step)
@@ -141,6 +141,7 @@ class Store:
                 sync_below(work)
                 manifest = write_manifest(work, step, label=label, seconds=seconds, meta=meta)
                 sync(work)
+                lock.confirm()
                 os.rename(work, final)
                 sync(final.parent)
                 sync(self.root)
