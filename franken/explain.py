@@ -1,7 +1,8 @@
 """Where the rows of a new table came from.
 
 ``python -m franken.explain MAP [PIECE ...]`` explains pieces, ``--worst N`` the rows with the least
-support; ``python -m franken.explain compare MAP MAP`` sets two maps beside each other.
+support; ``python -m franken.explain compare MAP MAP`` sets two maps beside each other;
+``python -m franken.explain --new RUN`` says what became of new tokens (a task ``new_tokens``).
 """
 
 import argparse
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["compare"]:
         return _compare(_compare_parser().parse_args(given[1:]))
+    if given[:1] == ["--new"]:
+        return _new_tokens(_new_parser().parse_args(given[1:]))
     options = _parser().parse_args(given)
     try:
         token_map = load_map(find_map(options.map))
@@ -88,6 +91,68 @@ def _compare_parser() -> argparse.ArgumentParser:
     parser.add_argument("--part", choices=("input", "output"), default="input")
     parser.add_argument("--json", action="store_true", help="for machines")
     return parser
+
+
+def _new_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m franken.explain --new",
+        description="What became of the new tokens of a vocabulary.",
+    )
+    parser.add_argument("run", type=Path, help="directory of a run whose suite has new_tokens")
+    parser.add_argument("piece", nargs="*", help="new pieces to look up")
+    parser.add_argument("--dead", type=_positive, default=10, metavar="N",
+                        help="the N most frequent new tokens that are never produced")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="for machines")
+    return parser
+
+
+def _new_tokens(options: argparse.Namespace) -> int:
+    from franken.report.new_tokens import most_used_dead, new_token_table
+    from franken.report.runs import load_groups
+
+    try:
+        runs = [run for group in load_groups([options.run]) for run in group]
+        table = new_token_table(record for run in runs for record in run.records)
+        if table is None:
+            raise ArtifactError(
+                f"{options.run} holds no figures of new tokens; score an adapted model with a task "
+                "of kind new_tokens, e.g. eval_suite=adaptation"
+            )
+    except FrankenError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    items = {
+        file.stem: [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+        for file in sorted(options.run.glob("**/new_tokens/*.jsonl"))
+    }
+    if options.piece:
+        found = {
+            model: [item for item in own if item["piece"].lstrip("\u2581\u0120") in options.piece]
+            for model, own in items.items()
+        }
+    else:
+        found = {model: most_used_dead(own, options.dead) for model, own in items.items()}
+    if options.json:
+        rows = [dict(zip(table.keys, label, strict=True)) for label in table.labels]
+        print(json.dumps({"rows": rows, "tokens": found}, ensure_ascii=False, indent=2))
+        return 0
+    from rich.console import Console
+
+    from franken.report.text import print_table
+
+    console = Console(highlight=False)
+    print_table(table, console)
+    for model, own in found.items():
+        console.print(f"{model}: {'looked up' if options.piece else 'read but never produced'}")
+        for item in own:
+            known = item.get("probability")
+            console.print(
+                f"  {item['lang']:<6} {item['piece']:<24} in the text {item['in_text']:>6,}  "
+                f"most likely {item['most_likely']:>6,}  written {item['written']:>5,}"
+                + (f"  probability {known:.4f}" if known is not None else ""),
+                markup=False,
+            )
+    return 0
 
 
 def _positive(text: str) -> int:

@@ -10,9 +10,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from franken.config.checks import Fault, hint, join_key
 from franken.config.data import DataConfig
+from franken.config.eval_suite import EvalSuiteConfig, TaskKind
 from franken.config.root import Config
 from franken.errors import ConfigError
-from franken.recipe_hydra import hydra_faults
+from franken.recipe_hydra import hydra_faults, is_hydra
 from franken.steps.base import Part, Step, step_kinds
 from franken.steps.evaluate import EvaluateStep
 from franken.steps.export import ExportStep
@@ -97,8 +98,9 @@ class _Builder:
         for name in self.recipe.evaluate:
             graph.evaluations[name] = f"evaluate:{name}"
             graph.steps[f"evaluate:{name}"] = EvaluateStep(
-                step="evaluate", model=name, suite=self.config.eval_suite, data=self.config.data
-            )
+                step="evaluate", model=name, suite=self.config.eval_suite, data=self.config.data,
+                **self._origin(name),
+            )  # fmt: skip
         graph.runs = list(self.recipe.run)
         for name in self.recipe.export:
             graph.exports[name] = f"export:{name}"
@@ -116,6 +118,24 @@ class _Builder:
                 own = need if free else f"{need}:{name}"
                 self.steps[own] = side
                 step.take_side_step(need, own)
+
+    def _origin(self, name: str) -> dict[str, str]:
+        """What the vocabulary of a scored model came from, where the suite asks for it."""
+        suite = self.config.eval_suite
+        tasks = suite.tasks.values() if isinstance(suite, EvalSuiteConfig) else ()
+        if not any(task.kind == TaskKind.new_tokens for task in tasks):
+            return {}
+        initial = None if is_hydra(self.steps, name) else self._initialised(name)
+        return {} if initial is None else {"base": self._ancestor(name), "initial": initial}
+
+    def _initialised(self, name: str) -> str | None:
+        """The step that made the table of a model; ``None`` for a base's own."""
+        step = self.steps[name]
+        if step.kind == "initialise":
+            return name
+        references = step.references()
+        place = next((references[at] for at in ("table", "model") if at in references), None)
+        return None if place is None else self._initialised(place)
 
     def _fault(self, key: str, message: str) -> None:
         self.faults.append(Fault(join_key("recipe", key), message))

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from franken.config.eval_suite import EvalSuiteConfig, TaskKind
 from franken.config.root import Config
 from franken.data import open_data
 from franken.files import read_json, write_atomically
@@ -167,6 +168,17 @@ class Runner:
                     if line
                 ]
         write_atomically(self.run_dir / UNITS_FILE, "".join(lines).encode())
+
+    def write_new_tokens(self) -> None:
+        """``new_tokens/<model>.jsonl``: every new token that was met, for ``franken.explain``."""
+        suite = self.config.eval_suite
+        tasks = suite.tasks if isinstance(suite, EvalSuiteConfig) else {}
+        wanted = [name for name, task in tasks.items() if task.kind == TaskKind.new_tokens]
+        for model, name in self.graph.evaluations.items():
+            files = [self.artifacts[name].path / "items" / f"{task}.jsonl" for task in wanted]
+            content = b"".join(file.read_bytes() for file in files if file.is_file())
+            if content:
+                write_atomically(self.run_dir / "new_tokens" / f"{model}.jsonl", content)
 
     def write_transplants(self) -> None:
         """``transplants/<step>.json``: heat maps, curves and counts for the report."""

@@ -125,6 +125,7 @@ def _run(
         write_json(run_dir / "run.json", {**runner.summary(), **summary})
     records = runner.write_results()
     runner.write_transplants()
+    runner.write_new_tokens()
     runner.write_curves()
     _log_tables(config, records, run_dir)
     _place_exports(runner, run_dir)

@@ -12,6 +12,10 @@ class TaskKind(StrEnum):
 
     bits_per_byte = "bits_per_byte"
     """Cross-entropy of held-out text in bits per UTF-8 byte."""
+    new_tokens = "new_tokens"
+    """Whether new tokens of a vocabulary are read, expected, written, and moved by training."""
+    speed = "speed"
+    """Time to the first token, and characters per second at equal text."""
     tokenizer_intrinsics = "tokenizer_intrinsics"
     """Tokens per byte and per word, parity to the source language, byte pieces, round trips."""
     multiple_choice = "multiple_choice"
@@ -64,13 +68,20 @@ class ShotChoice(StrEnum):
     """Those whose prompts have most character trigrams in common with the item's own."""
 
 
+TEXT_KINDS = (
+    TaskKind.bits_per_byte, TaskKind.tokenizer_intrinsics, TaskKind.new_tokens, TaskKind.speed,
+)  # fmt: skip
+"""Kinds of task that read text and have no prompt."""
+
+
 @dataclass
 class TaskConfig:
     """One task of a suite."""
 
     kind: TaskKind = TaskKind.multiple_choice
     source: str = ""
-    """Entry of ``data.evaluation``, or a text role for bits_per_byte and tokenizer_intrinsics."""
+    """Entry of ``data.evaluation``, or a text role for ``bits_per_byte``, ``tokenizer_intrinsics``
+    and ``new_tokens``."""
     prompt: str = ""
     """Template over the item's fields, e.g. ``{text} topic :``; see franken/data/schemas.py."""
     option: str = " {option}"
@@ -90,6 +101,9 @@ class TaskConfig:
     """Which examples; ``nearest`` for tasks that generate."""
     languages: list[str] | None = None
     """``null``: source and target languages."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """Tasks of text: language (or ``code``) -> file of held-out text beside the data's, plain or
+    JSON lines with a field ``text``; ``{package}`` stands for the directory of franken."""
     limit: int | None = None
     """Items per language at most: of evaluation sets as ``limit_takes`` of the suite says, of texts
     the first."""
@@ -126,7 +140,7 @@ class TaskConfig:
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.source:
             yield "source", "names neither an evaluation set nor a text role"
-        prompted = self.kind not in (TaskKind.bits_per_byte, TaskKind.tokenizer_intrinsics)
+        prompted = self.kind not in TEXT_KINDS
         if prompted and not self.prompt:
             yield "prompt", f"a task of kind {self.kind} needs a prompt template"
         yield from at_least("limit", self.limit, 1)

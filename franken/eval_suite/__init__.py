@@ -14,6 +14,7 @@ import torch
 from franken.composition.hydra import HydraModel
 from franken.config.checks import hint
 from franken.config.eval_suite import (
+    TEXT_KINDS,
     EvalSuiteConfig,
     LmEvalSuite,
     SuiteConfig,
@@ -37,6 +38,8 @@ __all__ = ["Score", "SuiteResult", "check_suite", "evaluate"]
 MODULES = {
     TaskKind.bits_per_byte: "bits_per_byte",
     TaskKind.tokenizer_intrinsics: "intrinsics",
+    TaskKind.new_tokens: "new_tokens",
+    TaskKind.speed: "speed",
     TaskKind.multiple_choice: "multiple_choice",
     TaskKind.translation: "translation",
     TaskKind.math: "math_problems",
@@ -63,6 +66,7 @@ def evaluate(
     device: torch.device | str | None = None,
     progress: bool = True,
     journal: Journal | None = None,
+    origin: Any = None,
 ) -> SuiteResult:
     """Run every task of a suite on one model.
 
@@ -77,6 +81,7 @@ def evaluate(
         progress: whether to draw a bar on a terminal, or write a line now and then elsewhere.
         journal: where results are kept as they come, and what an earlier run kept; closed at the
             end.
+        origin: what the vocabulary came from (``new_tokens.Origin``), for tasks of that kind.
 
     Returns:
         Scores in the order of the suite and of the languages; per-item outputs by task; what was
@@ -104,7 +109,7 @@ def evaluate(
                 ):
                     made = TaskRun(
                         name, config, data, encoder, readout, suite.batch_tokens, seed, result,
-                        advance, suite.limit_takes, kept,
+                        advance, suite.limit_takes, kept, origin=origin,
                     )  # fmt: skip
                     _run_forms(made)
     finally:
@@ -158,7 +163,7 @@ def check_suite(suite: SuiteConfig, data: DataSource) -> None:
 
 def _source_faults(task: TaskConfig, data: DataSource) -> list[str]:
     kind = TaskKind(task.kind)
-    if kind in (TaskKind.bits_per_byte, TaskKind.tokenizer_intrinsics):
+    if kind in TEXT_KINDS:
         valid = [role for role in TEXT_STREAMS if data.has(role)]
         what = f"a text role that data={data.config.name} offers"
     else:

@@ -21,8 +21,7 @@ def run(task: TaskRun) -> None:
     them: a vocabulary gains nothing by not knowing a text. ``hidden`` is their share. The standard
     error treats documents as the independent units.
     """
-    role = task.config.source
-    for lang in task.languages(lambda lang: task.data.has(role, lang)):
+    for lang in task.languages(task.speaks):
         results = measure(task, lang, task.held_out(lang))
         bits = [float(item["bits"]) for item in results]
         sizes = [float(item["bytes"]) for item in results]

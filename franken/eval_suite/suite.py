@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from franken.config.eval_suite import LimitTakes, TaskConfig
+from franken.data.plain_text import read_texts
 from franken.data.source import DataSource
 from franken.decoding import Written
 from franken.errors import DataError
@@ -96,6 +97,8 @@ class TaskRun:
     journal: Journal = field(default_factory=Journal)
     chat: bool | None = None
     """Whether prompts are put in the model's chat template; ``None``: the task has no prompts."""
+    origin: Any = None
+    """What the model's vocabulary came from, see ``new_tokens.Origin``."""
     set_sizes: dict[str, int] = field(default_factory=dict)
     """Language -> items of the whole set, where it was counted."""
 
@@ -117,6 +120,10 @@ class TaskRun:
             "source_language": self.name_of(self.source_language),
         }
 
+    def speaks(self, lang: str) -> bool:
+        """Whether there is text in a language for a task of text."""
+        return lang in self.config.texts or self.data.has(self.config.source, lang)
+
     def languages(
         self, available: Callable[[str], bool], *, targets_only: bool = False
     ) -> list[str]:
@@ -126,7 +133,9 @@ class TaskRun:
             wanted = [
                 *([] if targets_only else [self.source_language]),
                 *self.data.config.languages,
+                *self.config.texts,
             ]
+            wanted = list(dict.fromkeys(wanted))
         kept = []
         for lang in wanted:
             if available(lang):
@@ -234,7 +243,8 @@ class TaskRun:
             DataError: where there are none.
         """
         role, limit = self.config.source, self.config.limit
-        texts = iter(self.data.texts(role, lang, VALID))
+        own = self.config.texts.get(lang)
+        texts = iter(self.data.texts(role, lang, VALID) if own is None else read_texts(own))
         chosen = list(islice(texts, limit))
         if next(iter(texts), None) is None:
             self.set_sizes[lang] = len(chosen)

@@ -15,6 +15,7 @@ from franken.files import write_atomically
 from franken.report.averages import macro_average
 from franken.report.compare import comparison_tables
 from franken.report.initialisation import initialisation_table
+from franken.report.new_tokens import draw_new_tokens, finding, new_token_table
 from franken.report.notes import computed_notes
 from franken.report.records import (
     Record,
@@ -140,7 +141,7 @@ def write_groups(
 ) -> ReportPaths:
     """As ``write_report``, for runs that are already read."""
     from franken.report.html import render_page
-    from franken.report.plots import draw_plots
+    from franken.report.plots import Plot, draw_plots
 
     runs = [run for group in groups for run in group]
     results = Results(record for run in runs for record in run.records)
@@ -149,6 +150,8 @@ def write_groups(
     tables = all_tables(results, baseline=baseline)
     initialised = initialisation_table(runs)
     tables += [initialised] if initialised else []
+    new_tokens = new_token_table(results.records)
+    tables += [new_tokens] if new_tokens else []
     transplants = transplants_of(runs)
     tables[1:1] = transplant_tables(transplants)
     comparisons = comparison_tables(groups) if compare and len(groups) > 1 else []
@@ -158,6 +161,9 @@ def write_groups(
         from franken.report.transplant_plots import draw_transplants
 
         drawn = [*draw_transplants(transplants, out_dir), *drawn]
+    if plots and new_tokens:
+        path = draw_new_tokens(results.records, out_dir / "new_tokens.png")
+        drawn = [*drawn, Plot(path, finding(results.records))] if path else drawn
     if plots:
         from franken.report.size_plots import draw_sizes
 

@@ -61,6 +61,22 @@ _KNOWN = {
         Metric("upper_bound_with_vanilla", "upper bound with vanilla, no accuracy (%)", 100, 1, 0),
         Metric("mean_rate", "a pair, on average (%)", 100, 1, 0),
         Metric("sampled_bound", "best of the sampled answers, no accuracy (%)", 100, 1, 0),
+        Metric("seconds_to_first_token", "time to the first token (ms)", 1000, 0, -1),
+        Metric("characters_per_second", "characters written per second", 1, 0, 1),
+        Metric("new.share", "new tokens in the text (%)", 100, 1, 0),
+        Metric("new.written", "in generations (%)", 100, 1, 0),
+        Metric("new.mass", "expected (%)", 100, 1, 0),
+        Metric("new.probability", "probability, new (%)", 100, 1, 1),
+        Metric("old.probability", "old (%)", 100, 1, 1),
+        Metric("new.rank", "median rank, new", 1, 0, -1),
+        Metric("old.rank", "old", 1, 0, -1),
+        Metric("new.dead", "dead (%)", 100, 1, -1),
+        Metric("new.norm", "norm, new over old", 1, 2, 0),
+        Metric("new.cosine", "cosine to the mean, new", 1, 2, 0),
+        Metric("old.cosine", "old", 1, 2, 0),
+        Metric("new.moved", "moved, new", 1, 3, 0),
+        Metric("old.moved", "old", 1, 3, 0),
+        Metric("new.changed", "new rows changed (%)", 100, 1, 0),
         Metric("vocabulary_utilisation", "vocabulary in use (%)", 100, 1, 0),
     )
 }
@@ -87,6 +103,11 @@ def is_accuracy(name: str) -> bool:
 def is_bound(name: str) -> bool:
     """Whether values are figures of a search over layer pairs, which has tables of its own."""
     return name.startswith(("upper_bound", "mean_rate", "sampled_bound"))
+
+
+def is_of_new_tokens(name: str) -> bool:
+    """Whether values tell what became of new tokens, which have a table of their own."""
+    return name.startswith(("new.", "old."))
 
 
 def shows_gain(name: str) -> bool:

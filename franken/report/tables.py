@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from franken.report.metrics import Metric, is_bound, metric_of, shows_gain
+from franken.report.metrics import Metric, is_bound, is_of_new_tokens, metric_of, shows_gain
 from franken.report.records import Record
 from franken.report.results import Cell, Results, Row, compared
 from franken.statistics import Comparison
@@ -60,6 +60,8 @@ def overview(results: Results, *, baseline: str = "instruct") -> Table:
     table = _started(results, results.rows, "overview", "Overview")
     columns: list[list[View]] = []
     for task in results.tasks:
+        if is_of_new_tokens(results.primary(task)):
+            continue
         metric = metric_of(results.primary(task))
         names, own = _summary_columns(results, task, metric, results.rows, baseline, brief=True)
         if names:
@@ -99,6 +101,8 @@ def all_tables(results: Results, *, baseline: str = "instruct") -> list[Table]:
     tables = [overview(results, baseline=baseline)]
     for task in results.tasks:
         primary = results.primary(task)
+        if is_of_new_tokens(primary):
+            continue
         names = results.metrics(task)
         others = [name for name in names if name != primary and not is_bound(name)]
         for name in [primary, *others]:

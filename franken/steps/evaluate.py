@@ -20,13 +20,15 @@ with later():
     from franken.data.source import DataSource
     from franken.eval_suite import Score, SuiteResult, evaluate
     from franken.eval_suite.journal import Journal
+    from franken.eval_suite.new_tokens import origin_of
     from franken.files import read_json, write_atomically, write_json
     from franken.parts.model import assemble
+    from franken.parts.table import load_table
     from franken.skillpack.evaluation import evaluate_by_task, evaluate_routed
     from franken.skillpack.experts import Experts
     from franken.statistics.units import UNITS_FILE
     from franken.steps.common.context import StepContext
-    from franken.steps.common.file_hashes import harness_hash
+    from franken.steps.common.file_hashes import harness_hash, texts_hash
     from franken.steps.common.key_parts import options, precision_of, texts
     from franken.steps.common.models import is_hydra, open_hydra_model, open_model
     from franken.steps.route import is_routed, open_router, open_routing
@@ -38,9 +40,15 @@ class EvaluateStep(Step):
 
     version: ClassVar[int] = 3
     output: ClassVar[Part] = Part.scores
-    inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
+    inputs: ClassVar[dict[str, Part]] = {
+        "model": Part.model, "base": Part.model, "initial": Part.model,
+    }  # fmt: skip
     takes_hydra: ClassVar[tuple[str, ...]] = ("model",)
     model: str = ""
+    base: str | None = None
+    """Whose vocabulary tells which tokens are new; set where the suite has a task of new tokens."""
+    initial: str | None = None
+    """Likewise the model whose table is as the initialiser made it."""
     suite: SuiteConfig = field(default_factory=EvalSuiteConfig)
     data: DataConfig = field(default_factory=DataConfig)
 
@@ -55,7 +63,7 @@ class EvaluateStep(Step):
             }  # fmt: skip
         return {
             "suite": options(self.suite, "name", "batch_tokens"), "data": texts(self.data),
-            "precision": precision_of(config),
+            "precision": precision_of(config), **texts_hash(self.suite),
         }  # fmt: skip
 
     def run(self, context: StepContext) -> dict[str, Any]:
@@ -78,6 +86,12 @@ class EvaluateStep(Step):
             "seed": context.seed, "device": context.device,
             "journal": Journal(context.scratch / "items.jsonl"),
         }  # fmt: skip
+        if "initial" in context.inputs:
+            first, base = (
+                load_table(open_model(context.inputs[name], context.store).table, verify=False)
+                for name in ("initial", "base")
+            )
+            options["origin"] = origin_of(model, tokenizer, base.tokenizer, first.input)
         if is_routed(context.inputs["model"]):
             result = _routed(self, context, model, tokenizer, data, options)
         else:

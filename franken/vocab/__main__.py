@@ -123,16 +123,11 @@ def read_text(path: Path, limit: int) -> list[str]:
     Raises:
         FrankenError: for a file that is not there, or holds no text.
     """
-    from franken.data.readers import read_lines
+    from franken.data.plain_text import read_texts
     from franken.errors import DataError
 
-    as_json = ".jsonl" in path.name
     found: list[str] = []
-    for number, line in read_lines(path):
-        try:
-            text = str(json.loads(line)["text"]) if as_json and line.strip() else line
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{path}:{number} is no object with a field text: {error}") from error
+    for text in read_texts(str(path)):
         found += [own for own in text.splitlines() if own.strip()]
         if len(found) >= limit:
             break

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from franken.config.checks import collect_faults
-from franken.config.eval_suite import EvalSuiteConfig, LmEvalSuite, TaskKind
+from franken.config.eval_suite import TEXT_KINDS, EvalSuiteConfig, LmEvalSuite, TaskKind
 from franken.data.schemas import read_items
 from franken.eval_suite import MODULES, SCHEMAS
 from franken.eval_suite.prompts import continuations, fill
@@ -65,7 +65,7 @@ OWN_SUITES = [path for path in SUITES if not is_harness(path)]
 @pytest.mark.parametrize("path", OWN_SUITES, ids=lambda path: path.stem)
 def test_prompts_fit_the_items_of_their_schema(path):
     for name, task in load(path).tasks.items():
-        if task.kind in (TaskKind.bits_per_byte, TaskKind.tokenizer_intrinsics):
+        if task.kind in TEXT_KINDS:
             continue
         schema, row = ROWS[task.source]
         assert schema in SCHEMAS[task.kind]

@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 
 from franken.config.base_model import LoadedModel
-from franken.config.eval_suite import LmEvalSuite
+from franken.config.eval_suite import EvalSuiteConfig, LmEvalSuite, SuiteConfig
+from franken.data.origin import PACKAGE
 from franken.errors import DataError
 from franken.files import sampled_hash, sha256_file
 
@@ -134,3 +135,11 @@ class _TaskLoader(yaml.SafeLoader):
 
 
 _TaskLoader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
+
+
+def texts_hash(suite: SuiteConfig) -> dict[str, Any]:
+    """Contents of the files that tasks name instead of a role; nothing where none does."""
+    tasks = suite.tasks.values() if isinstance(suite, EvalSuiteConfig) else ()
+    places = sorted({place for task in tasks for place in task.texts.values()})
+    found = {place: hash_or_missing(place.replace("{package}", str(PACKAGE))) for place in places}
+    return {"texts": found} if found else {}
