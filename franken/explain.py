@@ -151,6 +151,7 @@ def _new_tokens(options: argparse.Namespace) -> int:
                 f"most likely {item['most_likely']:>6,}  written {item['written']:>5,}"
                 + (f"  probability {known:.4f}" if known is not None else ""),
                 markup=False,
+                soft_wrap=True,
             )
     return 0
 
