@@ -10,6 +10,15 @@ TEXT_ROLES = ("monolingual", "documents", "parallel", "instructions")
 """Roles that a training mixture may draw on."""
 
 
+class ChatForm(StrEnum):
+    """Whether instructions are put in the model's chat template."""
+
+    auto = "auto"
+    """For tokenizers that have one."""
+    on = "on"
+    off = "off"
+
+
 class Sampling(StrEnum):
     """How the token budget is spread over languages."""
 
@@ -83,6 +92,10 @@ class DataConfig:
     written from the target language to the source language."""
     language_names: dict[str, str] = field(default_factory=dict)
     """Language code -> the name that ``parallel_template`` puts; a code stands for itself."""
+    chat: ChatForm = ChatForm.auto
+    """Whether instructions are put in the tokenizer's chat template: the prompt is the user's turn,
+    the response the assistant's, and the end of a turn is learnt as its end. Tasks have an option
+    of the same name."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from language_faults("languages", self.languages)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from franken.config.checks import at_least, hint, in_range
+from franken.config.data import ChatForm
 from franken.declare import find, options
 from franken.transplant_engine.base import TransplantEngine
 
@@ -177,6 +178,9 @@ class InferenceConfig:
     batch_tokens: int = 8192
     """Tokens per forward pass of plain prompts and fixed pairs, padding included."""
     opening: Opening = Opening.always
+    chat: ChatForm = ChatForm.off
+    """Whether prompts are put in the model's chat template; ``off`` as in the paper's release. An
+    answer then begins a turn, so options are looked for without the space before them."""
     repetition_penalty: float = 1.0
     """Set here and never taken from the checkpoint's generation config (Qwen 2 ships 1.05)."""
     dtype: Numbers = Numbers.float32

@@ -76,7 +76,7 @@ class TextDataModule(LightningDataModule):
         self.builder = StreamBuilder(
             source,
             mixture,
-            RecordEncoder(tokenizer),
+            RecordEncoder(tokenizer, chat=str(source.config.chat)),
             Path(work_dir) / "tokens",
             source_language,
             tuple(languages),

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from franken.data.source import Instruction, Pair
 from franken.errors import DataError
 from franken.files import hash_json
+from franken.tokenizer.chat import chat_prompt, turn_end, uses_chat
 from franken.tokenizer.text_ids import after_prompts, opening_ids, text_ids
 
 
@@ -36,7 +37,7 @@ class RecordEncoder:
     belongs to the response.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat: str = "off") -> None:
         """Args: ``tokenizer`` gives the ids; what it puts in front, and its eos."""
         self.tokenizer = tokenizer
         # A copy: truncation and padding of the tokenizer given stay as they are. Its batches are
@@ -46,6 +47,10 @@ class RecordEncoder:
         self._backend.no_padding()
         self.bos: list[int] = opening_ids(tokenizer)
         self.eos: list[int] = _role(tokenizer.eos_token_id)
+        self.chat = uses_chat(tokenizer, chat)
+        turn = turn_end(tokenizer) if self.chat else None
+        self.end: list[int] = self.eos if turn is None else [turn]
+        """What a response ends with: in chat form the end of a turn, else eos."""
         self.id_count = max(len(tokenizer), max(tokenizer.get_vocab().values(), default=0) + 1)
         self.pad = next(
             (
@@ -74,7 +79,8 @@ class RecordEncoder:
 
     def fingerprint(self) -> str:
         """Hash of everything that decides which ids a text gets."""
-        return hash_json([self._backend.to_str(), self.bos, self.eos])
+        chat = [str(self.tokenizer.chat_template), self.end] if self.chat else []
+        return hash_json([self._backend.to_str(), self.bos, self.eos, *chat])
 
     def ids(self, texts: Sequence[str], *, control: bool = True) -> list[list[int]]:
         """Token ids of each text, without bos and eos.
@@ -98,9 +104,15 @@ class RecordEncoder:
     def _encode_instructions(
         self, records: list[Instruction], max_length: int | None
     ) -> list[Encoded | None]:
-        responses = [_joined(record) for record in records]
-        prompts = [record.prompt for record in records]
+        if self.chat:
+            prompts = [chat_prompt(self.tokenizer, [], record.prompt) for record in records]
+            responses = [record.response.strip() for record in records]
+        else:
+            prompts = [record.prompt for record in records]
+            responses = [_joined(record) for record in records]
         heads, tails = after_prompts(self.ids, prompts, responses)
+        opened = len(self.bos)  # a template may write bos itself
+        heads = [head[opened:] if head[:opened] == self.bos else head for head in heads]
         return [
             self._instruction(before, after, len(prompt) + len(response), max_length)
             for prompt, response, before, after in zip(
@@ -113,7 +125,7 @@ class RecordEncoder:
     ) -> Encoded | None:
         if not response:
             return None
-        after = [*response, *self.eos]
+        after = [*response, *self.end]
         room = None if max_length is None else max_length - len(self.bos)
         cut = room is not None and len(prompt) + len(after) > room
         if cut and room is not None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from franken.config.data import EvaluationSource, FileData, Source
+from franken.config.data import ChatForm, EvaluationSource, FileData, Source
 from franken.data.aligned_tasks import join_languages
 from franken.data.fields import MISSING, find_any, pick_text, pick_texts, renamed
 from franken.data.origin import Origin
@@ -166,6 +166,8 @@ class FileSource:
     def _hash_of(self, origins: list[Origin]) -> str:
         names = {origin.lang for origin in origins} | {self.config.source_language}
         wording = {name: getattr(self.config, name) for name in _WORDING}
+        if self.config.chat is not ChatForm.auto:
+            wording["chat"] = str(self.config.chat)
         wording["language_names"] = {
             code: name for code, name in self.config.language_names.items() if code in names
         }

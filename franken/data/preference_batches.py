@@ -47,6 +47,7 @@ class PreferenceDataModule(LightningDataModule):
         training: TrainingConfig,
         seed: int,
         work_dir: Path,
+        chat: str = "off",
     ) -> None:
         """Nothing is read before ``setup``.
 
@@ -58,10 +59,11 @@ class PreferenceDataModule(LightningDataModule):
                 prompt.
             seed: of the order.
             work_dir: tokens lie in ``work_dir/tokens``.
+            chat: whether prompts are put in the chat template, as ``data.chat``.
         """
         super().__init__()
         self._raw = {"train": pairs, "valid": held_out}
-        self.encoder = RecordEncoder(tokenizer)
+        self.encoder = RecordEncoder(tokenizer, chat)
         self.training, self.seed = training, seed
         self.directory = Path(work_dir) / "tokens"
         self.sides: dict[str, Pairs] = {}

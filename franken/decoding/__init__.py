@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from franken.decoding.beams import beam_search
-from franken.decoding.ends import Ends, stop_ids, turn_end
+from franken.decoding.ends import Ends, stop_ids
 from franken.decoding.one_by_one import one_by_one
 from franken.decoding.options import Decoding, Strategy, Written
 from franken.decoding.stepper import Network, Stepper, WholeModel, left_padded
@@ -26,7 +26,6 @@ __all__ = [
     "decode",
     "left_padded",
     "stop_ids",
-    "turn_end",
 ]
 
 

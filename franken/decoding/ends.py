@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from franken.tokenizer.chat import turn_end
+
 _SLACK = 4
 """Tokens beside those of a stop string that are looked at for it: some hold no text at all."""
 _BYTES_EVERY = 8
@@ -38,25 +40,6 @@ def stop_ids(tokenizer: Any, model: Any = None) -> frozenset[int]:
     own = [int(index) for index in several if index is not None and index < len(tokenizer)]
     found = [tokenizer.eos_token_id, turn_end(tokenizer), *own]
     return frozenset(index for index in found if index is not None)
-
-
-def turn_end(tokenizer: Any) -> int | None:
-    """The control token by which the chat template closes an answer; ``None`` without one.
-
-    Found by rendering an answer and looking at what follows it.
-    """
-    if not getattr(tokenizer, "chat_template", None):
-        return None
-    mark = "answer0"
-    turns = [{"role": "user", "content": "0"}, {"role": "assistant", "content": mark}]
-    try:
-        text = tokenizer.apply_chat_template(turns, tokenize=False)
-    except Exception:  # a template raises what it likes; one that refuses a plain exchange has none
-        return None
-    _, found, tail = str(text).rpartition(mark)
-    ids = tokenizer(tail, add_special_tokens=False)["input_ids"] if found else []
-    control = tokenizer.added_tokens_decoder
-    return next((int(i) for i in ids if i in control and control[i].special), None)
 
 
 def text_is_over(

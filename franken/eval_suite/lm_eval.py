@@ -7,6 +7,7 @@ their standard errors; franken's scorer answers its requests (``harness_model.py
 import difflib
 import fnmatch
 import logging
+import math
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from franken.eval_suite.languages import LONG_CODES, NAMES, short_code
 from franken.eval_suite.progress import shown_progress
 from franken.eval_suite.readout import read_out
 from franken.eval_suite.suite import Item, Score, SuiteResult
+from franken.statistics import Units, ratio
 
 log = logging.getLogger(__name__)
 
@@ -302,12 +304,25 @@ def _add(result: SuiteResult, found: Mapping[str, Any], data: DataSource) -> Non
                     int(size.get("effective") or figures.get("sample_len") or 0),
                     float(spread) if isinstance(spread, (int, float)) else None,
                     {**shared, "better": 1 if better else -1 if better is False else 0},
+                    _units(found["samples"].get(name, []), metric, filtered, float(value)),
                 )
             )
     for name, samples in found["samples"].items():
         result.items.setdefault(name, []).extend(
             _item(sample, language_of(name, data)) for sample in samples
         )
+
+
+def _units(
+    samples: Sequence[Mapping[str, Any]], metric: str, filtered: str, value: float
+) -> Units | None:
+    """The items of a metric that is their mean; ``None`` for any other."""
+    own = [sample for sample in samples if sample.get("filter", filtered) == filtered]
+    parts = [sample.get(metric) for sample in own]
+    if not parts or not all(isinstance(part, (bool, int, float)) for part in parts):
+        return None
+    units = Units.of([sample["doc_id"] for sample in own], parts)  # type: ignore[arg-type]
+    return units if math.isclose(ratio(units), value, rel_tol=1e-6, abs_tol=1e-9) else None
 
 
 def _role(language: str, data: DataSource) -> str:

@@ -16,6 +16,8 @@ def computed_notes(results: Results) -> list[str]:
         *_chance_notes(results),
         *_gap_notes(results),
         *_truncation_notes(results),
+        *_hidden_notes(results),
+        *_form_notes(results),
         *_conflict_notes(results),
     ]
 
@@ -103,6 +105,45 @@ def _truncation_notes(results: Results) -> list[str]:
         for task, count in counts.items()
         if count
     ]
+
+
+def _hidden_notes(results: Results) -> list[str]:
+    """Bits per byte of text that a vocabulary does not tell."""
+    found: dict[tuple[str, str], float] = {}
+    for record in results.records:
+        hidden = float(record.extra.get("hidden", 0) or 0)
+        if hidden > 0:
+            mark = (f"{record.model} ({record.variant})" if record.variant else record.model,
+                    record.lang)  # fmt: skip
+            found[mark] = max(found.get(mark, 0.0), hidden)
+    names = [f"{model} {lang} {100 * share:.2g} %" for (model, lang), share in found.items()]
+    if not names:
+        return []
+    return [
+        "bits per byte charge eight bits for each byte that unknown tokens hide; share of such "
+        f"bytes: {_listed(names)}."
+    ]
+
+
+def _form_notes(results: Results) -> list[str]:
+    """Tasks that some models are asked in chat form and others plainly."""
+    notes = []
+    for task in results.tasks:
+        asked: dict[bool, list[Row]] = {}
+        for row in results.rows:
+            forms = {
+                bool(record.extra["chat"])
+                for record in results.records_of(row)
+                if record.task == task and record.extra.get("chat") is not None
+            }
+            for form in forms:
+                asked.setdefault(form, []).append(row)
+        if len(asked) > 1:
+            notes.append(
+                f"{task}: asked in their chat template: {_systems(results, asked[True])}; plainly: "
+                f"{_systems(results, asked[False])}. Set chat=both or chat=off to compare them."
+            )
+    return notes
 
 
 def _conflict_notes(results: Results) -> list[str]:

@@ -132,8 +132,8 @@ def _language(step: PackStep, context: StepContext, base: ModelRef, tuned: Model
 
 def _calibrate(step: PackStep, tuned: ModelRef) -> dict[str, torch.Tensor]:
     model, tokenizer = assemble(tuned, merge=True)
-    encoder, quant = RecordEncoder(tokenizer), step.pack.quant
     assert step.data is not None
+    encoder, quant = RecordEncoder(tokenizer, str(step.data.chat)), step.pack.quant
     wanted = step.data.mixtures[step.split].tasks
     records = [
         record

@@ -133,7 +133,8 @@ def _train(
     device = context.device
     model, tokenizer = assemble(open_model(context.inputs["model"], context.store), device=device)
     assert step.data is not None
-    examples = router_examples(step, config, open_data(step.data), RecordEncoder(tokenizer))
+    encoder = RecordEncoder(tokenizer, str(step.data.chat))
+    examples = router_examples(step, config, open_data(step.data), encoder)
     experts = Experts(model, packs)
     router, report = train_router(experts, examples, config, seed=context.seed, device=device)
     router.save(context.directory / "router")

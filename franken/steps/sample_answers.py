@@ -38,6 +38,7 @@ with later():
     from franken.steps.common.models import open_model
     from franken.steps.route import is_routed
     from franken.store import Artifact
+from franken.tokenizer.chat import chat_prompt, uses_chat
 
 PART = 512
 """Prompts whose answers are kept at a time: what a killed step loses at most."""
@@ -162,7 +163,10 @@ class _Sampler:
         step = self.step
         encoder, room = Encoder(self.tokenizer), self.readout.positions
         room = None if room is None else max(1, room - step.max_new_tokens)
-        texts = encoder.texts([instruction.prompt for instruction in asked])
+        asks = [instruction.prompt for instruction in asked]
+        if uses_chat(self.tokenizer, str(step.data.chat)):
+            asks = [chat_prompt(self.tokenizer, [], prompt) for prompt in asks]
+        texts = encoder.texts(asks)
         prompts = [encoder.opened(ids, room)[0] for ids in texts]
         rows = [prompt for prompt in prompts for _ in range(step.answers)]
         drawn: list[Answer] = []

@@ -8,7 +8,7 @@ from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from franken.config.data import DataConfig
+from franken.config.data import ChatForm, DataConfig
 from franken.config.inference import DonorKind, InferenceConfig, Numbers, Site, Stop, XTransplant
 from franken.config.prompts import DefectPolicy, Portion, PromptsConfig
 from franken.lazy import later
@@ -226,6 +226,8 @@ def _inference(step: TransplantStep) -> dict[str, Any]:
     """
     tiling = _TILING if step.inference.dtype is Numbers.float32 else ()
     content = options(step.inference, "select", *tiling)
+    if step.inference.chat is ChatForm.off:
+        del content["chat"]  # an option that came later keeps old keys while unset
     path = content.pop("pairs_file", None)
     if step.pairs is not None:
         for unused in ("pairs", "samples", "temperature"):

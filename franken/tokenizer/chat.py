@@ -15,6 +15,20 @@ def has_chat(tokenizer: Any) -> bool:
     return bool(getattr(tokenizer, "chat_template", None))
 
 
+def uses_chat(tokenizer: Any, wanted: str) -> bool:
+    """Whether ``auto``, ``on`` or ``off`` means chat form for a tokenizer.
+
+    Raises:
+        CompatibilityError: for ``on`` where it has no template.
+    """
+    if wanted == "on" and not has_chat(tokenizer):
+        raise CompatibilityError(
+            "chat=on, but the tokenizer has no chat template (chat_template.jinja or "
+            "tokenizer_config.json); add one, or set chat=auto or chat=off"
+        )
+    return wanted != "off" and has_chat(tokenizer)
+
+
 def chat_prompt(tokenizer: Any, turns: Sequence[tuple[str, str]], asked: str) -> str:
     """A dialogue up to where the model answers.
 
@@ -46,3 +60,22 @@ def chat_prompt(tokenizer: Any, turns: Sequence[tuple[str, str]], asked: str) ->
             f"({error}); set chat=off"
         ) from error
     return str(text)
+
+
+def turn_end(tokenizer: Any) -> int | None:
+    """The control token by which the chat template closes an answer; ``None`` without one.
+
+    Found by rendering an answer and looking at what follows it.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        return None
+    mark = "answer0"
+    turns = [{"role": "user", "content": "0"}, {"role": "assistant", "content": mark}]
+    try:
+        text = tokenizer.apply_chat_template(turns, tokenize=False)
+    except Exception:  # a template raises what it likes; one that refuses a plain exchange has none
+        return None
+    _, found, tail = str(text).rpartition(mark)
+    ids = tokenizer(tail, add_special_tokens=False)["input_ids"] if found else []
+    control = tokenizer.added_tokens_decoder
+    return next((int(i) for i in ids if i in control and control[i].special), None)

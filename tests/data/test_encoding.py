@@ -4,6 +4,7 @@ from transformers import PreTrainedTokenizerFast
 
 from franken.data.encoding import RecordEncoder, pair_text
 from franken.data.source import Instruction, Pair
+from franken.errors import CompatibilityError
 from franken.tokenizer.text_ids import continuations
 from tests.data.conftest import word_tokenizer
 
@@ -118,3 +119,31 @@ def test_encoding_agrees_with_the_tokenizer(tokenizer: PreTrainedTokenizerFast) 
     expected = tokenizer(texts, add_special_tokens=False)["input_ids"]
     assert RecordEncoder(padded).ids(texts) == expected
     assert padded.backend_tokenizer.truncation is not None
+
+
+CHAT = (
+    "{{ bos_token }}{% for m in messages %}{{ m.role[0] }}({{ m.content }})<pad>{% endfor %}"
+    "{% if add_generation_prompt %}a({% endif %}"
+)
+
+
+def test_in_chat_form_the_end_of_a_turn_ends_a_response_and_bos_stands_once() -> None:
+    tokenizer = word_tokenizer()
+    records = [Instruction("2+2 =\n", " 4")]
+    plain = RecordEncoder(tokenizer, chat="auto")  # it has no template yet
+    assert not plain.chat
+    with pytest.raises(CompatibilityError, match="chat template"):
+        RecordEncoder(tokenizer, chat="on")
+    tokenizer.chat_template = CHAT.replace("({{ m.content }})", "({{ m.content }}")
+    encoder = RecordEncoder(tokenizer, chat="auto")
+    (item,) = encoder.encode(records)
+    assert item is not None
+    assert decoded(encoder, item.ids.tolist()) == "<bos>u(2+2 =<pad>a(4<pad>"
+    assert decoded(encoder, item.ids[item.silent :].tolist()) == "4<pad>"
+    assert encoder.fingerprint() != plain.fingerprint()
+    off = RecordEncoder(tokenizer, chat="off")
+    assert [i.ids.tolist() for i in off.encode(records)] == [
+        i.ids.tolist() for i in plain.encode(records)
+    ]
+    texts = encoder.encode(["hi"])
+    assert decoded(encoder, texts[0].ids.tolist()) == "<bos>hi<eos>"

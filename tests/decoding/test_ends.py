@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from franken.decoding import Decoding, Ends, Strategy, decode, stop_ids, turn_end
+from franken.decoding import Decoding, Ends, Strategy, decode, stop_ids
 from franken.decoding.ends import before_stop, text_is_over
+from franken.tokenizer.chat import turn_end
 from tests.eval_suite.conftest import llama_tokenizer
 
 CHATML = (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from franken.config.data import MicroworldData
+from franken.config.data import ChatForm, MicroworldData
 from franken.config.inference import (
     DonorKind,
     InferenceConfig,
@@ -381,3 +381,14 @@ def test_results_so_far_are_read_while_a_run_goes_on(
     assert so_far(table, "grid")["sets"]["topics"]["overall"]["strict"]["n"] == 2
     assert main([str(tmp_path / "nothing")]) == 2
     assert "no transplant has begun" in capsys.readouterr().err
+
+
+def test_prompts_and_options_are_put_in_the_chat_template_where_asked() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}!{% endfor %}"
+    plain = Tokens(tokenizer, CONFIG, 512)
+    chat = Tokens(tokenizer, replace(CONFIG, chat=ChatForm.auto), 512)
+    assert not plain.chat
+    ids, _ = chat.ids(" a b ")
+    assert ids.tolist() == plain.ids("a b!")[0].tolist()
+    assert chat.told_apart([" a", " b"]) == plain.told_apart(["a", "b"])

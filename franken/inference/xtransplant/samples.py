@@ -17,6 +17,7 @@ from franken.prompts import Defect, Prompt, PromptPair, part_of, prompt_pairs, s
 from franken.prompts.matchers import decided
 from franken.prompts.pairs import parallel_prompt
 from franken.seeds import derive_seed
+from franken.tokenizer.chat import chat_prompt, uses_chat
 
 LONGEST_LEAD = 7
 """Tokens that options may share at their beginning and still be scored."""
@@ -38,11 +39,14 @@ class Tokens:
     def __init__(self, tokenizer: Any, config: InferenceConfig, positions: int | None) -> None:
         """Args: ``positions`` is the longest input of the model."""
         self.encoder, self.config = Encoder(tokenizer, opening=str(config.opening)), config
+        self.chat = uses_chat(tokenizer, str(config.chat))
         new = max(config.max_new_tokens, LONGEST_LEAD + 1)
         self.room = None if positions is None else max(1, positions - new)
 
     def ids(self, text: str) -> tuple[torch.Tensor, bool]:
         """Ids of a prompt, and whether its beginning was cut off."""
+        if self.chat:
+            text = chat_prompt(self.encoder.tokenizer, [], text)
         opened, cut = self.encoder.opened(self.encoder.text(text), self.room)
         return torch.tensor(opened), cut
 
@@ -56,7 +60,8 @@ class Tokens:
 
         Both are empty where that token does not tell all options apart.
         """
-        ids = [self.encoder.continuation(option) for option in options]
+        begins = [option.strip() if self.chat else option for option in options]
+        ids = [self.encoder.continuation(option) for option in begins]
         lead = _common_beginning(ids) if len(ids) > 1 else ()
         following = tuple(own[len(lead)] for own in ids if len(own) > len(lead))
         clear = len(set(following)) == len(ids) and len(lead) <= LONGEST_LEAD

@@ -31,8 +31,9 @@ def pair_module(
         source, wanted = open_data(step.data), step.data.mixtures[step.split].tasks
         own, held_out = (_of_tasks(source, split, wanted) for split in (TRAIN, VALID))
     return PreferenceDataModule(
-        own, held_out, tokenizer, step.training, context.seed, context.scratch / "pairs"
-    )
+        own, held_out, tokenizer, step.training, context.seed, context.scratch / "pairs",
+        chat=str(step.data.chat),
+    )  # fmt: skip
 
 
 def instructing(step: TrainStep, context: StepContext) -> DataSource | None:
