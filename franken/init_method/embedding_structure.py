@@ -29,6 +29,7 @@ with later():
     from franken.token_map.builder import MapBuilder
     from franken.token_map.resources import InitResources
     from franken.token_map.token_map import DrawClasses, Provenance, TokenMap
+    from franken.tokenizer.pieces import text_of
     from franken.tokenizer.scripts import main_script
 
 
@@ -89,9 +90,8 @@ def class_of(data: bytes | None, *, position: bool) -> str | None:
     """``Latin, word-initial``; ``None`` for what stands for no text."""
     if data is None:
         return None
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
+    text = text_of(data)
+    if text is None:
         return "incomplete letters"
     script = main_script(text.removeprefix(" ") or text)
     if not position:

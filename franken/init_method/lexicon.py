@@ -30,6 +30,7 @@ with later():
     from franken.token_map.fallback import build_with_fallback
     from franken.token_map.resources import InitResources
     from franken.token_map.token_map import TokenMap
+    from franken.tokenizer.pieces import text_of
 
 logger = logging.getLogger(__name__)
 
@@ -194,10 +195,7 @@ def _false_friends(builder: MapBuilder, dictionary: Dictionary) -> int:
 
 def _word_of(data: bytes | None) -> tuple[str, bool] | None:
     """The word of a piece and whether a space leads it; ``None`` where it is no word."""
-    try:
-        text = (data or b"").decode()
-    except UnicodeDecodeError:
-        return None
+    text = text_of(data) or ""
     initial = text.startswith(" ")
     word = text[1:] if initial else text
     return (word, initial) if word and word == word.strip() else None

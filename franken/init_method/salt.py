@@ -43,6 +43,7 @@ with later():
     from franken.token_map.row_norms import finish_norms
     from franken.token_map.token_map import TokenMap
     from franken.token_map.token_vectors import piece_space_vectors
+    from franken.tokenizer.pieces import text_of
 
 
 class AuxKind(StrEnum):
@@ -349,7 +350,4 @@ def _word_spaces(builder: MapBuilder, resources: InitResources) -> list[Space]:
 
 def _surface(data: bytes | None) -> str:
     """Text of a piece without the space around it; ``""`` where it is no text."""
-    try:
-        return (data or b"").decode().strip()
-    except UnicodeDecodeError:
-        return ""
+    return (text_of(data) or "").strip()

@@ -34,7 +34,7 @@ with later():
     from franken.token_map.token_counts import TokenCounts
     from franken.token_map.token_map import Provenance, TokenMap
     from franken.token_map.word_pieces import spread_table
-    from franken.tokenizer.pieces import encode_pieces, special_roles
+    from franken.tokenizer.pieces import encode_pieces, special_roles, text_of
     from franken.tokenizer.pipeline import BYTE_PIECE
 
 logger = logging.getLogger(__name__)
@@ -256,7 +256,7 @@ def _put_by_spelling(
     known = TokenCounts.of(counts.joined(), copied)
     rows = TokenCounts(known.rows, known.columns, known.shares())
     lenders = [row for row in np.unique(rows.rows).tolist()
-               if row not in byte_pieces and _is_text(builder.target_bytes[row])]  # fmt: skip
+               if row not in byte_pieces and text_of(builder.target_bytes[row])]  # fmt: skip
     initial = np.array([(data or b"").startswith(b" ") for data in builder.source_bytes])
     borrowed = borrow(
         [row for row in builder.undecided() if row not in byte_pieces],
@@ -298,10 +298,3 @@ def _put_unknown(builder: MapBuilder, config: TransTokenizationInit, origins: _O
     columns = np.full(len(rows), sources[0])
     builder.put_entries(np.array(rows), columns, np.ones(len(rows)), Provenance.fallback)
     origins.credit("unk", rows)
-
-
-def _is_text(data: bytes | None) -> bool:
-    try:
-        return bool((data or b"").decode())
-    except UnicodeDecodeError:
-        return False

@@ -14,6 +14,7 @@ from franken.parts.tokenizer_files import vocabulary_difference
 from franken.token_map.builder import MapBuilder
 from franken.token_map.options import AnchorOptions, Head, HelperOptions
 from franken.token_map.resources import InitResources
+from franken.tokenizer.pieces import text_of
 from franken.tokenizer.pipeline import BYTE_PIECE
 
 _NORM_ROWS = 16384
@@ -204,10 +205,7 @@ def _weight_notes(part: Coordinates, made: np.ndarray) -> dict[str, Any]:
 
 
 def _is_digits(data: bytes | None) -> bool:
-    try:
-        return (data or b"").decode().strip().isdigit()
-    except UnicodeDecodeError:
-        return False
+    return (text_of(data) or "").strip().isdigit()
 
 
 def _norms(table: Tensor, rows: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from franken.token_map.token_map import (
     Reduce,
     TokenMap,
 )
-from franken.tokenizer.pieces import Reading, encode_pieces, overlap_of
+from franken.tokenizer.pieces import Reading, encode_pieces, overlap_of, text_of
 from franken.tokenizer.pipeline import BYTE_PIECE, refuse_read_only
 
 _DECIDED_LATER = 255
@@ -239,10 +239,7 @@ def label_of(data: bytes | None, name: str) -> str:
     """A piece for people: ``▁house``, ``<0xE3>``, ``<bos>``; ``""`` where there is no token."""
     if data is None:
         return name
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = ""
+    text = text_of(data) or ""
     if BYTE_PIECE.fullmatch(name) or not text.isprintable() or not text:
         return "".join(f"<0x{byte:02X}>" for byte in data)
     return f"▁{text[1:]}" if text.startswith(" ") else text

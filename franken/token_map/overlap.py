@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable
 
 from franken.token_map.builder import MapBuilder
 from franken.token_map.options import Overlap, OverlapMode
+from franken.tokenizer.pieces import text_of
 
 
 def share_by(builder: MapBuilder, options: Overlap) -> None:
@@ -62,12 +63,10 @@ def _partners(old: dict[int, Hashable], new: dict[int, Hashable]) -> dict[int, i
 
 def _folded(name: Hashable) -> Hashable:
     """Lower case; bytes that are no text have none."""
-    if isinstance(name, bytes):
-        try:
-            return name.decode().casefold()
-        except UnicodeDecodeError:
-            return name
-    return str(name).casefold()
+    if not isinstance(name, bytes):
+        return str(name).casefold()
+    text = text_of(name)
+    return name if text is None else text.casefold()
 
 
 _FORMS: dict[OverlapMode, Callable[[bytes, str], Hashable]] = {

@@ -14,6 +14,7 @@ from franken.token_map.neighbours import (
     sparsemax_neighbours,
     top_neighbours,
 )
+from franken.tokenizer.pieces import text_of
 
 logger = logging.getLogger(__name__)
 
@@ -120,10 +121,7 @@ def folded_overlap(builder: MapBuilder, *, spaces: bool) -> dict[int, int]:
     """
 
     def fold(data: bytes | None) -> tuple[str, bool] | None:
-        try:
-            text = (data or b"").decode()
-        except UnicodeDecodeError:
-            return None
+        text = text_of(data) or ""
         led = text.startswith(" ")
         folded = (text.lstrip(" ") if spaces else text).lower()
         return (folded, led) if folded.strip() else None

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from franken.token_map.builder import MapBuilder
 from franken.token_map.options import NumberRule, SpecialRule
 from franken.token_map.token_map import Provenance
-from franken.tokenizer.pieces import ROLE_RANK, special_roles
+from franken.tokenizer.pieces import ROLE_RANK, special_roles, text_of
 
 Part = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Target rows, source rows, counts."""
@@ -117,11 +117,7 @@ def _encoded(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> list[list[
 
 
 def _is_number(data: bytes | None) -> bool:
-    try:
-        text = (data or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return text.removeprefix(" ").isdecimal()
+    return (text_of(data) or "").removeprefix(" ").isdecimal()
 
 
 def _in_ascii(data: bytes) -> bytes:

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from franken.errors import DataError
 from franken.token_map.options import SpaceAlignment
 from franken.token_map.resources import InitResources
-from franken.tokenizer.pieces import encode_pieces
+from franken.tokenizer.pieces import encode_pieces, text_of
 
 if TYPE_CHECKING:
     from franken.word_vectors import VectorSpace
@@ -111,10 +111,7 @@ def texts_of(piece_bytes: Sequence[bytes | None]) -> list[str]:
     """
     texts = []
     for data in piece_bytes:
-        try:
-            text = (data or b"").decode().strip()
-        except UnicodeDecodeError:
-            text = ""
+        text = (text_of(data) or "").strip()
         texts.append("" if any(unicodedata.category(char) == "Cc" for char in text) else text)
     return texts
 

@@ -107,6 +107,14 @@ def special_roles(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
     return roles
 
 
+def text_of(data: bytes | None) -> str | None:
+    """The text that a piece's bytes are; ``None`` where it has none or they are no whole UTF-8."""
+    try:
+        return None if data is None else data.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 def special_ids(
     tokenizer: "PreTrainedTokenizerBase", *, pipeline: Pipeline | None = None
 ) -> set[int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from franken.tokenizer.compose import Merge, replay
-from franken.tokenizer.pieces import piece_bytes
+from franken.tokenizer.pieces import piece_bytes, text_of
 from franken.tokenizer.pipeline import Pipeline
 from franken.tokenizer.scripts import script_of
 
@@ -201,10 +201,7 @@ def _inherit(expected: dict[str, float], merges: Sequence[Merge]) -> None:
 
 def _text(pipeline: Pipeline, piece: str) -> str:
     """What a piece spells; empty where it holds part of a character."""
-    try:
-        return piece_bytes(pipeline, piece).decode()
-    except UnicodeDecodeError:
-        return ""
+    return text_of(piece_bytes(pipeline, piece)) or ""
 
 
 def _script(text: str) -> str:

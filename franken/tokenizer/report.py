@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from franken.config.base_model import TokenizerKind
-from franken.tokenizer.pieces import Reading, overlap_of
+from franken.tokenizer.pieces import Reading, overlap_of, text_of
 from franken.tokenizer.pipeline import Pipeline, ReadOnlyKind
 from franken.tokenizer.reachability import unreachable_pieces
 from franken.tokenizer.sampling import encode_in_chunks, lines_of
@@ -167,11 +167,8 @@ def _byte_only(reading: Reading) -> list[str]:
     found = []
     for piece in pipeline.normal():
         data = table[pipeline.pieces[piece]]
-        if data is not None and len(data) > 1:
-            try:
-                data.decode()
-            except UnicodeDecodeError:
-                found.append(piece)
+        if data is not None and len(data) > 1 and text_of(data) is None:
+            found.append(piece)
     return found
 
 

@@ -19,7 +19,7 @@ from franken.config.vocab import PruneExtendVocab
 from franken.errors import ConfigError, DataError
 from franken.tokenizer.compose import compose
 from franken.tokenizer.growth import Growth, grow, read_texts
-from franken.tokenizer.pieces import piece_bytes
+from franken.tokenizer.pieces import piece_bytes, text_of
 from franken.tokenizer.pipeline import Pipeline, editable_pipeline_of
 from franken.tokenizer.pruning import Prunable, needed_by_the_rest, prunable_pieces
 from franken.tokenizer.scripts import uses_only_scripts
@@ -96,11 +96,8 @@ def _other_scripts(pipeline: Pipeline, scripts: list[str]) -> list[str]:
 
 def has_kept_script(pipeline: Pipeline, piece: str, scripts: list[str]) -> bool:
     """Whether a piece is written in ``scripts``; part of a character says nothing, so it passes."""
-    try:
-        text = piece_bytes(pipeline, piece).decode()
-    except UnicodeDecodeError:
-        return True
-    return uses_only_scripts(text, scripts)
+    text = text_of(piece_bytes(pipeline, piece))
+    return text is None or uses_only_scripts(text, scripts)
 
 
 def _check_room(pipeline: Pipeline, size: int, room: int, going: int) -> None:

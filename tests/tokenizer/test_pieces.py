@@ -240,3 +240,11 @@ def test_bos_wins_where_one_token_has_several_roles():
     spec = spec_of(base_tokenizer(TokenizerKind.byte_level_bpe))
     target = wrap(spec, bos_token="<bos>", eos_token="<bos>", pad_token="<bos>")
     assert vocabulary_overlap(source, target)[target.bos_token_id] == source.bos_token_id == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [(None, None), (b"", ""), (b" nyumba", " nyumba"), ("é".encode(), "é"), (b"\xc3", None)],
+)
+def test_text_of_bytes(data: bytes | None, text: str | None) -> None:
+    assert module.text_of(data) == text
