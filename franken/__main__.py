@@ -11,7 +11,9 @@ from typing import NoReturn
 
 from franken.cli.paths import config_dir
 from franken.config.checks import Fault
+from franken.config.root import Config
 from franken.errors import ConfigError
+from franken.files import hash_json
 from franken.processes import place_of
 
 _LIGHT_FLAGS = ("cfg", "info", "shell_completion", "hydra_help", "version")
@@ -44,6 +46,7 @@ def _run(argv: list[str]) -> int:
         faults, config = judge_command_line(args.overrides, config_dir(), args.config_dir)
         if config is not None and not faults:
             faults = _follow_where_placed(config.trainer.devices, config.trainer.num_nodes)
+            faults += _share_where_taken(config, args.multirun, args.overrides)
         if faults:
             _print_faults(faults)
             return 2
@@ -82,6 +85,18 @@ def _follow_where_placed(devices: int, nodes: int) -> list[Fault]:
         unseen = tempfile.mkdtemp(prefix=f"franken-rank{place.rank}-")
         atexit.register(shutil.rmtree, unseen, ignore_errors=True)
         sys.argv += [f"hydra.{kind}.dir={unseen}" for kind in ("run", "sweep")]
+    return []
+
+
+def _share_where_taken(config: Config, grid: bool, overrides: list[str]) -> list[Fault]:
+    """Equal commands that share out the jobs of a grid need the same directory."""
+    if config.sweep.take != "free":
+        return []
+    if not grid:
+        return [Fault("sweep.take", "free shares out the jobs of a grid: add -m")]
+    if not any(override.startswith("hydra.sweep.dir=") for override in overrides):
+        mark = hash_json(sorted(overrides))[:8]
+        sys.argv.append(f"hydra.sweep.dir=outputs/multirun/{config.experiment}/free_{mark}")
     return []
 
 

@@ -8,8 +8,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from franken.cli.job import DONE, FAILED, FINISHED, INTERRUPTED, STATUS_FILE, shown_command
+from franken.cli.taking import FOLDER, jobs_at_work
 from franken.files import read_json, write_atomically, write_json
 from franken.processes import place_of
+from franken.store.lock import KeyLock
 
 LOST = "lost"
 """A job whose directory exists but that left no status: it was killed."""
@@ -20,14 +22,28 @@ class SweepSummary(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the summary, write the grid's results and report, remember the exit code."""
-        from rich.console import Console
-
         place = place_of(config.trainer.devices, config.trainer.num_nodes)
         if place is not None and place.rank > 0:
             return
         sweep_dir = Path(config.hydra.sweep.dir)
+        if config.sweep.take == "free":
+            with KeyLock(sweep_dir / FOLDER / "report.lock", {"label": "the grid's report"}):
+                self._conclude(sweep_dir, shared=True)
+        else:
+            self._conclude(sweep_dir)
+
+    def _conclude(self, sweep_dir: Path, *, shared: bool = False) -> None:
+        """Write what sums up the grid, unless another process has done it."""
+        from rich.console import Console
+
         jobs = job_statuses(sweep_dir)
-        write_json(sweep_dir / "summary.json", jobs)
+        if shared and (busy := jobs_at_work(sweep_dir)):
+            print(f"{busy} jobs are at work in other processes; the last of them sums up the grid")
+            return
+        Outcome.failed = any(job["status"] in (FAILED, INTERRUPTED, LOST) for job in jobs)
+        if shared and _is_written(sweep_dir, jobs):
+            print(f"report   {sweep_dir / 'report' / 'index.html'} (by another process)")
+            return
         results = b"".join(
             path.read_bytes() for path in (Path(j["run_dir"]) / "results.jsonl" for j in jobs)
             if path.exists()
@@ -41,8 +57,16 @@ class SweepSummary(Callback):
                 Path(j["run_dir"]) for j in jobs if (Path(j["run_dir"]) / "results.jsonl").exists()
             ]
             show_report(done, sweep_dir, _title(done[0]), command=shown_command(sys.argv[1:]))
+        write_json(sweep_dir / "summary.json", jobs)
         _print_summary(console, jobs)
-        Outcome.failed = any(job["status"] in (FAILED, INTERRUPTED, LOST) for job in jobs)
+
+
+def _is_written(sweep_dir: Path, jobs: list[dict[str, Any]]) -> bool:
+    try:
+        written: bool = read_json(sweep_dir / "summary.json") == jobs
+    except (OSError, ValueError):
+        return False
+    return written and (sweep_dir / "report").exists()
 
 
 class Outcome:

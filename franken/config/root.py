@@ -15,7 +15,13 @@ from franken.config.pack import PackConfig
 from franken.config.preference import PreferenceConfig
 from franken.config.prompts import PromptsConfig
 from franken.config.router import RouterConfig
-from franken.config.runtime import LoggerConfig, RecipeConfig, StoreConfig, TrainerConfig
+from franken.config.runtime import (
+    LoggerConfig,
+    RecipeConfig,
+    StoreConfig,
+    SweepConfig,
+    TrainerConfig,
+)
 from franken.config.training import TrainingSet
 from franken.config.vocab import VocabConfig
 from franken.config.word_vectors import WordVectorsConfig
@@ -45,6 +51,7 @@ class Config:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     store: StoreConfig = field(default_factory=StoreConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
     experiment: str = "adhoc"
     """Name under which results are grouped; an experiment file sets it to its own name."""
     variant: str = ""

@@ -46,6 +46,8 @@ class KeyLock:
         self.note = dict(note)
         self._handle: int | None = None
         self._lease: Lease | None = None
+        self._asking: Lease | None = None
+        """Of earlier calls without success: it knows since when the holder is silent."""
 
     def acquire(self, *, wait: bool = True) -> bool:
         """Take the lock; with ``wait=False`` return False where another holds it.
@@ -89,14 +91,14 @@ class KeyLock:
 
     def _acquire_lease(self, *, wait: bool) -> bool:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        lease = Lease(self.path.with_suffix(""))
+        lease = self._asking = self._asking or Lease(self.path.with_suffix(""))
         if not lease.take():
             if not wait:
                 return False
             with patiently(self._tell()):
                 while not lease.take():
                     time.sleep(self.POLL_SECONDS)
-        self._lease = lease
+        self._lease, self._asking = lease, None
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             self._write_note(handle)

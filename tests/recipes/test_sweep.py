@@ -1,6 +1,7 @@
 """Grids: a failing job does not stop the others, and a second run computes only what is missing."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,20 @@ def test_a_task_without_its_data_stops_the_run_before_any_training(
     assert done.returncode == 1
     assert "'newspapers' is not an evaluation set of data=microworld." in done.stderr
     assert not list((tmp_path / "store").glob("pretrain/*"))
+
+
+@pytest.mark.slow
+def test_equal_commands_share_out_a_grid_and_one_of_them_sums_it_up(
+    tmp_path: Path, franken: Callable
+) -> None:
+    grid = [x for x in GRID if not x.startswith("hydra.sweep.dir")] + ["sweep.take=free"]
+    with ThreadPoolExecutor() as pool:
+        both = list(pool.map(lambda _: franken(*grid, check=True), range(2)))
+    begun = [line for done in both for line in done.stdout.splitlines() if line.endswith(" ...")]
+    assert begun.count("base: pretrain ...") == begun.count("vocabulary: build_vocab ...") == 1
+    assert begun.count("initial: initialise ...") == 2  # one for each job
+    (directory,) = (tmp_path / "outputs" / "multirun" / "adhoc").iterdir()
+    statuses = [read_json(directory / str(n) / "status.json")["status"] for n in (0, 1)]
+    assert set(statuses) <= {"finished", "already done"}
+    assert len((directory / "results.jsonl").read_text().splitlines()) > 1
+    assert sum("2 jobs:" in done.stdout for done in both) == 1
