@@ -5,7 +5,7 @@ overrides are looked at one by one against a config composed without the doubtfu
 sound is composed once more as a whole and its dataclasses and its graph are asked for faults.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from franken.config.checks import Fault, collect_faults, hint
@@ -93,7 +93,11 @@ class _Checker:
         if faults:
             return faults
         swept = [o for o in sweeps if o.key_or_group not in {v.key_or_group for v in parsed}]
-        return self._config_faults([_first_choice(o) for o in [*groups, *swept, *parsed]])
+        if values or swept:
+            return self._config_faults([_first_choice(o) for o in [*groups, *swept, *parsed]])
+        with open_dict(base):  # nothing but options was chosen: that is composed already
+            del base["hydra"]
+        return self._faults_of(lambda: base)
 
     def _parse(self, overrides: Iterable[str]) -> tuple[list[Override], list[Fault]]:
         parsed: list[Override] = []
@@ -163,9 +167,11 @@ class _Checker:
         return None
 
     def _config_faults(self, overrides: list[str]) -> list[Fault]:
+        return self._faults_of(lambda: compose("config", overrides=list(dict.fromkeys(overrides))))
+
+    def _faults_of(self, composed: Callable[[], DictConfig]) -> list[Fault]:
         try:
-            composed = compose("config", overrides=list(dict.fromkeys(overrides)))
-            config = self.config = to_config(composed)
+            config = self.config = to_config(composed())
         except (HydraException, OmegaConfBaseException) as error:
             return [Fault(_key_of(error), _plain(error))]
         return config_faults(config)

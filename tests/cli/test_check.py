@@ -3,9 +3,10 @@
 import pytest
 
 from franken.cli.check import check_command_line
-from franken.cli.listing import GROUPS, options_of
+from franken.cli.listing import _ADDED, GROUPS, options_of
 from franken.cli.paths import config_dir
 from franken.config.register import register_schemas
+from franken.library.options import options
 
 register_schemas()
 
@@ -110,28 +111,48 @@ def test_language_codes_that_look_like_other_things_stay_codes(code: str) -> Non
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_composes_and_is_sound(experiment: str) -> None:
-    assert faults_of(f"+experiment={experiment}") == {}
+    needed = NEEDED.get(("experiment", experiment), [])
+    assert faults_of(f"+experiment={experiment}", *needed) == {}
 
 
 NEEDED = {
     ("alignment", "files"): ["alignment.table=x"],
     ("base_model", "checkpoint"): ["base_model.path=x"],
+    ("eval_suite", "lm_eval"): ["eval_suite.tasks=[x]"],
+    ("experiment", "real/initialisers"): ["base_model.path=x"],
+    ("experiment", "real/tuned"): ["base_model.path=x"],
     ("composition", "hydra"): ["recipe=hydra_llm"],
     ("helper_model", "checkpoint"): ["helper_model.path=x"],
     ("recipe", "hydra_add_language"): ["composition=hydra"],
     ("recipe", "hydra_llm"): ["composition=hydra"],
     ("vocab", "from_pretrained"): ["vocab.path=x"],
     ("recipe", "xtransplant"): ["inference=xtransplant"],
-    ("word_vectors", "files"): ["word_vectors.path='x/{lang}'"],
+    ("word_vectors", "files"): ["word_vectors.path=x/{lang}"],
 }
 """What some options cannot do without."""
 
 
+ALONE = ("alignment", "base_model", "helper_model", "logger", "pack", "vocab", "word_vectors")
+"""Groups whose options no other part of the config asks about: they are composed by themselves."""
+
+
 @pytest.mark.parametrize("group", [g for g in GROUPS if g != "data"])
-def test_every_option_composes_and_says_what_it_is_for(group: str) -> None:
-    conf = config_dir()
-    for name, summary in options_of(group, conf):
+def test_every_option_says_what_it_is_for(group: str) -> None:
+    for name, summary in options_of(group, config_dir()):
         assert summary, f"conf/{group}/{name}.yaml does not begin with a comment line"
+
+
+@pytest.mark.parametrize("group", ALONE)
+def test_every_option_of_a_group_of_its_own_is_sound(group: str) -> None:
+    for name, _ in options_of(group, config_dir()):
+        needed = dict(x.split("=") for x in NEEDED.get((group, name), []))
+        values = {key.removeprefix(f"{group}."): value for key, value in needed.items()}
+        options(group, name, **values)
+
+
+@pytest.mark.parametrize("group", [g for g in GROUPS if g not in ("data", *ALONE, *_ADDED)])
+def test_every_option_composes(group: str) -> None:
+    for name, _ in options_of(group, config_dir()):
         found = faults_of(f"{group}={name}", *NEEDED.get((group, name), []))
         assert found == {}, f"{group}={name}"
 

@@ -27,6 +27,7 @@ from franken.init_method.trans_tokenization_parity import TransTokenizationParit
 from franken.token_map.explain import explain_row
 from franken.token_map.options import NumberRule, PairCounts, SpecialRule, SpreadConfig
 from franken.token_map.spelling_weights import borrow
+from franken.token_map.storage import save_map
 from franken.token_map.token_counts import TokenCounts
 from franken.token_map.word_pieces import filtered_pairs, spread_table
 from franken.tokenizer.families import train_tokenizer
@@ -577,7 +578,7 @@ def test_the_map_has_the_same_bytes_in_every_process(tmp_path):
         env={"PYTHONHASHSEED": "77", "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     tables = {"sw": align_pairs(PAIRS, Ibm1Alignment())}
-    fit(source_of(SP), target_of(SP), tables)[1].save(tmp_path / "here")
+    save_map(fit(source_of(SP), target_of(SP), tables)[1], tmp_path / "here")
     here, there = (
         (tmp_path / name / "token_map.safetensors").read_bytes() for name in ("here", "there")
     )
