@@ -19,11 +19,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from franken.alignment.bitext import Bitext, by_space, read_bitext
-from franken.alignment.formats import read_pharaoh
-from franken.alignment.ibm1 import align_bitext, train, viterbi
-from franken.alignment.links import Links, from_sentences
-from franken.config.alignment import Ibm1Alignment, Symmetry
+from franken.alignment.base import Symmetry
+from franken.alignment.common.bitext import Bitext, by_space, read_bitext
+from franken.alignment.common.formats import read_pharaoh
+from franken.alignment.common.links import Links, from_sentences
+from franken.alignment.ibm1 import Ibm1Alignment, align_bitext, train, viterbi
 
 Sentences = list[str]
 

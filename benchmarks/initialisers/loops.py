@@ -26,7 +26,7 @@ from franken.token_map.token_vectors import (
 )
 from franken.tokenizer.pipeline import BYTE_PIECES
 from franken.tokenizer.scripts import main_script
-from franken.word_vectors.align import aligned, identical_words
+from franken.word_vectors.common.align import aligned, identical_words
 from initialisers.timing import now
 from initialisers.world import SOURCE, TARGET, World
 

@@ -116,7 +116,7 @@ def make_world(
             language: _space(known, sizes.vector_dim) for language, known in words.items()
         }
     if "piece_vectors" in wanted:
-        from franken.word_vectors.pieces import piece_labels
+        from franken.word_vectors.common.pieces import piece_labels
 
         for side, tokenizer in (("target", target), ("source", source.tokenizer)):
             labels = dict.fromkeys(label for label in piece_labels(tokenizer) if label)

@@ -5,29 +5,72 @@ likelihood, NULL, six updates, p(target | source). The table is that program's, 
 precision, for the same words; deterministic, as nothing runs in parallel.
 """
 
-from collections.abc import Iterable
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-import numpy as np
+from franken.alignment.base import Alignment, Direction, Symmetry
+from franken.config.checks import at_least, in_range
+from franken.declare import option
+from franken.lazy import later
 
-from franken.alignment.bitext import Bitext, read_bitext
-from franken.alignment.link_index import (
-    CHUNK_LINKS,
-    Chunk,
-    LinkIndex,
-    distinct_sorted,
-    index_links,
-)
-from franken.alignment.links import Links, as_links, count_links
-from franken.alignment.symmetrise import symmetrise
-from franken.alignment.table import WordTable
-from franken.config.alignment import Direction, Ibm1Alignment, Symmetry
+with later():
+    import numpy as np
 
-if TYPE_CHECKING:
+    from franken.alignment.common.bitext import Bitext, read_bitext
+    from franken.alignment.common.link_index import (
+        CHUNK_LINKS,
+        Chunk,
+        LinkIndex,
+        distinct_sorted,
+        index_links,
+    )
+    from franken.alignment.common.links import Links, as_links, count_links
+    from franken.alignment.common.symmetrise import symmetrise
+    from franken.alignment.common.table import WordTable
     from franken.data.source import Pair
 
 _PRUNE_AFTER = 2
+
+
+@option
+class Ibm1Alignment(Alignment):
+    """IBM Model 1 on the parallel text, in the tree; deterministic, no dependency."""
+
+    em_updates: int = 6
+    """EM updates; the reference's ``-I 7`` is six and a Viterbi pass."""
+    null: bool = True
+    """Whether target words may also come from NULL."""
+    tension: float = 0.0
+    """Preference for links near the diagonal (fast_align begins with 4); 0 is Model 1, which cannot
+    tell words apart that stand in nearly every sentence, such as an article and the full stop."""
+    direction: Direction = Direction.s2t
+    """Whose expected counts (and, without ``symmetrise``, links) the table has."""
+    symmetrise: Symmetry = Symmetry.none
+    """For the links: with another value than ``none`` both directions are trained."""
+    prune: float = 0.0
+    """Pairs less probable than this after the second update leave the model (they stay where they
+    are a word's best); 0 keeps all. Saves time and memory on large text."""
+    max_pairs: int | None = None
+    """Sentence pairs per language at most, from the head; ``null``: all."""
+    min_expected: float = 0.01
+    """Word pairs with a smaller expected count and no link are not stored. Far below any use of
+    the counts; all the pairs that ever share a sentence would fill gigabytes."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("em_updates", self.em_updates, 1)
+        yield from in_range("prune", self.prune, 0.0, 1.0)
+        yield from at_least("max_pairs", self.max_pairs, 1)
+        if not 0.0 <= self.tension < math.inf:
+            yield "tension", f"must be a finite number of at least 0, got {self.tension}"
+        yield from at_least("min_expected", self.min_expected, 0.0)
+
+    def align(self, pairs: Iterable[Pair], language: str) -> WordTable:
+        """Word-pair counts of one language; links are the Viterbi links of the trained model."""
+        bitext = read_bitext(pairs, max_pairs=self.max_pairs)
+        return align_bitext(bitext, self)
 
 
 @dataclass(frozen=True)
@@ -41,12 +84,6 @@ class Ibm1Model:
     """``(P,)`` p(target | source), from the last M step."""
     log_likelihood: list[float]
     """Of the target text under the model before each update, in nats."""
-
-
-def align(pairs: Iterable["Pair"], config: Ibm1Alignment, language: str) -> WordTable:
-    """Word-pair counts of one language; links are the Viterbi links of the trained model."""
-    bitext = read_bitext(pairs, max_pairs=config.max_pairs)
-    return align_bitext(bitext, config)
 
 
 def align_bitext(

@@ -8,12 +8,10 @@ values are typed and unknown keys are refused. Options that declare themselves c
 from hydra.core.config_store import ConfigStore
 
 from franken.config import (
-    alignment,
     base_model,
     composition,
     data,
     eval_suite,
-    helper_model,
     inference,
     pack,
     preference,
@@ -22,7 +20,6 @@ from franken.config import (
     runtime,
     training,
     vocab,
-    word_vectors,
 )
 from franken.config.root import Config
 from franken.declare import GROUPS, options
@@ -40,9 +37,6 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "eval_set": {"set": data.EvaluationSource},
     "training": {"set": training.TrainingSet},
     "preference": dict(preference.OPTIONS),
-    "alignment": dict(alignment.OPTIONS),
-    "word_vectors": dict(word_vectors.OPTIONS),
-    "helper_model": dict(helper_model.OPTIONS),
     "composition": {"swap": composition.SwapComposition, "hydra": composition.HydraComposition},
     "pack": dict(pack.OPTIONS),
     "router": dict(router.OPTIONS),

@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from franken.config.alignment import AlignmentConfig
+from franken.alignment.base import Alignment
 from franken.config.base_model import BaseModelConfig
 from franken.config.checks import at_least
 from franken.config.composition import CompositionConfig
 from franken.config.data import DataConfig
 from franken.config.eval_suite import SuiteConfig
-from franken.config.helper_model import HelperModelConfig
 from franken.config.inference import InferenceConfig
 from franken.config.pack import PackConfig
 from franken.config.preference import PreferenceConfig
@@ -24,8 +23,9 @@ from franken.config.runtime import (
 )
 from franken.config.training import TrainingSet
 from franken.config.vocab import VocabConfig
-from franken.config.word_vectors import WordVectorsConfig
+from franken.helper_model.base import HelperModel
 from franken.init_method.base import InitMethod
+from franken.word_vectors.base import WordVectors
 
 
 @dataclass
@@ -35,9 +35,9 @@ class Config:
     base_model: BaseModelConfig = field(default_factory=BaseModelConfig)
     vocab: VocabConfig = field(default_factory=VocabConfig)
     init_method: InitMethod = field(default_factory=InitMethod)
-    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
-    word_vectors: WordVectorsConfig = field(default_factory=WordVectorsConfig)
-    helper_model: HelperModelConfig = field(default_factory=HelperModelConfig)
+    alignment: Alignment = field(default_factory=Alignment)
+    word_vectors: WordVectors = field(default_factory=WordVectors)
+    helper_model: HelperModel = field(default_factory=HelperModel)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingSet = field(default_factory=TrainingSet)
     preference: PreferenceConfig = field(default_factory=PreferenceConfig)

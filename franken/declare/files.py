@@ -12,6 +12,9 @@ from franken.declare import GROUPS, options
 from franken.declare.reading import FieldDoc, fields_of, summary
 
 _WIDTH = 118
+_PLAIN = re.compile(r"[A-Za-z_]\w*")
+_TYPED = ("null", "true", "false", "yes", "no", "on", "off", "y", "n", "nan")
+"""Words that YAML takes for something else than text."""
 _MARKS = re.compile(r"(<!-- options: (\w+) -->).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -80,10 +83,10 @@ def _lines(fields: tuple[FieldDoc, ...], indent: str) -> Iterator[str]:
         for line in textwrap.wrap(text, _WIDTH - len(indent), break_on_hyphens=False):
             yield f"{indent}# {line}"
         if item.nested:
-            yield f"{indent}{item.name}:"
+            yield f"{indent}{yaml_value(item.name)}:"
             yield from _lines(item.nested, indent + "  ")
         else:
-            yield f"{indent}{item.name}: {yaml_value(item.default)}"
+            yield f"{indent}{yaml_value(item.name)}: {yaml_value(item.default)}"
 
 
 def yaml_value(value: Any) -> str:
@@ -93,8 +96,6 @@ def yaml_value(value: Any) -> str:
     if isinstance(value, float):
         text = repr(value)
         return text if "." in text or "e" not in text else text.replace("e", ".0e")  # YAML 1.1
-    if isinstance(value, str) and value and value.replace("_", "").isalpha():
-        return (
-            value if value.lower() not in ("null", "true", "false", "yes", "no") else f'"{value}"'
-        )
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _TYPED:
+        return value
     return json.dumps(value, ensure_ascii=False)

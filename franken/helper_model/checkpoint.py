@@ -1,24 +1,64 @@
 """``helper_model=checkpoint``: the table of a finished model."""
 
+from __future__ import annotations
+
 import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
-
+from franken.config.runtime import TrainerConfig
+from franken.declare import option
 from franken.errors import CompatibilityError
-from franken.helper_model.untrained import untrained_rows
-from franken.parts.anatomy import donor_tables
-from franken.parts.checkpoint import Checkpoint
-from franken.parts.table import Table
-from franken.parts.tokenizer_files import (
-    load_checkpoint_tokenizer,
-    token_count,
-    vocabulary_difference,
-)
+from franken.helper_model.base import HelperModel, Texts
+from franken.lazy import later
+
+with later():
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.helper_model.common.untrained import untrained_rows
+    from franken.parts.anatomy import donor_tables
+    from franken.parts.checkpoint import Checkpoint
+    from franken.parts.hub import resolve_checkpoint
+    from franken.parts.table import Table
+    from franken.parts.tokenizer_files import (
+        load_checkpoint_tokenizer,
+        token_count,
+        vocabulary_difference,
+    )
 
 logger = logging.getLogger(__name__)
+
+
+@option
+class CheckpointHelper(HelperModel):
+    """The table of a checkpoint (BERT, XLM-R, GPT-2, T5, ...) that owns the target tokenizer."""
+
+    trains: ClassVar[bool] = False
+
+    path: str = ""
+    """Directory with ``config.json`` and safetensors, or a hub id."""
+    revision: str | None = None
+    """Hub revision; a commit hash makes the run repeatable."""
+    drop_untrained: bool = False
+    """Rows that look untrained (near to those of unused tokens) count as missing. At most one in a
+    hundred tokens is suspected, unused ones apart; their number is reported either way."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.path:
+            yield "path", "names no checkpoint; give a directory or a hub id"
+
+    def checkpoint(self) -> tuple[str, str | None]:
+        return self.path, self.revision
+
+    def table(
+        self, tokenizer: PreTrainedTokenizerBase, texts: Texts, trainer: TrainerConfig, seed: int
+    ) -> tuple[Table, dict[str, Any]]:
+        found = resolve_checkpoint(self.path, self.revision)
+        table, counts = read_helper(found, tokenizer, drop_untrained=self.drop_untrained)
+        return table, dict(counts)
 
 
 def read_helper(
@@ -35,7 +75,7 @@ def read_helper(
         The table, cut to the target's ids and in the checkpoint's own width (a factorised ALBERT
         or ELECTRA: that of the table, not of the layers); zero rows mean "no vector" to the
         methods. And two counts: ``without_row``, ids past the checkpoint's rows, which get zero
-        rows; ``untrained``, rows that look so (see :mod:`franken.helper_model.untrained`).
+        rows; ``untrained``, rows that look so (see :mod:`franken.helper_model.common.untrained`).
 
     Raises:
         CompatibilityError: where the checkpoint's vocabulary is another.

@@ -4,39 +4,107 @@ Only its input rows are of use, so the models are as small as rows allow: input 
 embeddings are tied, and the loss sees the vocabulary at the guessed positions alone.
 """
 
+from __future__ import annotations
+
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
-import torch
-from torch import Tensor
-from transformers import (
-    BertConfig,
-    BertForMaskedLM,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerBase,
-)
-
-from franken.config.helper_model import HelperKind, TrainedHelper
+from franken.config.checks import at_least, in_range
+from franken.config.runtime import TrainerConfig
+from franken.declare import option
 from franken.errors import DataError
-from franken.files import hash_json
-from franken.helper_model.sequences import LanguageTurns, collect_tokens, trained_part
-from franken.parts.table import Table
-from franken.parts.tokenizer_files import token_count, tokenizer_identity
-from franken.seeds import derive_seed
-from franken.training.loss import chunked_linear_cross_entropy
+from franken.helper_model.base import HelperModel, Texts
+from franken.lazy import later
+
+with later():
+    import torch
+    from torch import Tensor
+    from transformers import (
+        BertConfig,
+        BertForMaskedLM,
+        LlamaConfig,
+        LlamaForCausalLM,
+        PreTrainedTokenizerBase,
+    )
+
+    from franken.files import hash_json
+    from franken.helper_model.common.sequences import LanguageTurns, collect_tokens, trained_part
+    from franken.parts.table import Table
+    from franken.parts.tokenizer_files import token_count, tokenizer_identity
+    from franken.seeds import derive_seed
+    from franken.training.environment import isolated
+    from franken.training.loss import chunked_linear_cross_entropy
 
 Lines = Callable[[], Iterable[str]]
 """Opens a stream of lines anew."""
-
 logger = logging.getLogger(__name__)
-
 _CHUNK_TOKENS = 1024
 _WARM_UP = 0.1
 _WEIGHT_DECAY = 0.01
+
+
+class HelperKind(StrEnum):
+    """What a trained helper learns."""
+
+    masked = "masked"
+    """Hidden tokens from both sides (a small BERT)."""
+    causal = "causal"
+    """The next token (a small Llama)."""
+
+
+@option
+class TrainedHelper(HelperModel):
+    """A small causal or masked model trained on the target-language text.
+
+    Not resumable: it is meant for minutes. Languages take turns, so each has the same share.
+    """
+
+    kind: HelperKind = HelperKind.causal
+    """Which kind SALT used is not known for sure; within minutes of training a causal one, which
+    learns from every token, places words far better."""
+    hidden_size: int = 128
+    """Also the width of the table."""
+    layers: int = 2
+    """Transformer layers."""
+    heads: int = 4
+    """Attention heads; divide ``hidden_size``."""
+    sequence_length: int = 64
+    """Tokens of one sequence."""
+    steps: int = 300
+    """Optimiser steps."""
+    batch_size: int = 16
+    """Sequences per step."""
+    lr: float = 2e-3
+    """Peak; the first tenth of the steps rises to it, the rest falls to zero along a cosine."""
+    mask_share: float = 0.15
+    """Share of tokens that a masked model must guess; of these 80 % are hidden, 10 % replaced."""
+    min_count: int = 1
+    """Tokens that the training text holds less often have no row (a row of zeros): what they have
+    was not learnt. Methods count them, take them for no anchors, and let them fall back. 0: keep
+    every row."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        for key in ("hidden_size", "layers", "heads", "steps", "batch_size"):
+            yield from at_least(key, getattr(self, key), 1)
+        yield from at_least("sequence_length", self.sequence_length, 2)
+        yield from at_least("lr", self.lr, 0.0)
+        yield from at_least("min_count", self.min_count, 0)
+        yield from in_range("mask_share", self.mask_share, 0.01, 0.9)
+        if self.heads > 0 and self.hidden_size % self.heads:
+            yield "hidden_size", f"{self.hidden_size} is no multiple of heads={self.heads}"
+
+    def table(
+        self, tokenizer: PreTrainedTokenizerBase, texts: Texts, trainer: TrainerConfig, seed: int
+    ) -> tuple[Table, dict[str, Any]]:
+        wants_gpu = trainer.accelerator in ("gpu", "cuda", "auto")
+        device = "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
+        with isolated(trainer.threads):
+            table, trained = train_helper(self, tokenizer, texts, seed, device=device)
+        return table, asdict(trained)
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from franken.config.checks import at_least
-from franken.config.word_vectors import VectorUnit
 from franken.declare import option
 from franken.errors import DataError
 from franken.init_method.base import SimilarityInit
 from franken.lazy import later
 from franken.token_map.options import SpaceAlignment
+from franken.word_vectors.base import VectorUnit
 
 with later():
     import numpy as np

@@ -51,7 +51,7 @@ with later():
     )
     from franken.token_map.token_map import TokenMap
     from franken.token_map.token_vectors import piece_space_vectors
-    from franken.word_vectors.align import aligned, identical_words
+    from franken.word_vectors.common.align import aligned, identical_words
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from franken.alignment import WordTable, align_pairs
+from franken.alignment import WordTable
 from franken.errors import CompatibilityError, DataError
 from franken.library.given import Given
 from franken.library.options import chosen
@@ -72,15 +72,13 @@ def _alignments(given: Given, option: Any, call: str) -> dict[str, WordTable]:
             f"{call} needs pairs=: sentence pairs, source first, from which words are aligned"
         )
     config = chosen("alignment", option, {}, call)
-    return {
-        language: align_pairs(pairs, config, language) for language, pairs in given.pairs.items()
-    }
+    return {language: config.align(pairs, language) for language, pairs in given.pairs.items()}
 
 
 def _word_spaces(
     config: Any, source: Table, target: Any, given: Given, seed: int, call: str
 ) -> dict[str, VectorSpace]:
-    from franken.word_vectors.train import train_space, words_of
+    from franken.word_vectors.trained import train_space, words_of
 
     languages = [given.source_language, *given.languages]
     missing = [language for language in languages if language not in given.texts]
@@ -102,8 +100,8 @@ def _word_spaces(
 def _piece_spaces(
     config: Any, source: Table, target: Any, given: Given, seed: int, call: str
 ) -> dict[str, VectorSpace]:
-    from franken.word_vectors.pieces import cut_to_pieces
-    from franken.word_vectors.train import train_space
+    from franken.word_vectors.common.pieces import cut_to_pieces
+    from franken.word_vectors.trained import train_space
 
     texts = [given.texts[language] for language in given.languages if language in given.texts]
     if not texts:
@@ -140,7 +138,7 @@ def spaces_of(vectors: Mapping[str, Any]) -> dict[str, VectorSpace]:
 
 
 def _space(key: str, value: Any) -> VectorSpace:
-    from franken.word_vectors.read import read_vectors
+    from franken.word_vectors.common.read import read_vectors
 
     if isinstance(value, VectorSpace):
         return value

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from franken.config.word_vectors import VectorUnit
 from franken.declare import option
 from franken.lazy import later
 from franken.side_resource.base import SideResource
 from franken.steps.base import Part, Step
 from franken.steps.vectors import VectorsStep
+from franken.word_vectors.base import VectorUnit
 
 with later():
     from pathlib import Path

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, field
 from typing import Any, ClassVar
 
-from franken.config.alignment import AlignmentConfig, FilesAlignment, GoldAlignment
+from franken.alignment.base import Alignment
+from franken.alignment.gold import GoldAlignment
 from franken.config.data import DataConfig
 from franken.errors import DataError
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
 
 with later():
-    from franken.alignment import WordTable, align_pairs, save_tables
+    from franken.alignment import WordTable, save_tables
     from franken.config.root import Config
     from franken.data import DataSource, Pair, open_data
     from franken.files import write_json
@@ -28,7 +29,7 @@ class AlignStep(Step):
 
     seeded: ClassVar[bool] = False
     output: ClassVar[Part] = Part.alignment
-    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)
+    alignment: Alignment = field(default_factory=Alignment)
     gold: bool = False
     """Count the links that come with the data, whatever ``alignment`` says."""
     data: DataConfig = field(default_factory=DataConfig)
@@ -40,16 +41,18 @@ class AlignStep(Step):
     def key(self, config: Config) -> dict[str, Any]:
         """Files made elsewhere enter by their contents, and then the data's text does not count."""
         content = asdict(self.alignment)
-        if not isinstance(self.alignment, FilesAlignment):
+        if self.alignment.reads_text:
             return {"alignment": content, "data": texts(self.data)}
+        languages = self.data.languages
+        paths = {language: self.alignment.paths(language) for language in languages}
         files = {
-            language: {
-                role: whole_hash(path, f"alignment.{role}")
-                for role, path in self.alignment.paths(language).items()
-            }
-            for language in self.data.languages
+            language: {role: whole_hash(path, f"alignment.{role}") for role, path in found.items()}
+            for language, found in paths.items()
         }
-        return {"columns": content["columns"], "files": files, "languages": self.data.languages}
+        own = {name: value for name, value in content.items() if value is not None}
+        for role in ("name", *(role for found in paths.values() for role in found)):
+            own.pop(role, None)
+        return {**own, "files": files, "languages": languages}
 
     def run(self, context: StepContext) -> dict[str, Any]:
         """One word table per target language, and a report."""
@@ -63,16 +66,15 @@ class AlignStep(Step):
         return {"pairs": {language: len(table) for language, table in tables.items()}}
 
 
-def _align(config: AlignmentConfig, source: DataSource, language: str) -> WordTable:
-    reads_files = isinstance(config, FilesAlignment)
-    if not reads_files and not source.has("parallel", language):
+def _align(config: Alignment, source: DataSource, language: str) -> WordTable:
+    if config.reads_text and not source.has("parallel", language):
         raise DataError(
             f"alignment={config.name} needs parallel text, and the data has no role parallel for "
             f"{language!r}; name one (data.parallel.train), drop the language, give alignments by "
             "alignment=files, or choose an init_method that needs none"
         )
-    stream = iter(()) if reads_files else _counted(source, language)
-    return align_pairs(stream, config, language)
+    stream = _counted(source, language) if config.reads_text else iter(())
+    return config.align(stream, language)
 
 
 def _counted(source: DataSource, language: str) -> Iterator[Pair]:

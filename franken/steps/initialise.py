@@ -7,7 +7,7 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from franken.config.alignment import GoldAlignment
+from franken.alignment.gold import GoldAlignment
 from franken.config.checks import hint
 from franken.config.data import DataConfig
 from franken.config.training import TrainingConfig
@@ -18,7 +18,6 @@ from franken.side_resource.base import side_resources
 from franken.steps.base import Part, Step, step
 
 with later():
-    from franken.alignment import align_pairs
     from franken.alignment.gold import has_links
     from franken.config.root import Config
     from franken.data import open_data
@@ -124,7 +123,7 @@ def _to_gold(
     data, known = open_data(step.data), {}
     for language in step.data.languages:
         if data.has("parallel", language) and has_links(data.pairs(language)):
-            known[language] = align_pairs(data.pairs(language), GoldAlignment(), language)
+            known[language] = GoldAlignment().align(data.pairs(language), language)
     if not known:
         return None
     resources = InitResources(step.data.source_language, step.data.languages, alignments=known)

@@ -23,11 +23,12 @@ with later():
     from franken.parts.body_files import copy_body
     from franken.parts.checkpoint import Checkpoint
     from franken.parts.gguf import is_gguf, read_gguf
+    from franken.parts.hub import resolve_checkpoint
     from franken.parts.surgery import take_table
     from franken.parts.table import Table, save_table, table_of_checkpoint
     from franken.parts.tokenizer_files import load_checkpoint_tokenizer
     from franken.steps.common.context import StepContext
-    from franken.steps.common.file_hashes import checkpoint_hash, resolve_checkpoint
+    from franken.steps.common.file_hashes import checkpoint_hash
     from franken.steps.common.models import HERE, read_places, write_model
 
 
@@ -63,7 +64,7 @@ class LoadStep(Step):
             CompatibilityError: when ``relative_of`` names a model of another shape.
         """
         assert isinstance(self.model, LoadedModel)
-        source = resolve_checkpoint(self.model)
+        source = resolve_checkpoint(self.model.path, self.model.revision)
         relative = None
         if "relative_of" in context.inputs:
             relative = read_places(context.inputs["relative_of"])

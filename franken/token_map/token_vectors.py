@@ -53,7 +53,7 @@ def languages_in_one_space(
         DataError: where the source's or a target's vectors are missing, dimensions differ, or no
             word pair can be used.
     """
-    from franken.word_vectors.align import aligned, expanded, identical_words
+    from franken.word_vectors.common.align import aligned, expanded, identical_words
 
     spaces: dict[str, VectorSpace] = resources.require("word_vectors", method)
     source = space_of(spaces, resources.source_language, method)
@@ -243,7 +243,7 @@ def piece_space_vectors(
     Raises:
         DataError: where the side is missing.
     """
-    from franken.word_vectors.pieces import piece_labels
+    from franken.word_vectors.common.pieces import piece_labels
 
     if side not in spaces:
         raise DataError(

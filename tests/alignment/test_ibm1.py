@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from franken.alignment.ibm1 import align_bitext, train, viterbi
-from franken.config.alignment import Direction, Ibm1Alignment, Symmetry
+from franken.alignment.base import Direction, Symmetry
+from franken.alignment.ibm1 import Ibm1Alignment, align_bitext, train, viterbi
 from franken.config.checks import collect_faults
 
 from .toys import BOOK, as_dict, bitext, random_pairs, slow_model
@@ -123,7 +123,7 @@ def test_equal_bytes_in_every_process_and_with_any_number_of_threads():
     code = (
         "import hashlib\n"
         "from franken.alignment.ibm1 import align_bitext\n"
-        "from franken.config.alignment import Ibm1Alignment\n"
+        "from franken.alignment.ibm1 import Ibm1Alignment\n"
         "from tests.alignment.toys import bitext, random_pairs\n"
         "t = align_bitext(bitext(random_pairs(80)), Ibm1Alignment())\n"
         "parts = [t.pairs, t.expected, t.probability, t.links]\n"
@@ -221,11 +221,10 @@ def test_a_tension_that_is_no_number_is_a_fault(tension):
 
 
 def test_only_so_many_pairs_are_read():
-    from franken.alignment import align_pairs
 
     pairs = random_pairs(50)
-    assert as_dict(align_pairs(iter(pairs), Ibm1Alignment(max_pairs=20)), "links") == as_dict(
-        align_pairs(pairs[:20], Ibm1Alignment()), "links"
+    assert as_dict(Ibm1Alignment(max_pairs=20).align(iter(pairs), "sw"), "links") == as_dict(
+        Ibm1Alignment().align(pairs[:20], "sw"), "links"
     )
 
 

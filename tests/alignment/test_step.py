@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from franken.alignment import load_tables
-from franken.config.alignment import FilesAlignment, GoldAlignment, Ibm1Alignment
+from franken.alignment.files import FilesAlignment
+from franken.alignment.gold import GoldAlignment
+from franken.alignment.ibm1 import Ibm1Alignment
 from franken.config.data import FileData, MicroworldData, Source
 from franken.errors import DataError
 from franken.steps.align import AlignStep

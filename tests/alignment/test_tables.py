@@ -6,28 +6,25 @@ import stat
 import numpy as np
 import pytest
 
-from franken.alignment import WordTable, align_pairs, load_tables, save_tables
-from franken.alignment.links import from_sentences
-from franken.alignment.symmetrise import symmetrise
-from franken.config.alignment import (
-    AlignmentConfig,
-    EflomalAlignment,
-    FilesAlignment,
-    GoldAlignment,
-    Ibm1Alignment,
-    Symmetry,
-)
+from franken.alignment import WordTable, load_tables, save_tables
+from franken.alignment.base import Symmetry
+from franken.alignment.common.links import from_sentences
+from franken.alignment.common.symmetrise import symmetrise
+from franken.alignment.eflomal import EflomalAlignment
+from franken.alignment.files import FilesAlignment
+from franken.alignment.gold import GoldAlignment
+from franken.alignment.ibm1 import Ibm1Alignment
 from franken.config.checks import collect_faults
 from franken.config.data import MicroworldData
 from franken.data import Pair, open_data
-from franken.errors import ArtifactError, ConfigError, DataError
+from franken.errors import ArtifactError, DataError
 
 from .toys import as_dict, bitext, random_pairs, slow_grow_diag_final_and
 
 
 def test_tables_come_back_as_they_were(tmp_path):
-    table = align_pairs(random_pairs(30), Ibm1Alignment())
-    other = align_pairs([("一 二", "uno due")], Ibm1Alignment())
+    table = Ibm1Alignment().align(random_pairs(30), "sw")
+    other = Ibm1Alignment().align([("一 二", "uno due")], "sw")
     save_tables({"sw": table, "zh-Hant": other}, tmp_path)
     loaded = load_tables(tmp_path)
     assert list(loaded) == ["sw", "zh-Hant"]
@@ -42,7 +39,7 @@ def test_tables_come_back_as_they_were(tmp_path):
 def test_a_damaged_or_missing_table_is_refused(tmp_path):
     with pytest.raises(ArtifactError, match="holds no word table"):
         WordTable.load(tmp_path)
-    align_pairs([("a b", "x y")], Ibm1Alignment()).save(tmp_path)
+    Ibm1Alignment().align([("a b", "x y")], "sw").save(tmp_path)
     path = tmp_path / "word_table.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(ArtifactError, match="damaged"):
@@ -72,7 +69,7 @@ def files(
 
 
 def test_pharaoh_links_with_their_text(tmp_path):
-    table = align_pairs([], files(tmp_path), "sw")
+    table = files(tmp_path).align([], "sw")
     assert as_dict(table, "links") == {
         ("house", "nyumba"): 1, ("book", "kitabu"): 1, ("the", "kile"): 1
     }  # fmt: skip
@@ -91,12 +88,12 @@ def test_pharaoh_links_with_their_text(tmp_path):
 )
 def test_files_that_do_not_fit_together_are_named_with_their_line(tmp_path, given, message):
     with pytest.raises(DataError, match=message):
-        align_pairs([], files(tmp_path, **given), "sw")
+        files(tmp_path, **given).align([], "sw")
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"ka\.source cannot be read"):
-        align_pairs([], files(tmp_path), "ka")
+        files(tmp_path).align([], "ka")
 
 
 def test_a_word_table_of_the_reference_is_read(tmp_path):
@@ -107,7 +104,7 @@ def test_a_word_table_of_the_reference_is_read(tmp_path):
     config = FilesAlignment(
         table=str(tmp_path / "{lang}.tsv"), columns=["source", "target", "log_probability", "count"]
     )
-    table = align_pairs([], config, "sw")
+    table = config.align([], "sw")
     assert as_dict(table, "expected") == {("house", "nyumba"): 90.5, ("home", "nyumba"): 9.9}
     assert as_dict(table, "probability")["house", "nyumba"] == pytest.approx(0.9)
 
@@ -124,7 +121,7 @@ def test_a_word_table_of_the_reference_is_read(tmp_path):
 def test_a_bad_word_table_is_named_with_its_line(tmp_path, text, message):
     (tmp_path / "sw.tsv").write_text(text)
     with pytest.raises(DataError, match=message):
-        align_pairs([], FilesAlignment(table=str(tmp_path / "sw.tsv")), "sw")
+        FilesAlignment(table=str(tmp_path / "sw.tsv")).align([], "sw")
 
 
 def test_files_need_links_with_text_or_a_table():
@@ -139,7 +136,7 @@ def test_files_need_links_with_text_or_a_table():
 
 def test_gold_links_are_counted():
     world = open_data(MicroworldData(parallel=200, documents=10, sentences=10, evaluation=2))
-    table = align_pairs(world.pairs("ka"), GoldAlignment(max_pairs=100), "ka")
+    table = GoldAlignment(max_pairs=100).align(world.pairs("ka"), "ka")
     counts = as_dict(table, "links")
     assert max(counts, key=counts.get) == (".", ".")
     assert counts[".", "."] == 100
@@ -152,12 +149,7 @@ def test_gold_links_are_counted():
 
 def test_text_without_gold_links_is_refused():
     with pytest.raises(DataError, match="'sw' comes without word links"):
-        align_pairs([Pair("a", "b")], GoldAlignment(), "sw")
-
-
-def test_an_unknown_aligner_is_named():
-    with pytest.raises(ConfigError, match=r"unknown 'ibm2'.*ibm1"):
-        align_pairs([("a", "b")], AlignmentConfig("ibm2"))
+        GoldAlignment().align([Pair("a", "b")], "sw")
 
 
 def program(tmp_path, body):
@@ -176,21 +168,21 @@ def test_the_program_gets_the_words_and_its_links_are_counted(tmp_path):
     body = f'cp "$S" {tmp_path}/seen\nprintf "0-0 1-1\\n" > "$F"\nprintf "0-0\\n" > "$R"\n'
     pairs = [("The house.", "Nyumba, hii")]
     config = EflomalAlignment(program=program(tmp_path, body))
-    assert as_dict(align_pairs(pairs, config), "links") == {("The", "Nyumba"): 1, ("house", ","): 1}
+    assert as_dict(config.align(pairs, "sw"), "links") == {("The", "Nyumba"): 1, ("house", ","): 1}
     assert (tmp_path / "seen").read_text() == "The house .\n"
     config.symmetrise = Symmetry.intersect
-    assert as_dict(align_pairs(pairs, config), "links") == {("The", "Nyumba"): 1}
+    assert as_dict(config.align(pairs, "sw"), "links") == {("The", "Nyumba"): 1}
 
 
 def test_a_program_that_is_absent_or_fails_says_so(tmp_path):
     with pytest.raises(DataError, match=r"pip install .franken\[eflomal\]"):
-        align_pairs([("a", "b")], EflomalAlignment(program="no-such-aligner"))
+        EflomalAlignment(program="no-such-aligner").align([("a", "b")], "sw")
     failing = EflomalAlignment(program=program(tmp_path, "echo out of memory >&2; exit 3\n"))
     with pytest.raises(DataError, match="status 3: out of memory"):
-        align_pairs([("a", "b")], failing)
+        failing.align([("a", "b")], "sw")
     short = EflomalAlignment(program=program(tmp_path, 'touch "$F" "$R"\n'))
     with pytest.raises(DataError, match="has 0 lines for 1 sentence pairs"):
-        align_pairs([("a", "b")], short)
+        short.align([("a", "b")], "sw")
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from franken.alignment.bitext import by_space, read_bitext
-from franken.alignment.words import words_of
+from franken.alignment.common.bitext import by_space, read_bitext
+from franken.alignment.common.words import words_of
 from franken.errors import DataError
 
 

@@ -5,7 +5,7 @@ import random
 from collections import defaultdict
 
 from franken.alignment import WordTable
-from franken.alignment.bitext import Bitext, read_bitext
+from franken.alignment.common.bitext import Bitext, read_bitext
 
 BOOK = [("das haus", "the house"), ("das buch", "the book"), ("ein buch", "a book")]
 

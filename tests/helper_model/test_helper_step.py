@@ -8,10 +8,11 @@ import torch
 from transformers import BertConfig, BertModel
 
 from franken.config.data import FileData, Source
-from franken.config.helper_model import CheckpointHelper, TrainedHelper
 from franken.config.runtime import TrainerConfig
 from franken.errors import DataError
 from franken.files import read_json
+from franken.helper_model.checkpoint import CheckpointHelper
+from franken.helper_model.trained import TrainedHelper
 from franken.parts.table import load_table
 from franken.parts.tokenizer_files import save_tokenizer
 from franken.steps.common.keys import step_key
@@ -96,7 +97,7 @@ def test_the_key_of_a_trained_helper_follows_options_data_and_seed(data, tmp_pat
 
 
 def test_a_path_that_is_no_checkpoint_is_refused_before_work(data) -> None:
-    with pytest.raises(DataError, match="no directory"):
+    with pytest.raises(DataError, match=r"base_model\.path"):
         key_of(HelperStep(helper=CheckpointHelper(path="./nowhere"), data=data))
 
 

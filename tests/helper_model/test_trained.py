@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.helper_model import HelperKind, TrainedHelper
 from franken.errors import DataError
 from franken.helper_model import train_helper
-from franken.helper_model.sequences import LanguageTurns, collect_tokens
-from franken.helper_model.trained import mask_tokens
+from franken.helper_model.common.sequences import LanguageTurns, collect_tokens
+from franken.helper_model.trained import HelperKind, TrainedHelper, mask_tokens
 from franken.tokenizer.families import train_tokenizer
 
 NOUNS, VERBS = ["paka", "mbwa", "simba", "tembo"], ["anakula", "analala", "anaona", "anacheza"]

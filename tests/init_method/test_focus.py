@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.word_vectors import VectorUnit
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map, initialise
 from franken.init_method.focus import FocusInit
@@ -15,6 +14,7 @@ from franken.token_map.options import SpaceAlignment
 from franken.token_map.token_vectors import decoded_vectors, piece_space_vectors
 from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from franken.word_vectors import VectorSpace
+from franken.word_vectors.base import VectorUnit
 from tests.init_method.spaces import (
     cosines,
     dense,

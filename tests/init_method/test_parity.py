@@ -18,8 +18,8 @@ from franken.token_map.token_vectors import texts_of
 from franken.tokenizer.families import train_tokenizer
 from franken.tokenizer.pieces import canonical_bytes
 from franken.word_vectors import VectorSpace
-from franken.word_vectors.pieces import piece_labels
-from franken.word_vectors.read import END_OF_LINE, read_vectors
+from franken.word_vectors.common.pieces import piece_labels
+from franken.word_vectors.common.read import END_OF_LINE, read_vectors
 from tests.init_method.tiny import source_table
 
 fasttext = pytest.importorskip("fasttext")

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from franken.alignment import WordTable, align_pairs
-from franken.config.alignment import Ibm1Alignment
+from franken.alignment import WordTable
+from franken.alignment.ibm1 import Ibm1Alignment
 from franken.config.base_model import TokenizerKind
 from franken.config.checks import collect_faults
 from franken.errors import DataError
@@ -53,7 +53,7 @@ SP = TokenizerKind.sentencepiece_bpe
 @pytest.fixture(scope="module")
 def tables() -> dict[str, WordTable]:
     config = Ibm1Alignment(min_expected=0.0)
-    return {"sw": align_pairs(PAIRS, config), "am": align_pairs(AMHARIC, config)}
+    return {"sw": config.align(PAIRS, "sw"), "am": config.align(AMHARIC, "sw")}
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=[kind.value for kind in KINDS])
@@ -241,7 +241,7 @@ def kept(table, **options) -> set[tuple[int, int]]:
 def test_the_beam_is_that_of_the_golden_table():
     from tests.alignment.toys import BOOK
 
-    table = align_pairs(BOOK, Ibm1Alignment(min_expected=0.0))
+    table = Ibm1Alignment(min_expected=0.0).align(BOOK, "sw")
     options = {"counts": PairCounts.expected, "min_count": 0.0}
     names = {(table.source[i], table.target[j]) for i, j in kept(table, **options, beam_exponent=4)}
     assert names == {("das", "the"), ("haus", "house"), ("buch", "book"), ("ein", "a")}
@@ -568,7 +568,7 @@ def test_the_map_has_the_same_bytes_in_every_process(tmp_path):
     code = (
         "import sys, pathlib\n"
         "from tests.init_method.test_trans_tokenization import *\n"
-        "tables = {'sw': align_pairs(PAIRS, Ibm1Alignment())}\n"
+        "tables = {'sw': Ibm1Alignment().align(PAIRS, 'sw')}\n"
         "from franken.token_map.storage import save_map\n"
         "made = fit(source_of(SP), target_of(SP), tables)[1]\n"
         "save_map(made, pathlib.Path(sys.argv[1]))\n"
@@ -577,7 +577,7 @@ def test_the_map_has_the_same_bytes_in_every_process(tmp_path):
         [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "there")], check=True,
         env={"PYTHONHASHSEED": "77", "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
-    tables = {"sw": align_pairs(PAIRS, Ibm1Alignment())}
+    tables = {"sw": Ibm1Alignment().align(PAIRS, "sw")}
     save_map(fit(source_of(SP), target_of(SP), tables)[1], tmp_path / "here")
     here, there = (
         (tmp_path / name / "token_map.safetensors").read_bytes() for name in ("here", "there")

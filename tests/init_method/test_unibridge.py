@@ -15,7 +15,7 @@ from franken.token_map.similarity import nucleus_of
 from franken.token_map.token_vectors import piece_space_vectors
 from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from franken.word_vectors import VectorSpace
-from franken.word_vectors.pieces import piece_labels
+from franken.word_vectors.common.pieces import piece_labels
 from tests.bounds import one_error
 from tests.init_method.spaces import (
     cosines,

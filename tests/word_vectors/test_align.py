@@ -6,7 +6,7 @@ from scipy.linalg import orthogonal_procrustes
 
 from franken.errors import DataError
 from franken.word_vectors import VectorSpace
-from franken.word_vectors.align import aligned, expanded, identical_words, procrustes
+from franken.word_vectors.common.align import aligned, expanded, identical_words, procrustes
 
 
 def drawn(*shape, seed=0):

@@ -4,7 +4,7 @@ import pytest
 
 from franken.config.base_model import TokenizerKind
 from franken.tokenizer.pieces import canonical_bytes
-from franken.word_vectors.pieces import cut_to_pieces, piece_labels
+from franken.word_vectors.common.pieces import cut_to_pieces, piece_labels
 from tests.init_method.tiny import SWAHILI, target_tokenizer
 
 

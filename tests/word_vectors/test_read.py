@@ -7,7 +7,7 @@ import torch
 from gensim.models.fasttext import FastText, save_facebook_model
 
 from franken.errors import DataError
-from franken.word_vectors.read import read_vectors
+from franken.word_vectors.common.read import read_vectors
 
 TEXT = "3 4\nnyumba 1 2 3 4\nmaji 0.5 -1 2e-1 0 \nቤት 1 1 1 1\n"
 

@@ -9,9 +9,8 @@ import sys
 import pytest
 import torch
 
-from franken.config.word_vectors import Architecture, TrainedVectors
 from franken.errors import DataError
-from franken.word_vectors.train import passes, train_space, words_of
+from franken.word_vectors.trained import Architecture, TrainedVectors, passes, train_space, words_of
 
 SMALL = TrainedVectors(dim=16, epochs=15, buckets=500, min_count=1, subsample=0.0)
 
@@ -49,7 +48,7 @@ def test_words_come_by_frequency_with_their_counts():
 SCRIPT = """
 import hashlib
 from tests.word_vectors.test_train import SMALL, sentences
-from franken.word_vectors.train import train_space
+from franken.word_vectors.trained import train_space
 space = train_space(sentences(100), SMALL, 5, what="text")
 print(hashlib.sha256(space.vectors.numpy().tobytes() + space.ngrams.numpy().tobytes()).hexdigest())
 """

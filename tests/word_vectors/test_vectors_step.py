@@ -8,14 +8,16 @@ import torch
 import franken.steps.vectors as module
 from franken.config.base_model import TokenizerKind
 from franken.config.data import FileData, MicroworldData, Source
-from franken.config.word_vectors import TrainedVectors, VectorFiles, VectorUnit
 from franken.errors import CompatibilityError, DataError
 from franken.files import read_json
 from franken.parts.tokenizer_files import save_tokenizer
 from franken.steps.common.keys import step_key
 from franken.steps.vectors import VectorsStep
 from franken.word_vectors import load_spaces
-from franken.word_vectors.pieces import piece_labels
+from franken.word_vectors.base import VectorUnit
+from franken.word_vectors.common.pieces import piece_labels
+from franken.word_vectors.files import VectorFiles
+from franken.word_vectors.trained import TrainedVectors
 from tests.init_method.tiny import ENGLISH, SWAHILI, source_tokenizer, target_tokenizer
 from tests.recipes.conftest import compose_config
 
@@ -54,10 +56,10 @@ def test_words_get_one_space_per_language(data, context):
 
 def test_a_line_of_both_roles_counts_once(data, context):
     context.directory.mkdir()
-    module.run(VectorsStep(vectors=TRAINED, data=data), context)
+    VectorsStep(vectors=TRAINED, data=data).run(context)
     once = load_spaces(context.directory)["sw"]
     data.documents = dict(data.monolingual)
-    module.run(VectorsStep(vectors=TRAINED, data=data), context)
+    VectorsStep(vectors=TRAINED, data=data).run(context)
     assert torch.equal(load_spaces(context.directory)["sw"].counts, once.counts)
 
 

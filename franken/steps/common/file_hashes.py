@@ -11,8 +11,7 @@ from franken.config.eval_suite import EvalSuiteConfig, LmEvalSuite, SuiteConfig
 from franken.data.origin import PACKAGE
 from franken.errors import DataError
 from franken.files import sampled_hash, sha256_file
-
-_MODEL_FILES = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja")
+from franken.parts.hub import MODEL_FILES, resolve_checkpoint
 
 
 def whole_hash(path: Path, key: str) -> str:
@@ -34,10 +33,10 @@ def hash_or_missing(path: str) -> str:
 
 def checkpoint_hash(model: LoadedModel) -> dict[str, str]:
     """File name -> hash of its size and of sampled blocks, for the files that make the model."""
-    directory = resolve_checkpoint(model)
+    directory = resolve_checkpoint(model.path, model.revision)
     if directory.is_file():
         return {"gguf": sampled_hash(directory)}
-    files = sorted({file for pattern in _MODEL_FILES for file in directory.glob(pattern)})
+    files = sorted({file for pattern in MODEL_FILES for file in directory.glob(pattern)})
     return {file.name: sampled_hash(file) for file in files}
 
 
@@ -56,38 +55,6 @@ def hydra_hash(path: str) -> dict[str, str]:
     parts = [*directory.glob("body/*"), *directory.glob("tables/[!.]*/*")]
     files = sorted(file for file in (directory / "hydra.json", *parts) if file.is_file())
     return {file.relative_to(directory).as_posix(): sampled_hash(file) for file in files}
-
-
-def resolve_checkpoint(model: LoadedModel) -> Path:
-    """The local directory of a checkpoint, or a GGUF file; the hub is asked once, then cached.
-
-    Raises:
-        DataError: when the path is neither a directory, nor a GGUF file, nor on the hub.
-    """
-    local = Path(model.path).expanduser()
-    gguf = local.suffix.lower() == ".gguf"
-    if local.is_dir() or (gguf and local.is_file()):
-        return local.resolve()
-    if model.path.startswith((".", "/", "~")) or model.path.count("/") != (2 if gguf else 1):
-        raise DataError(
-            f"base_model.path={model.path!r} is neither a directory nor a GGUF file (looked in "
-            f"{Path.cwd()}); give the directory of a transformers checkpoint, a file ending in "
-            ".gguf, or a hub id such as org/name or org/name/file.gguf"
-        )
-    from huggingface_hub import hf_hub_download, snapshot_download
-
-    try:
-        if gguf:
-            return Path(hf_hub_download(*model.path.rsplit("/", 1), revision=model.revision))
-        found = snapshot_download(
-            model.path, revision=model.revision, allow_patterns=list(_MODEL_FILES)
-        )
-    except Exception as error:
-        raise DataError(
-            f"base_model.path={model.path!r} could not be had from the hub: {error}; check the "
-            "name, your login (gated models) and the network, or give a local directory"
-        ) from error
-    return Path(found)
 
 
 def harness_hash(suite: LmEvalSuite) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from franken.alignment.bitext import Bitext
-from franken.alignment.table import WordTable
+from franken.alignment.common.bitext import Bitext
+from franken.alignment.common.table import WordTable
 
 Links = np.ndarray
 """``(n, 2)`` int64: place of a source word and place of a target word in the flat text of the

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from franken.errors import DataError
-from franken.word_vectors.space import VectorSpace
+from franken.word_vectors.common.space import VectorSpace
 
 END_OF_LINE = "</s>"
 """fastText's mark, listed among the words of its files; it is left out, being none."""

@@ -1,5 +1,6 @@
 """Word-pair counts of one language pair, as a value and as a directory."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -157,3 +158,15 @@ def _packed(words: list[str]) -> tuple[np.ndarray, np.ndarray]:
 def _unpacked(blob: np.ndarray, ends: np.ndarray) -> list[str]:
     data = blob.tobytes()
     return [data[start:stop].decode() for start, stop in pairwise(ends.tolist())]
+
+
+def save_tables(tables: Mapping[str, WordTable], directory: Path) -> None:
+    """Write one folder per target language."""
+    for language, table in tables.items():
+        table.save(Path(directory) / language)
+
+
+def load_tables(directory: Path) -> dict[str, WordTable]:
+    """Read what :func:`save_tables` wrote: target language -> table, sorted by language."""
+    found = sorted(Path(directory).glob(f"*/{DESCRIPTION_FILE}"))
+    return {path.parent.name: WordTable.load(path.parent) for path in found}

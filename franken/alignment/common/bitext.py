@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from franken.alignment.words import WordSplitter
+from franken.alignment.common.words import WordSplitter
 from franken.errors import DataError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ Splitter = Callable[[WordSplitter, str], tuple[list[int], list[bool]]]
 
 
 def by_script(splitter: WordSplitter, text: str) -> tuple[list[int], list[bool]]:
-    """Words as :mod:`franken.alignment.words` cuts them."""
+    """Words as :mod:`franken.alignment.common.words` cuts them."""
     return splitter(text)
 
 

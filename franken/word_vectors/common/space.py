@@ -1,6 +1,6 @@
 """Words with vectors, and the n-grams that give vectors to words never seen."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -129,3 +129,21 @@ class VectorSpace:
         ends = torch.tensor([0, *map(len, hashes)]).cumsum(0)
         flat = torch.tensor([value for found in hashes for value in found], dtype=torch.int64)
         return embedding_bag(flat, self.ngrams, ends, mode="mean", include_last_offset=True)
+
+
+def save_spaces(spaces: Mapping[str, VectorSpace], directory: Path) -> None:
+    """Write each space to ``directory/key``."""
+    for key, space in spaces.items():
+        space.save(directory / key)
+
+
+def load_spaces(directory: Path) -> dict[str, VectorSpace]:
+    """Read all spaces of a folder.
+
+    Raises:
+        ArtifactError: where it holds none, or one is damaged.
+    """
+    found = sorted(file.parent for file in directory.glob("*/space.json"))
+    if not found:
+        raise ArtifactError(f"{directory} holds no word vectors (expected */space.json)")
+    return {folder.name: VectorSpace.load(folder) for folder in found}

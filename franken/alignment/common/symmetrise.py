@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from franken.alignment.bitext import Bitext
-from franken.alignment.link_index import distinct_sorted
-from franken.alignment.links import Links, as_links
-from franken.config.alignment import Symmetry
+from franken.alignment.base import Symmetry
+from franken.alignment.common.bitext import Bitext
+from franken.alignment.common.link_index import distinct_sorted
+from franken.alignment.common.links import Links, as_links
 
 _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from franken.alignment.bitext import Bitext, by_space, read_bitext
-from franken.alignment.links import Links, from_sentences
-from franken.alignment.table import WordTable
+from franken.alignment.common.bitext import Bitext, by_space, read_bitext
+from franken.alignment.common.links import Links, from_sentences
+from franken.alignment.common.table import WordTable
 from franken.errors import DataError
 
 Sentence = list[tuple[int, int]]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from franken.alignment.bitext import Bitext
+from franken.alignment.common.bitext import Bitext
 
 CHUNK_LINKS = 1 << 19
 """Of 2**14 to 2**20 the fastest in all: passes like small chunks, building likes large ones."""

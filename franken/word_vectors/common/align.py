@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from franken.errors import CompatibilityError, DataError
-from franken.word_vectors.space import VectorSpace
+from franken.word_vectors.common.space import VectorSpace
 
 logger = logging.getLogger(__name__)
 

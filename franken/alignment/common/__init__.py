@@ -1,0 +1,1 @@
+"""What aligners share: text as numbers, links, tables of word pairs and their files."""

@@ -1,0 +1,1 @@
+"""What helper models share: text as training sequences, and rows that no text trained."""

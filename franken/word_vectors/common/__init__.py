@@ -1,0 +1,1 @@
+"""What options of word vectors share: a space, its files, rotations, and text cut to pieces."""
