@@ -4,8 +4,9 @@
 
 ``--model`` is a checkpoint of SmolLM2-135M, ``--data`` a directory with ``eval/sib200`` and
 ``eval/global_mmlu_lite``. Two tasks: four-option questions behind five worked examples that all
-share, and topics without examples. Every measurement is a process of its own, the two sides alternate, CPU
-time of all threads counts (the machine may be busy), the least of the repeats is shown.
+share, and topics without examples. Every measurement is a process of its own, the two sides
+alternate, CPU time of all threads counts (the machine may be busy), the least of the repeats is
+shown.
 """
 
 import argparse
