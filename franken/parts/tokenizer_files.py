@@ -7,6 +7,7 @@ as another one. So every save is checked by loading, and the class is chosen acc
 """
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import hash_json, read_json, write_json
+
+logger = logging.getLogger(__name__)
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -120,10 +123,113 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
 
 
 def load_checkpoint_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model directory as ``AutoTokenizer`` sees it."""
-    tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+    """The tokenizer of a model directory: its ``tokenizer.json`` as it stands.
+
+    ``AutoTokenizer`` may rebuild it by the class that stands beside it, with other rules: for Llama
+    2 and Mistral v1 transformers 5.23 replaces the normaliser, and leading blanks are lost. What it
+    would make of the file is compared, and a difference is named in a warning.
+
+    Returns:
+        A plain ``PreTrainedTokenizerFast`` where there is a ``tokenizer.json``, else what
+        ``AutoTokenizer`` makes of the other files.
+
+    Raises:
+        CompatibilityError: where no fast tokenizer can be made of the files.
+    """
+    if not (directory / "tokenizer.json").is_file():
+        return _without_tokenizer_json(directory)
+    tokenizer = load_tokenizer(directory)
+    try:
+        rebuilt = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+    except Exception as error:  # code of its own, a class that transformers lacks, ...
+        logger.warning(
+            "AutoTokenizer cannot read %s (%s); its tokenizer.json can", directory, error
+        )
+        return tokenizer
+    # The class knows what the files need not say: Gemma pads on the left.
+    tokenizer.padding_side = rebuilt.padding_side
+    tokenizer.model_input_names = rebuilt.model_input_names
+    if getattr(rebuilt, "backend_tokenizer", None) is None:
+        return tokenizer
+    if changed := _changed_texts(tokenizer, rebuilt):
+        logger.warning(
+            "%s: transformers would rebuild this tokenizer as %s with other rules (%s), which cut "
+            "or write %d of %d test texts otherwise, for example %r; the file is read as it stands",
+            directory, type(rebuilt).__name__, ", ".join(_changed_steps(tokenizer, rebuilt)),
+            len(changed), len(_TEST_TEXTS), changed[0],
+        )  # fmt: skip
+    return tokenizer
+
+
+_TEST_TEXTS = (
+    " leading", "    x = 1\n\ty", "two  blanks ", "It's 1234.5%, isn't it?", "tab\tand\r\nline",
+    "naïve e\u0301 ﬁ Ⅷ", "வணக்கம் ሰላም 你好", "🙂🏽 a\u00a0b", "\n\n", "▁x </s> <s>",
+    "CamelCase_snake",
+)  # fmt: skip
+"""Where rebuilt tokenizers are known to differ: blanks, digits, joined and composed characters."""
+
+
+def _changed_texts(one: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> list[str]:
+    """Test texts that two tokenizers read or write otherwise."""
+    backends = one.backend_tokenizer, other.backend_tokenizer
+    found = []
+    for text in _TEST_TEXTS:
+        ids = [backend.encode(text).ids for backend in backends]
+        texts = [backend.decode(ids[0], skip_special_tokens=False) for backend in backends]
+        if ids[0] != ids[1] or texts[0] != texts[1]:
+            found.append(text)
+    return found
+
+
+def _changed_steps(one: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> list[str]:
+    steps = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
+    found = [
+        step
+        for step in steps
+        if repr(getattr(one.backend_tokenizer, step))
+        != repr(getattr(other.backend_tokenizer, step))
+    ]
+    return found or ["model"]
+
+
+def _without_tokenizer_json(directory: Path) -> PreTrainedTokenizerBase:
+    tekken = directory / "tekken.json"
+    if tekken.is_file():
+        return _from_tekken(tekken)
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        directory, trust_remote_code=False
+    )
     _backend(tokenizer)
     return tokenizer
+
+
+def _from_tekken(path: Path) -> PreTrainedTokenizerFast:
+    """Mistral's own format, turned into a ``tokenizers`` one by transformers."""
+    from transformers.integrations.mistral.tokenizer import MistralConverter
+
+    try:
+        converter = MistralConverter(str(path))
+    except ImportError as error:
+        raise CompatibilityError(
+            f"{path.parent} has its tokenizer as tekken.json alone, which only mistral-common "
+            "reads; install it with `pip install franken[mistral]`, or put the tokenizer.json of "
+            "the same model beside it"
+        ) from error
+    backend = converter.converted()
+    names = {
+        role: token
+        for role, token in _TEKKEN_ROLES.items()
+        if backend.token_to_id(token) is not None
+    }
+    return PreTrainedTokenizerFast(tokenizer_object=backend, **names)
+
+
+_TEKKEN_ROLES = {
+    "unk_token": "<unk>",
+    "bos_token": "<s>",
+    "eos_token": "</s>",
+    "pad_token": "<pad>",
+}
 
 
 def save_exported_tokenizer(

@@ -74,17 +74,16 @@ def prunable_pieces(
     """
     worths = worth(pipeline, source, target, closure=closure)
     learnt = _learnt(pipeline)
+    texts = {piece: _text(pipeline, piece) for piece in worths}
     loose = [piece for piece, uses in worths.items() if uses < min_count]
-    expected = _expected_uses(pipeline, source, worths, loose, learnt)
+    expected = _expected_uses(pipeline, source, texts, loose, learnt)
     if closure and pipeline.is_bpe:
         _inherit(expected, pipeline.merges)
     soon = set(first)
     loose.sort(key=lambda p: (p not in soon, expected[p], -learnt[p], -pipeline.pieces[p]))
-    quota = _quotas(pipeline, source, loose)
     budget = float(source.sum()) / SHOWN_PER_LOST
     safe, unused, spent = [], [], 0.0
-    by_age = {p: rank for rank, p in enumerate(sorted(loose, key=lambda p: -learnt[p]))}
-    allowed = _last_learnt(pipeline, loose, by_age, quota)
+    allowed = _spared_by_no_script(pipeline, source, texts, loose, learnt)
     for piece in loose:
         cost = expected[piece] + worths[piece]
         if piece in soon or (piece in allowed and spent + cost <= budget):
@@ -173,17 +172,19 @@ def _learnt(pipeline: Pipeline) -> dict[str, float]:
 def _expected_uses(
     pipeline: Pipeline,
     source: np.ndarray,
-    worths: Mapping[str, float],
+    texts: Mapping[str, str],
     loose: Sequence[str],
     learnt: Mapping[str, float],
 ) -> dict[str, float]:
     """How often each unused piece is expected in as much source text again."""
-    in_order = sorted(worths, key=lambda piece: learnt[piece])
+    in_order = sorted(texts, key=learnt.__getitem__)
     age = {piece: RANK_BINS * rank // len(in_order) for rank, piece in enumerate(in_order)}
-    kinds = {piece: (_shape(pipeline, piece), age[piece]) for piece in worths}
-    once = Counter(kinds[piece] for piece in worths if source[pipeline.pieces[piece]] == 1)
-    never = Counter(kinds[piece] for piece in loose if source[pipeline.pieces[piece]] == 0)
-    total = sum(once.values()) / max(1, sum(never.values()))
+    seen_once = [piece for piece in texts if source[pipeline.pieces[piece]] == 1]
+    never_seen = [piece for piece in loose if source[pipeline.pieces[piece]] == 0]
+    kinds = {p: (*_shape(texts[p]), age[p]) for p in {*loose, *seen_once}}
+    once = Counter(kinds[piece] for piece in seen_once)
+    never = Counter(kinds[piece] for piece in never_seen)
+    total = len(seen_once) / max(1, len(never_seen))
     rates = {
         kind: (once[kind] + PRIOR * total) / (never[kind] + PRIOR) for kind in set(kinds.values())
     }
@@ -209,9 +210,8 @@ def _script(text: str) -> str:
     return script_of(letter) if letter else "symbols" if text else "part of a character"
 
 
-def _shape(pipeline: Pipeline, piece: str) -> tuple[str, bool, str]:
+def _shape(text: str) -> tuple[str, bool, str]:
     """Script, whether a word begins here, and the case of the letters or ``mixed``."""
-    text = _text(pipeline, piece)
     inner = text.removeprefix(" ")
     case = "mixed"
     if inner.isalpha():
@@ -220,33 +220,29 @@ def _shape(pipeline: Pipeline, piece: str) -> tuple[str, bool, str]:
     return _script(text), inner != text, case
 
 
-def _quotas(pipeline: Pipeline, source: np.ndarray, loose: Sequence[str]) -> dict[str, int]:
-    """How many unused pieces of each script may go."""
-    letters: Counter[str] = Counter()
-    for piece in pipeline.normal():
-        if uses := int(source[pipeline.pieces[piece]]):
-            for char in _text(pipeline, piece):
-                if char.isalpha():
-                    letters[char] += uses
-    known = {char for char, uses in letters.items() if uses > RARE_LETTER * letters.total()}
-    total: Counter[str] = Counter()
-    foreign: Counter[str] = Counter()
-    for piece in loose:
-        text = _text(pipeline, piece)
-        script = _script(text)
-        total[script] += 1
-        foreign[script] += not text or any(c.isalpha() and c not in known for c in text)
-    return {
-        script: int(count * FOREIGN_SHARE) if foreign[script] > FOREIGN_FROM * count else count
-        for script, count in total.items()
-    }
-
-
-def _last_learnt(
-    pipeline: Pipeline, loose: Sequence[str], by_age: Mapping[str, int], quota: Mapping[str, int]
+def _spared_by_no_script(
+    pipeline: Pipeline,
+    source: np.ndarray,
+    texts: Mapping[str, str],
+    loose: Sequence[str],
+    learnt: Mapping[str, float],
 ) -> set[str]:
-    """The last learnt pieces of each script, as many as its quota says."""
+    """The unused pieces that may go for all that other languages need of their script."""
+    letters: Counter[str] = Counter()
+    for piece, text in texts.items():
+        if uses := int(source[pipeline.pieces[piece]]):
+            for char in text:
+                letters[char] += uses if char.isalpha() else 0
+    known = {char for char, uses in letters.items() if uses > RARE_LETTER * letters.total()}
     groups: dict[str, list[str]] = defaultdict(list)
-    for piece in sorted(loose, key=by_age.__getitem__):
-        groups[_script(_text(pipeline, piece))].append(piece)
-    return {piece for script, group in groups.items() for piece in group[: quota[script]]}
+    for piece in sorted(loose, key=lambda piece: -learnt[piece]):
+        groups[_script(texts[piece])].append(piece)
+    allowed: set[str] = set()
+    for group in groups.values():
+        foreign = sum(
+            not texts[piece] or any(c.isalpha() and c not in known for c in texts[piece])
+            for piece in group
+        )
+        shared = foreign > FOREIGN_FROM * len(group)
+        allowed.update(group[: int(FOREIGN_SHARE * len(group))] if shared else group)
+    return allowed

@@ -28,12 +28,15 @@ def build(
 
 
 def load_tokenizer(path: str, *, revision: str | None = None) -> "PreTrainedTokenizerBase":
-    """Load a tokenizer from a directory or the hub.
+    """Load a tokenizer from a directory or the hub, its ``tokenizer.json`` as it stands.
 
     Raises:
         ConfigError: If there is none, saying what was looked for.
     """
     from transformers import AutoTokenizer
+    from transformers.utils.hub import cached_file
+
+    from franken.parts.tokenizer_files import load_checkpoint_tokenizer
 
     directory = Path(path).expanduser()
     is_local = directory.is_dir()
@@ -43,9 +46,20 @@ def load_tokenizer(path: str, *, revision: str | None = None) -> "PreTrainedToke
             f"{', '.join(TOKENIZER_FILES)}"
         )
     try:
-        return AutoTokenizer.from_pretrained(  # type: ignore[no-any-return]
-            str(directory) if is_local else path, revision=revision, trust_remote_code=False
-        )
+        if not is_local:
+            loaded: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                path, revision=revision, trust_remote_code=False
+            )
+            stored = cached_file(
+                path,
+                "tokenizer.json",
+                revision=revision,
+                _raise_exceptions_for_missing_entries=False,
+            )
+            if stored is None:
+                return loaded
+            directory = Path(stored).parent
+        return load_checkpoint_tokenizer(directory)
     except (OSError, ValueError, ImportError) as error:
         kind = "directory" if is_local else "hub id (there is no such directory)"
         raise ConfigError(

@@ -1,5 +1,7 @@
+import base64
 import copy
 import json
+from importlib.util import find_spec
 
 import pytest
 from transformers import AutoTokenizer, GemmaTokenizer
@@ -7,6 +9,7 @@ from transformers import AutoTokenizer, GemmaTokenizer
 from franken.errors import ArtifactError, CompatibilityError
 from franken.parts import tokenizer_files
 from franken.parts.tokenizer_files import (
+    load_checkpoint_tokenizer,
     load_tokenizer,
     save_exported_tokenizer,
     save_tokenizer,
@@ -14,6 +17,7 @@ from franken.parts.tokenizer_files import (
     tokenizer_identity,
 )
 from tests.parts.tiny import LINES, TEXT_FAMILIES, tiny_config, tiny_tokenizer
+from tests.vocab.toys import gemma_like, llama2_like
 
 
 @pytest.mark.parametrize("kind", ["sentencepiece", "byte_level"])
@@ -117,3 +121,62 @@ def test_damaged_or_absent_files_are_named(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ArtifactError, match="cannot be read"):
         load_tokenizer(tmp_path)
+
+
+def saved_as(tokenizer, directory, class_name):
+    """A checkpoint's tokenizer files, as published: the file, and the name of a class."""
+    directory.mkdir()
+    tokenizer.backend_tokenizer.save(str(directory / "tokenizer.json"))
+    roles = {role: str(token) for role, token in tokenizer.special_tokens_map.items()}
+    settings = {"tokenizer_class": class_name, **roles}
+    (directory / "tokenizer_config.json").write_text(json.dumps(settings))
+    return directory
+
+
+def test_the_file_is_read_as_it_stands_where_its_class_would_rebuild_it(tmp_path, caplog):
+    """Llama 2 and Mistral v1: the file prepends a marker, the class of transformers 5 splits."""
+    original = llama2_like()
+    directory = saved_as(original, tmp_path / "llama", "LlamaTokenizer")
+    loaded = load_checkpoint_tokenizer(directory)
+    assert json.loads(loaded.backend_tokenizer.to_str())["normalizer"]["normalizers"]
+    for text in (" leading", "    x = 1", "  ", "a  b "):
+        ids = original.encode(text, add_special_tokens=False)
+        assert loaded.encode(text, add_special_tokens=False) == ids
+        assert loaded.decode(ids) == text
+    assert "normalizer" in caplog.text
+    tiny_config("llama", tied=True, rows=1100).save_pretrained(tmp_path / "llama")
+    save_exported_tokenizer(loaded, directory)
+    again = AutoTokenizer.from_pretrained(directory)
+    assert tokenizer_identity(again) == tokenizer_identity(loaded)
+
+
+def test_a_class_that_leaves_the_file_as_it_is_gives_its_padding_and_no_warning(tmp_path, caplog):
+    loaded = load_checkpoint_tokenizer(saved_as(gemma_like(), tmp_path / "g", "GemmaTokenizer"))
+    assert loaded.padding_side == "left"
+    assert loaded.get_vocab() == gemma_like().get_vocab()
+    assert caplog.text == ""
+
+
+def test_tekken_alone_loads_through_its_extra_or_says_which(tmp_path):
+    pieces = [bytes([byte]) for byte in range(256)] + [b"ha", b"hab", b"ari", b" hab"]
+    vocab = [
+        {"rank": rank, "token_bytes": base64.b64encode(piece).decode(), "token_str": None}
+        for rank, piece in enumerate(pieces)
+    ]
+    config = {
+        "pattern": r"\s*\p{L}+|\S+|\s+",
+        "num_vocab_tokens": 260,
+        "default_vocab_size": 274,
+        "default_num_special_tokens": 14,
+        "version": "v3",
+    }
+    (tmp_path / "tekken.json").write_text(json.dumps({"config": config, "vocab": vocab}))
+    if find_spec("mistral_common") is None:
+        with pytest.raises(CompatibilityError, match=r"franken\[mistral\]"):
+            load_checkpoint_tokenizer(tmp_path)
+        return
+    tokenizer = load_checkpoint_tokenizer(tmp_path)
+    ids = tokenizer.encode(" habari  ya", add_special_tokens=False)
+    assert ids[0] == 14 + 259
+    assert tokenizer.decode(ids) == " habari  ya"
+    assert tokenizer.bos_token == "<s>"
