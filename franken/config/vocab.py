@@ -14,6 +14,13 @@ class LineSampling(StrEnum):
     temperature = "temperature"
 
 
+class Splitting(StrEnum):
+    """What becomes of the base's rules for where a word ends."""
+
+    keep = "keep"
+    marks = "marks"
+
+
 @dataclass
 class VocabConfig:
     """What every vocabulary option has."""
@@ -62,6 +69,8 @@ class TrainedVocab(VocabConfig):
     """Used by ``sampling=temperature``: lines in proportion to size ** (1 / temperature)."""
     include_source: bool = False
     """Whether source-language lines enter the training of new pieces (unstated in the paper)."""
+    split: Splitting = Splitting.keep
+    """``marks``: combining marks are parts of words (Llama 3, Qwen 3 cut Tamil at every vowel)."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("size", self.size, 300)
@@ -75,6 +84,8 @@ class ScratchVocab(TrainedVocab):
 
     name: str = "scratch"
     include_source: bool = True
+    drop_unused: bool = False
+    """Whether the base's ``<unusedN>`` and the like go; Gemma 3 has 6,242 of them."""
 
 
 @dataclass

@@ -1,15 +1,40 @@
 """Train the pieces of a language group: shared by the options that train."""
 
+import logging
+from typing import TYPE_CHECKING, Any
+
 from franken.config.base_model import TokenizerKind
-from franken.config.vocab import TrainedVocab
+from franken.config.vocab import Splitting, TrainedVocab
 from franken.errors import DataError
 from franken.tokenizer.compose import Merge, all_splits
 from franken.tokenizer.learn import Learned, learn_pieces
-from franken.tokenizer.pipeline import Kind, Pipeline
+from franken.tokenizer.pipeline import Kind, Pipeline, editable_pipeline_of
 from franken.tokenizer.sampling import Lines, sample_languages
+from franken.tokenizer.splits import repair_marks
 from franken.tokenizer.types import VocabTexts
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
+
 SOURCE = "source"
+
+
+def trained_pipeline_of(
+    base: "PreTrainedTokenizerBase", config: TrainedVocab
+) -> tuple[Pipeline, dict[str, Any]]:
+    """The base's pipeline with the rules that ``config`` asks for, and a note for the report."""
+    pipeline = editable_pipeline_of(base, f"vocab={config.name}")
+    if config.split is Splitting.keep:
+        return pipeline, {}
+    pipeline, changed = repair_marks(pipeline)
+    if not changed:
+        logger.warning(
+            "vocab.split=marks changes nothing: no split pattern of this tokenizer cuts words at "
+            "combining marks"
+        )
+    return pipeline, {"split_patterns_repaired": changed}
 
 
 def training_streams(config: TrainedVocab, texts: VocabTexts) -> dict[str, Lines]:

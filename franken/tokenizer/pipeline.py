@@ -7,7 +7,7 @@ name of its class: transformers may rebuild a class from vocabulary and merges w
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 SPACE = "\u2581"
 """The word-start marker of SentencePiece."""
 BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+IDLE_NAME = re.compile(
+    r"[<\[|｜]+(?:unused|reserved|dummy|place.?holder)[^<>]*?\d+[>\]|｜]+", re.IGNORECASE
+)
+"""Tokens kept for later use: ``<unused7>``, ``[unused7]``, ``<|reserved_special_token_7|>``."""
 BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 
 
@@ -97,6 +101,26 @@ class Pipeline:
         if self.unk is not None:
             names.add(self.unk)
         return {self.pieces[name]: name for name in names if name in self.pieces}
+
+    def idle(self) -> list[str]:
+        """Added tokens that stand for nothing, by their names, in the order of their ids."""
+        roles = {str(name) for name in self.settings.values() if isinstance(name, str)}
+        names = [token["content"] for token in self.added if IDLE_NAME.fullmatch(token["content"])]
+        return sorted(set(names) - roles, key=self.pieces.__getitem__)
+
+    def without(self, added: Iterable[str]) -> "Pipeline":
+        """The pipeline without some of its added tokens; all other ids stay."""
+        gone = set(added)
+        extra = self.settings.get("extra_special_tokens")
+        settings = dict(self.settings)
+        if extra:
+            settings["extra_special_tokens"] = [name for name in extra if name not in gone]
+        return replace(
+            self,
+            pieces={piece: index for piece, index in self.pieces.items() if piece not in gone},
+            added=[token for token in self.added if token["content"] not in gone],
+            settings=settings,
+        )
 
     def normal(self) -> list[str]:
         """All other pieces in the order of their ids."""

@@ -13,6 +13,7 @@ from franken.tokenizer.pieces import Reading, overlap_of, text_of
 from franken.tokenizer.pipeline import Pipeline, ReadOnlyKind
 from franken.tokenizer.reachability import unreachable_pieces
 from franken.tokenizer.sampling import encode_in_chunks, lines_of
+from franken.tokenizer.splits import cut_words
 from franken.tokenizer.types import VocabTexts
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ MEASURED_LINES = 2_000
 """Lines per language that the figures rest on."""
 LOSSY_SHARE = 0.05
 """Share of a language's lines that may come back changed before the build warns."""
+CUT_SHARE = 0.05
+"""Share of a target's words that the split pattern may cut before the build warns."""
+NO_GAIN = 0.98
+"""Tokens of a target, of those that the base takes, from which a new vocabulary is worth little."""
 
 
 def vocabulary_report(
@@ -78,6 +83,43 @@ def warn_of_lossy_text(option: str, languages: dict[str, Any]) -> None:
                 "cannot write them, which caps scores of generated answers",
                 option, failures["count"], figures["lines"], language, failures["examples"][0],
             )  # fmt: skip
+
+
+def warn_of_targets(
+    option: str, new: "PreTrainedTokenizerBase", texts: VocabTexts, languages: dict[str, Any]
+) -> dict[str, Any]:
+    """Warn of targets that the new vocabulary does not help.
+
+    Args:
+        option: the vocabulary option.
+        new: the tokenizer that it built.
+        texts: of all languages.
+        languages: that part of :func:`vocabulary_report`.
+
+    Returns:
+        Share of each target's words that the split pattern cuts at a combining mark.
+    """
+    shares = {}
+    for language, lines in sorted(texts.targets.items()):
+        cut, words = cut_words(new.backend_tokenizer, lines_of(lines()))
+        shares[language] = cut / max(1, words)
+        if shares[language] > CUT_SHARE:
+            logger.warning(
+                "vocab=%s: the tokenizer's split pattern cuts %.0f %% of the words of %s at their "
+                "vowel signs or accents (combining marks), whatever pieces there are; "
+                "vocab.split=marks repairs it",
+                option, 100 * shares[language], language,
+            )  # fmt: skip
+        figures = languages.get(language)
+        if option != "original" and figures and figures["new_to_base"] > NO_GAIN:
+            logger.warning(
+                "vocab=%s: %s takes %.3f tokens per byte, and took %.3f with the base's vocabulary;"
+                " try vocab=extension, a larger vocab.size or vocab.added, more text of the "
+                "language, or vocab=original",
+                option, language, figures["new"]["tokens_per_byte"],
+                figures["base"]["tokens_per_byte"],
+            )  # fmt: skip
+    return shares
 
 
 def _spelled_whole(pipeline: Pipeline) -> list[str]:

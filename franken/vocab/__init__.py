@@ -73,7 +73,7 @@ def build_vocabulary(
         texts: Text of the source and target languages; its own seed is replaced.
         seed: Draws the lines that a trainer reads.
     """
-    from franken.tokenizer.report import vocabulary_report, warn_of_lossy_text
+    from franken.tokenizer.report import vocabulary_report, warn_of_lossy_text, warn_of_targets
 
     build = _load_option(config.name)
     texts = replace(texts, seed=derive_seed(seed, "vocab"))
@@ -81,4 +81,6 @@ def build_vocabulary(
     report = {"option": config.name, **result.report}
     report |= vocabulary_report(base, result.tokenizer, texts)
     warn_of_lossy_text(config.name, report["languages"])
+    cut = warn_of_targets(config.name, result.tokenizer, texts, report["languages"])
+    report["words_cut_at_marks"] = cut
     return VocabResult(result.tokenizer, report)

@@ -12,7 +12,8 @@ from franken.config.vocab import ExtensionVocab
 from franken.errors import ConfigError
 from franken.tokenizer.compose import compose
 from franken.tokenizer.growth import grow, read_texts
-from franken.tokenizer.pipeline import Pipeline, editable_pipeline_of
+from franken.tokenizer.language_group import trained_pipeline_of
+from franken.tokenizer.pipeline import Pipeline
 from franken.tokenizer.types import VocabResult, VocabTexts
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def build(
     base: "PreTrainedTokenizerBase", config: ExtensionVocab, texts: VocabTexts
 ) -> VocabResult:
     """Append ``config.added`` pieces of the target languages."""
-    pipeline = editable_pipeline_of(base, "vocab=extension")
+    pipeline, note = trained_pipeline_of(base, config)
     use = read_texts(base, pipeline, config, texts, source_lines=GUARDED_LINES)
     growth = grow(pipeline, config, texts, use, added_count(pipeline, config))
     fixed = {index: piece for piece, index in pipeline.pieces.items()}
@@ -49,7 +50,7 @@ def build(
         "alphabet": len(growth.characters),
         "refused_for_source": growth.refused,
     }
-    return VocabResult(tokenizer, {"parts": parts})
+    return VocabResult(tokenizer, {"parts": parts, **note})
 
 
 def added_count(pipeline: Pipeline, config: ExtensionVocab) -> int:

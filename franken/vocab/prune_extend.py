@@ -19,14 +19,15 @@ from franken.config.vocab import PruneExtendVocab
 from franken.errors import ConfigError, DataError
 from franken.tokenizer.compose import compose
 from franken.tokenizer.growth import Growth, grow, read_texts
+from franken.tokenizer.language_group import trained_pipeline_of
 from franken.tokenizer.pieces import piece_bytes, text_of
-from franken.tokenizer.pipeline import Pipeline, editable_pipeline_of
+from franken.tokenizer.pipeline import Pipeline
 from franken.tokenizer.pruning import Prunable, needed_by_the_rest, prunable_pieces
 from franken.tokenizer.scripts import uses_only_scripts
 from franken.tokenizer.types import VocabResult, VocabTexts
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def build(
     base: "PreTrainedTokenizerBase", config: PruneExtendVocab, texts: VocabTexts
 ) -> VocabResult:
     """Learn pieces of the target languages and prune as many as have to give way."""
-    pipeline = editable_pipeline_of(base, "vocab=prune_extend")
+    pipeline, note = trained_pipeline_of(base, config)
     size = config.size or pipeline.size
     free = size - len(pipeline.pieces)
     use = read_texts(base, pipeline, config, texts, source_lines=config.probe_sentences)
@@ -67,7 +68,8 @@ def build(
         gone = [piece for piece in gone if piece not in needed]
         growth = _shorten(growth, free + len(gone))
     _warn(config, prunable, growth, gone, room, wanted)
-    return _put_together(pipeline, prunable, growth, set(gone), size)
+    tokenizer, parts = _put_together(pipeline, prunable, growth, set(gone), size)
+    return VocabResult(tokenizer, {"parts": parts, **note})
 
 
 def _going(
@@ -158,7 +160,7 @@ def _warn(
 
 def _put_together(
     pipeline: Pipeline, prunable: Prunable, growth: Growth, gone: set[str], size: int
-) -> VocabResult:
+) -> tuple["PreTrainedTokenizerFast", dict[str, Any]]:
     keep = [piece for piece in pipeline.normal() if piece not in gone]
     reserved = pipeline.reserved()
     unused = size - len(reserved) - len(keep) - len(growth.pieces) - len(growth.characters)
@@ -184,4 +186,4 @@ def _put_together(
         "unused": unused,
         "refused_for_source": growth.refused,
     }
-    return VocabResult(tokenizer, {"parts": parts})
+    return tokenizer, parts

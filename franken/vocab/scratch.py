@@ -1,27 +1,43 @@
 """``vocab=scratch``: a new tokenizer of the base model's kind, trained on the texts alone."""
 
+import logging
 from typing import TYPE_CHECKING
 
 from franken.config.base_model import TokenizerKind
 from franken.config.vocab import ScratchVocab
 from franken.tokenizer.compose import compose
-from franken.tokenizer.language_group import learn_group, merges_of_new
-from franken.tokenizer.pipeline import editable_pipeline_of
+from franken.tokenizer.language_group import learn_group, merges_of_new, trained_pipeline_of
 from franken.tokenizer.types import VocabResult, VocabTexts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+logger = logging.getLogger(__name__)
+
+IDLE_SHARE = 0.05
+"""Of a vocabulary that may be the base's unused tokens without a warning."""
+
 
 def build(base: "PreTrainedTokenizerBase", config: ScratchVocab, texts: VocabTexts) -> VocabResult:
     """Train on target (and source) text under the rules of the base tokenizer.
 
-    Control, user-defined and byte pieces stay, at their ids as far as the new size allows. The
+    Control, user-defined and byte pieces stay, at their ids as far as the new size allows; unused
+    ones (``<unusedN>``, ``<|reserved_special_token_N|>``) go with ``vocab.drop_unused``. The
     vocabulary is smaller than asked for where the text does not hold enough pieces.
     """
-    pipeline = editable_pipeline_of(base, "vocab=scratch")
+    pipeline, note = trained_pipeline_of(base, config)
+    idle = pipeline.idle()
+    if config.drop_unused:
+        pipeline = pipeline.without(idle)
     reserved = pipeline.reserved()
-    room = (config.size or pipeline.size) - len(reserved)
+    size = config.size or pipeline.size
+    if not config.drop_unused and len(idle) > IDLE_SHARE * size:
+        logger.warning(
+            "vocab=scratch: %d of %d tokens are the base's unused ones (%s, ...); "
+            "vocab.drop_unused=true gives their ids to pieces",
+            len(idle), size, idle[0],
+        )  # fmt: skip
+    room = size - len(reserved)
     learned = learn_group(pipeline, config, texts, room).with_characters(
         piece for piece in pipeline.essentials() if len(piece) == 1
     )
@@ -32,5 +48,10 @@ def build(base: "PreTrainedTokenizerBase", config: ScratchVocab, texts: VocabTex
         known = {*pieces, *learned.alphabet, *reserved.values()}
         merges = merges_of_new(pipeline.kind, pieces, learned.merges, known)
     tokenizer = compose(pipeline, [*pieces, *learned.alphabet], merges, learned.scores)
-    parts = {"reserved": len(reserved), "new": len(pieces), "alphabet": len(learned.alphabet)}
-    return VocabResult(tokenizer, {"parts": parts})
+    parts = {
+        "reserved": len(reserved),
+        "reserved_unused": 0 if config.drop_unused else len(idle),
+        "new": len(pieces),
+        "alphabet": len(learned.alphabet),
+    }
+    return VocabResult(tokenizer, {"parts": parts, **note})
