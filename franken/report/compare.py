@@ -79,7 +79,7 @@ def paired_table(first: Results, second: Results, name: str, other: str) -> Tabl
         ("task", "model", "variant", "language"), [],
     )  # fmt: skip
     columns = (name, other, "difference", "95 % interval", "better", "worse", "items", "p", "test",
-               SEEDS)  # fmt: skip
+               SEEDS, "p seeds")  # fmt: skip
     table.groups = [Group("", columns)]
     for task in shared_tasks(first, second):
         metric = metric_of(first.primary(task))
@@ -96,7 +96,7 @@ def paired_table(first: Results, second: Results, name: str, other: str) -> Tabl
     table.legend = [
         "better, worse: items on which the second is higher and lower. items: those that both "
         "have, an item in several languages or under several seeds counted once.",
-        f"{SEEDS}: standard deviation of the difference over seeds.",
+        f"{SEEDS}: standard deviation of the difference over seeds; p seeds: paired t-test.",
         CLEAR_LEGEND,
     ]
     return table
@@ -122,6 +122,7 @@ def _line(found: Comparison, cells: Sequence[Cell | None], metric: Metric) -> li
         number(found.p, _probability(found.p or 0.0)),
         View(found.test),
         number(found.seeds, metric.shown(found.seeds or 0.0)),
+        number(found.seed_p, _probability(found.seed_p or 0.0)),
     ]
 
 
