@@ -1,13 +1,20 @@
 """Pages of the documentation: the example runs, and what is generated is not stale."""
 
+import ast
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import franken
 from franken import docs
+from franken.cli.check import check_command_line
+from franken.cli.paths import config_dir
+from franken.config.register import register_schemas
 
+register_schemas()
 ROOT = Path(__file__).parents[2]
 
 
@@ -32,3 +39,29 @@ def test_the_python_page_runs_as_it_stands(
 def test_generated_pages_are_up_to_date(page: str) -> None:
     """``python -m franken.docs`` writes them."""
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == docs.PAGES[page]()
+
+
+HOWTO = sorted((ROOT / "docs" / "howto").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", HOWTO, ids=lambda page: page.stem)
+def test_the_commands_of_a_howto_are_sound_and_its_python_is_python(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
+        for line in block.splitlines():
+            words = shlex.split(line)
+            assert words[:3] == ["python", "-m", "franken"]
+            assert check_command_line(words[3:], config_dir()) == [], line
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        for name in re.findall(r"franken\.(\w+)\(", block):
+            assert name in franken.__all__
+        ast.parse(block)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [
+        *HOWTO,
+        *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")),
+    ]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
