@@ -43,6 +43,7 @@ CONF
 
 started=()
 stop() {
+  scancel --me 2>/dev/null && sleep 2 || true
   for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
 }
 trap stop EXIT

@@ -19,6 +19,7 @@ franken: cross-lingual vocabulary and embedding surgery on language models
 
   python -m franken +experiment=NAME [GROUP=OPTION ...] [KEY=VALUE ...]   one run
   python -m franken -m +experiment=NAME GROUP=A,B seed=0,1,2              a grid of runs
+  (with sweep.take=free started any number of times: each takes jobs that nobody has)
 
   --cfg job             print the composed config and stop
   --info defaults-tree  show how it is composed

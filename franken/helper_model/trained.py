@@ -100,10 +100,8 @@ class TrainedHelper(HelperModel):
     def table(
         self, tokenizer: PreTrainedTokenizerBase, texts: Texts, trainer: TrainerConfig, seed: int
     ) -> tuple[Table, dict[str, Any]]:
-        wants_gpu = trainer.accelerator in ("gpu", "cuda", "auto")
-        device = "cuda" if wants_gpu and torch.cuda.is_available() else "cpu"
         with isolated(trainer.threads):
-            table, trained = train_helper(self, tokenizer, texts, seed, device=device)
+            table, trained = train_helper(self, tokenizer, texts, seed, device=trainer.device)
         return table, asdict(trained)
 
 

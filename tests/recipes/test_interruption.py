@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from franken.files import sha256_file
+from franken.interruption import EXIT_CODE
 
 from .conftest import TINY, TINY_MODEL
 
@@ -72,6 +73,22 @@ def test_a_kill_during_training_leaves_no_trace_in_the_weights(
     kill_when(process := start(tmp_path), lambda: checkpoints(tmp_path) >= 1)
     assert process.returncode == -signal.SIGKILL
     assert not list((tmp_path / "store").glob("pretrain/*/manifest.json"))
+    finish(start(tmp_path))
+    assert weights(tmp_path) == undisturbed
+
+
+@pytest.mark.slow
+def test_a_time_limit_during_training_ends_the_run_with_its_code_and_it_goes_on(
+    tmp_path: Path, undisturbed: dict[str, str]
+) -> None:
+    process = start(tmp_path)
+    while checkpoints(tmp_path) < 1:
+        assert process.poll() is None, process.communicate()[1][-3000:]
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=300)[1]
+    assert process.returncode == EXIT_CODE
+    assert "SIGTERM" in said
     finish(start(tmp_path))
     assert weights(tmp_path) == undisturbed
 
