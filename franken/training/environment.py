@@ -23,6 +23,7 @@ _KNOWN_WARNINGS = (
     ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
     ".*`is_gradient_checkpointing` is deprecated.*",
     ".*available but not used.*",
+    ".*`srun` command is available.*",  # processes are told their places here
     ".*CUDA reports that you have.*",  # fork_rng on machines with several GPUs
     ".*does not have many workers.*",
     ".*`_dataloader_init_kwargs`.*",
