@@ -16,6 +16,7 @@ torch is loaded already there is nothing to save, and the imports are made at on
 
 A deferred name cannot be used while its module is being imported, so annotations must stay text
 (``from __future__ import annotations``), and constants made of such names belong into functions.
+A default of an argument would keep the stand-in: give ``None`` there.
 Errors that are caught must be imported in the ordinary way: ``except`` takes no stand-in.
 PEP 690 and PEP 810 want the same of the language itself.
 """

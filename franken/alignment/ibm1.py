@@ -87,7 +87,7 @@ class Ibm1Model:
 
 
 def align_bitext(
-    bitext: Bitext, config: Ibm1Alignment, *, chunk_links: int = CHUNK_LINKS
+    bitext: Bitext, config: Ibm1Alignment, *, chunk_links: int | None = None
 ) -> WordTable:
     """:func:`align` for words that are numbered already.
 
@@ -114,13 +114,15 @@ def align_bitext(
     return _table(bitext, keys, expected, probability, linked, counts, notes)
 
 
-def train(bitext: Bitext, config: Ibm1Alignment, *, chunk_links: int = CHUNK_LINKS) -> Ibm1Model:
+def train(bitext: Bitext, config: Ibm1Alignment, *, chunk_links: int | None = None) -> Ibm1Model:
     """EM for p(target | source) of a bitext.
 
     Each update gives every target occurrence one unit of count, shared over the source words of
     its sentence (and NULL) in proportion to their probabilities.
     """
-    index = index_links(bitext, null=config.null, tension=config.tension, chunk_links=chunk_links)
+    index = index_links(
+        bitext, null=config.null, tension=config.tension, chunk_links=chunk_links or CHUNK_LINKS
+    )
     sources = index.sources
     prior = 0.0 if config.tension else _log_prior(bitext, config.null)
     probability = np.full(len(index.keys), 1.0 / len(bitext.target.words))

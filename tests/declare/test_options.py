@@ -97,3 +97,13 @@ def test_reading_all_declarations_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_stand_in_is_kept_for_good():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.declare.stand_ins"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == ""
