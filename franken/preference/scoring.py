@@ -16,6 +16,7 @@ from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.numbers import last_number
 from franken.eval_suite.readout import Readout
 from franken.eval_suite.scoring import Request, log_probs
+from franken.tokenizer.chat import chat_prompt, uses_chat
 
 
 def verdict(answer: str, response: str, lang: str) -> float:
@@ -37,6 +38,7 @@ def likelihoods(
     *,
     batch_tokens: int,
     advance: Callable[[int], None] | None = None,
+    chat: str = "auto",
 ) -> list[float]:
     """Nats per token of answers after their prompts under a judge.
 
@@ -46,11 +48,16 @@ def likelihoods(
         asked: prompt and answer.
         batch_tokens: tokens of a forward pass.
         advance: called with the number of answers done.
+        chat: whether the judge reads them in its chat template: ``auto``, ``on`` or ``off``.
     """
     encoder = Encoder(tokenizer)
     requests: list[Request] = []
-    prompts = [prompt for prompt, _ in asked]
-    answers = [joined_response(prompt, answer) for prompt, answer in asked]
+    if uses_chat(tokenizer, chat):
+        prompts = [chat_prompt(tokenizer, [], prompt) for prompt, _ in asked]
+        answers = [answer.strip() for _, answer in asked]
+    else:
+        prompts = [prompt for prompt, _ in asked]
+        answers = [joined_response(prompt, answer) for prompt, answer in asked]
     for head, tail in zip(*encoder.answers(prompts, answers), strict=True):
         room = None if readout.positions is None else max(1, readout.positions + 1 - len(tail))
         requests.append(Request(tuple(encoder.opened(head, room)[0]), tuple(tail)))

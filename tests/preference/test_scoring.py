@@ -45,6 +45,18 @@ def test_likelihoods_are_means_over_the_answers_tokens() -> None:
         assert value == pytest.approx(sum(each) / len(each), rel=1e-5)
 
 
+def test_a_judge_with_a_chat_template_reads_turns() -> None:
+    model, tokenizer = tiny_model("llama", vocab_size=200), word_tokenizer()
+    template = "{% for m in messages %}({{ m.content }}){% endfor %}"
+    readout = read_out(model)
+    (spelt,) = likelihoods(readout, tokenizer, [("(ab)= ", "cd")], batch_tokens=64)
+    tokenizer.chat_template = template + "= "
+    (plain,) = likelihoods(readout, tokenizer, [("ab", "cd")], batch_tokens=64, chat="off")
+    (turns,) = likelihoods(readout, tokenizer, [("ab", " cd")], batch_tokens=64)
+    assert turns == pytest.approx(spelt)
+    assert plain != pytest.approx(spelt)
+
+
 def test_scores_of_a_file_are_found_by_prompt_and_answer(tmp_path) -> None:
     path = tmp_path / "scores.jsonl"
     rows = [
