@@ -42,10 +42,38 @@ SIZES = {name: size for size, names in _SMALL.items() for name in names}
 _IDS = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
 _LAYER_LISTS = ("layer_types", "layers_block_type", "mlp_layer_types", "block_types")
 
+_ONE_OF_EACH = {"layer_types": ["linear_attention", "full_attention"]}
+_NO_PER_LAYER_ROWS = {"hidden_size_per_layer_input": 0, "num_kv_shared_layers": 0}
 SPECIAL: dict[str, dict[str, Any]] = {
+    "bamba": {"attn_layer_indices": [1]},
+    "cohere_compass_text": {"layer_types": ["full_attention"] * 2},
+    "dots3_note_text": {"layer_types": ["full_attention"] * 2},
+    "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 8, "mamba_d_head": 8},
+    "gemma3n_text": {"num_kv_shared_layers": 0, "layer_types": ["full_attention"] * 2},
+    "gemma4": {"text_config": _NO_PER_LAYER_ROWS},
+    "gemma4_text": _NO_PER_LAYER_ROWS,
+    "gemma4_assistant": {"text_config": _NO_PER_LAYER_ROWS},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
+    "granitemoehybrid": _ONE_OF_EACH,
+    "hrm_text": {"num_hidden_layers": 24},
+    "hunyuan_v1_dense": {"head_dim": 8},
+    "hunyuan_v1_moe": {"head_dim": 8},
+    "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "longcat_flash": {"qk_head_dim": 16, "head_dim": 8},
     "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 1},
-    "reformer": {"is_decoder": True},
-}
+    "marian": {"decoder_vocab_size": 96},
+    "ministral": {"head_dim": 8},
+    "nemotron": {"num_key_value_heads": 4},
+    "qwen4_exp_text": {"linear_num_value_heads": 4, "linear_num_key_heads": 2},
+    "reformer": {
+        "is_decoder": True, "axial_pos_embds_dim": [16, 16], "axial_pos_shape": [8, 8],
+        "attn_layers": ["local", "local"], "hidden_size": 32, "local_attn_chunk_length": 4,
+    },
+    "xlstm": {"chunk_size": 16, "qk_dim_factor": 1.0},
+    "xmod": {"default_language": "en_XX"},
+    "zamba": {"layers_block_type": ["mamba", "hybrid"], "layer_types": None},
+}  # fmt: skip
 """What a type needs besides small sizes."""
 
 
@@ -64,7 +92,11 @@ def tiny_random(name: str, *, rows: int) -> Any:
 
 def overrides(name: str, rows: int) -> dict[str, Any]:
     default = AutoConfig.for_model(name)
-    return shrunk(default, rows) | SPECIAL.get(name, {})
+    found = shrunk(default, rows)
+    for field, value in SPECIAL.get(name, {}).items():
+        nested = isinstance(value, dict) and isinstance(found.get(field), dict)
+        found[field] = found[field] | value if nested else value
+    return found
 
 
 def shrunk(config: Any, rows: int) -> dict[str, Any]:
@@ -72,7 +104,7 @@ def shrunk(config: Any, rows: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     attributes = getattr(config, "attribute_map", {})
     inverse = {own: common for common, own in attributes.items()}
-    count = _layer_count(config)
+    count = 2 if "num_hidden_layers" in {*vars(config), *attributes} else None
     for name, value in config.to_dict().items():
         inner = vars(config).get(name)
         size = SIZES.get(name, SIZES.get(inverse.get(name, "")))
@@ -98,10 +130,7 @@ _KEY_VALUE_HEADS = ("num_key_value_heads", "n_kv_heads", "num_kv_heads")
 
 def _one_head_each(config: Any) -> bool:
     """Whether the default has as many key-value heads as query heads."""
-    heads = getattr(config, "num_attention_heads", None)
+    own = getattr(config, "attribute_map", {}).get("num_attention_heads", "num_attention_heads")
+    heads = vars(config).get(own)
     pairs = {vars(config).get(name) for name in _KEY_VALUE_HEADS} - {None}
     return pairs == {heads}
-
-
-def _layer_count(config: Any) -> int | None:
-    return 2 if getattr(config, "num_hidden_layers", None) else None
