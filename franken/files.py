@@ -60,6 +60,34 @@ def clone_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def place_tree(source: Path, target: Path, *, large_bytes: int = 1 << 20) -> None:
+    """Give a directory of finished files a second place, whatever stood there before.
+
+    Small files are copied. Large ones are linked where the file system can, and are then read-only
+    in both places: programs that write a new file in their stead (``save_pretrained``) leave the source as it is.
+    """
+    scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        for file in sorted(source.rglob("*")):
+            twin = scratch / file.relative_to(source)
+            if file.is_dir():
+                twin.mkdir(parents=True, exist_ok=True)
+                continue
+            twin.parent.mkdir(parents=True, exist_ok=True)
+            if file.stat().st_size < large_bytes:
+                shutil.copyfile(file, twin)
+                continue
+            link_or_copy(file, twin)
+            if twin.samefile(file):
+                twin.chmod(0o444)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(scratch, target)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
 def sha256_file(path: Path) -> str:
     """Hex sha256 of a file, read in blocks."""
     with open(path, "rb") as handle:

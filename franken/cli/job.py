@@ -129,6 +129,7 @@ def _run(
     runner.write_curves()
     _log_tables(config, records, run_dir)
     _place_exports(runner, run_dir)
+    (run_dir / "traceback.txt").unlink(missing_ok=True)  # of an earlier try in this directory
     if single:
         from franken.cli.show import show_report
 
@@ -142,14 +143,15 @@ def shown_command(overrides: list[str]) -> str:
 
 
 def _place_exports(runner: Any, run_dir: Path) -> None:
-    """Copy exported checkpoints to the run: what a user does to them does not reach the store."""
-    import shutil
+    """Put exported checkpoints beside the results; an earlier run's export there is replaced."""
+    from franken.files import place_tree
 
     for model, name in runner.graph.exports.items():
         target = run_dir / "export" / model
-        source = runner.artifacts[name].path / "model"
-        shutil.copytree(source, target)
-        print(f"exported {model}: {target}")
+        place_tree(runner.artifacts[name].path / "model", target)
+        print(
+            f"exported {model}: {target} (weights are shared with the store: copy before editing)"
+        )
 
 
 def _log_tables(config: Config, records: list[dict[str, Any]], run_dir: Path) -> None:

@@ -18,7 +18,6 @@ with later():
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from franken.helper_model.common.untrained import untrained_rows
     from franken.parts.anatomy import donor_tables
     from franken.parts.checkpoint import Checkpoint
     from franken.parts.hub import resolve_checkpoint
@@ -28,6 +27,7 @@ with later():
         token_count,
         vocabulary_difference,
     )
+    from franken.parts.unused_rows import untrained_rows
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def read_helper(
         The table, cut to the target's ids and in the checkpoint's own width (a factorised ALBERT
         or ELECTRA: that of the table, not of the layers); zero rows mean "no vector" to the
         methods. And two counts: ``without_row``, ids past the checkpoint's rows, which get zero
-        rows; ``untrained``, rows that look so (see :mod:`franken.helper_model.common.untrained`).
+        rows; ``untrained``, rows that look so (see :mod:`franken.parts.unused_rows`).
 
     Raises:
         CompatibilityError: where the checkpoint's vocabulary is another.

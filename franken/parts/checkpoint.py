@@ -1,16 +1,19 @@
 """A transformers directory of safetensors, read lazily: one tensor, or a few of its rows."""
 
+import logging
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import AutoConfig, PretrainedConfig
 
-from franken.errors import ArtifactError
+from franken.errors import ArtifactError, CompatibilityError
 from franken.files import read_json
 from franken.parts import safetensors_file
-from franken.parts.anatomy import Anatomy, anatomy_of
+from franken.parts.anatomy import Anatomy, anatomy_of, is_tied
 from franken.parts.safetensors_file import TensorRange
+
+logger = logging.getLogger(__name__)
 
 SINGLE_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -21,6 +24,7 @@ def read_config(directory: Path) -> PretrainedConfig:
 
     Raises:
         ArtifactError: where there is none, or transformers cannot read it.
+        CompatibilityError: where the checkpoint is quantised (4 bit, 8 bit, GPTQ, AWQ, ...).
     """
     if not (directory / "config.json").is_file():
         raise ArtifactError(f"{directory} holds no config.json")
@@ -30,6 +34,13 @@ def read_config(directory: Path) -> PretrainedConfig:
         raise ArtifactError(
             f"{directory / 'config.json'} is no config that transformers can read: {error}"
         ) from error
+    quantised = getattr(config, "quantization_config", None)
+    if quantised:
+        method = dict(quantised).get("quant_method", "?") if isinstance(quantised, dict) else "?"
+        raise CompatibilityError(
+            f"{directory} is quantised ({method}); its tables could be exchanged, but its layers "
+            "neither trained nor run here. Give the checkpoint it was made from"
+        )
     return config
 
 
@@ -150,6 +161,40 @@ class Checkpoint:
         if self._anatomy is None:
             self._anatomy = anatomy_of(self.config())
         return self._anatomy
+
+    def tied(self) -> bool:
+        """Whether input and output rows are one matrix: as the config says, unless both are stored.
+
+        Fine-tuning by peft or unsloth can leave two tables under a config that says they are one;
+        transformers 5 then unties them, and so do we.
+        """
+        if not is_tied(self.config()):
+            return False
+        anatomy = self.anatomy()
+        pair = [self.stored_name(name) for name in (anatomy.input_embedding, anatomy.output_head)]
+        if None in pair or pair[0] == pair[1]:
+            return True
+        one, other = (self.range(str(name)) for name in pair)
+        if self._same(one, other):
+            return True
+        logger.warning(
+            "%s: config.json calls the embeddings tied, but %s and %s differ; they are read as two",
+            self.directory, *pair,
+        )  # fmt: skip
+        return False
+
+    def _same(self, one: TensorRange, other: TensorRange) -> bool:
+        """Whether two tensors hold the same numbers, compared in blocks of rows."""
+        if one.shape != other.shape:
+            return False
+        step = 16384
+        return all(
+            torch.equal(
+                self.rows(one.name, start, min(start + step, one.shape[0])),
+                self.rows(other.name, start, min(start + step, one.shape[0])),
+            )
+            for start in range(0, one.shape[0], step)
+        )
 
     def stored_name(self, name: str) -> str | None:
         """How this file spells a tensor of the anatomy; ``None`` where it is not stored."""

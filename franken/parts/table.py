@@ -10,7 +10,6 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import read_json, sha256_file, write_json
-from franken.parts.anatomy import is_tied
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.fingerprint import body_fingerprint
 from franken.parts.rowless import set_aside_rowless
@@ -268,11 +267,11 @@ def table_of_checkpoint(directory: Path, tokenizer: PreTrainedTokenizerBase | No
         The table, with the checkpoint's body as lineage. Tokens without a row are set aside.
     """
     checkpoint = Checkpoint(directory)
-    config, anatomy = checkpoint.config(), checkpoint.anatomy()
+    anatomy = checkpoint.anatomy()
     stored = {name: checkpoint.stored_name(name) for name in anatomy.table_tensors}
     source = stored[anatomy.input_embedding]
     head = stored[anatomy.output_head]
-    tied = is_tied(config)
+    tied = checkpoint.tied()
     if source is None and tied:
         source = head  # tied files may keep either name
     if source is None or (head is None and not tied):

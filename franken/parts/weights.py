@@ -64,9 +64,9 @@ class StoredWeights:
     def of_checkpoint(cls, directory: Path) -> "StoredWeights":
         """The tensors of a checkpoint in transformers layout, sharded or not."""
         checkpoint = Checkpoint(directory)
-        config, anatomy = checkpoint.config(), checkpoint.anatomy()
+        anatomy = checkpoint.anatomy()
         places = _body_places(checkpoint, anatomy)
-        tied = is_tied(config)
+        tied = checkpoint.tied()
         for name in anatomy.table_tensors:
             stored = checkpoint.stored_name(name)
             if stored is None and tied and name == anatomy.input_embedding:

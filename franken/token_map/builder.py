@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import tokenizer_identity
+from franken.parts.unused_rows import untrained_rows
 from franken.token_map.options import Fallback, FitOptions
 from franken.token_map.token_map import (
     DrawClasses,
@@ -47,7 +48,7 @@ class MapBuilder:
         """Compare the vocabularies.
 
         Args:
-            source: the old table; its rows are not read.
+            source: the old table; rows that no text ever moved count as none of text's.
             target: tokenizer of the new table.
             config: options of the method.
             seed: seed of all draws.
@@ -61,11 +62,15 @@ class MapBuilder:
         refuse_read_only(old.pipeline, f"init_method={config.name}, the source table")
         new = old if target is source.tokenizer else Reading.of(target)
         self.source_bytes = (old.bytes + [None] * source.rows)[: source.rows]
+        unused = untrained_rows(source.input, old.pipeline.pieces, source.input[:0])
+        unused_ids = unused.nonzero().flatten().tolist()
+        for index in unused_ids:  # no text moved them: no exemplar, anchor or neighbour of anything
+            self.source_bytes[index] = None
         self.target_bytes = new.bytes
         self.overlap = {
             row: partner for row, partner in overlap_of(old, new).items() if partner < source.rows
         }
-        self.notes: dict[str, Any] = {}
+        self.notes: dict[str, Any] = {"unused_source_rows": len(unused_ids)} if unused_ids else {}
         self.source_names = {index: piece for piece, index in old.pipeline.pieces.items()}
         """Source id -> piece, spelled as the vocabulary spells it."""
         self.target_names = {index: piece for piece, index in new.pipeline.pieces.items()}

@@ -26,8 +26,8 @@ from transformers import (
 from franken.config.base_model import TokenizerKind
 from franken.errors import ArtifactError, CompatibilityError
 from franken.helper_model import read_helper
-from franken.helper_model.common.untrained import untrained_rows
 from franken.parts.tokenizer_files import save_exported_tokenizer, vocabulary_difference
+from franken.parts.unused_rows import untrained_rows
 from tests.init_method.tiny import target_tokenizer
 
 TARGET = target_tokenizer(TokenizerKind.sentencepiece_bpe)

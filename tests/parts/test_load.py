@@ -1,14 +1,17 @@
 """What a user brings is read as it is, warned of where it is odd, and never looked at again."""
 
+import json
 import logging
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, processors
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from franken.config.base_model import LoadedModel, TensorType
 from franken.errors import CompatibilityError
+from franken.files import place_tree
 from franken.parts.rowless import set_aside_rowless
 from franken.parts.table import load_table
 from tests.parts.steps import run_load
@@ -110,3 +113,46 @@ class TestTokensWithoutARow:
         )
         with pytest.raises(CompatibilityError, match="around every text"):
             set_aside_rowless(tokenizer, 96)
+
+
+def test_two_stored_tables_are_two_whatever_the_config_says(tmp_path, caplog):
+    model = tiny_model("llama", tied=False, rows=96)
+    source = save_checkpoint(model, tiny_tokenizer(), tmp_path / "source")
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": True}))
+    with caplog.at_level(logging.WARNING):
+        export = load(source, tmp_path).export(tmp_path / "export")
+    assert "lm_head.weight" in caplog.text
+    ids = some_ids(96)
+    plain = AutoModelForCausalLM.from_pretrained(export)
+    assert torch.equal(logits_of(plain, ids), logits_of(model, ids))
+
+
+def test_equal_tables_stored_twice_stay_tied(tmp_path, model, tokenizer):
+    source = save_checkpoint(model, tokenizer, tmp_path / "source")
+    weights = load_file(source / "model.safetensors")
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    save_file(weights, source / "model.safetensors", {"format": "pt"})
+    assert load_table(load(source, tmp_path).ref.table).tied
+
+
+def test_quantised_weights_are_refused_at_load(checkpoint, tmp_path):
+    config = json.loads((checkpoint / "config.json").read_text())
+    quantised = {"quantization_config": {"quant_method": "gptq", "bits": 4}}
+    (checkpoint / "config.json").write_text(json.dumps(config | quantised))
+    with pytest.raises(CompatibilityError, match="gptq"):
+        load(checkpoint, tmp_path)
+
+
+def test_an_export_is_placed_again_where_one_stands(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "run" / "export"
+    (source / "inside").mkdir(parents=True)
+    (source / "weights").write_bytes(b"0" * 64)
+    (source / "inside" / "card").write_text("new")
+    place_tree(source, target, large_bytes=16)
+    (target / "inside" / "card").write_text("edited")
+    (target / "left over").write_text("of an earlier run")
+    place_tree(source, target, large_bytes=16)
+    assert (source / "inside" / "card").read_text() == (target / "inside" / "card").read_text()
+    assert (target / "weights").samefile(source / "weights")
+    assert not (target / "left over").exists()
