@@ -64,7 +64,8 @@ def place_tree(source: Path, target: Path, *, large_bytes: int = 1 << 20) -> Non
     """Give a directory of finished files a second place, whatever stood there before.
 
     Small files are copied. Large ones are linked where the file system can, and are then read-only
-    in both places: programs that write a new file in their stead (``save_pretrained``) leave the source as it is.
+    in both places: programs that write a new file in their stead (``save_pretrained``) leave the
+    source as it is.
     """
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
