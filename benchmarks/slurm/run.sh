@@ -86,7 +86,7 @@ say "a job over its time limit, which goes on when it is requeued"
 cat > long.sh <<JOB
 #!/bin/bash
 #SBATCH --time=2 --signal=USR1@60 --requeue --cpus-per-task=1 --output=long.out --open-mode=append
-srun $python -m franken 'recipe.evaluate=[base]' training.pretraining.steps=${STEPS:-12000} \
+srun $python -m franken 'recipe.evaluate=[base]' training.pretraining.steps=${STEPS:-4000} \
   hydra.run.dir=long/\$SLURM_RESTART_COUNT $(echo $tiny)
 code=\$?
 echo "exit code \$code after \$SECONDS s, start \${SLURM_RESTART_COUNT:-0}"
