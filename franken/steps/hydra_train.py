@@ -69,6 +69,8 @@ class HydraTrainStep(Step):
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def faults(self) -> Iterator[tuple[str, str]]:
+        if self.training.budget is not None:
+            yield "training.budget", "is not counted in training of several tables; set steps"
         if self.trainable is Trainable.lora:
             yield "trainable", "cannot be lora for a Hydra LLM; train before tables are joined"
         rows = (Trainable.embeddings, Trainable.embeddings_and_edge_layers)
