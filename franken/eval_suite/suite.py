@@ -24,6 +24,8 @@ from franken.statistics import Units, clustered_stderr, influences, ratio
 log = logging.getLogger(__name__)
 
 Item = dict[str, Any]
+MORE = -1
+"""Stands for the size of a set of texts that goes on beyond a limit: streams are not counted."""
 VALID = "valid"
 """Part of a text role that is held out."""
 
@@ -35,7 +37,7 @@ class Score:
     ``acc*`` metrics are fractions in 0..1. ``stderr`` is ``None`` where no spread is defined (one
     unit, or a quantity that is no mean). ``extra`` helps to read the number: ``lang_role`` (one of
     ``source``, ``target``, ``other``), ``chance``, sacrebleu's ``signature``, ``truncated``,
-    ``set_size`` (items of the whole set), ``opening`` (what stands in front of a text), ``chat``
+    ``set_size`` (items of the whole set) or ``of_more`` (the first ones of an uncounted set), ``opening`` (what stands in front of a text), ``chat``
     (whether the model's chat template was applied).
     """
 
@@ -175,7 +177,10 @@ class TaskRun:
     ) -> None:  # fmt: skip
         role = "target" if lang in self.data.config.languages else "other"
         extra["lang_role"] = "source" if lang == self.source_language else role
-        extra["set_size"] = self.set_sizes.get(lang)
+        size = self.set_sizes.get(lang)
+        extra["set_size"] = None if size == MORE else size
+        if size == MORE:
+            extra["of_more"] = True
         extra["opening"] = self.encoder.opening_text
         if self.chat is not None:
             extra["chat"] = self.chat
@@ -246,8 +251,7 @@ class TaskRun:
         own = self.config.texts.get(lang)
         texts = iter(self.data.texts(role, lang, VALID) if own is None else read_texts(own))
         chosen = list(islice(texts, limit))
-        if next(iter(texts), None) is None:
-            self.set_sizes[lang] = len(chosen)
+        self.set_sizes[lang] = len(chosen) if next(texts, None) is None else MORE
         kept = [text for text in chosen if text]
         if not kept:
             raise DataError(

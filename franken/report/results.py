@@ -65,6 +65,8 @@ class Cell:
     languages: int = 1
     interval: tuple[float, float] | None = None
     set_size: int | None = None
+    of_more: bool = False
+    """Whether the items are the first ones of a set that was not counted."""
     extreme: bool = False
     """Whether it is an accuracy so near 0 or 1 that an error bar says nothing."""
 
@@ -235,6 +237,7 @@ def _over_seeds(seeds: Mapping[int, Sequence[Record]]) -> Cell | None:
         languages=max(map(len, seeds.values())),
         interval=extreme or _interval(records),
         extreme=extreme is not None,
+        of_more=any(record.extra.get("of_more") for record in records),
         set_size=int(max(sizes)) if sizes and None not in sizes else None,  # type: ignore[type-var,arg-type]
     )
 

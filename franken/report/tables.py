@@ -257,6 +257,8 @@ def _item_counts(results: Results, rows: Sequence[Row], task: str, metric: str) 
     low, high = min(cell.n for cell in cells), max(cell.n for cell in cells)
     text = f"n = {low}" if low == high else f"n = {low} to {high}"
     sizes = {cell.set_size for cell in cells}
+    if any(cell.of_more for cell in cells):
+        return f"{text} per language, the first of more."
     if None in sizes:
         return f"{text} per language."
     known = [size for size in sizes if size is not None]
