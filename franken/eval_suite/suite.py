@@ -37,7 +37,8 @@ class Score:
     ``acc*`` metrics are fractions in 0..1. ``stderr`` is ``None`` where no spread is defined (one
     unit, or a quantity that is no mean). ``extra`` helps to read the number: ``lang_role`` (one of
     ``source``, ``target``, ``other``), ``chance``, sacrebleu's ``signature``, ``truncated``,
-    ``set_size`` (items of the whole set) or ``of_more`` (the first ones of an uncounted set), ``opening`` (what stands in front of a text), ``chat``
+    ``set_size`` (items of the whole set) or ``of_more`` (the first ones of an uncounted set),
+    ``opening`` (what stands in front of a text), ``chat``
     (whether the model's chat template was applied).
     """
 
