@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from franken.errors import CompatibilityError
 from franken.parts.config_edits import unique_configs
 from franken.parts.tokenizer_files import special_roles
 
@@ -15,7 +16,9 @@ logger = logging.getLogger(__name__)
 
 ROLES = ("bos", "eos", "pad", "unk", "sep")
 _OTHER_FIELDS = ("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
+_MEDIA_ENDS = ("_token_id", "_token_ids", "_token_index")
 ID_FIELDS = (*(f"{role}_token_id" for role in ROLES), *_OTHER_FIELDS)
+_KNOWN = frozenset((*ID_FIELDS, "cls_token_id", "mask_token_id"))
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,13 @@ class ControlTokens:
 def control_tokens_of(configs: Iterable[Any], tokenizer: Tokenizer) -> ControlTokens:
     """Names of the ids that configs mention; ids that are no token are left out."""
     strings = {index: token for token, index in tokenizer.get_vocab().items()}
+    configs = list(configs)
     mentioned = {
         index
         for config in configs
         for name in ID_FIELDS
         for index in _as_list(getattr(config, name, None))
-    }
+    } | {value for part, name in _media_fields(configs) for value in _as_list(vars(part)[name])}
     return ControlTokens(
         special_roles(tokenizer),
         {index: strings[index] for index in sorted(mentioned) if index in strings},
@@ -65,15 +69,62 @@ def carry_over(
     With ``previous``, each id goes by role if its token had the role in the old tokenizer, else by
     its string; lists (several end tokens) keep their order. An unset id stays unset, unless the
     role is new with this tokenizer. Without ``previous``, roles come from ``tokenizer`` alone.
-    A token that the new vocabulary lacks is dropped with a warning.
+    A token that the new vocabulary lacks is dropped with a warning. Ids by which a multimodal model
+    knows where an image goes (``image_token_index``, ``boi_token_index``, ...) go by string.
+
+    Raises:
+        CompatibilityError: where the new vocabulary lacks a token of the last kind.
     """
+    configs = list(configs)
     translate = _Translation(tokenizer, previous)
+    moved = [(part, name, _moved(part, name, translate)) for part, name in _media_fields(configs)]
+    for part, name, value in moved:
+        setattr(part, name, value)
     for config in configs:
         for role in ROLES:
             _carry_role(config, role, translate)
         if isinstance(config, GenerationConfig):  # models without an encoder ignore their own
             for name in _OTHER_FIELDS:
                 _carry_field(config, name, translate)
+
+
+def _media_fields(configs: Iterable[Any]) -> list[tuple[Any, str]]:
+    """Fields that hold the id of a token besides the roles, in configs and those inside them."""
+    found, seen = [], set()
+    waiting = [part for part in configs if isinstance(part, PretrainedConfig)]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        for name, value in vars(part).items():
+            if isinstance(value, PretrainedConfig):
+                waiting.append(value)
+            elif name.endswith(_MEDIA_ENDS) and name not in _KNOWN and _as_ids(value):
+                found.append((part, name))
+    return found
+
+
+def _moved(part: Any, name: str, translate: "_Translation") -> Any:
+    """The field's value in the new vocabulary; an id that was no token stays what it is."""
+    value = vars(part)[name]
+    names = {} if translate.previous is None else translate.previous.names
+    new = []
+    for index in _as_list(value):
+        token = names.get(index)
+        if token is not None and token not in translate.vocabulary:
+            raise CompatibilityError(
+                f"{type(part).__name__}.{name} is {index}, the token {token!r}, which the new "
+                "vocabulary lacks; the model would look for it in vain. Keep the token (it is one "
+                "of the special tokens), or load the text model alone"
+            )
+        new.append(index if token is None else translate.vocabulary[token])
+    return type(value)(new) if isinstance(value, list | tuple) else new[0]
+
+
+def _as_ids(value: Any) -> bool:
+    listed = value if isinstance(value, list | tuple) else [value]
+    return bool(listed) and all(type(item) is int and item >= 0 for item in listed)
 
 
 class _Translation:

@@ -3,8 +3,9 @@
 import logging
 
 import pytest
-from transformers import GenerationConfig
+from transformers import AutoConfig, GenerationConfig
 
+from franken.errors import CompatibilityError
 from franken.parts.control_tokens import ControlTokens, carry_over, control_tokens_of
 from tests.parts.tiny import SPECIALS, tiny_config, tiny_tokenizer
 
@@ -92,3 +93,31 @@ def test_control_tokens_survive_json(old):
     assert tokens.names == {0: "<pad>", 1: "<eos>", 2: "<bos>"}
     assert tokens.roles == {name.removesuffix("_token"): token for name, token in SPECIALS.items()}
     assert ControlTokens.from_json(tokens.to_json()) == tokens
+
+
+class TestTokensOfImages:
+    """As Gemma 3's ``image_token_index``: a config may hold ids that have no role."""
+
+    @staticmethod
+    def config(**ids):
+        config = AutoConfig.for_model("llama", **ids)
+        config.inner = AutoConfig.for_model("llama")
+        config.inner.boi_token_index = ids["image_token_index"]
+        return config
+
+    def test_they_follow_their_token_in_nested_configs_too(self):
+        old, new = tiny_tokenizer(size=96), tiny_tokenizer(size=110)
+        new.add_tokens(["<image>"], special_tokens=True)
+        old.add_tokens(["<image>"], special_tokens=True)
+        config = self.config(image_token_index=96, audio_token_id=5000)
+        carry_over([config], new, control_tokens_of([config], old))
+        assert config.image_token_index == config.inner.boi_token_index == 110
+        assert config.audio_token_id == 5000  # no token of the old vocabulary either
+
+    def test_a_vocabulary_without_the_token_is_refused(self):
+        old, new = tiny_tokenizer(size=96), tiny_tokenizer(size=110)
+        old.add_tokens(["<image>"], special_tokens=True)
+        config = self.config(image_token_index=96)
+        with pytest.raises(CompatibilityError, match="image_token_index is 96"):
+            carry_over([config], new, control_tokens_of([config], old))
+        assert config.image_token_index == 96
