@@ -19,20 +19,12 @@ from franken.config import (
     router,
     runtime,
     training,
-    vocab,
 )
 from franken.config.root import Config
 from franken.declare import GROUPS, options
 
 SCHEMAS: dict[str, dict[str, type]] = {
     "base_model": {"load": base_model.LoadedModel, "pretrain": base_model.PretrainedModel},
-    "vocab": {
-        "original": vocab.OriginalVocab,
-        "scratch": vocab.ScratchVocab,
-        "extension": vocab.ExtensionVocab,
-        "prune_extend": vocab.PruneExtendVocab,
-        "from_pretrained": vocab.FromPretrainedVocab,
-    },
     "data": {"microworld": data.MicroworldData, "files": data.FileData},
     "eval_set": {"set": data.EvaluationSource},
     "training": {"set": training.TrainingSet},

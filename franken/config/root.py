@@ -22,9 +22,9 @@ from franken.config.runtime import (
     TrainerConfig,
 )
 from franken.config.training import TrainingSet
-from franken.config.vocab import VocabConfig
 from franken.helper_model.base import HelperModel
 from franken.init_method.base import InitMethod
+from franken.vocab.base import Vocab
 from franken.word_vectors.base import WordVectors
 
 
@@ -33,7 +33,7 @@ class Config:
     """One job: the options of every group and what identifies the run."""
 
     base_model: BaseModelConfig = field(default_factory=BaseModelConfig)
-    vocab: VocabConfig = field(default_factory=VocabConfig)
+    vocab: Vocab = field(default_factory=Vocab)
     init_method: InitMethod = field(default_factory=InitMethod)
     alignment: Alignment = field(default_factory=Alignment)
     word_vectors: WordVectors = field(default_factory=WordVectors)

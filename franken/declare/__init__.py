@@ -25,7 +25,7 @@ from typing import Any, TypeVar, dataclass_transform, overload
 from franken.config.checks import hint
 from franken.errors import ConfigError
 
-GROUPS = ("init_method", "alignment", "word_vectors", "helper_model")
+GROUPS = ("vocab", "init_method", "alignment", "word_vectors", "helper_model")
 """Groups whose options declare themselves; each is a package ``franken.<group>``."""
 
 _MARK = "__option_name__"

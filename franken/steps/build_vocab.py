@@ -6,9 +6,9 @@ from dataclasses import asdict, field
 from typing import Any, ClassVar
 
 from franken.config.data import DataConfig
-from franken.config.vocab import VocabConfig
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
+from franken.vocab.base import Vocab
 
 with later():
     from franken.config.root import Config
@@ -30,7 +30,7 @@ class BuildVocabStep(Step):
     output: ClassVar[Part] = Part.vocabulary
     inputs: ClassVar[dict[str, Part]] = {"base": Part.model}
     base: str = ""
-    vocab: VocabConfig = field(default_factory=VocabConfig)
+    vocab: Vocab = field(default_factory=Vocab)
     data: DataConfig = field(default_factory=DataConfig)
 
     def key(self, config: Config) -> dict[str, Any]:

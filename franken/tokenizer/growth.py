@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from franken.config.base_model import TokenizerKind
-from franken.config.vocab import TrainedVocab
 from franken.tokenizer.compose import Merge
 from franken.tokenizer.continued import MIN_FREQUENCY, continue_merges
 from franken.tokenizer.language_group import learn_group, training_streams
@@ -18,6 +17,7 @@ from franken.tokenizer.learn import (
     find_alphabet,
     training_backend,
 )
+from franken.tokenizer.options import PieceTraining
 from franken.tokenizer.pipeline import Pipeline
 from franken.tokenizer.sampling import Lines, lines_of, usage_counts
 from franken.tokenizer.token_words import TokenWords, WordReader
@@ -70,7 +70,7 @@ class Growth:
 def read_texts(
     base: "PreTrainedTokenizerBase",
     pipeline: Pipeline,
-    config: TrainedVocab,
+    config: PieceTraining,
     texts: VocabTexts,
     *,
     source_lines: int,
@@ -97,7 +97,7 @@ def read_texts(
 
 def grow(
     pipeline: Pipeline,
-    config: TrainedVocab,
+    config: PieceTraining,
     texts: VocabTexts,
     use: TextUse,
     count: int,
@@ -141,7 +141,7 @@ def _missing_characters(pipeline: Pipeline, streams: Mapping[str, Lines]) -> lis
 
 
 def _grow_unigram(
-    pipeline: Pipeline, config: TrainedVocab, texts: VocabTexts, count: int
+    pipeline: Pipeline, config: PieceTraining, texts: VocabTexts, count: int
 ) -> Growth:
     """The best pieces of a vocabulary of the targets alone, at half their probability there."""
     # Twice as many, since the base has part of them.

@@ -4,10 +4,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from franken.config.base_model import TokenizerKind
-from franken.config.vocab import Splitting, TrainedVocab
 from franken.errors import DataError
 from franken.tokenizer.compose import Merge, all_splits
 from franken.tokenizer.learn import Learned, learn_pieces
+from franken.tokenizer.options import PieceTraining, Splitting
 from franken.tokenizer.pipeline import Kind, Pipeline, editable_pipeline_of
 from franken.tokenizer.sampling import Lines, sample_languages
 from franken.tokenizer.splits import repair_marks
@@ -22,7 +22,7 @@ SOURCE = "source"
 
 
 def trained_pipeline_of(
-    base: "PreTrainedTokenizerBase", config: TrainedVocab
+    base: "PreTrainedTokenizerBase", config: PieceTraining
 ) -> tuple[Pipeline, dict[str, Any]]:
     """The base's pipeline with the rules that ``config`` asks for, and a note for the report."""
     pipeline = editable_pipeline_of(base, f"vocab={config.name}")
@@ -37,7 +37,7 @@ def trained_pipeline_of(
     return pipeline, {"split_patterns_repaired": changed}
 
 
-def training_streams(config: TrainedVocab, texts: VocabTexts) -> dict[str, Lines]:
+def training_streams(config: PieceTraining, texts: VocabTexts) -> dict[str, Lines]:
     """The sampled lines per language: the targets', and the source's where asked for."""
     if not texts.targets:
         raise DataError(
@@ -50,7 +50,9 @@ def training_streams(config: TrainedVocab, texts: VocabTexts) -> dict[str, Lines
     return sample_languages(streams, config, texts.seed)
 
 
-def learn_group(pipeline: Pipeline, config: TrainedVocab, texts: VocabTexts, count: int) -> Learned:
+def learn_group(
+    pipeline: Pipeline, config: PieceTraining, texts: VocabTexts, count: int
+) -> Learned:
     """Alphabet and pieces of the group, without those that the pipeline reserves."""
     learned = learn_pieces(pipeline, training_streams(config, texts), count)
     reserved = set(pipeline.reserved().values())

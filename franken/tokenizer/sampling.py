@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from franken.config.vocab import LineSampling, TrainedVocab
 from franken.errors import DataError
 from franken.seeds import derive_seed
+from franken.tokenizer.options import LineSampling, PieceTraining
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -33,7 +33,7 @@ def lines_of(texts: Iterable[str]) -> Iterator[str]:
 
 
 def sample_languages(
-    streams: Mapping[str, Lines], config: TrainedVocab, seed: int
+    streams: Mapping[str, Lines], config: PieceTraining, seed: int
 ) -> dict[str, Lines]:
     """Draw the lines of each language that the trainer reads.
 
@@ -55,7 +55,7 @@ def sample_languages(
     }
 
 
-def allocate_lines(counts: Mapping[str, int], config: TrainedVocab) -> dict[str, int]:
+def allocate_lines(counts: Mapping[str, int], config: PieceTraining) -> dict[str, int]:
     """Lines per language out of ``counts`` available ones."""
     cap = config.max_lines_per_language
     capped = {name: min(count, cap) for name, count in counts.items()}

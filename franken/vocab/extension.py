@@ -6,18 +6,24 @@ and all base merges keep their precedence. Merges that source text would feel ar
 (:mod:`franken.tokenizer.growth`).
 """
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
-from franken.config.vocab import ExtensionVocab
+from collections.abc import Iterator
+
+from franken.config.checks import at_least
+from franken.declare import option
 from franken.errors import ConfigError
-from franken.tokenizer.compose import compose
-from franken.tokenizer.growth import grow, read_texts
-from franken.tokenizer.language_group import trained_pipeline_of
-from franken.tokenizer.pipeline import Pipeline
-from franken.tokenizer.types import VocabResult, VocabTexts
+from franken.lazy import later
+from franken.vocab.base import TrainedVocab
 
-if TYPE_CHECKING:
+with later():
     from transformers import PreTrainedTokenizerBase
+
+    from franken.tokenizer.compose import compose
+    from franken.tokenizer.growth import grow, read_texts
+    from franken.tokenizer.language_group import trained_pipeline_of
+    from franken.tokenizer.pipeline import Pipeline
+    from franken.tokenizer.types import VocabResult, VocabTexts
 
 DEFAULT_SHARE = 0.34
 """New pieces per base piece (Franken-Adapter, ablation A10)."""
@@ -25,32 +31,41 @@ GUARDED_LINES = 40_000
 """Source lines that new pieces must leave as they are; reading more costs time and gains little."""
 
 
-def build(
-    base: "PreTrainedTokenizerBase", config: ExtensionVocab, texts: VocabTexts
-) -> VocabResult:
-    """Append ``config.added`` pieces of the target languages."""
-    pipeline, note = trained_pipeline_of(base, config)
-    use = read_texts(base, pipeline, config, texts, source_lines=GUARDED_LINES)
-    growth = grow(pipeline, config, texts, use, added_count(pipeline, config))
-    fixed = {index: piece for piece, index in pipeline.pieces.items()}
-    grown = len(fixed) + len(growth.pieces) + len(growth.characters)
-    tokenizer = compose(
-        pipeline,
-        [*growth.characters, *growth.pieces],
-        [*pipeline.merges, *growth.merges],
-        growth.scores,
-        reserved=fixed,
-        size=max(pipeline.size, grown),
-    )
-    reserved = len(pipeline.reserved())
-    parts = {
-        "reserved": reserved,
-        "kept": len(fixed) - reserved,
-        "new": len(growth.pieces),
-        "alphabet": len(growth.characters),
-        "refused_for_source": growth.refused,
-    }
-    return VocabResult(tokenizer, {"parts": parts, **note})
+@option
+class ExtensionVocab(TrainedVocab):
+    """The base vocabulary with new pieces of the target languages appended."""
+
+    added: int | None = None
+    """How many pieces are appended; ``null``: 34 % of the base vocabulary (the paper's A10)."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("added", self.added, 1)
+
+    def build(self, base: PreTrainedTokenizerBase, texts: VocabTexts) -> VocabResult:
+        """Append ``config.added`` pieces of the target languages."""
+        pipeline, note = trained_pipeline_of(base, self)
+        use = read_texts(base, pipeline, self, texts, source_lines=GUARDED_LINES)
+        growth = grow(pipeline, self, texts, use, added_count(pipeline, self))
+        fixed = {index: piece for piece, index in pipeline.pieces.items()}
+        grown = len(fixed) + len(growth.pieces) + len(growth.characters)
+        tokenizer = compose(
+            pipeline,
+            [*growth.characters, *growth.pieces],
+            [*pipeline.merges, *growth.merges],
+            growth.scores,
+            reserved=fixed,
+            size=max(pipeline.size, grown),
+        )
+        reserved = len(pipeline.reserved())
+        parts = {
+            "reserved": reserved,
+            "kept": len(fixed) - reserved,
+            "new": len(growth.pieces),
+            "alphabet": len(growth.characters),
+            "refused_for_source": growth.refused,
+        }
+        return VocabResult(tokenizer, {"parts": parts, **note})
 
 
 def added_count(pipeline: Pipeline, config: ExtensionVocab) -> int:

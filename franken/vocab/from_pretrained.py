@@ -1,33 +1,64 @@
 """``vocab=from_pretrained``: take a finished tokenizer."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from franken.config.vocab import FromPretrainedVocab
+from franken.declare import option
 from franken.errors import ConfigError
-from franken.tokenizer import pipeline as pipelines
-from franken.tokenizer.types import VocabResult, VocabTexts
+from franken.lazy import later
+from franken.vocab.base import Vocab
 
-if TYPE_CHECKING:
+with later():
     from transformers import PreTrainedTokenizerBase
 
+    from franken.tokenizer import pipeline as pipelines
+    from franken.tokenizer.types import VocabResult, VocabTexts
 
-def build(
-    base: "PreTrainedTokenizerBase", config: FromPretrainedVocab, texts: VocabTexts
-) -> VocabResult:
-    """Load the tokenizer at ``config.path``; code that comes with it is never run."""
-    pipeline = pipelines.pipeline_of(load_tokenizer(config.path, revision=config.revision))
-    if pipeline.kind is pipelines.ReadOnlyKind.wordpiece:
-        # BERT's [CLS] and [SEP] stand where a language model has bos and eos.
-        for role, stand_in in (("bos_token", "cls_token"), ("eos_token", "sep_token")):
-            if role not in pipeline.settings and stand_in in pipeline.settings:
-                pipeline.settings[role] = pipeline.settings[stand_in]
-    reserved = len(pipeline.reserved())
-    parts = {"reserved": reserved, "new": len(pipeline.pieces) - reserved}
-    return VocabResult(pipelines.build(pipeline), {"parts": parts})
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "vocab.json",
+    "vocab.txt",
+    "tekken.json",
+)
 
 
-def load_tokenizer(path: str, *, revision: str | None = None) -> "PreTrainedTokenizerBase":
+@option
+class FromPretrainedVocab(Vocab):
+    """A finished tokenizer from a directory or the hub (vocab.path).
+
+    WordPiece too, whose cls and sep become bos and eos where it has none. Where more than 5 % of a
+    language's lines do not come back from encoding and decoding (lower-casing, dropped accents), a
+    warning says so.
+    """
+
+    path: str = ""
+    """Directory with ``tokenizer.json`` (or ``tokenizer.model``), or a hub id."""
+    revision: str | None = None
+    """Hub revision; a commit hash makes the run repeatable."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if not self.path:
+            yield "path", "names no tokenizer; give a directory or a hub id"
+
+    def build(self, base: PreTrainedTokenizerBase, texts: VocabTexts) -> VocabResult:
+        """Load the tokenizer at ``config.path``; code that comes with it is never run."""
+        pipeline = pipelines.pipeline_of(load_tokenizer(self.path, revision=self.revision))
+        if pipeline.kind is pipelines.ReadOnlyKind.wordpiece:
+            # BERT's [CLS] and [SEP] stand where a language model has bos and eos.
+            for role, stand_in in (("bos_token", "cls_token"), ("eos_token", "sep_token")):
+                if role not in pipeline.settings and stand_in in pipeline.settings:
+                    pipeline.settings[role] = pipeline.settings[stand_in]
+        reserved = len(pipeline.reserved())
+        parts = {"reserved": reserved, "new": len(pipeline.pieces) - reserved}
+        return VocabResult(pipelines.build(pipeline), {"parts": parts})
+
+
+def load_tokenizer(path: str, *, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Load a tokenizer from a directory or the hub, its ``tokenizer.json`` as it stands.
 
     Raises:
@@ -65,14 +96,3 @@ def load_tokenizer(path: str, *, revision: str | None = None) -> "PreTrainedToke
         raise ConfigError(
             f"vocab.path: no tokenizer could be loaded from {kind} {path!r}: {error}"
         ) from error
-
-
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "vocab.json",
-    "vocab.txt",
-    "tekken.json",
-)

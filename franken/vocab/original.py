@@ -1,18 +1,25 @@
 """``vocab=original``: keep the tokenizer of the base model."""
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
-from franken.config.vocab import OriginalVocab
-from franken.tokenizer import pipeline as pipelines
-from franken.tokenizer.types import VocabResult, VocabTexts
+from franken.declare import option
+from franken.lazy import later
+from franken.vocab.base import Vocab
 
-if TYPE_CHECKING:
+with later():
     from transformers import PreTrainedTokenizerBase
 
+    from franken.tokenizer import pipeline as pipelines
+    from franken.tokenizer.types import VocabResult, VocabTexts
 
-def build(base: "PreTrainedTokenizerBase", config: OriginalVocab, texts: VocabTexts) -> VocabResult:
-    """The base tokenizer in the plain class that loads the same everywhere."""
-    pipeline = pipelines.pipeline_of(base)
-    reserved = len(pipeline.reserved())
-    parts = {"reserved": reserved, "kept": len(pipeline.pieces) - reserved}
-    return VocabResult(pipelines.build(pipeline), {"parts": parts})
+
+@option
+class OriginalVocab(Vocab):
+    """Keep the tokenizer of the base model."""
+
+    def build(self, base: PreTrainedTokenizerBase, texts: VocabTexts) -> VocabResult:
+        """The base tokenizer in the plain class that loads the same everywhere."""
+        pipeline = pipelines.pipeline_of(base)
+        reserved = len(pipeline.reserved())
+        parts = {"reserved": reserved, "kept": len(pipeline.pieces) - reserved}
+        return VocabResult(pipelines.build(pipeline), {"parts": parts})

@@ -12,64 +12,98 @@ The paper prunes everything that 20 million English sentences do not use, whatev
 in its place. ``vocab.kept_share=0.6`` with ``vocab.keep_scripts`` is its setting.
 """
 
+from __future__ import annotations
+
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Any
 
-from franken.config.vocab import PruneExtendVocab
+from franken.config.checks import at_least, in_range
+from franken.declare import option
 from franken.errors import ConfigError, DataError
-from franken.tokenizer.compose import compose
-from franken.tokenizer.growth import Growth, grow, read_texts
-from franken.tokenizer.language_group import trained_pipeline_of
-from franken.tokenizer.pieces import piece_bytes, text_of
-from franken.tokenizer.pipeline import Pipeline
-from franken.tokenizer.pruning import Prunable, needed_by_the_rest, prunable_pieces
-from franken.tokenizer.scripts import uses_only_scripts
-from franken.tokenizer.types import VocabResult, VocabTexts
+from franken.lazy import later
+from franken.vocab.base import TrainedVocab
 
-if TYPE_CHECKING:
+with later():
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-logger = logging.getLogger(__name__)
+    from franken.tokenizer.compose import compose
+    from franken.tokenizer.growth import Growth, grow, read_texts
+    from franken.tokenizer.language_group import trained_pipeline_of
+    from franken.tokenizer.pieces import piece_bytes, text_of
+    from franken.tokenizer.pipeline import Pipeline
+    from franken.tokenizer.pruning import Prunable, needed_by_the_rest, prunable_pieces
+    from franken.tokenizer.scripts import uses_only_scripts
+    from franken.tokenizer.types import VocabResult, VocabTexts
 
+logger = logging.getLogger(__name__)
 BETTER_FROM = 4
 """A pair that target text holds so often makes a better piece than one that no text uses."""
 
 
-def build(
-    base: "PreTrainedTokenizerBase", config: PruneExtendVocab, texts: VocabTexts
-) -> VocabResult:
-    """Learn pieces of the target languages and prune as many as have to give way."""
-    pipeline, note = trained_pipeline_of(base, config)
-    size = config.size or pipeline.size
-    free = size - len(pipeline.pieces)
-    use = read_texts(base, pipeline, config, texts, source_lines=config.probe_sentences)
-    if not use.source.any():
-        raise DataError(
-            "vocab=prune_extend keeps the pieces that source-language text uses, but there is no "
-            "source-language text; check data.source_lang and its files"
+@option
+class PruneExtendVocab(TrainedVocab):
+    """Franken-Adapter 2.1: keep the pieces that the source language uses, fill with new ones.
+
+    What target text uses stays. Of the rest those go first that the probe (source-language text)
+    makes the least likely, as far as it can tell: source text may lose one token in 4,000 by its
+    estimate, and of a script that other languages share a fifth of the unused pieces.
+    """
+
+    added: int | None = None
+    """How many new pieces, whatever gives way to them; ``null``: as many as nobody misses."""
+    probe_sentences: int = 20_000_000
+    """Source-language sentences that decide which base pieces are kept."""
+    min_count: int = 1
+    """A base piece counts as used when the probe uses it at least so often."""
+    kept_share: float | None = None
+    """Keep at most this share of the vocabulary where new pieces take the room (the paper: 0.6)."""
+    keep_scripts: list[str] = field(default_factory=list)
+    """Unicode scripts whose pieces go last; none named: no script goes first."""
+    merge_closure: bool = True
+    """Also keep the pieces that arise on the way to a kept piece (spec 9.1 a)."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        yield from at_least("added", self.added, 1)
+        yield from at_least("probe_sentences", self.probe_sentences, 1)
+        yield from at_least("min_count", self.min_count, 1)
+        yield from in_range("kept_share", self.kept_share, 0.01, 1.0)
+
+    def build(self, base: PreTrainedTokenizerBase, texts: VocabTexts) -> VocabResult:
+        """Learn pieces of the target languages and prune as many as have to give way."""
+        pipeline, note = trained_pipeline_of(base, self)
+        size = self.size or pipeline.size
+        free = size - len(pipeline.pieces)
+        use = read_texts(base, pipeline, self, texts, source_lines=self.probe_sentences)
+        if not use.source.any():
+            raise DataError(
+                "vocab=prune_extend keeps the pieces that source-language text uses, but there is "
+                "no source-language text; check data.source_lang and its files"
+            )
+        prunable = prunable_pieces(
+            pipeline,
+            use.source,
+            use.target,
+            min_count=self.min_count,
+            first=_other_scripts(pipeline, self.keep_scripts),
+            closure=self.merge_closure,
         )
-    prunable = prunable_pieces(
-        pipeline,
-        use.source,
-        use.target,
-        min_count=config.min_count,
-        first=_other_scripts(pipeline, config.keep_scripts),
-        closure=config.merge_closure,
-    )
-    going = _going(pipeline, config, prunable, free)
-    room = free + len(going)
-    _check_room(pipeline, size, room, len(going))
-    wanted = room if config.added is None else min(room, config.added)
-    growth = grow(pipeline, config, texts, use, wanted, min_frequency=BETTER_FROM)
-    count = len(growth.pieces) + len(growth.characters)
-    gone = going[: max(0, count - free)]
-    if config.merge_closure:
-        needed = needed_by_the_rest(pipeline, gone)
-        gone = [piece for piece in gone if piece not in needed]
-        growth = _shorten(growth, free + len(gone))
-    _warn(config, prunable, growth, gone, room, wanted)
-    tokenizer, parts = _put_together(pipeline, prunable, growth, set(gone), size)
-    return VocabResult(tokenizer, {"parts": parts, **note})
+        going = _going(pipeline, self, prunable, free)
+        room = free + len(going)
+        _check_room(pipeline, size, room, len(going))
+        wanted = room if self.added is None else min(room, self.added)
+        growth = grow(pipeline, self, texts, use, wanted, min_frequency=BETTER_FROM)
+        count = len(growth.pieces) + len(growth.characters)
+        gone = going[: max(0, count - free)]
+        if self.merge_closure:
+            needed = needed_by_the_rest(pipeline, gone)
+            gone = [piece for piece in gone if piece not in needed]
+            growth = _shorten(growth, free + len(gone))
+        _warn(self, prunable, growth, gone, room, wanted)
+        tokenizer, parts = _put_together(pipeline, prunable, growth, set(gone), size)
+        return VocabResult(tokenizer, {"parts": parts, **note})
 
 
 def _going(
@@ -160,7 +194,7 @@ def _warn(
 
 def _put_together(
     pipeline: Pipeline, prunable: Prunable, growth: Growth, gone: set[str], size: int
-) -> tuple["PreTrainedTokenizerFast", dict[str, Any]]:
+) -> tuple[PreTrainedTokenizerFast, dict[str, Any]]:
     keep = [piece for piece in pipeline.normal() if piece not in gone]
     reserved = pipeline.reserved()
     unused = size - len(reserved) - len(keep) - len(growth.pieces) - len(growth.characters)

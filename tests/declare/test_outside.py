@@ -75,6 +75,37 @@ def test_it_runs_from_the_command_line(package, tmp_path):
     assert run["initialisations"][0]["method"] == "first_piece"
 
 
+VOCAB = """
+from __future__ import annotations
+from franken.declare import option
+from franken.lazy import later
+from franken.vocab.base import Vocab
+with later():
+    from franken.vocab.original import OriginalVocab
+
+@option(name="same")
+class Same(Vocab):
+    \"\"\"The base's own, under another name.\"\"\"
+
+    def build(self, base, texts):
+        return OriginalVocab().build(base, texts)
+"""
+
+
+def test_a_vocabulary_of_another_package_is_built(tmp_path):
+    install(tmp_path, "same_vocab", VOCAB, {"franken.vocab": {"same": "same_vocab:Same"}})
+    code = (
+        "from franken.declare import find\n"
+        "from franken.vocab import build_vocabulary\n"
+        "from tests.vocab.toys import KINDS, base_tokenizer, vocab_texts\n"
+        "base = base_tokenizer(KINDS[0])\n"
+        "made = build_vocabulary(base, find('vocab', 'same')(), vocab_texts(), 0)\n"
+        "print(made.report['option'], made.tokenizer.get_vocab() == base.get_vocab())"
+    )
+    done = python(tmp_path, "-c", code)
+    assert done.stdout.split() == ["same", "True"], done.stderr[-2000:]
+
+
 def test_a_point_that_names_no_option_is_refused(tmp_path):
     install(tmp_path, "wrong", "class Plain: pass\n", {"franken.init_method": {"p": "wrong:Plain"}})
     done = python(tmp_path, "-c", "from franken.declare import options; options('init_method')")

@@ -5,7 +5,6 @@ import torch
 from transformers import BertConfig, BertForMaskedLM
 
 from franken.config.base_model import TokenizerKind
-from franken.config.vocab import FromPretrainedVocab
 from franken.errors import CompatibilityError
 from franken.helper_model import read_helper
 from franken.init_method import InitResources, Provenance, initialise
@@ -15,6 +14,7 @@ from franken.parts.table import check_table
 from franken.parts.tokenizer_files import save_exported_tokenizer
 from franken.tokenizer.pieces import canonical_bytes
 from franken.vocab import VocabTexts, build_vocabulary
+from franken.vocab.from_pretrained import FromPretrainedVocab
 from tests.init_method.donor import word_space
 from tests.init_method.tiny import RESOURCES, source_table
 from tests.vocab.wordpiece import wordpiece_tokenizer

@@ -6,13 +6,13 @@ from itertools import pairwise
 import pytest
 
 from franken.config.base_model import TokenizerKind
-from franken.config.vocab import ExtensionVocab
 from franken.tokenizer.compose import merge_ancestors
 from franken.tokenizer.continued import continue_merges
 from franken.tokenizer.pipeline import pipeline_of
 from franken.tokenizer.reachability import unreachable_pieces
 from franken.tokenizer.token_words import FIRST_LETTER, TokenWords, WordReader
-from franken.vocab import VocabTexts, extension
+from franken.vocab import VocabTexts
+from franken.vocab.extension import ExtensionVocab
 from tests.vocab.toys import (
     BPE_KINDS,
     ENGLISH,
@@ -88,8 +88,8 @@ def test_guarded_pairs_and_tokens_apart_are_never_merged():
 def test_no_new_piece_crosses_the_border_of_a_word(name):
     base = STRUCTURES[name]() if name in STRUCTURES else base_tokenizer(TokenizerKind(name))
     lines = ["nina kula chakula (kizuri), ana-kula 12 34."] * 50 + TARGETS["sw"]
-    result = extension.build(
-        base, ExtensionVocab(added=150), VocabTexts(lambda: ENGLISH, {"sw": lambda: lines})
+    result = ExtensionVocab(added=150).build(
+        base, VocabTexts(lambda: ENGLISH, {"sw": lambda: lines})
     )
     new = result.tokenizer.get_vocab().keys() - base.get_vocab().keys()
     assert len(new) > 80
@@ -116,7 +116,7 @@ def test_source_text_keeps_its_segmentation():
     base = base_tokenizer(TokenizerKind.byte_level_bpe)
     lines = [" ".join(word[::-1] + word for word in line.split()) for line in ENGLISH[:300]]
     texts = VocabTexts(lambda: ENGLISH, {"xx": lambda: lines})
-    result = extension.build(base, ExtensionVocab(added=200), texts)
+    result = ExtensionVocab(added=200).build(base, texts)
     assert [base.tokenize(line) for line in ENGLISH] == [
         result.tokenizer.tokenize(line) for line in ENGLISH
     ]
@@ -137,7 +137,7 @@ def test_reachability_asks_the_pre_tokenizer_also_where_merges_are_ignored():
 def test_every_new_piece_can_be_built_by_merges_where_the_model_ignores_them():
     base = llama3_like()
     texts = VocabTexts(lambda: ENGLISH, {"sw": lambda: TARGETS["sw"]})
-    result = extension.build(base, ExtensionVocab(added=100), texts)
+    result = ExtensionVocab(added=100).build(base, texts)
     new = [p for p in result.tokenizer.get_vocab() if p not in base.get_vocab()]
     ways = merge_ancestors(new, pipeline_of(result.tokenizer).merges)
     assert all(piece in ways[piece] for piece in new)

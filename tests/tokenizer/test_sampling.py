@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from franken.config.base_model import TokenizerKind
-from franken.config.vocab import LineSampling, ScratchVocab
 from franken.errors import ConfigError, DataError
 from franken.tokenizer.learn import find_alphabet
+from franken.tokenizer.options import LineSampling
 from franken.tokenizer.sampling import allocate_lines, lines_of, sample_languages, usage_counts
 from franken.tokenizer.scripts import uses_only_scripts
 from franken.tokenizer.unigram import train_unigram
+from franken.vocab.scratch import ScratchVocab
 from tests.vocab.toys import ENGLISH, base_tokenizer, ids_of
 
 

@@ -6,11 +6,11 @@ import pytest
 from transformers import AutoTokenizer
 
 from franken.config.base_model import TokenizerKind
-from franken.config.vocab import PruneExtendVocab, ScratchVocab
 from franken.tokenizer.pipeline import BYTE_PIECE, pipeline_of
-from franken.vocab import canonical_bytes, family_of, scratch
+from franken.vocab import canonical_bytes, family_of
 from franken.vocab.from_pretrained import load_tokenizer
-from franken.vocab.prune_extend import build
+from franken.vocab.prune_extend import PruneExtendVocab
+from franken.vocab.scratch import ScratchVocab
 from tests.vocab.toys import ENGLISH, OTHERS, TARGETS, base_tokenizer, ids_of, vocab_texts
 
 sentencepiece = pytest.importorskip("sentencepiece")
@@ -65,8 +65,8 @@ def test_both_back_ends_segment_a_thousand_lines_alike(make):
     base = base_tokenizer(TokenizerKind.sentencepiece_bpe)
     tokenizer = {
         "base": lambda: base,
-        "scratch": lambda: scratch.build(base, ScratchVocab(), vocab_texts()).tokenizer,
-        "prune_extend": lambda: build(base, PLAIN, vocab_texts()).tokenizer,
+        "scratch": lambda: ScratchVocab().build(base, vocab_texts()).tokenizer,
+        "prune_extend": lambda: PLAIN.build(base, vocab_texts()).tokenizer,
     }[make]()
     judge = as_sentencepiece(tokenizer, model_type=2)
     assert len(LINES) >= 1000
@@ -75,8 +75,8 @@ def test_both_back_ends_segment_a_thousand_lines_alike(make):
 
 
 def test_both_back_ends_agree_on_a_unigram_vocabulary():
-    tokenizer = build(
-        base_tokenizer(TokenizerKind.sentencepiece_unigram), PLAIN, vocab_texts()
+    tokenizer = PLAIN.build(
+        base_tokenizer(TokenizerKind.sentencepiece_unigram), vocab_texts()
     ).tokenizer
     judge = as_sentencepiece(tokenizer, model_type=1)
     different = [line for line in LINES if judge.encode(line) != ids_of(tokenizer, line)]
@@ -125,7 +125,7 @@ def test_the_loaded_model_segments_as_sentencepiece_does(model_directory, conver
 
 
 def test_prune_extend_of_a_sentencepiece_model_keeps_english_and_loads_back(converted, tmp_path):
-    result = build(converted, PLAIN, vocab_texts())
+    result = PLAIN.build(converted, vocab_texts())
     assert len(result.tokenizer) == len(converted)
     same = sum(converted.tokenize(line) == result.tokenizer.tokenize(line) for line in ENGLISH)
     assert same >= 0.9 * len(ENGLISH)

@@ -7,16 +7,14 @@ import pytest
 import regex
 
 from franken.config.base_model import TokenizerKind
-from franken.config.vocab import (
-    ExtensionVocab,
-    OriginalVocab,
-    PruneExtendVocab,
-    ScratchVocab,
-    Splitting,
-)
+from franken.tokenizer.options import Splitting
 from franken.tokenizer.pipeline import build, pipeline_of
 from franken.tokenizer.splits import GPT2_PATTERN, cut_words, repair_marks, with_marks
 from franken.vocab import VocabTexts, build_vocabulary
+from franken.vocab.extension import ExtensionVocab
+from franken.vocab.original import OriginalVocab
+from franken.vocab.prune_extend import PruneExtendVocab
+from franken.vocab.scratch import ScratchVocab
 from tests.vocab.toys import (
     ENGLISH,
     TARGETS,

@@ -5,7 +5,6 @@ import logging
 import pytest
 
 from franken.config.base_model import TokenizerKind
-from franken.config.vocab import ExtensionVocab, FromPretrainedVocab, PruneExtendVocab, ScratchVocab
 from franken.errors import CompatibilityError
 from franken.tokenizer.families import family_of
 from franken.tokenizer.pieces import (
@@ -17,6 +16,10 @@ from franken.tokenizer.pieces import (
 from franken.tokenizer.pipeline import ReadOnlyKind
 from franken.tokenizer.report import LOSSY_SHARE
 from franken.vocab import VocabTexts, build_vocabulary
+from franken.vocab.extension import ExtensionVocab
+from franken.vocab.from_pretrained import FromPretrainedVocab
+from franken.vocab.prune_extend import PruneExtendVocab
+from franken.vocab.scratch import ScratchVocab
 from tests.init_method.texts import ENGLISH, SWAHILI
 from tests.init_method.tiny import source_tokenizer
 from tests.vocab.wordpiece import wordpiece_tokenizer

@@ -2,26 +2,21 @@
 
 import json
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
-from franken import vocab
 from franken.config.base_model import TokenizerKind
-from franken.config.vocab import (
-    ExtensionVocab,
-    FromPretrainedVocab,
-    OriginalVocab,
-    PruneExtendVocab,
-    ScratchVocab,
-    VocabConfig,
-)
 from franken.errors import ConfigError
 from franken.tokenizer.pipeline import pipeline_of
 from franken.tokenizer.reachability import is_reachable
-from franken.vocab import OPTIONS, build_vocabulary, extension, original, scratch
+from franken.vocab import build_vocabulary, extension
+from franken.vocab.extension import ExtensionVocab
+from franken.vocab.from_pretrained import FromPretrainedVocab
+from franken.vocab.original import OriginalVocab
+from franken.vocab.prune_extend import PruneExtendVocab
+from franken.vocab.scratch import ScratchVocab
 from tests.vocab.toys import (
     ENGLISH,
     KINDS,
@@ -40,7 +35,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_original_is_the_base_tokenizer(name):
     base = STRUCTURES[name]()
-    tokenizer = original.build(base, OriginalVocab(), vocab_texts()).tokenizer
+    tokenizer = OriginalVocab().build(base, vocab_texts()).tokenizer
     assert spec_of(tokenizer) == spec_of(base)
     assert tokenizer is not base
 
@@ -48,7 +43,7 @@ def test_original_is_the_base_tokenizer(name):
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_extension_changes_no_base_id_and_appends_the_rest(name):
     base = STRUCTURES[name]()
-    result = extension.build(base, ExtensionVocab(added=150), vocab_texts())
+    result = ExtensionVocab(added=150).build(base, vocab_texts())
     vocab = result.tokenizer.get_vocab()
     assert {piece: vocab[piece] for piece in base.get_vocab()} == base.get_vocab()
     assert len(vocab) == len(base) + 150
@@ -59,7 +54,7 @@ def test_extension_changes_no_base_id_and_appends_the_rest(name):
 @pytest.mark.parametrize("kind", KINDS)
 def test_extension_shortens_the_targets_and_keeps_english(kind):
     base = base_tokenizer(kind)
-    tokenizer = extension.build(base, ExtensionVocab(), vocab_texts()).tokenizer
+    tokenizer = ExtensionVocab().build(base, vocab_texts()).tokenizer
     same = sum(base.tokenize(line) == tokenizer.tokenize(line) for line in ENGLISH)
     assert same >= 0.9 * len(ENGLISH)
     for lines in TARGETS.values():
@@ -70,7 +65,7 @@ def test_extension_shortens_the_targets_and_keeps_english(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_extension_adds_only_reachable_pieces(kind):
     base = base_tokenizer(kind)
-    tokenizer = extension.build(base, ExtensionVocab(added=200), vocab_texts()).tokenizer
+    tokenizer = ExtensionVocab(added=200).build(base, vocab_texts()).tokenizer
     model = tokenizer.backend_tokenizer.model
     new = [piece for piece in pipeline_of(tokenizer).normal() if piece not in base.get_vocab()]
     assert len(new) == 200
@@ -79,17 +74,17 @@ def test_extension_adds_only_reachable_pieces(kind):
 
 def test_extension_size_is_the_total():
     base = base_tokenizer(KINDS[1])
-    tokenizer = extension.build(base, ExtensionVocab(size=1250), vocab_texts()).tokenizer
+    tokenizer = ExtensionVocab(size=1250).build(base, vocab_texts()).tokenizer
     assert len(tokenizer) == 1250
     assert extension.added_count(pipeline_of(base), ExtensionVocab()) == round(0.34 * len(base))
     with pytest.raises(ConfigError, match=r"vocab\.size"):
-        extension.build(base, ExtensionVocab(size=len(base)), vocab_texts())
+        ExtensionVocab(size=len(base)).build(base, vocab_texts())
 
 
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_scratch_has_the_size_and_the_rules_of_the_base(name):
     base = STRUCTURES[name]()
-    tokenizer = scratch.build(base, ScratchVocab(size=800), vocab_texts()).tokenizer
+    tokenizer = ScratchVocab(size=800).build(base, vocab_texts()).tokenizer
     assert sorted(tokenizer.get_vocab().values()) == list(range(len(tokenizer)))
     # A Unigram vocabulary holds only pieces that the (short) text needs.
     assert len(tokenizer) == 800 or (name == "xlm_r" and len(tokenizer) > 400)
@@ -105,16 +100,16 @@ def test_scratch_has_the_size_and_the_rules_of_the_base(name):
 @pytest.mark.parametrize("kind", KINDS)
 def test_scratch_reads_source_text_only_when_told(kind):
     base = base_tokenizer(kind)
-    with_source = scratch.build(base, ScratchVocab(size=800), vocab_texts()).tokenizer
+    with_source = ScratchVocab(size=800).build(base, vocab_texts()).tokenizer
     without = replace(ScratchVocab(size=800), include_source=False)
-    alone = scratch.build(base, without, vocab_texts()).tokenizer
+    alone = without.build(base, vocab_texts()).tokenizer
     counts = [sum(len(ids_of(t, line)) for line in ENGLISH) for t in (with_source, alone)]
     assert counts[0] < 0.8 * counts[1]
 
 
 def test_scratch_keeps_gemma_specials_at_their_ids():
     base = gemma_like()
-    tokenizer = scratch.build(base, ScratchVocab(), vocab_texts()).tokenizer
+    tokenizer = ScratchVocab().build(base, vocab_texts()).tokenizer
     assert tokenizer.added_tokens_encoder == base.added_tokens_encoder
 
 
@@ -140,26 +135,6 @@ def test_from_pretrained_says_that_neither_directory_nor_hub_has_it(monkeypatch)
     config = FromPretrainedVocab(path="no/such_tokenizer")
     with pytest.raises(ConfigError, match=r"no such directory.*no network"):
         build_vocabulary(base_tokenizer(KINDS[0]), config, vocab_texts(), 0)
-
-
-def test_unknown_options_are_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match="prune_extend"):
-        build_vocabulary(base_tokenizer(KINDS[0]), VocabConfig(name="os"), vocab_texts(), 0)
-
-
-def test_other_packages_join_through_an_entry_point(monkeypatch):
-    point = EntryPoint("theirs", "franken.vocab.original:build", "franken.vocab")
-    monkeypatch.setattr(vocab, "entry_points", lambda group: [point])
-    base = base_tokenizer(KINDS[0])
-    result = build_vocabulary(base, VocabConfig(name="theirs"), vocab_texts(), 0)
-    assert result.tokenizer.get_vocab() == base.get_vocab()
-
-
-def test_every_option_has_a_config_file_with_a_summary():
-    for name in OPTIONS:
-        first, *_ = (ROOT / "conf" / "vocab" / f"{name}.yaml").read_text().splitlines()
-        assert first.startswith("# ")
-        assert first.endswith(".")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from franken.config.base_model import TokenizerKind
-from franken.config.vocab import PruneExtendVocab
 from franken.errors import ConfigError, DataError
 from franken.tokenizer.compose import merge_ancestors
 from franken.tokenizer.pipeline import Pipeline, pipeline_of
@@ -17,7 +16,7 @@ from franken.tokenizer.reachability import is_reachable
 from franken.tokenizer.sampling import usage_counts
 from franken.tokenizer.scripts import uses_only_scripts
 from franken.vocab import VocabTexts, canonical_bytes, train_tokenizer, vocabulary_overlap
-from franken.vocab.prune_extend import build
+from franken.vocab.prune_extend import PruneExtendVocab
 from tests.vocab.toys import (
     BPE_KINDS,
     ENGLISH,
@@ -43,7 +42,7 @@ def built(name, config=PLAIN):
     base = STRUCTURES[name]() if name in STRUCTURES else base_tokenizer(TokenizerKind(name))
     key = name, json.dumps(vars(config), default=str)
     if key not in _BUILT:
-        _BUILT[key] = build(base, config, vocab_texts())
+        _BUILT[key] = config.build(base, vocab_texts())
     return base, _BUILT[key]
 
 
@@ -149,7 +148,7 @@ def test_what_the_target_uses_stays_whatever_has_to_go(name):
     base = STRUCTURES[name]()
     lines = [*TARGETS["sw"], *["strasse wasser вода große"] * 3]
     texts = replace(vocab_texts(), targets={"xx": lambda: lines})
-    result = build(base, PruneExtendVocab(added=300), texts)
+    result = PruneExtendVocab(added=300).build(base, texts)
     used = {token for line in lines for token in base.tokenize(line)}
     assert used <= result.tokenizer.get_vocab().keys()
     assert result.report["parts"]["pruned"] > 50
@@ -158,7 +157,7 @@ def test_what_the_target_uses_stays_whatever_has_to_go(name):
 def test_only_as_many_pieces_give_way_as_there_are_better_ones():
     base = base_tokenizer(TokenizerKind.byte_level_bpe)
     texts = replace(vocab_texts(), targets={"xx": lambda: ["mbwa kubwa"] * 9})
-    parts = build(base, PLAIN, texts).report["parts"]
+    parts = PLAIN.build(base, texts).report["parts"]
     assert 0 < parts["new"] == parts["pruned"] < 12
     assert parts["unused"] == 0
 
@@ -167,14 +166,14 @@ def test_a_small_probe_gives_nothing_away_and_says_what_to_do():
     base = base_tokenizer(TokenizerKind.byte_level_bpe)
     texts = replace(vocab_texts(), source=lambda: ENGLISH[:2])
     with pytest.raises(ConfigError, match=r"vocab\.added.*vocab\.kept_share"):
-        build(base, PruneExtendVocab(), texts)
-    assert build(base, PruneExtendVocab(added=20), texts).report["parts"]["pruned"] == 20
+        PruneExtendVocab().build(base, texts)
+    assert PruneExtendVocab(added=20).build(base, texts).report["parts"]["pruned"] == 20
 
 
 def test_other_languages_lose_little(caplog):
     """Russian is in no text that the option sees; the base was trained on it."""
     base = base_tokenizer(TokenizerKind.sentencepiece_bpe)
-    result = build(base, PruneExtendVocab(), vocab_texts())
+    result = PruneExtendVocab().build(base, vocab_texts())
     russian = [line for line in OTHERS if not line.isascii()]
     before = sum(len(ids_of(base, line)) for line in russian)
     assert sum(len(ids_of(result.tokenizer, line)) for line in russian) < 1.3 * before
@@ -186,7 +185,7 @@ def test_scripts_that_are_not_named_go_first():
     base = base_tokenizer(TokenizerKind.sentencepiece_bpe)
     config = PruneExtendVocab(added=120, keep_scripts=["Latin", "Common", "Inherited"])
     texts = replace(vocab_texts(), source=lambda: [*ENGLISH, *["Вода, вода."] * 50])
-    gone = base.get_vocab().keys() - build(base, config, texts).tokenizer.get_vocab().keys()
+    gone = base.get_vocab().keys() - config.build(base, texts).tokenizer.get_vocab().keys()
     assert len(gone) == 120
     assert all(not uses_only_scripts(piece, config.keep_scripts) for piece in gone)
 
@@ -223,7 +222,7 @@ def test_without_closure_a_piece_is_cut_that_was_kept():
 @pytest.mark.parametrize("kind", KINDS)
 def test_kept_share_keeps_the_most_used_pieces(kind):
     base = base_tokenizer(kind)
-    result = build(base, replace(PLAIN, kept_share=0.2), vocab_texts())
+    result = replace(PLAIN, kept_share=0.2).build(base, vocab_texts())
     pipeline, vocab = pipeline_of(base), result.tokenizer.get_vocab()
     usage = [
         usage_counts(base.backend_tokenizer, lines, pipeline.size)
@@ -240,7 +239,7 @@ def test_kept_share_keeps_the_most_used_pieces(kind):
 def test_ids_without_a_piece_are_filled_and_warned_of(caplog):
     base = base_tokenizer(TokenizerKind.sentencepiece_bpe)
     texts = VocabTexts(source=lambda: ENGLISH, targets={"xx": lambda: ["ሀሁ ሀሁ"] * 3})
-    result = build(base, replace(PLAIN, size=len(base) + 50), texts)
+    result = replace(PLAIN, size=len(base) + 50).build(base, texts)
     assert len(result.tokenizer) == len(base) + 50
     table = canonical_bytes(result.tokenizer)
     fillers = [piece for piece in result.tokenizer.get_vocab() if piece.startswith("<unused")]
@@ -254,7 +253,7 @@ def test_ids_without_a_piece_are_filled_and_warned_of(caplog):
 def test_another_size_is_met_exactly_and_bos_is_still_written(name, change):
     base = STRUCTURES[name]()
     config = replace(PLAIN, size=len(base) + change, kept_share=0.4)
-    tokenizer = build(base, config, vocab_texts()).tokenizer
+    tokenizer = config.build(base, vocab_texts()).tokenizer
     vocab = tokenizer.get_vocab()
     assert sorted(vocab.values()) == list(range(len(base) + change))
     ids = tokenizer("the house")["input_ids"]
@@ -267,26 +266,26 @@ def test_another_size_is_met_exactly_and_bos_is_still_written(name, change):
 def test_a_size_too_small_for_the_kept_pieces_is_refused():
     base = base_tokenizer(TokenizerKind.sentencepiece_bpe)
     with pytest.raises(ConfigError, match=r"vocab\.size: 400 .*vocab\.kept_share"):
-        build(base, replace(PLAIN, size=400), vocab_texts())
+        replace(PLAIN, size=400).build(base, vocab_texts())
 
 
 def test_source_text_is_needed():
     with pytest.raises(DataError, match="source-language text"):
-        build(base_tokenizer(KINDS[0]), PLAIN, replace(vocab_texts(), source=lambda: []))
+        PLAIN.build(base_tokenizer(KINDS[0]), replace(vocab_texts(), source=lambda: []))
 
 
 def test_target_text_is_needed():
     with pytest.raises(DataError, match=r"data\.languages"):
-        build(base_tokenizer(KINDS[0]), PLAIN, replace(vocab_texts(), targets={}))
+        PLAIN.build(base_tokenizer(KINDS[0]), replace(vocab_texts(), targets={}))
     texts = replace(vocab_texts(), targets={"xx": lambda: ["", " "]})
     with pytest.raises(DataError, match="xx"):
-        build(base_tokenizer(KINDS[0]), PLAIN, texts)
+        PLAIN.build(base_tokenizer(KINDS[0]), texts)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_equal_input_gives_equal_vocabularies(kind):
     base, first = built(kind.value)
-    again = build(base, PLAIN, vocab_texts())
+    again = PLAIN.build(base, vocab_texts())
     assert spec_of(again.tokenizer) == spec_of(first.tokenizer)
 
 
@@ -305,7 +304,7 @@ def test_pieces_that_are_part_of_a_character_stay_when_used():
         lambda: ["naïve café – “quoted” text…"] * 400 + ENGLISH, vocab_texts().targets
     )
     base = train_tokenizer(TokenizerKind.byte_level_bpe, texts.source(), 700)
-    result = build(base, PLAIN, texts)
+    result = PLAIN.build(base, texts)
     line = "naïve “text”…"
     assert result.tokenizer.tokenize(line) == base.tokenize(line)
 
@@ -319,7 +318,7 @@ def test_the_report_counts_add_up_and_are_json():
 def test_reserved_ids_inside_a_larger_vocabulary_survive_saving(tmp_path):
     base = llama3_like()
     config = replace(PLAIN, size=len(base) + 100)
-    tokenizer = build(base, config, vocab_texts()).tokenizer
+    tokenizer = config.build(base, vocab_texts()).tokenizer
     tokenizer.save_pretrained(tmp_path)
     loaded = wrap(json.loads((tmp_path / "tokenizer.json").read_text()), bos_token=base.bos_token)
     assert loaded.get_vocab() == tokenizer.get_vocab()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from franken.config.base_model import TokenizerKind
-from franken.config.vocab import PruneExtendVocab
 from franken.vocab import VocabTexts, build_vocabulary, train_tokenizer
+from franken.vocab.prune_extend import PruneExtendVocab
 
 SHARED = Path(os.environ.get("FRANKEN_SHARED", Path(__file__).parents[3] / "shared"))
 MONO = SHARED / "data" / "mono"

@@ -1,0 +1,63 @@
+"""What every vocabulary has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from franken.lazy import later
+from franken.tokenizer.options import PieceTraining
+
+with later():
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.seeds import derive_seed
+    from franken.tokenizer.report import vocabulary_report, warn_of_lossy_text, warn_of_targets
+    from franken.tokenizer.types import VocabResult, VocabTexts
+
+
+@dataclass
+class Vocab:
+    """Builds the tokenizer of the adapted model."""
+
+    name: str = ""
+    """The option."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        """Key and message of everything wrong with the options."""
+        yield from ()
+
+    def build(self, base: PreTrainedTokenizerBase, texts: VocabTexts) -> VocabResult:
+        """Build it.
+
+        Args:
+            base: tokenizer of the base model.
+            texts: text of the source and target languages, with the seed of drawn lines.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is no vocabulary of its own")
+
+
+@dataclass
+class TrainedVocab(PieceTraining, Vocab):
+    """Options that train pieces on text."""
+
+
+def build_vocabulary(
+    base: PreTrainedTokenizerBase, config: Vocab, texts: VocabTexts, seed: int
+) -> VocabResult:
+    """Build the vocabulary that ``config`` asks for and report how it does.
+
+    Args:
+        base: Tokenizer of the base model.
+        config: Options of a vocabulary.
+        texts: Text of the source and target languages; its own seed is replaced.
+        seed: Draws the lines that a trainer reads.
+    """
+    texts = replace(texts, seed=derive_seed(seed, "vocab"))
+    result = config.build(base, texts)
+    report = {"option": config.name, **result.report}
+    report |= vocabulary_report(base, result.tokenizer, texts)
+    warn_of_lossy_text(config.name, report["languages"])
+    cut = warn_of_targets(config.name, result.tokenizer, texts, report["languages"])
+    report["words_cut_at_marks"] = cut
+    return VocabResult(result.tokenizer, report)
