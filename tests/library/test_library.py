@@ -22,7 +22,7 @@ from franken.parts.table import Table
 from franken.seeds import derive_seed
 from tests.init_method.texts import ENGLISH, SWAHILI
 from tests.library.toys import SENTENCES, WORDS, base, state, target, tuned
-from tests.parts.tiny import tiny_model, tiny_tokenizer
+from tests.parts.tiny import LINES, tiny_model, tiny_tokenizer
 
 
 def test_importing_franken_costs_nothing_and_offers_every_verb() -> None:
@@ -287,7 +287,7 @@ def test_scores_are_those_of_the_model() -> None:
         model.get_input_embeddings().weight.zero_()  # tied: every token is equally likely
     scores = franken.evaluate(
         model, tokenizer, ["bits_per_byte", "tokenizer_intrinsics"],
-        data={"en": ENGLISH, "sw": SWAHILI},
+        data={"en": LINES, "sw": LINES},
     )  # fmt: skip
     tokens = scores.value("tokenizer_intrinsics", "sw", "tokens_per_byte")
     bits = tokens * torch.log2(torch.tensor(96.0)).item()

@@ -30,6 +30,7 @@ from tests.training.tiny import CPU, TinyData
 from tests.training.tiny import tiny_model as small_model
 
 pytestmark = pytest.mark.filterwarnings(
+    "ignore:.*The `srun` command is available",
     "ignore:.*does not have many workers", "ignore:.*in eval mode at the start",
     "ignore:.*no `val_dataloader`", "ignore:Total length of `list` across ranks is zero",
     "ignore:.*`max_epochs` was not set",
