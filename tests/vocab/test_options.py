@@ -156,3 +156,19 @@ def test_the_report_is_json_and_finds_nothing_broken(config):
         assert report["overlap"]["share"] == 1.0
     else:
         assert report["languages"]["am"]["new_to_base"] < 0.6
+
+
+@pytest.mark.parametrize(
+    "config",
+    [ScratchVocab(size=500), ExtensionVocab(added=120), PruneExtendVocab(added=120)],
+    ids=lambda config: config.name,
+)
+def test_without_bytes_every_character_of_the_targets_gets_a_piece(config):
+    """XLM-R's kind: what it has no piece for is lost, so one rare letter counts."""
+    base = STRUCTURES["xlm_r"]()
+    rare = "ጿ"
+    lines = [*TARGETS["am"] * 3, f"ቤት{rare}"]
+    texts = replace(vocab_texts(), targets={"am": lambda: lines})
+    tokenizer = build_vocabulary(base, config, texts, 0).tokenizer
+    assert rare not in base.get_vocab()
+    assert tokenizer.unk_token_id not in {i for line in lines for i in ids_of(tokenizer, line)}
