@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 
 SHELL = {"cli", "run", "recipe", "recipe_hydra", "steps", "side_resource", "store", "library"}
 """What wires the core together; nothing else may import it, command lines (``__main__``) apart."""
-LIGHT = {"errors", "files", "seeds"}
+LIGHT = {"errors", "files", "seeds", "families"}
 """All that the parts of a model may rest on."""
 
 
@@ -76,7 +76,7 @@ def test_the_core_does_not_know_its_shell() -> None:
     assert found == []
 
 
-def test_parts_rest_on_nothing_but_errors_files_and_seeds() -> None:
+def test_parts_rest_on_little() -> None:
     found = {
         other.split(".")[1]
         for name, path in modules().items()

@@ -3,7 +3,11 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from franken.errors import ConfigError
+
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,17 @@ def collect_faults(node: Any, prefix: str = "") -> list[Fault]:
     for key, value in children:
         found += collect_faults(value, join_key(prefix, key))
     return found
+
+
+def checked(config: Config, where: str) -> Config:
+    """The same options, if nothing is wrong with them.
+
+    Raises:
+        ConfigError: names every field at fault, what it holds and what is valid.
+    """
+    if faults := collect_faults(config):
+        raise ConfigError("\n".join(f"{where}: {fault}" for fault in faults))
+    return config
 
 
 def join_key(prefix: str, key: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from franken.composition.hydra import HydraModel
-from franken.config.checks import hint
+from franken.config.checks import checked, hint
 from franken.config.eval_suite import (
     TEXT_KINDS,
     EvalSuiteConfig,
@@ -88,8 +88,10 @@ def evaluate(
         skipped because the data lack a language.
 
     Raises:
-        ConfigError: for a task whose source the data do not have, before anything is run.
+        ConfigError: for options out of range and for a task whose source the data do not have,
+            before anything is run.
     """
+    checked(suite, f"eval_suite={suite.name}")
     check_suite(suite, data)
     if isinstance(suite, LmEvalSuite):
         options: dict[str, Any] = {"seed": seed, "device": device, "progress": progress}

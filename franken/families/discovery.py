@@ -12,7 +12,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from franken.errors import CompatibilityError
 from franken.families import declared
-from franken.parts.anatomy import Anatomy, text_config
+from franken.families.anatomy import Anatomy, text_config
 
 _PROBE_ROWS = 99_991
 """A vocabulary size that no other dimension has: what has it depends on the vocabulary."""

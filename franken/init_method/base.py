@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from franken.config.checks import at_least, hint
+from franken.config.checks import at_least, checked, hint
 from franken.declare import find, options
 from franken.errors import CompatibilityError
 from franken.lazy import later
@@ -181,7 +181,12 @@ def fit_map(
     resources: InitResources,
     seed: int,
 ) -> TokenMap:
-    """Fit the map of a method, and check it."""
+    """Fit the map of a method, and check it.
+
+    Raises:
+        ConfigError: where options are out of range; names all of them.
+    """
+    checked(method, f"init_method={method.name}")
     token_map = method.fit(source, target_tokenizer, resources, seed)
     token_map.validate()
     return token_map

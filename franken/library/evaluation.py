@@ -5,7 +5,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from franken.config.checks import hint
+from franken.config.checks import checked, hint
 from franken.config.eval_suite import EvalSuiteConfig
 from franken.data import open_data
 from franken.data.source import VALID, DataSource
@@ -14,7 +14,7 @@ from franken.eval_suite import SuiteResult
 from franken.eval_suite import evaluate as run_suite
 from franken.library.given import gather
 from franken.library.memory_data import MemoryData
-from franken.library.options import checked, chosen, typed
+from franken.library.options import chosen, typed
 
 _TEXT_KINDS = ("bits_per_byte", "tokenizer_intrinsics")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from franken.config.checks import collect_faults, hint
+from franken.config.checks import checked, hint
 from franken.errors import ConfigError
 
 
@@ -49,17 +49,6 @@ def chosen(group: str, what: Any, values: Mapping[str, Any], where: str) -> Any:
         values = {**what, **values}
         what = values.pop("name", "")
     return checked(_composed(group, str(what), values, where), where)
-
-
-def checked(config: Any, where: str) -> Any:
-    """The same options, if nothing is wrong with them.
-
-    Raises:
-        ConfigError: names every field at fault, what it holds and what is valid.
-    """
-    if faults := collect_faults(config):
-        raise ConfigError("\n".join(f"{where}: {fault}" for fault in faults))
-    return config
 
 
 def _composed(group: str, name: str, values: Mapping[str, Any], where: str) -> Any:

@@ -51,9 +51,9 @@ class Table:
 
     def __post_init__(self) -> None:
         """Rows are data here: parameters of a model come without their gradients."""
-        self.input = self.input.detach()
-        self.output = None if self.output is None else self.output.detach()
-        self.output_bias = None if self.output_bias is None else self.output_bias.detach()
+        self.input = _plain(self.input)
+        self.output = None if self.output is None else _plain(self.output)
+        self.output_bias = None if self.output_bias is None else _plain(self.output_bias)
 
     @property
     def rows(self) -> int:
@@ -289,3 +289,8 @@ def table_of_checkpoint(directory: Path, tokenizer: PreTrainedTokenizerBase | No
     )
     check_table(table)
     return table
+
+
+def _plain(rows: Tensor) -> Tensor:
+    """A tensor that nothing trains: itself, or a view of a parameter's values."""
+    return rows.detach() if rows.requires_grad or isinstance(rows, torch.nn.Parameter) else rows

@@ -30,7 +30,8 @@ def untrained_rows(rows: Tensor, vocabulary: dict[str, int], reserved: Tensor) -
 
     Returns:
         Rows whose cosine with the mean unused row is above 0.5 and above that of 99 % of all; the
-        unused tokens themselves. Only these where they point nowhere in common.
+        unused tokens themselves. Only these where they point no more in one direction than the
+        other rows do, which the median of each one's cosine with the mean of the rest tells.
     """
     named = [i for name, i in vocabulary.items() if i < len(rows) and _RESERVED.fullmatch(name)]
     found = torch.zeros(len(rows), dtype=torch.bool)
@@ -42,11 +43,13 @@ def untrained_rows(rows: Tensor, vocabulary: dict[str, int], reserved: Tensor) -
     centre = unused.mean(0)
     cosines = _cosines(rows, centre)
     others = (~found & cosines.isfinite()).nonzero().flatten()
-    if not len(others) or float(_cosines(unused, centre).mean()) < _LOWEST:
+    if not len(others):
         return found
     near = cosines[others]
     place = min(len(near) - 1, int(_QUANTILE * len(near)))
     limit = max(_LOWEST, float(near.sort().values[place]))
+    if float(_cosines_to_the_others(unused).median()) <= limit:
+        return found
     found[others[near > limit]] = True
     return found
 
@@ -58,3 +61,9 @@ def _cosines(rows: Tensor, centre: Tensor) -> Tensor:
         part = rows[start : start + _CHUNK].float()
         parts.append((part @ centre) / (part.norm(dim=1) * centre.norm()))
     return torch.cat(parts)
+
+
+def _cosines_to_the_others(rows: Tensor) -> Tensor:
+    """``(n,)`` cosine of each row with the mean of all the others."""
+    rest = (rows.sum(0) - rows) / (len(rows) - 1)
+    return torch.cosine_similarity(rows, rest)

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from franken.config.checks import checked
 from franken.config.pack import PackConfig, operator_of
 from franken.errors import CompatibilityError
 from franken.files import hash_json
@@ -53,8 +54,10 @@ def pack_difference(
 
     Raises:
         CompatibilityError: where the two are not the same kind of model.
+        ConfigError: where the policy's options are out of range; names all of them.
         ArtifactError: where the directory exists or a file is damaged; nothing is left behind.
     """
+    checked(policy, f"pack={policy.name}")
     check_same_shape(base, tuned)
     plans = make_plans(base, policy)
     for plan in plans:

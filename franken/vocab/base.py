@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from franken.config.checks import checked
 from franken.lazy import later
 from franken.tokenizer.options import PieceTraining
 
@@ -52,7 +53,11 @@ def build_vocabulary(
         config: Options of a vocabulary.
         texts: Text of the source and target languages; its own seed is replaced.
         seed: Draws the lines that a trainer reads.
+
+    Raises:
+        ConfigError: where options are out of range; names all of them.
     """
+    checked(config, f"vocab={config.name}")
     texts = replace(texts, seed=derive_seed(seed, "vocab"))
     result = config.build(base, texts)
     report = {"option": config.name, **result.report}

@@ -116,7 +116,7 @@ def test_at_full_rank_the_plain_table_comes_out(source, target, fitted):
 
 
 def test_at_low_rank_new_rows_are_the_map_of_the_approximated_rows(source, target, fitted):
-    basis, _ = primitives(source.input, text_rows(source), 4)
+    basis, _ = primitives(source.input, fitted.exemplars, 4)
     made, kept = apply_low_rank(fitted, source.input, 4)
     approximated = coordinates(source.input, basis).double() @ basis
     weighted = fitted.sizes() > 0

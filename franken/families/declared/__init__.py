@@ -1,7 +1,7 @@
 """What cannot be read from a model, one file per family: ``DECLARED``, model type -> facts.
 
-A fact is a field of :class:`franken.parts.anatomy.Anatomy`; ``refused`` says why franken keeps its
-hands off. Packages outside register theirs by an entry point of the group ``franken.families``,
+A fact is a field of :class:`franken.families.anatomy.Anatomy`; ``refused`` says why franken keeps
+its hands off. Packages outside register theirs by an entry point of the group ``franken.families``,
 whose name is a model type and whose value such a dict of facts::
 
     [project.entry-points."franken.families"]
