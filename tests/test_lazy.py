@@ -1,10 +1,12 @@
 """Imports that wait until they are used."""
 
+import ast
 import builtins
 import subprocess
 import sys
 import threading
 import types
+from pathlib import Path
 
 import pytest
 
@@ -197,3 +199,15 @@ def test_where_torch_is_loaded_imports_are_made_at_once():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "module"
+
+
+def test_no_constant_is_deferred() -> None:
+    """A stand-in that is passed on before it is used stays one: what is no code is not deferred."""
+    found = []
+    for path in Path("franken").rglob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            deferring = isinstance(node, ast.With) and ast.unparse(node.items[0]) == "later()"
+            for statement in node.body if deferring else []:
+                if isinstance(statement, ast.ImportFrom):
+                    found += [(path, a.name) for a in statement.names if a.name.isupper()]
+    assert found == []

@@ -19,14 +19,9 @@ from franken.lazy import later
 with later():
     import numpy as np
 
+    from franken.alignment.common import link_index
     from franken.alignment.common.bitext import Bitext, read_bitext
-    from franken.alignment.common.link_index import (
-        CHUNK_LINKS,
-        Chunk,
-        LinkIndex,
-        distinct_sorted,
-        index_links,
-    )
+    from franken.alignment.common.link_index import Chunk, LinkIndex, distinct_sorted, index_links
     from franken.alignment.common.links import Links, as_links, count_links
     from franken.alignment.common.symmetrise import symmetrise
     from franken.alignment.common.table import WordTable
@@ -121,7 +116,10 @@ def train(bitext: Bitext, config: Ibm1Alignment, *, chunk_links: int | None = No
     its sentence (and NULL) in proportion to their probabilities.
     """
     index = index_links(
-        bitext, null=config.null, tension=config.tension, chunk_links=chunk_links or CHUNK_LINKS
+        bitext,
+        null=config.null,
+        tension=config.tension,
+        chunk_links=chunk_links or link_index.CHUNK_LINKS,
     )
     sources = index.sources
     prior = 0.0 if config.tension else _log_prior(bitext, config.null)

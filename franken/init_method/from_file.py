@@ -30,14 +30,16 @@ with later():
     from transformers import PreTrainedTokenizerBase
 
     from franken.files import read_json
+    from franken.parts import table as table_files
     from franken.parts.safetensors_file import TensorRange, read_header, read_tensor
-    from franken.parts.table import WEIGHTS_FILE, Table, all_finite
+    from franken.parts.table import Table, all_finite
     from franken.token_map.builder import MapBuilder
     from franken.token_map.fallback import build_with_fallback
     from franken.token_map.resources import InitResources
     from franken.token_map.storage import load_map
     from franken.token_map.token_map import Provenance, TokenMap
-    from franken.tokenizer.pipeline import BYTE_PIECE, SPACE, byte_to_char
+    from franken.tokenizer import pipeline as pipelines
+    from franken.tokenizer.pipeline import byte_to_char
 
 _PARTS = ("input", "output", "output_bias")
 
@@ -174,7 +176,7 @@ def _stored_map(path: Path, builder: MapBuilder, *, alone: bool) -> TokenMap:
     """A map of another run, if it is of these two vocabularies."""
     token_map = load_map(path)
     if not alone and (more := _beyond_the_map(token_map.notes)):
-        rows = path.parent / "table" / WEIGHTS_FILE
+        rows = path.parent / "table" / table_files.WEIGHTS_FILE
         found = f"They are in {rows}" if rows.is_file() else "They are in the table of its step"
         raise CompatibilityError(
             f"the token map in {path} does not say all of its rows: init_method="
@@ -316,9 +318,9 @@ def spelled_bytes(token: str, spelling: TokenSpelling) -> bytes:
         if all(char in to_byte for char in token):
             return bytes(to_byte[char] for char in token)
         return token.encode()
-    if match := BYTE_PIECE.fullmatch(token):
+    if match := pipelines.BYTE_PIECE.fullmatch(token):
         return bytes([int(match[1], 16)])
-    return token.replace(SPACE, " ").encode()
+    return token.replace(pipelines.SPACE, " ").encode()
 
 
 def _check_share(path: Path, config: FromFileInit, found: int, wanted: int) -> None:

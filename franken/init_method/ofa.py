@@ -31,6 +31,7 @@ with later():
     from transformers import PreTrainedTokenizerBase
 
     from franken.parts.table import Table
+    from franken.token_map import token_vectors
     from franken.token_map.builder import MapBuilder
     from franken.token_map.coordinates import factorise, save_factors
     from franken.token_map.fallback import build_with_fallback
@@ -42,12 +43,7 @@ with later():
         warn_if_idle,
     )
     from franken.token_map.token_map import TokenMap
-    from franken.token_map.token_vectors import (
-        OFA_FORMS,
-        Weighting,
-        languages_in_one_space,
-        pooled_vectors,
-    )
+    from franken.token_map.token_vectors import Weighting, languages_in_one_space, pooled_vectors
 
 
 @option
@@ -102,7 +98,10 @@ class OfaInit(SimilarityInit):
         builder.copy_overlap()
         put_copies(builder, folded)
         pooled = partial(
-            pooled_vectors, weighting=Weighting.equal, forms=OFA_FORMS, max_words=self.max_words
+            pooled_vectors,
+            weighting=Weighting.equal,
+            forms=token_vectors.OFA_FORMS,
+            max_words=self.max_words,
         )
         target_vectors = pooled(target, len(builder.target_bytes), spaces)
         source_vectors = pooled(source.tokenizer, source.rows, spaces)

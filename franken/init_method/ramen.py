@@ -34,6 +34,7 @@ with later():
 
     from franken.alignment import WordTable
     from franken.parts.table import Table
+    from franken.token_map import token_vectors
     from franken.token_map.builder import MapBuilder
     from franken.token_map.fallback import build_with_fallback
     from franken.token_map.resources import InitResources
@@ -45,7 +46,6 @@ with later():
     )
     from franken.token_map.token_map import TokenMap
     from franken.token_map.token_vectors import (
-        RUNNING,
         Weighting,
         languages_in_one_space,
         pooled_vectors,
@@ -160,7 +160,7 @@ def _from_vectors(
     pooled = partial(
         pooled_vectors,
         weighting=Weighting.inverse_rank,
-        forms=RUNNING,
+        forms=token_vectors.RUNNING,
         max_words=config.max_words,
     )
     vectors, known = pooled(builder.target, len(builder.target_bytes), new)

@@ -34,8 +34,8 @@ with later():
     from franken.token_map.token_counts import TokenCounts
     from franken.token_map.token_map import Provenance, TokenMap
     from franken.token_map.word_pieces import spread_table
+    from franken.tokenizer import pipeline as pipelines
     from franken.tokenizer.pieces import encode_pieces, special_roles, text_of
-    from franken.tokenizer.pipeline import BYTE_PIECE
 
 logger = logging.getLogger(__name__)
 
@@ -251,7 +251,7 @@ def _put_by_spelling(
     builder: MapBuilder, config: TransTokenizationInit, counts: TokenCounts
 ) -> None:
     byte_pieces = {row for name, row in builder.target.get_vocab().items()
-                   if BYTE_PIECE.fullmatch(name)}  # fmt: skip
+                   if pipelines.BYTE_PIECE.fullmatch(name)}  # fmt: skip
     copied = _copied(builder, config)
     known = TokenCounts.of(counts.joined(), copied)
     rows = TokenCounts(known.rows, known.columns, known.shares())

@@ -32,13 +32,13 @@ with later():
     from transformers import PreTrainedTokenizerBase
 
     from franken.parts.table import Table
+    from franken.token_map import token_vectors
     from franken.token_map.builder import MapBuilder
     from franken.token_map.fallback import build_with_fallback
     from franken.token_map.resources import InitResources
     from franken.token_map.similarity import copy_or_say, put_softmax_rows, warn_if_idle
     from franken.token_map.token_map import TokenMap
     from franken.token_map.token_vectors import (
-        WECHSEL_FORMS,
         Weighting,
         decoded_vectors,
         languages_in_one_space,
@@ -106,7 +106,7 @@ class WechselInit(SimilarityInit):
             pooled = partial(
                 pooled_vectors,
                 weighting=Weighting.counts,
-                forms=WECHSEL_FORMS,
+                forms=token_vectors.WECHSEL_FORMS,
                 max_words=self.max_words,
             )
             target_vectors = pooled(target, len(builder.target_bytes), new)

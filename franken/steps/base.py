@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from franken.steps.common.context import StepContext
 
 
+HERE = "here"
+"""In ``model.json``: a part that the step itself made."""
+
+
 class Part(StrEnum):
     """What a step gives to the steps that name it."""
 

@@ -26,7 +26,7 @@ with later():
     from franken.parts.table import load_table
     from franken.skillpack.evaluation import evaluate_by_task, evaluate_routed
     from franken.skillpack.experts import Experts
-    from franken.statistics.units import UNITS_FILE
+    from franken.statistics import units as unit_files
     from franken.steps.common.context import StepContext
     from franken.steps.common.file_hashes import harness_hash, texts_hash
     from franken.steps.common.key_parts import options, precision_of, texts
@@ -99,7 +99,7 @@ class EvaluateStep(Step):
         size = _pack_size(context.inputs["model"].path)
         scores = [_entry(score, size) for score in result.scores]
         units = "".join(map(_units_line, result.scores))
-        write_atomically(context.directory / UNITS_FILE, units.encode())
+        write_atomically(context.directory / unit_files.UNITS_FILE, units.encode())
         write_json(context.directory / "scores.json", scores)
         for task, items in result.items.items():
             lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)

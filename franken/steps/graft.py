@@ -12,7 +12,7 @@ from franken.config.checks import in_range
 from franken.config.pack import MergeMethod
 from franken.errors import CompatibilityError
 from franken.lazy import later
-from franken.steps.base import Part, Step, step
+from franken.steps.base import HERE, Part, Step, step
 
 with later():
     import torch
@@ -28,7 +28,7 @@ with later():
     from franken.skillpack.language import graft_table
     from franken.skillpack.merge import merged_tensors
     from franken.steps.common.context import StepContext
-    from franken.steps.common.models import HERE, open_model, read_places, write_model
+    from franken.steps.common.models import open_model, read_places, write_model
     from franken.steps.pack import pack_facts
 
 

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 from franken.config.checks import in_range
 from franken.config.data import TEXT_ROLES, DataConfig, Mixture
 from franken.config.training import Trainable, TrainingConfig
+from franken.data.source import TEXT_STREAMS
 from franken.errors import CompatibilityError
 from franken.lazy import later
-from franken.steps.base import Part, Step, step
+from franken.steps.base import HERE, Part, Step, step
 
 with later():
     from franken.composition.hydra import assemble_hydra
@@ -21,7 +22,6 @@ with later():
     from franken.data.generated_pairs import WithPairs
     from franken.data.mismatched_pairs import Mismatched
     from franken.data.segments import Flow, SegmentDataModule, SegmentEncoder
-    from franken.data.source import TEXT_STREAMS
     from franken.files import write_json
     from franken.parts.restore import restore_body, restore_table
     from franken.parts.segmented import segmented
@@ -34,7 +34,7 @@ with later():
         split_of,
         training_options,
     )
-    from franken.steps.common.models import HERE, open_hydra_model, read_places, write_model
+    from franken.steps.common.models import open_hydra_model, read_places, write_model
     from franken.training import make_loggers, train_model
 
 _CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)

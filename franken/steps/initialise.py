@@ -15,7 +15,7 @@ from franken.errors import DataError
 from franken.init_method.base import InitMethod
 from franken.lazy import later
 from franken.side_resource.base import side_resources
-from franken.steps.base import Part, Step, step
+from franken.steps.base import HERE, Part, Step, step
 
 with later():
     from franken.alignment.gold import has_links
@@ -30,7 +30,7 @@ with later():
     from franken.seeds import derive_seed
     from franken.steps.common.context import StepContext
     from franken.steps.common.key_parts import precision_of, split_of, texts, training_options
-    from franken.steps.common.models import HERE, open_model, read_places, write_model
+    from franken.steps.common.models import open_model, read_places, write_model
     from franken.token_map.storage import save_map
 
 

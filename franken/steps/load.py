@@ -11,7 +11,7 @@ from franken.config.data import DataConfig
 from franken.config.training import TrainingConfig
 from franken.errors import CompatibilityError
 from franken.lazy import later
-from franken.steps.base import Part, Step, step
+from franken.steps.base import HERE, Part, Step, step
 
 with later():
     import torch
@@ -29,7 +29,7 @@ with later():
     from franken.parts.tokenizer_files import load_checkpoint_tokenizer
     from franken.steps.common.context import StepContext
     from franken.steps.common.file_hashes import checkpoint_hash
-    from franken.steps.common.models import HERE, read_places, write_model
+    from franken.steps.common.models import read_places, write_model
 
 
 @step

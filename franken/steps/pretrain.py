@@ -11,7 +11,7 @@ from franken.config.data import DataConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.errors import ConfigError
 from franken.lazy import later
-from franken.steps.base import Step, step
+from franken.steps.base import HERE, Step, step
 
 with later():
     import torch
@@ -37,7 +37,7 @@ with later():
         split_of,
         training_options,
     )
-    from franken.steps.common.models import HERE, write_model
+    from franken.steps.common.models import write_model
     from franken.steps.train import fit
     from franken.tokenizer.families import train_tokenizer
 

@@ -20,16 +20,10 @@ with later():
     from franken.eval_suite.readout import read_out
     from franken.files import write_json
     from franken.parts.model import assemble
-    from franken.preference.answers import (
-        ANSWERS_FILE,
-        BEST_FILE,
-        PAIRS_FILES,
-        Answered,
-        read_answers,
-        write_lines,
-        write_pairs,
-    )
-    from franken.preference.ranking import DATA, Candidate, Choice, best_of, choose, takes_share
+    from franken.preference import answers as answer_files
+    from franken.preference import ranking
+    from franken.preference.answers import Answered, read_answers, write_lines, write_pairs
+    from franken.preference.ranking import Candidate, Choice, best_of, choose, takes_share
     from franken.preference.scoring import likelihoods, scored_by_file, scores_of_file, verdict
     from franken.steps.common.context import StepContext
     from franken.steps.common.file_hashes import hash_or_missing
@@ -165,15 +159,18 @@ class RankAnswersStep(Step):
         held = [takes_share(number, self.held_out) for number in range(len(pairs))]
         for split, side in (("train", False), ("valid", True)):
             own_side = (pair for pair, out in zip(pairs, held, strict=True) if out is side)
-            write_pairs(own_side, context.directory / PAIRS_FILES[split])
-        write_lines(best, context.directory / BEST_FILE)
+            write_pairs(own_side, context.directory / answer_files.PAIRS_FILES[split])
+        write_lines(best, context.directory / answer_files.BEST_FILE)
         return {**report, "held_out": sum(held)}
 
 
 def _together(step: RankAnswersStep, context: StepContext) -> Iterator[dict[str, Answered]]:
     """What the source models answered to each prompt."""
     names = sorted(step.answers)
-    files = [read_answers(context.inputs[f"answers.{name}"].path / ANSWERS_FILE) for name in names]
+    files = [
+        read_answers(context.inputs[f"answers.{name}"].path / answer_files.ANSWERS_FILE)
+        for name in names
+    ]
     try:
         for records in zip(*files, strict=True):
             if len({record.prompt for record in records}) > 1:
@@ -190,7 +187,7 @@ def _drawn(step: RankAnswersStep, records: dict[str, Answered], counts: Counter[
     """The answers of a prompt that compete, each wording of a model once."""
     found: dict[tuple[str, str], None] = {}
     if step.with_response:
-        found[DATA, next(iter(records.values())).response] = None
+        found[ranking.DATA, next(iter(records.values())).response] = None
     for name, record in records.items():
         for answer in record.answers:
             counts["answers"] += 1
@@ -198,7 +195,7 @@ def _drawn(step: RankAnswersStep, records: dict[str, Answered], counts: Counter[
                 counts["cut_off"] += 1
             elif not answer.text:
                 counts["empty"] += 1
-            elif (name, answer.text) in found or (DATA, answer.text) in found:
+            elif (name, answer.text) in found or (ranking.DATA, answer.text) in found:
                 counts["repeated"] += 1
             else:
                 found[name, answer.text] = None
@@ -220,8 +217,8 @@ def _scored(
         if all(score is None for score in scores):
             raise DataError(
                 f"score_file={step.score_file!r} scores none of the {len(flat)} answers; its "
-                f"records must repeat prompt and answer as {ANSWERS_FILE} of the sampling step has "
-                "them"
+                f"records must repeat prompt and answer as {answer_files.ANSWERS_FILE} of the "
+                "sampling step has them"
             )
     else:
         model, tokenizer = assemble(
@@ -253,7 +250,9 @@ def _mean_scores(
     for records, candidates in zip(asked, scored, strict=True):
         known = {(c.source, c.text): c.score for c in candidates}
         for name, record in records.items():
-            found = (known.get((name, a.text), known.get((DATA, a.text))) for a in record.answers)
+            found = (
+                known.get((name, a.text), known.get((ranking.DATA, a.text))) for a in record.answers
+            )
             values.setdefault(name, []).extend(score for score in found if score is not None)
     return {name: sum(own) / len(own) for name, own in values.items() if own}
 

@@ -25,13 +25,8 @@ with later():
     from franken.eval_suite.encoding import Encoder
     from franken.eval_suite.readout import Readout, read_out
     from franken.parts.model import assemble
-    from franken.preference.answers import (
-        ANSWERS_FILE,
-        Answer,
-        Answered,
-        read_answers,
-        write_answers,
-    )
+    from franken.preference import answers as answer_files
+    from franken.preference.answers import Answer, Answered, read_answers, write_answers
     from franken.seeds import derive_seed
     from franken.steps.common.context import StepContext
     from franken.steps.common.key_parts import precision_of
@@ -128,7 +123,7 @@ class SampleAnswersStep(Step):
             if not path.is_file():
                 write_answers(sampler.answer(asked[start : start + PART], start), path)
             records += read_answers(path)
-        write_answers(records, context.directory / ANSWERS_FILE)
+        write_answers(records, context.directory / answer_files.ANSWERS_FILE)
         drawn = [answer for record in records for answer in record.answers]
         return {
             "prompts": len(asked), "answers": len(drawn),

@@ -12,7 +12,8 @@ from franken.steps.base import Part, Step, step
 with later():
     from franken.config.root import Config
     from franken.files import read_json, write_json
-    from franken.inference.xtransplant.rows import FILE, read_rows
+    from franken.inference.xtransplant import rows as row_files
+    from franken.inference.xtransplant.rows import read_rows
     from franken.inference.xtransplant.selection import check_whole, select_pairs
     from franken.steps.common.context import StepContext
 
@@ -35,6 +36,8 @@ class SelectPairsStep(Step):
         grid = context.inputs["grid"].path
         summary = read_json(grid / "summary.json")
         check_whole(summary)
-        found = select_pairs(read_rows(grid / FILE), self.select, summary["depth"], context.seed)
+        found = select_pairs(
+            read_rows(grid / row_files.FILE), self.select, summary["depth"], context.seed
+        )
         write_json(context.directory / "pairs.json", found)
         return {"pairs": len(found), "tied": max(entry["tied"] for entry in found)}

@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 from franken.config.composition import CompositionConfig, SpecialRows, SwapComposition
 from franken.errors import CompatibilityError
 from franken.lazy import later
-from franken.steps.base import Part, Step, step
+from franken.steps.base import HERE, Part, Step, step
 
 with later():
     from franken.config.root import Config
     from franken.parts.special_rows import with_special_rows
     from franken.parts.table import load_table, save_table
     from franken.steps.common.context import StepContext
-    from franken.steps.common.models import HERE, open_model, read_places, write_model
+    from franken.steps.common.models import open_model, read_places, write_model
 
 
 @step

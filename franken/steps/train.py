@@ -11,7 +11,7 @@ from franken.config.preference import PreferenceConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.errors import CompatibilityError
 from franken.lazy import later
-from franken.steps.base import Part, Step, step
+from franken.steps.base import HERE, Part, Step, step
 
 with later():
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -36,7 +36,7 @@ with later():
         split_of,
         training_options,
     )
-    from franken.steps.common.models import HERE, open_model, read_places, write_model
+    from franken.steps.common.models import open_model, read_places, write_model
     from franken.training import make_loggers, train_model
     from franken.training.lightning_options import own_datamodule
 

@@ -21,12 +21,13 @@ with later():
     from franken.data import DataSource, open_data
     from franken.eval_suite.progress import shown_progress
     from franken.files import write_json
+    from franken.inference.xtransplant import rows as row_files
     from franken.inference.xtransplant.bounds import blocks
     from franken.inference.xtransplant.contract import Pair
     from franken.inference.xtransplant.host import Host, open_host
     from franken.inference.xtransplant.plan import absolute, pair_set
     from franken.inference.xtransplant.progress import Progress
-    from franken.inference.xtransplant.rows import FILE, RowFiles
+    from franken.inference.xtransplant.rows import RowFiles
     from franken.inference.xtransplant.samples import Sample, Tokens, gather
     from franken.inference.xtransplant.scores import scores_of
     from franken.inference.xtransplant.selection import ChosenPairs
@@ -110,7 +111,7 @@ class TransplantStep(Step):
                 progress, context.seed,
             )  # fmt: skip
             session.run(groups)
-        table = files.join(context.directory / FILE)
+        table = files.join(context.directory / row_files.FILE)
         totals = files.totals()
         sets = blocks(table, host.depth, cut=totals.cut_samples > 0)
         summary = {

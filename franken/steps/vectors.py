@@ -9,6 +9,7 @@ from itertools import chain, islice
 from typing import Any, ClassVar
 
 from franken.config.data import DataConfig
+from franken.data.source import TEXT_STREAMS
 from franken.errors import CompatibilityError, DataError
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
@@ -17,7 +18,6 @@ from franken.word_vectors.base import VectorUnit, WordVectors
 with later():
     from franken.config.root import Config
     from franken.data import DataSource, open_data
-    from franken.data.source import TEXT_STREAMS
     from franken.files import write_json
     from franken.parts.tokenizer_files import load_tokenizer
     from franken.seeds import derive_seed

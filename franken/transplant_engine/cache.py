@@ -9,9 +9,9 @@ from franken.lazy import later
 from franken.transplant_engine.base import TransplantEngine
 
 with later():
+    from franken.inference.xtransplant import contract
     from franken.inference.xtransplant.cache import run_cache
     from franken.inference.xtransplant.contract import (
-        PLAIN,
         Decoding,
         Intervention,
         Options,
@@ -30,7 +30,7 @@ class Cache(TransplantEngine):
         self, host: Host, task: Task, pairs: Sequence[Pair], intervention: Intervention,
         decoding: Decoding, options: Options | None = None,
     ) -> Runs:  # fmt: skip
-        return run_cache(host, task, pairs, intervention, decoding, options or PLAIN)
+        return run_cache(host, task, pairs, intervention, decoding, options or contract.PLAIN)
 
     def grid_layer_tokens(self, n: int, p: int, g: int) -> int:
         return n * p + n * (p - 1) + n**3 + n**3 * (g - 1)

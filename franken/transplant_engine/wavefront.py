@@ -10,8 +10,8 @@ from franken.lazy import later
 from franken.transplant_engine.base import TransplantEngine
 
 with later():
+    from franken.inference.xtransplant import contract
     from franken.inference.xtransplant.contract import (
-        PLAIN,
         Decoding,
         Intervention,
         Options,
@@ -33,7 +33,7 @@ class Wavefront(TransplantEngine):
         self, host: Host, task: Task, pairs: Sequence[Pair], intervention: Intervention,
         decoding: Decoding, options: Options | None = None,
     ) -> Runs:  # fmt: skip
-        return run_wavefront(host, task, pairs, intervention, decoding, options or PLAIN)
+        return run_wavefront(host, task, pairs, intervention, decoding, options or contract.PLAIN)
 
     def grid_layer_tokens(self, n: int, p: int, g: int) -> int:
         return 2 * n * p + n**2 * (n - 1) // 2 + n**3 * (g - 1)

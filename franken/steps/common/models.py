@@ -11,10 +11,10 @@ from franken.composition.hydra.storage import HydraRef, default_first
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import read_json, write_json
 from franken.parts.model import ModelRef
+from franken.steps.base import HERE
 from franken.steps.common.context import StepContext
 from franken.store import Artifact, Store
 
-HERE = "here"
 Place = list[str]
 
 
