@@ -1,5 +1,6 @@
 """A causal language model seen as body and head, so that logits are formed only where needed."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from franken.errors import CompatibilityError
+
+log = logging.getLogger(__name__)
 
 LOGIT_BUDGET = 2**20
 """Float32 logits formed at once on a CPU: 4 MiB stay in its cache, which measured three times
@@ -62,9 +65,11 @@ def read_out(model: Any) -> Readout:
 
     The body returns states after its final norm; the head then gives
     ``softcap(scale * (h W^T + b))`` as the family does. Families that ``franken.parts.anatomy``
-    does not know are run whole, in smaller batches.
+    does not know, and models whose own logits are others (``franken.parts.head_check``), are run
+    whole, in smaller batches.
     """
     from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap, text_config
+    from franken.parts.head_check import capped, head_difference
 
     core: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
     config = core.config
@@ -74,7 +79,11 @@ def read_out(model: Any) -> Readout:
     vocabulary = int(head.weight.shape[0])
     try:
         backbone = core.get_submodule(anatomy_of(config).backbone)
-    except (CompatibilityError, AttributeError):
+        whole = head_difference(core)
+    except (CompatibilityError, AttributeError) as error:
+        whole = str(error)
+    if whole:
+        log.info("%s is run whole: %s", type(core).__name__, whole)
         return Readout(
             core, lambda out: out.logits, lambda rows: rows.float(), vocabulary, True,
             positions, device,
@@ -82,10 +91,7 @@ def read_out(model: Any) -> Readout:
     scale, cap = logit_scale(config), logit_softcap(config)
 
     def logits(states: Tensor) -> Tensor:
-        values: Tensor = head(states.to(head.weight.dtype)).float()
-        if scale != 1.0:
-            values = values * scale
-        return values.div_(cap).tanh_().mul_(cap) if cap else values
+        return capped(head(states.to(head.weight.dtype)).float(), scale, cap)
 
     return Readout(
         backbone, lambda out: out.last_hidden_state, logits, vocabulary, False, positions, device,

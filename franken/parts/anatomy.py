@@ -88,8 +88,12 @@ def logit_softcap(config: PretrainedConfig) -> float | None:
 
 
 def logit_scale(config: PretrainedConfig) -> float:
-    """Factor on the logits (Cohere, Aya); 1 elsewhere."""
-    return float(getattr(text_config(config), "logit_scale", None) or 1.0)
+    """Factor on the logits (Cohere, Granite, Falcon-H1, HyperCLOVA X); 1 elsewhere."""
+    text = text_config(config)
+    if text.model_type.startswith(("granite", "minicpm3")):
+        return 1.0 / float(getattr(text, "logits_scaling", None) or 1.0)
+    names = {"hyperclovax": "logits_scaling", "falcon_h1": "lm_head_multiplier"}
+    return float(getattr(text, names.get(text.model_type, "logit_scale"), None) or 1.0)
 
 
 def is_tied(config: PretrainedConfig) -> bool:

@@ -14,6 +14,7 @@ from franken.config.runtime import Precision, TrainerConfig
 from franken.config.training import TrainingConfig
 from franken.errors import ConfigError, FrankenError
 from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
+from franken.parts.head_check import check_head
 from franken.training.loggers import close_loggers
 from franken.training.loss import chunked_linear_cross_entropy
 from franken.training.masks import packed_attention_mask
@@ -33,6 +34,7 @@ class FrozenModel:
         embedding: Any = model.get_input_embeddings()
         embedding.padding_idx = None  # it would block that row's gradient, whatever the table
         self._embedding = embedding
+        check_head(model)
         self._body: Any = model.get_submodule(anatomy_of(model.config).backbone)
         self._head = logit_softcap(model.config), logit_scale(model.config)
         self._mixed = trainer.precision is Precision.bf16_mixed

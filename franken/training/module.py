@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from franken.config.training import Trainable, TrainingConfig
 from franken.errors import FrankenError
 from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
+from franken.parts.head_check import check_head
 from franken.parts.segmented import segmented
 from franken.seeds import derive_seed
 from franken.training.batches import Batch, completed, next_tokens, rows_of_rank
@@ -75,6 +76,8 @@ class CausalModule(LightningModule):
         self.fill: Fill | None = None
         """Brings in, unit by unit, the weights of a model that is to be sharded."""
         self._step_loss: Tensor | None = None
+        if segmented(model) is None:
+            check_head(model)
         anatomy = anatomy_of(model.config)
         self._backbone_path = anatomy.backbone
         self._softcap, self._scale = logit_softcap(model.config), logit_scale(model.config)

@@ -173,7 +173,7 @@ def scores_of(run: Runner, model: str) -> dict[tuple[str, str], list[tuple[str, 
 
 def test_a_language_pack_goes_on_the_instruct_model(shared_store: Path, tmp_path: Path) -> None:
     run = runner(
-        shared_store, tmp_path, "recipe=language_pack", "pack=dense", "vocab.size=900",
+        shared_store, tmp_path, "recipe=language_pack", "pack=dense", "vocab.size=1000",
         "recipe.evaluate=[relative]",
     )  # fmt: skip
     run.run()

@@ -56,7 +56,7 @@ def test_what_is_not_copied_comes_from_the_alignment_or_borrows(runner: Runner) 
     token_map = load_map(runner.ensure("initial").path / "token_map")
     rows = token_map.notes["trans_tokenization"]["rows_by_origin"]
     counts = token_map.counts()
-    assert rows["aligned"] == counts["computed"] > 100
+    assert rows["aligned"] == counts["computed"] > 0
     assert sum(rows.values()) == counts["computed"] + counts["fallback"]
     assert rows["unk"] < 10
     assert rows["nothing"] == 0

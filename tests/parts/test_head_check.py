@@ -1,0 +1,52 @@
+"""A model's own logits against those of its states: what the head does must be known, or said."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from franken.errors import CompatibilityError
+from franken.eval_suite.readout import read_out
+from franken.parts.head_check import check_head, head_difference
+from tests.parts.tiny import tiny_model
+
+SIZES = {
+    "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+    "num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0,
+}  # fmt: skip
+
+
+def granite(scaling: float):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model("granite", logits_scaling=scaling, **SIZES)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "cohere"])
+def test_known_heads_agree(family: str) -> None:
+    assert head_difference(tiny_model(family)) is None
+
+
+def test_granites_factor_is_known() -> None:
+    model = granite(8.0)
+    assert head_difference(model) is None
+    ids = torch.tensor([[5, 6, 7]])
+    own = model(input_ids=ids).logits
+    readout = read_out(model)
+    assert not readout.whole_logits
+    states = readout.states(readout.run(input_ids=ids))[0]
+    torch.testing.assert_close(readout.logits(states), own[0].float())
+
+
+def test_a_head_that_does_more_is_refused_for_training_and_run_whole_in_evaluation() -> None:
+    model = tiny_model("llama")
+    forward = model.forward
+
+    def doubled(*args, **kwargs):
+        out = forward(*args, **kwargs)
+        out.logits = out.logits * 2
+        return out
+
+    model.forward = doubled
+    with pytest.raises(CompatibilityError):
+        check_head(model)
+    assert read_out(model).whole_logits
