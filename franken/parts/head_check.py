@@ -38,13 +38,13 @@ def head_difference(model: PreTrainedModel) -> str | None:
     """How the model's own logits differ from those of backbone and head; ``None``: they do not.
 
     Both are computed once per model for four token ids. Nothing can be told, and ``None`` comes
-    back, where weights are not there yet (meta device), are of several number formats, or all
-    logits are 0.
+    back, where weights are not there yet (meta device), are of several number formats,
+    belong to several joined tables, or all logits are 0.
     """
-    rows: Any = model.get_input_embeddings().weight
+    rows: Any = getattr(model.get_input_embeddings(), "weight", None)
     head: Any = model.get_output_embeddings()
     formats = {p.dtype for p in model.parameters() if p.is_floating_point()}
-    if len(formats) > 1 or any(p.is_meta for p in model.parameters()):
+    if rows is None or len(formats) > 1 or any(p.is_meta for p in model.parameters()):
         return None
     rule = logit_scale(model.config), logit_softcap(model.config)
     known = _verdicts.get(model)

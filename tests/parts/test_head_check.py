@@ -7,6 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from franken.errors import CompatibilityError
 from franken.eval_suite.readout import read_out
 from franken.parts.head_check import check_head, head_difference
+from tests.composition.hydras import hydra
 from tests.parts.tiny import tiny_model
 
 SIZES = {
@@ -50,3 +51,8 @@ def test_a_head_that_does_more_is_refused_for_training_and_run_whole_in_evaluati
     with pytest.raises(CompatibilityError):
         check_head(model)
     assert read_out(model).whole_logits
+
+
+def test_a_view_of_a_hydra_llm_is_not_run_whole() -> None:
+    made, _ = hydra("llama", tied=True)
+    assert not read_out(made.view("xx", ["en"]).model).whole_logits
