@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from franken.report.metrics import is_accuracy, metric_of
 from franken.report.results import Results, Row
+from franken.report.vocabulary_notes import vocabulary_notes
 
 NAMED = 6
 """Systems named in one note; more are counted."""
@@ -12,6 +13,7 @@ NAMED = 6
 def computed_notes(results: Results) -> list[str]:
     """Sentences on seeds, chance, missing numbers, truncation and clashing runs."""
     return [
+        *vocabulary_notes(results),
         *_seed_notes(results),
         *_chance_notes(results),
         *_gap_notes(results),

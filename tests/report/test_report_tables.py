@@ -204,3 +204,33 @@ def test_a_bootstrap_interval_stands_in_place_of_the_standard_error(grid):
     both = Results(with_interval(r) for r in grid if r.seed == 0)
     targets = task_table(both, "topic", "acc").views[1][0]
     assert "±" in targets.text  # a mean of two languages has no interval of its own
+
+
+@pytest.mark.parametrize(
+    ("bits", "tokens", "loses"),
+    [(3.4, 27, True), (1.1, 27, False), (3.4, 62, False), (1.31, 27, False)],
+    ids=["worse", "better", "same vocabulary", "within the error"],
+)
+def test_a_new_vocabulary_that_loses_to_the_untouched_model_is_named(make, bits, tokens, loses):
+    text = {"task": "text", "metric": "bits_per_byte", "stderr": 0.02}
+    results = Results([
+        make("base", "ta", 1.3, **text, extra={"tokens": 62, "lang_role": "target"}),
+        make("initial", "ta", bits, **text, extra={"tokens": tokens, "lang_role": "target"}),
+    ])  # fmt: skip
+    named = [note for note in computed_notes(results) if "untouched" in note]
+    assert len(named) == loses
+    assert all("initial" in note and "1.300" in note and "3.400" in note for note in named)
+
+
+@pytest.mark.parametrize("tuned", [1.0, 1.5], ids=["old vocabulary ahead", "new one ahead"])
+def test_an_old_vocabulary_that_is_better_when_trained_too_is_named(make, tuned):
+    text = {"task": "text", "metric": "bits_per_byte", "stderr": 0.02}
+    old, new = ({"tokens": count, "lang_role": "target"} for count in (62, 27))
+    results = Results([
+        make("base", "ta", 1.3, **text, extra=old),
+        make("adapted", "ta", 1.2, **text, extra=new),
+        make("untouched", "ta", tuned, **text, extra=old),
+    ])  # fmt: skip
+    named = [note for note in computed_notes(results) if "untouched" in note]
+    assert len(named) == (tuned < 1.2)
+    assert all("1.000" in note and "adapted 1.200" in note for note in named)
