@@ -158,17 +158,19 @@ def reloads(base: "Any", tokenizer: "Any", lines: list[str]) -> bool:
 
 def measure(directory: "Path", option: str, data: "Path", targets: list[str]) -> dict[str, "Any"]:
     """Build one vocabulary and ask it everything."""
-    from franken.config import vocab as configs
     from franken.parts.tokenizer_files import load_tokenizer
     from franken.tokenizer.pipeline import pipeline_of
     from franken.vocab import VocabTexts, build_vocabulary
+    from franken.vocab.extension import ExtensionVocab
+    from franken.vocab.prune_extend import PruneExtendVocab
+    from franken.vocab.scratch import ScratchVocab
 
     base = load_tokenizer(directory)
     pipeline = pipeline_of(base)
     config = {
-        "prune_extend": configs.PruneExtendVocab(),
-        "extension": configs.ExtensionVocab(added=ADDED),
-        "scratch": configs.ScratchVocab(size=len(pipeline.reserved()) + 2 * ADDED),
+        "prune_extend": PruneExtendVocab(),
+        "extension": ExtensionVocab(added=ADDED),
+        "scratch": ScratchVocab(size=len(pipeline.reserved()) + 2 * ADDED),
     }[option]
     english = lines_of(data, "en", "train")
     texts = {language: lines_of(data, language, "train") for language in targets}

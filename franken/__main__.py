@@ -47,6 +47,10 @@ def _run(argv: list[str]) -> int:
         if config is not None and not faults:
             faults = _follow_where_placed(config.trainer.devices, config.trainer.num_nodes)
             faults += _share_where_taken(config, args.multirun, args.overrides)
+            if not faults and not any(getattr(args, flag, None) for flag in _LIGHT_FLAGS):
+                from franken.recipe_checkpoints import checkpoint_faults
+
+                faults = checkpoint_faults(config)
         if faults:
             _print_faults(faults)
             return 2

@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
 from franken.config.checks import Fault, hint, join_key
+from franken.config.composition import SpecialRows
 from franken.config.data import DataConfig
 from franken.config.eval_suite import EvalSuiteConfig, TaskKind
 from franken.config.root import Config
@@ -74,7 +75,7 @@ class _Builder:
         self.faults: list[Fault] = []
         if not self.recipe.steps:
             self._fault("steps", "holds no step; choose recipe=NAME")
-        for name, entry in self.recipe.steps.items():
+        for name, entry in self._with_donor().items():
             step = self._step(str(name), entry)
             if step is not None:
                 self.steps[str(name)] = step
@@ -90,6 +91,22 @@ class _Builder:
             self._check_ancestry()
             for key, message in hydra_faults(self.steps, self.recipe.evaluate, self.config):
                 self.faults.append(Fault(key, message))
+
+    def _with_donor(self) -> dict[str, Any]:
+        """The recipe's steps, with a checkpoint in the place of the one that it calls its donor."""
+        steps, place = dict(self.recipe.steps), self.recipe.donor
+        if not self.config.donor.path:
+            return steps
+        base = steps[place].get("model") if isinstance(steps.get(place), dict) else None
+        if base is None:
+            has = f"its {place!r} is no step with a model" if place else "it has no place for one"
+            self.faults.append(Fault("donor.path", f"recipe={self.recipe.name}: {has}"))
+            return steps
+        rule = getattr(self.config.composition, "special_rows", None)
+        swapped = [entry for entry in steps.values() if entry.get("step") == "swap"]
+        gives = rule == SpecialRows.from_donor and place in [entry.get("body") for entry in swapped]
+        loaded = {"step": "load", "model": self.config.donor, "relative_of": base}
+        return steps | {place: loaded | {"gives_control_rows": gives}}
 
     def graph(self) -> Graph:
         graph = Graph()
@@ -245,7 +262,7 @@ class _Builder:
                     f"steps.{name}",
                     f"the body descends from {body!r}, the table from {table!r}; a table fits only "
                     "bodies of its own base. If the body's checkpoint was tuned from that base, "
-                    "say so with relative_of in its load step",
+                    "name it by donor.path, or say so with relative_of in its load step",
                 )
 
     def _check_tables(self, name: str, step: Step) -> None:

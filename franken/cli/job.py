@@ -21,6 +21,7 @@ from franken.errors import ConfigError, FrankenError
 from franken.files import write_atomically, write_json
 from franken.interruption import Interrupted, obeying
 from franken.processes import place_of
+from franken.recipe_checkpoints import checkpoint_faults
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def run_job(composed: DictConfig) -> str:
     status: dict[str, Any] = {"overrides": overrides, "run_dir": str(run_dir)}
     try:
         config = to_config(composed)
-        faults = config_faults(config)
+        faults = config_faults(config) or checkpoint_faults(config)
         if faults:
             raise ConfigError("\n".join(map(str, faults)))
         with obeying(), _led(config) as doing:

@@ -1,9 +1,11 @@
 """Options of the group ``base_model``: the model that is adapted."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from franken.config.checks import at_least
@@ -50,10 +52,48 @@ class LoadedModel(BaseModelConfig):
     """The project's one switch for code that comes with a checkpoint."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
+        place = Path(self.path).expanduser()
         if not self.path:
             yield "path", "names no checkpoint; give a directory, a GGUF file or a hub id"
         elif self.path.lower().endswith(".gguf") and find_spec("gguf") is None:
             yield "path", "reading GGUF needs the package gguf; pip install 'franken[gguf]'"
+        elif place.is_dir():
+            yield from _directory_faults(place)
+        elif self.path.startswith((".", "/", "~")) and not place.exists():
+            yield "path", f"{self.path} is not there (looked in {Path.cwd()}); check the path"
+
+
+@dataclass
+class Donor(LoadedModel):
+    """A tuning of the base model that others made: instruct, chat, translation.
+
+    Where ``path`` is set, it takes the place of the step that ``recipe.donor`` names, which would
+    else be tuned from the base inside the run.
+    """
+
+    name: str = "donor"
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.path:
+            yield from super().faults()
+
+
+def _directory_faults(directory: Path) -> Iterator[tuple[str, str]]:
+    """What a look at the files tells; :mod:`franken.recipe_checkpoints` looks at the model."""
+    try:
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        yield "path", f"{directory} holds no readable config.json; give a transformers checkpoint"
+        return
+    if quantised := config.get("quantization_config"):
+        method = quantised.get("quant_method", "?") if isinstance(quantised, dict) else "?"
+        yield (
+            "path",
+            f"{directory} is quantised ({method}), and its layers neither train nor run here; give "
+            "the checkpoint that it was made from",
+        )
+    if not any(directory.glob("*.safetensors")):
+        yield "path", f"{directory} holds no safetensors; fetch or convert the weights"
 
 
 @dataclass

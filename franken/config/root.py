@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from franken.alignment.base import Alignment
-from franken.config.base_model import BaseModelConfig
+from franken.config.base_model import BaseModelConfig, Donor
 from franken.config.checks import at_least
 from franken.config.composition import CompositionConfig
 from franken.config.data import DataConfig
@@ -33,6 +33,8 @@ class Config:
     """One job: the options of every group and what identifies the run."""
 
     base_model: BaseModelConfig = field(default_factory=BaseModelConfig)
+    donor: Donor = field(default_factory=Donor)
+    """``donor.path=DIR_OR_HUB_ID``: a ready tuning of the base for the step ``recipe.donor``."""
     vocab: Vocab = field(default_factory=Vocab)
     init_method: InitMethod = field(default_factory=InitMethod)
     alignment: Alignment = field(default_factory=Alignment)

@@ -180,6 +180,8 @@ class RecipeConfig:
     name: str = ""
     steps: dict[str, Any] = field(default_factory=dict)
     """Step name -> ``{step: kind, ...}``; the kinds and their fields are in franken/steps."""
+    donor: str = ""
+    """The step whose model ``donor.path`` gives instead, e.g. ``instruct``."""
     run: list[str] = field(default_factory=list)
     """Steps that hold scores of their own (``transplant``) and are asked for."""
     evaluate: list[str] = field(default_factory=list)

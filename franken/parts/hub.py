@@ -20,7 +20,7 @@ def resolve_checkpoint(path: str, revision: str | None = None) -> Path:
         return local.resolve()
     if path.startswith((".", "/", "~")) or path.count("/") != (2 if gguf else 1):
         raise DataError(
-            f"base_model.path={path!r} is neither a directory nor a GGUF file (looked in "
+            f"path={path!r} is neither a directory nor a GGUF file (looked in "
             f"{Path.cwd()}); give the directory of a transformers checkpoint, a file ending in "
             ".gguf, or a hub id such as org/name or org/name/file.gguf"
         )
@@ -32,7 +32,7 @@ def resolve_checkpoint(path: str, revision: str | None = None) -> Path:
         found = snapshot_download(path, revision=revision, allow_patterns=list(MODEL_FILES))
     except Exception as error:
         raise DataError(
-            f"base_model.path={path!r} could not be had from the hub: {error}; check the "
+            f"path={path!r} could not be had from the hub: {error}; check the "
             "name, your login (gated models) and the network, or give a local directory"
         ) from error
     return Path(found)

@@ -48,6 +48,19 @@ def match_control_tokens(
     return matches
 
 
+def check_tying(*, adapted_tied: bool, giver_tied: bool) -> None:
+    """Refuse to put rows of an untied table into a tied one, which has one row for two.
+
+    Raises:
+        CompatibilityError: says which option does without.
+    """
+    if adapted_tied and not giver_tied:
+        raise CompatibilityError(
+            "special rows of an untied table (input and output differ) do not fit a tied one; use "
+            "composition.special_rows=from_adapted"
+        )
+
+
 def with_special_rows(adapted: Table, other: Table) -> Table:
     """``adapted`` with the control tokens' rows (input, output, bias) of ``other``.
 
@@ -67,11 +80,7 @@ def with_special_rows(adapted: Table, other: Table) -> Table:
         raise CompatibilityError(
             f"special rows of size {other.hidden_size} do not fit a table of {adapted.hidden_size}"
         )
-    if adapted.tied and not other.tied:
-        raise CompatibilityError(
-            "special rows of an untied table (input and output differ) do not fit a tied one; use "
-            "composition.special_rows=from_adapted"
-        )
+    check_tying(adapted_tied=adapted.tied, giver_tied=other.tied)
     matches = match_control_tokens(adapted.tokenizer, other.tokenizer)
     ours = [index for index, _, _ in matches.values()]
     theirs = [index for _, index, _ in matches.values()]

@@ -66,6 +66,10 @@ class Step:
     takes_hydra: ClassVar[tuple[str, ...]] = ()
     """Inputs that may be a Hydra LLM; any other input of a model needs one with a single table."""
 
+    def capabilities(self) -> tuple[str, ...]:
+        """What its models' family must allow, by the names of ``franken.families``."""
+        return ()
+
     def references(self) -> dict[str, str]:
         """Field -> name of the step it refers to; unset optional references are left out."""
         return {

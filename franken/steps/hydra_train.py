@@ -13,6 +13,7 @@ from franken.data.source import TEXT_STREAMS
 from franken.errors import CompatibilityError
 from franken.lazy import later
 from franken.steps.base import HERE, Part, Step, step
+from franken.steps.train import capabilities_to_train
 
 with later():
     from franken.composition.hydra import assemble_hydra
@@ -67,6 +68,10 @@ class HydraTrainStep(Step):
     data: DataConfig = field(default_factory=DataConfig)
     split: str = "adaptation"
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def capabilities(self) -> tuple[str, ...]:
+        """As a ``train`` step."""
+        return capabilities_to_train(self.trainable)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.training.budget is not None:

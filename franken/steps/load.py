@@ -24,8 +24,9 @@ with later():
     from franken.parts.checkpoint import Checkpoint
     from franken.parts.gguf import is_gguf, read_gguf
     from franken.parts.hub import resolve_checkpoint
+    from franken.parts.special_rows import check_tying
     from franken.parts.surgery import take_table
-    from franken.parts.table import Table, save_table, table_of_checkpoint
+    from franken.parts.table import Table, read_description, save_table, table_of_checkpoint
     from franken.parts.tokenizer_files import load_checkpoint_tokenizer
     from franken.steps.common.context import StepContext
     from franken.steps.common.file_hashes import checkpoint_hash
@@ -44,6 +45,9 @@ class LoadStep(Step):
     relative_of: str | None = None
     """A step whose model this checkpoint was fine-tuned from: gives it that model's ancestry, so
     that tables of the one fit the other."""
+    gives_control_rows: bool = False
+    """Whether swaps will put its rows of control tokens into tables of ``relative_of``: one that
+    cannot give them is refused at once."""
     data: DataConfig | None = None
     """Not read; here so that one recipe line serves ``load`` and ``pretrain``."""
     training: TrainingConfig | None = None
@@ -52,7 +56,8 @@ class LoadStep(Step):
     def key(self, config: Config) -> dict[str, Any]:
         """The files count, not the place they lie in."""
         assert isinstance(self.model, LoadedModel)
-        return {"files": checkpoint_hash(self.model), "dtype": str(self.model.dtype)}
+        promised = {"gives_control_rows": True} if self.gives_control_rows else {}
+        return {"files": checkpoint_hash(self.model), "dtype": str(self.model.dtype), **promised}
 
     def run(self, context: StepContext) -> dict[str, Any]:
         """The body is copied, not linked: editing the original later does not change the artefact.
@@ -61,7 +66,8 @@ class LoadStep(Step):
 
         Raises:
             DataError: when the checkpoint cannot be found.
-            CompatibilityError: when ``relative_of`` names a model of another shape.
+            CompatibilityError: when ``relative_of`` names a model of another shape, or one whose
+                tables cannot take this one's control rows (``gives_control_rows``).
         """
         assert isinstance(self.model, LoadedModel)
         source = resolve_checkpoint(self.model.path, self.model.revision)
@@ -74,6 +80,9 @@ class LoadStep(Step):
         if relative is not None:
             base = Checkpoint(context.store.root.joinpath(*relative["body"])).config()
             _check_relative(Checkpoint(body).config(), base)
+            theirs = read_description(context.store.root.joinpath(*relative["table"]))
+            if self.gives_control_rows:
+                check_tying(adapted_tied=bool(theirs["tied"]), giver_tied=table.tied)
         table.lineage = lineage or fingerprint
         save_table(table, context.directory / "table")
         write_model(

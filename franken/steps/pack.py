@@ -51,6 +51,10 @@ class PackStep(Step):
     """Calibration text of GPTQ."""
     split: str = "instructions"
 
+    def capabilities(self) -> tuple[str, ...]:
+        """A pack goes by tensor names."""
+        return ("packs",)
+
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.pack.quant.method is Rounding.gptq and self.data is None:
             yield "data", "is missing: pack.quant.method=gptq calibrates on text"

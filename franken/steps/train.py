@@ -40,6 +40,7 @@ with later():
     from franken.training import make_loggers, train_model
     from franken.training.lightning_options import own_datamodule
 
+_NEEDS = {Trainable.lora: "lora", Trainable.embeddings_and_edge_layers: "edge_layers"}
 _CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)
 _CHANGES_TABLE = (Trainable.embeddings, Trainable.full, Trainable.embeddings_and_edge_layers)
 
@@ -92,6 +93,10 @@ class TrainStep(Step):
                 f"is missing: preference={self.preference.name} needs pairs, and data="
                 f"{self.data.name} has none under data.preferences; name a rank_answers step",
             )
+
+    def capabilities(self) -> tuple[str, ...]:
+        """Some parts can be tuned where they were found."""
+        return capabilities_to_train(self.trainable)
 
     def key(self, config: Config) -> dict[str, Any]:
         """What is tuned, how, and on what."""
@@ -217,3 +222,8 @@ def train(
         content["mixture"] = datamodule.mixture_report()
     write_json(context.directory / "training.json", content)
     return {k: v for k, v in content.items() if isinstance(v, int | float | str)}
+
+
+def capabilities_to_train(trainable: Trainable) -> tuple[str, ...]:
+    """What a family must allow for this part to be tuned."""
+    return (_NEEDS[trainable],) if trainable in _NEEDS else ()

@@ -65,6 +65,10 @@ class TransplantStep(Step):
     site: Site | None = None
     """Takes the place of ``inference.site``."""
 
+    def capabilities(self) -> tuple[str, ...]:
+        """Vectors go from one place in a layer to another."""
+        return ("layer_grids",)
+
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.prompts.sets:
             yield "prompts", "holds no set; choose prompts=NAME"

@@ -1,0 +1,130 @@
+"""Faults of a recipe's checkpoints: whether what its steps do works on the models that it names.
+
+Looks at local directories alone, and at configs and headers of files, never at weights. Imports
+torch, which a job does anyway; asked only where everything else is sound.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from franken.config.base_model import LoadedModel
+from franken.config.checks import Fault
+from franken.config.composition import SpecialRows
+from franken.config.root import Config
+from franken.errors import FrankenError
+from franken.recipe import Graph, build_graph
+from franken.steps.base import Part
+from franken.steps.load import LoadStep
+from franken.steps.swap import SwapStep
+
+
+def checkpoint_faults(config: Config) -> list[Fault]:
+    """What is wrong with the checkpoints of a job that has no other fault, each fault once."""
+    graph = build_graph(config)
+    local = {
+        name: step.model
+        for name in graph.needed()
+        if isinstance(step := graph.steps[name], LoadStep)
+        and isinstance(step.model, LoadedModel)
+        and Path(step.model.path).expanduser().is_dir()
+    }
+    if not local:
+        return []
+    return list(dict.fromkeys(_Look(config, graph, local).faults()))
+
+
+@dataclass
+class _Look:
+    config: Config
+    graph: Graph
+    local: dict[str, LoadedModel]
+    """Load step -> the checkpoint that it reads."""
+
+    def faults(self) -> Iterator[Fault]:
+        sound = True
+        for name, wanted in self._wanted().items():
+            for message in _missing(self._directory(name), wanted):
+                sound = False
+                yield Fault(self._key(name), message)
+        if sound:
+            yield from self._clashes()
+
+    def _wanted(self) -> dict[str, list[str]]:
+        """Load step -> capabilities that the steps after it ask of its model."""
+        wanted = {name: ["tables"] for name in self.local}
+        for name in self.graph.needed():
+            step = self.graph.steps[name]
+            for place, reference in step.references().items():
+                origin = self._origin(reference, "model", "body", "base", "table")
+                if step.wanted(place) == Part.model and origin in wanted:
+                    wanted[origin] += step.capabilities()
+        return wanted
+
+    def _clashes(self) -> Iterator[Fault]:
+        """Swaps that would put control rows of an untied model into a tied table."""
+        from franken.parts.checkpoint import Checkpoint
+
+        for name in self.graph.needed():
+            step = self.graph.steps[name]
+            rule = getattr(getattr(step, "composition", None), "special_rows", None)
+            giver = getattr(step, "body" if rule == SpecialRows.from_donor else "base", None)
+            if not isinstance(step, SwapStep) or rule == SpecialRows.from_adapted or not giver:
+                continue
+            places = "table", "model", "body", "base"
+            pair = [self._origin(at, *places) for at in (step.table, giver)]
+            if pair[0] == pair[1] or not all(origin in self.local for origin in pair):
+                continue
+            table, rows = (Checkpoint(self._directory(str(origin))).tied() for origin in pair)
+            if table and not rows:
+                yield Fault(
+                    self._key(str(pair[1])),
+                    f"has untied embeddings, the table that step {name!r} puts on it is tied: its "
+                    "control tokens have one row where two are needed. Choose "
+                    "composition.special_rows=from_adapted",
+                )
+
+    def _origin(self, name: str, *places: str) -> str | None:
+        """The step without inputs that a model, or its table, comes from."""
+        step = self.graph.steps[name]
+        if isinstance(step, LoadStep):
+            return name
+        references = step.references()
+        for place in places:
+            if place in references:
+                return self._origin(references[place], *places)
+        return None
+
+    def _directory(self, name: str) -> Path:
+        return Path(self.local[name].path).expanduser()
+
+    def _key(self, name: str) -> str:
+        model = self.local[name]
+        if model == self.config.base_model:
+            return "base_model.path"
+        return "donor.path" if model == self.config.donor else f"recipe.steps.{name}.model.path"
+
+
+def _missing(directory: Path, wanted: list[str]) -> Iterator[str]:
+    """What a checkpoint cannot do, one message for each."""
+    from franken.families.capabilities import capabilities_of
+    from franken.parts.checkpoint import Checkpoint
+
+    try:
+        checkpoint = Checkpoint(directory)
+        found = capabilities_of(checkpoint.config()).to_json()
+    except FrankenError as error:
+        yield str(error)
+        return
+    for name in dict.fromkeys(wanted):
+        if found[name] is not None:
+            kind = checkpoint.config().model_type
+            yield (
+                f"{directory} is a {kind} model, which does not allow {name.replace('_', ' ')}: "
+                f"{found[name]} (`python -m franken.families {directory}`)"
+            )
+            if name == "tables":
+                return
+    rows = checkpoint.anatomy().input_embedding
+    if not (checkpoint.tied() or checkpoint.stored_name(rows)):
+        yield f"{directory} stores no {rows!r}; it is no plain transformers checkpoint"
