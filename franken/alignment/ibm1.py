@@ -67,6 +67,17 @@ class Ibm1Alignment(Alignment):
         bitext = read_bitext(pairs, max_pairs=self.max_pairs)
         return align_bitext(bitext, self)
 
+    def maximise(self, counts: np.ndarray, sources: np.ndarray) -> np.ndarray:
+        """The M step: ``(P,)`` p(target | source) from expected counts of pairs.
+
+        Args:
+            counts: ``(P,)``.
+            sources: ``(P,)`` source number of each pair.
+        """
+        totals = np.bincount(sources, counts)
+        shares: np.ndarray = counts / np.maximum(totals, np.finfo(float).tiny)[sources]
+        return shares
+
 
 @dataclass(frozen=True)
 class Ibm1Model:
@@ -130,8 +141,7 @@ def train(bitext: Bitext, config: Ibm1Alignment, *, chunk_links: int | None = No
             index = _pruned(index, probability, config.prune)
         counts, likelihood = _expect(index, probability)
         likelihoods.append(likelihood + prior)
-        totals = np.bincount(sources, counts)
-        probability = counts / np.maximum(totals, np.finfo(float).tiny)[sources]
+        probability = config.maximise(counts, sources)
     return Ibm1Model(index, counts, probability, likelihoods)
 
 

@@ -54,6 +54,12 @@ class MergeMethod(StrEnum):
     """Trim, elect a sign, mean of those that agree (Yadav et al. 2023)."""
     dare = "dare"
     """Random entries of each, rescaled, then the weighted sum (Yu et al. 2024)."""
+    sce = "sce"
+    """Places where packs differ most, packs weighted by their energy there, signs that go against
+    the sum left out (SCE, Wan et al. 2024)."""
+    pcb = "pcb"
+    """Entries weighted by their size in their own pack and by how they go with the sum of all
+    (PCB-Merging, Du et al. 2024)."""
 
 
 @dataclass

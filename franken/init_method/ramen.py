@@ -1,11 +1,13 @@
 """RAMEN (Tran 2020): translation probabilities as weights, ``E_t[f] = sum_e p(e|f) E_s[e]``.
 
-From parallel text: ``p(e|f) = count(e, f) / sum_e' count(e', f)`` over word links. From monolingual
+From parallel text: ``p(e|f) = count(e, f) / sum_e' count(e', f)`` over word links, which fast_align
+gives in both directions, brought together by grow-diag-final-and. From monolingual
 text: ``p = sparsemax(cos)`` in word vectors aligned by identical words, where a piece's vector is
 the mean over its words weighted by 1 / rank. The head's bias takes the same weights.
 
 Departures from the release (alexa/ramen 381182c):
 
+* Its fast_align tunes the tension of the diagonal (-o); here it stays at 4.
 * It aligns pieces; here words are aligned, and the links of a pair count for every piece of the
   target word, spread evenly over the pieces of the source word; a word is cut with a leading space
   as often as it has one in the text.
@@ -54,6 +56,16 @@ with later():
     from franken.tokenizer.pieces import encode_pieces
 
 
+class Aligned(StrEnum):
+    """Who aligns the words."""
+
+    symmetric = "symmetric"
+    """As released: fast_align's model both ways, grow-diag-final-and; another aligner than the
+    default one where the group ``alignment`` names it."""
+    chosen = "chosen"
+    """The group ``alignment``, whatever it says: by default Model 1 in one direction."""
+
+
 class LinkCounts(StrEnum):
     """What of a word alignment is counted."""
 
@@ -77,6 +89,8 @@ class RamenInit(SimilarityInit):
     parallel: bool = True
     """Probabilities from word alignments of parallel text; false: sparsemax of cosines in aligned
     word vectors."""
+    aligner: Aligned = Aligned.symmetric
+    """For ``parallel``."""
     counts: LinkCounts = LinkCounts.links
     """For ``parallel``."""
     align: SpaceAlignment = SpaceAlignment.identical
@@ -85,7 +99,10 @@ class RamenInit(SimilarityInit):
     """For ``parallel: false``: the most frequent words of each language that take part."""
 
     def needs(self) -> frozenset[str]:
-        return frozenset({"alignment"}) if self.parallel else word_needs(self.align)
+        if not self.parallel:
+            return word_needs(self.align)
+        both = self.aligner is Aligned.symmetric
+        return frozenset({"symmetric_alignment" if both else "alignment"})
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()

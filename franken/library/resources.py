@@ -49,10 +49,10 @@ def fit_resources(
     )  # fmt: skip
     if "lexicon" in needs and not given.lexicons:
         raise DataError(f"{call} needs lexicon=: pairs of a source word and a target word")
-    for need in ("alignment", "gold_alignment"):
+    for need, usual in _ALIGNERS.items():
         if need in needs:
-            option = "gold" if need == "gold_alignment" else makers.get("alignment") or "ibm1"
-            resources.alignments = _alignments(given, option, call)
+            asked = None if need == "gold_alignment" else makers.get("alignment")
+            resources.alignments = _alignments(given, asked or usual, call)
     unit = next((u for u in ("word_vectors", "piece_vectors") if u in needs), None)
     if unit is not None:
         made = spaces_of(vectors) if vectors is not None else None
@@ -64,6 +64,10 @@ def fit_resources(
     if "helper" in needs or helper is not None:
         resources.helper = _helper(helper, target, given, seed, makers.get("helper_model"), call)
     return resources
+
+
+_ALIGNERS = {"alignment": "ibm1", "symmetric_alignment": "fast_align", "gold_alignment": "gold"}
+"""What a method needs -> the aligner where the caller names none."""
 
 
 def _alignments(given: Given, option: Any, call: str) -> dict[str, WordTable]:

@@ -1,4 +1,4 @@
-"""Several packs as one change: weighted sums, means, TIES, DARE."""
+"""Several packs as one change: weighted sums, means, TIES, DARE, SCE, PCB-Merging."""
 
 from collections.abc import Iterator, Mapping
 
@@ -10,6 +10,8 @@ from franken.config.pack import MergeMethod
 from franken.parts.skillpack import SkillPack
 from franken.parts.weights import Weights
 from franken.seeds import derive_seed
+from franken.skillpack.pcb import pcb
+from franken.skillpack.sce import sce
 from franken.skillpack.selection import largest, random_subset
 
 
@@ -44,12 +46,17 @@ def merge_deltas(
     Args:
         deltas: of one shape, at least float32.
         scales: factor of each.
-        method: sum, average (sum over the sum of factors), ties or dare.
-        density: ties and dare: share of the entries of each that is kept. Vectors are kept whole.
+        method: sum, average (sum over the sum of factors), ties, dare, sce or pcb.
+        density: ties and dare: share of the entries of each that is kept, vectors whole. sce: share
+            of the places that take part; pcb: share of the entries of each that count for most.
         seeds: dare: of each.
     """
     if method is MergeMethod.ties:
         return ties(deltas, scales, density)
+    if method is MergeMethod.sce:
+        return sce(_stacked(deltas, scales), density)
+    if method is MergeMethod.pcb:
+        return pcb(_stacked(deltas, scales), density)
     if method is MergeMethod.dare and deltas[0].ndim > 1:
         drawn = []
         for delta, seed in zip(deltas, seeds or range(len(deltas)), strict=True):
@@ -76,6 +83,11 @@ def ties(deltas: list[Tensor], scales: list[float], density: float) -> Tensor:
     elected = torch.sign(stacked.sum(dim=0))
     agree = (torch.sign(stacked) == elected) & (stacked != 0)
     return (stacked * agree).sum(dim=0) / agree.sum(dim=0).clamp(min=1)
+
+
+def _stacked(deltas: list[Tensor], scales: list[float]) -> Tensor:
+    """``(packs, *shape)``."""
+    return torch.stack([delta * scale for delta, scale in zip(deltas, scales, strict=True)])
 
 
 def _scattered(like: Tensor, places: Tensor, values: Tensor) -> Tensor:

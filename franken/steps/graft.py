@@ -55,7 +55,8 @@ class GraftStep(Step):
     """Name of a pack -> factor; 1 where none is given."""
     merge: MergeMethod = MergeMethod.sum
     density: float = 0.2
-    """ties, dare: share of every pack's entries that is kept."""
+    """ties, dare: share of every pack's entries that is kept; sce: of the places where packs differ
+    most; pcb: of every pack's entries that get a weight."""
     table: TableGraft = TableGraft.relative
     base: str | None = None
     """Needed by ``table: absolute``: the model that the pack was made on."""

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from franken.alignment.base import Direction, Symmetry
+from franken.alignment.fast_align import FastAlignAlignment
 from franken.alignment.ibm1 import Ibm1Alignment, align_bitext, train, viterbi
 from franken.config.checks import collect_faults
 
@@ -78,6 +79,38 @@ def test_equal_to_dictionaries_and_loops(null, tension):
         for j, i in sorted(found.items())
     ]
     assert list(map(tuple, viterbi(model).tolist())) == expected
+
+
+def test_variational_bayes_with_a_diagonal_equals_dictionaries_and_loops():
+    pairs = random_pairs(60)
+    counts, share, links = slow_model(pairs, 4, null=True, tension=4.0, alpha=0.01)
+    config = FastAlignAlignment(em_updates=4, symmetrise=Symmetry.none)
+    found, probability, model = model_of(bitext(pairs), config, chunk_links=200)
+    assert found == pytest.approx(counts, rel=1e-4, abs=1e-8)  # priors are float32
+    assert probability == pytest.approx(share, rel=1e-3, abs=1e-8)
+    assert len(viterbi(model)) == sum(map(len, links))
+    sums: dict[str, float] = {}
+    for (source, _), value in probability.items():
+        sums[source] = sums.get(source, 0) + value
+    assert max(sums.values()) <= 1.0 + 1e-9
+    assert min(sums.values()) < 1.0
+
+
+def test_a_sparse_prior_leaves_a_word_fewer_partners_than_maximum_likelihood():
+    pairs = random_pairs(150, seed=11)
+    plain = model_of(bitext(pairs), Ibm1Alignment(em_updates=10, tension=4.0))[1]
+    sparse = model_of(bitext(pairs), FastAlignAlignment())[1]
+    likely = [sum(value > 0.01 for value in found.values()) for found in (plain, sparse)]
+    assert likely[1] < likely[0]
+
+
+def test_both_directions_are_trained_and_grown():
+    text = bitext(random_pairs(80, seed=2))
+    one_way = {d: FastAlignAlignment(direction=d, symmetrise=Symmetry.none) for d in Direction}
+    ways = [set(as_dict(align_bitext(text, config), "links")) for config in one_way.values()]
+    both = set(as_dict(align_bitext(text, FastAlignAlignment()), "links"))
+    assert ways[0] & ways[1] <= both <= ways[0] | ways[1]
+    assert both not in ways
 
 
 def test_counts_sum_to_the_target_words_and_the_likelihood_never_falls():

@@ -4,6 +4,8 @@ import math
 import random
 from collections import defaultdict
 
+from scipy.special import digamma
+
 from franken.alignment import WordTable
 from franken.alignment.common.bitext import Bitext, read_bitext
 
@@ -35,7 +37,12 @@ def bitext(pairs: list[tuple[str, str]]) -> Bitext:
 
 
 def slow_model(
-    pairs: list[tuple[str, str]], updates: int, *, null: bool, tension: float = 0.0
+    pairs: list[tuple[str, str]],
+    updates: int,
+    *,
+    null: bool,
+    tension: float = 0.0,
+    alpha: float = 0.0,
 ) -> tuple[dict, dict, list[dict[int, int]]]:
     """Counts, probabilities, and the Viterbi source place of each target place, sentence by
     sentence."""
@@ -53,6 +60,14 @@ def slow_model(
         for (s, _), value in counts.items():
             sums[s] += value
         share = {pair: value / sums[pair[0]] for pair, value in counts.items()}
+        if alpha:
+            totals: dict = defaultdict(float)
+            for (s, _), value in counts.items():
+                totals[s] += value + alpha
+            share = {
+                (s, t): math.exp(digamma(value + alpha) - digamma(totals[s]))
+                for (s, t), value in counts.items()
+            }
     links = []
     for source, target in text:
         found = {}

@@ -10,7 +10,7 @@ from franken.alignment import WordTable
 from franken.config.base_model import TokenizerKind
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map, initialise
-from franken.init_method.ramen import LinkCounts, RamenInit
+from franken.init_method.ramen import Aligned, LinkCounts, RamenInit
 from franken.token_map.options import SpaceAlignment
 from franken.token_map.token_vectors import (
     RUNNING,
@@ -177,6 +177,7 @@ def test_links_that_reach_no_piece_are_a_warning(source, target, caplog):
 
 
 def test_needs_follow_the_options():
-    assert RamenInit().needs() == {"alignment"}
+    assert RamenInit().needs() == {"symmetric_alignment"}
+    assert RamenInit(aligner=Aligned.chosen).needs() == {"alignment"}
     assert RamenInit(parallel=False).needs() == {"word_vectors"}
     assert MONOLINGUAL.needs() == {"word_vectors", "lexicon"}
