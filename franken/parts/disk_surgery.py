@@ -33,7 +33,7 @@ _RENAMED_SINGLE = "model-body.safetensors"
 
 def replace_tables_on_disk(
     source_dir: Path,
-    table: Table | Path,
+    table: Table | TableRows | Path,
     target_dir: Path,
     *,
     link: bool = True,
@@ -43,8 +43,8 @@ def replace_tables_on_disk(
 
     Args:
         source_dir: a transformers checkpoint, or a body without a table.
-        table: a table, or the directory of one, which is then streamed and never held whole. Its
-            rows are cast to the number format of the rows they replace.
+        table: a table, readers of its rows, or the directory of one; the latter two are streamed
+            and never held whole. Its rows are cast to the number format of the rows they replace.
         target_dir: where the new checkpoint goes; must not exist, or be empty.
         link: hard-link untouched shards (they are then one file with the source's: never edit
             them in place); copied where the file system cannot link.

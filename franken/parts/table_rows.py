@@ -55,8 +55,10 @@ class TableRows:
         return rows
 
 
-def open_rows(source: Table | Path) -> TableRows:
+def open_rows(source: Table | TableRows | Path) -> TableRows:
     """Rows of a table object, or of a table directory without loading it."""
+    if isinstance(source, TableRows):
+        return source
     if isinstance(source, Table):
         check_table(source)
         matrices = source.matrices()

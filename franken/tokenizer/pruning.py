@@ -10,7 +10,7 @@ import numpy as np
 from franken.tokenizer.compose import Merge, replay
 from franken.tokenizer.pieces import piece_bytes, text_of
 from franken.tokenizer.pipeline import Pipeline
-from franken.tokenizer.scripts import script_of
+from franken.tokenizer.scripts import script_of, uses_only_scripts
 
 SHOWN_PER_LOST = 4000
 """Source text may lose one of so many of its tokens to pruning, by the estimate of the probe."""
@@ -147,6 +147,12 @@ def needed_by_the_rest(pipeline: Pipeline, gone: Sequence[str]) -> set[str]:
             return needed
         needed |= more
         away -= more
+
+
+def has_kept_script(pipeline: Pipeline, piece: str, scripts: Iterable[str]) -> bool:
+    """Whether a piece is written in ``scripts``; part of a character says nothing, so it passes."""
+    text = text_of(piece_bytes(pipeline, piece))
+    return text is None or uses_only_scripts(text, scripts)
 
 
 def _ranks(pipeline: Pipeline) -> dict[Merge, int]:

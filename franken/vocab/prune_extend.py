@@ -31,10 +31,13 @@ with later():
     from franken.tokenizer.compose import compose
     from franken.tokenizer.growth import Growth, grow, read_texts
     from franken.tokenizer.language_group import trained_pipeline_of
-    from franken.tokenizer.pieces import piece_bytes, text_of
     from franken.tokenizer.pipeline import Pipeline
-    from franken.tokenizer.pruning import Prunable, needed_by_the_rest, prunable_pieces
-    from franken.tokenizer.scripts import uses_only_scripts
+    from franken.tokenizer.pruning import (
+        Prunable,
+        has_kept_script,
+        needed_by_the_rest,
+        prunable_pieces,
+    )
     from franken.tokenizer.types import VocabResult, VocabTexts
 
 logger = logging.getLogger(__name__)
@@ -128,12 +131,6 @@ def _other_scripts(pipeline: Pipeline, scripts: list[str]) -> list[str]:
     if not scripts:
         return []
     return [piece for piece in pipeline.normal() if not has_kept_script(pipeline, piece, scripts)]
-
-
-def has_kept_script(pipeline: Pipeline, piece: str, scripts: list[str]) -> bool:
-    """Whether a piece is written in ``scripts``; part of a character says nothing, so it passes."""
-    text = text_of(piece_bytes(pipeline, piece))
-    return text is None or uses_only_scripts(text, scripts)
 
 
 def _check_room(pipeline: Pipeline, size: int, room: int, going: int) -> None:

@@ -15,7 +15,8 @@ from franken.tokenizer.quality import (
     pieces_of_words,
     renyi_efficiency,
 )
-from franken.vocab.__main__ import main, page, tables
+from franken.vocab.__main__ import main
+from franken.vocab.commands.compare import page, tables
 from tests.parts.tiny import LINES, tiny_tokenizer
 
 

@@ -1,0 +1,100 @@
+"""Some rows of a checkpoint's table under another vocabulary, read in blocks from the file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from franken.errors import ArtifactError, CompatibilityError
+from franken.parts.checkpoint import Checkpoint
+from franken.parts.fingerprint import body_fingerprint
+from franken.parts.table_rows import Reader, TableRows
+from franken.parts.tokenizer_files import tokenizer_identity
+
+BLOCK_BYTES = 4 << 20
+
+
+def selected_rows(
+    directory: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    source_ids: Sequence[int],
+    *,
+    pad_to_multiple: int = 1,
+) -> TableRows:
+    """Rows that a checkpoint has already, in another order and number, to be streamed.
+
+    Args:
+        directory: a transformers checkpoint.
+        tokenizer: the vocabulary of the selection.
+        source_ids: ``(T,)`` row of the checkpoint for each id of it.
+        pad_to_multiple: add rows up to a multiple, each the mean of the others, whose logit is the
+            mean logit and so never wins.
+
+    Raises:
+        CompatibilityError: for an id that the checkpoint has no row for.
+        ArtifactError: where the checkpoint has no table.
+    """
+    checkpoint = Checkpoint(directory)
+    anatomy = checkpoint.anatomy()
+    head, tied = checkpoint.stored_name(anatomy.output_head), checkpoint.tied()
+    source = checkpoint.stored_name(anatomy.input_embedding) or (head if tied else None)
+    if source is None or (head is None and not tied):
+        raise ArtifactError(f"{directory} stores no table; is it a body without one?")
+    names = {"input": source}
+    if not tied and head is not None:
+        names["output"] = head
+    if anatomy.head_bias is not None and (bias := checkpoint.stored_name(anatomy.head_bias)):
+        names["output_bias"] = bias
+    ids = torch.as_tensor(source_ids, dtype=torch.long)
+    if len(ids) and int(ids.max()) >= checkpoint.shape(source)[0]:
+        raise CompatibilityError(
+            f"id {int(ids.max())} has no row: the table in {directory} has "
+            f"{checkpoint.shape(source)[0]} rows"
+        )
+    count = len(ids) + -len(ids) % pad_to_multiple
+    return TableRows(
+        tokenizer,
+        body_fingerprint(Path(directory), anatomy),
+        {part: (count, *checkpoint.shape(name)[1:]) for part, name in names.items()},
+        {part: _padded(_gather(checkpoint, name, ids), len(ids)) for part, name in names.items()},
+        tokenizer_identity(tokenizer),
+    )
+
+
+def _gather(checkpoint: Checkpoint, name: str, ids: Tensor) -> Reader:
+    """Rows by place in ``ids``: blocks of the file that hold none of them are not read."""
+    shape = checkpoint.shape(name)
+    row_bytes = checkpoint.range(name).bytes_count // max(1, shape[0])
+    step = max(1, BLOCK_BYTES // max(1, row_bytes))
+
+    def rows(start: int, stop: int) -> Tensor:
+        wanted = ids[start:stop]
+        found = torch.empty((len(wanted), *shape[1:]), dtype=checkpoint.dtype(name))
+        blocks = wanted // step
+        for block in blocks.unique().tolist():
+            first = block * step
+            places = (blocks == block).nonzero().flatten()
+            part = checkpoint.rows(name, first, min(first + step, shape[0]))
+            found[places] = part[wanted[places] - first]
+        return found
+
+    return rows
+
+
+def _padded(read: Reader, count: int) -> Reader:
+    """Places from ``count`` on read as the mean of those before."""
+    mean: list[Tensor] = []
+
+    def rows(start: int, stop: int) -> Tensor:
+        own = read(start, min(stop, count))
+        if stop <= count:
+            return own
+        if not mean:
+            step = 8192
+            parts = [read(i, min(i + step, count)).float().sum(0) for i in range(0, count, step)]
+            mean.append((torch.stack(parts).sum(0) / count).to(own.dtype))
+        return torch.cat([own, mean[0].expand(stop - max(start, count), *own.shape[1:])])
+
+    return rows

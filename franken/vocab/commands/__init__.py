@@ -1,0 +1,1 @@
+"""Commands of ``python -m franken.vocab``, a file each."""

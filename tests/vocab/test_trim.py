@@ -1,0 +1,137 @@
+"""Trimming: what stays is cut as before, and a trimmed model's logits are the base's own."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from franken.config.base_model import TokenizerKind
+from franken.errors import CompatibilityError, ConfigError
+from franken.parts.row_selection import selected_rows
+from franken.tokenizer.pipeline import pipeline_of
+from franken.tokenizer.reachability import unreachable_pieces
+from franken.tokenizer.trim import trim_vocabulary
+from franken.vocab.__main__ import main
+from tests.parts.tiny import LINES, logits_of, save_checkpoint, tiny_model, tiny_tokenizer
+from tests.vocab.toys import ENGLISH, KINDS, RUSSIAN_WORDS, base_tokenizer
+
+ENGLISH_LINES = LINES[:2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_text_that_decided_is_cut_as_before_and_little_else_stays(kind: TokenizerKind) -> None:
+    base = base_tokenizer(kind)
+    trimmed = trim_vocabulary(base, ENGLISH)
+    used = {index for line in ENGLISH for index in base.encode(line, add_special_tokens=False)}
+    assert used <= set(trimmed.source_ids)
+    assert len(trimmed.source_ids) == len(trimmed.tokenizer) < len(base)
+    for line in ENGLISH[:50]:
+        ids = trimmed.tokenizer.encode(line)
+        assert [trimmed.source_ids[index] for index in ids] == base.encode(line)
+    assert trimmed.source_ids == sorted(trimmed.source_ids)
+    names = base.convert_ids_to_tokens(trimmed.source_ids)
+    assert names == trimmed.tokenizer.convert_ids_to_tokens(range(len(names)))
+    assert unreachable_pieces(trimmed.tokenizer, pipeline_of(trimmed.tokenizer).normal()) == []
+
+
+@pytest.mark.parametrize("kind", [TokenizerKind.byte_level_bpe, TokenizerKind.sentencepiece_bpe])
+def test_other_text_is_still_written_by_bytes(kind: TokenizerKind) -> None:
+    trimmed = trim_vocabulary(base_tokenizer(kind), ENGLISH)
+    line = " ".join(RUSSIAN_WORDS)
+    ids = trimmed.tokenizer.encode(line, add_special_tokens=False)
+    assert trimmed.tokenizer.decode(ids) == line
+
+
+def test_a_script_keeps_all_its_pieces_and_a_size_the_most_used() -> None:
+    base = base_tokenizer(TokenizerKind.byte_level_bpe)
+    cyrillic = {
+        piece
+        for piece, index in base.get_vocab().items()
+        if any("а" <= char <= "я" for char in base.decode([index]))
+    }
+    assert cyrillic
+    kept = trim_vocabulary(base, ENGLISH, scripts=["Cyrillic"]).tokenizer.get_vocab()
+    assert cyrillic <= kept.keys()
+    assert not cyrillic <= trim_vocabulary(base, ENGLISH).tokenizer.get_vocab().keys()
+    small = trim_vocabulary(base, ENGLISH, size=330)
+    assert len(small.tokenizer) == 330
+    assert unreachable_pieces(small.tokenizer, pipeline_of(small.tokenizer).normal()) == []
+    with pytest.raises(ConfigError):
+        trim_vocabulary(base, ENGLISH, size=100)
+    with pytest.raises(ConfigError):
+        trim_vocabulary(base)
+
+
+@pytest.fixture
+def text_file(tmp_path: Path) -> Path:
+    path = tmp_path / "english.txt"
+    path.write_text("\n".join(ENGLISH_LINES))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("family", "tied"), [("llama", True), ("llama", False), ("gemma3_text", True), ("phi", False)]
+)
+def test_logits_of_kept_ids_are_equal_to_the_bit(
+    tmp_path: Path, text_file: Path, family: str, tied: bool
+) -> None:
+    tokenizer = tiny_tokenizer("byte_level", size=330)
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    model = tiny_model(family, tied=tied, rows=330)
+    model.generation_config.eos_token_id = [
+        tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    ]  # fmt: skip
+    base = save_checkpoint(model, tokenizer, tmp_path / "base")
+    out = tmp_path / "out"
+    arguments = ["trim", str(base), str(text_file), "-o", str(out), "--pad-to-multiple", "8"]
+    assert main(arguments) == 0
+    small = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
+    own = AutoTokenizer.from_pretrained(out)
+    old_ids = torch.tensor(
+        tokenizer.convert_tokens_to_ids(own.convert_ids_to_tokens(range(len(own))))
+    )
+    ids = torch.tensor([own.encode(ENGLISH_LINES[0])])
+    assert torch.equal(old_ids[ids], torch.tensor([tokenizer.encode(ENGLISH_LINES[0])]))
+    logits = logits_of(small, ids)
+    assert torch.equal(logits[..., : len(own)], logits_of(model, old_ids[ids])[..., old_ids])
+    assert logits.shape[-1] == small.config.vocab_size == len(own) + -len(own) % 8 < 330
+    padding = logits[..., len(own) :]
+    assert torch.allclose(padding, logits[..., : len(own)].mean(-1, keepdim=True), atol=1e-4)
+    assert own.chat_template == tokenizer.chat_template
+    ends = own.convert_tokens_to_ids(["<eos>", "<end_of_turn>"])
+    assert small.generation_config.eos_token_id == ends
+    assert AutoConfig.from_pretrained(out).tie_word_embeddings is tied
+    assert json.loads((out / "vocabulary.json").read_text())["rows"] == small.config.vocab_size
+
+
+def test_a_tokenizer_alone_is_trimmed_and_extended(tmp_path: Path, text_file: Path) -> None:
+    base = tmp_path / "base"
+    tiny_tokenizer("byte_level", size=330).save_pretrained(base)
+    more = tmp_path / "more.txt"
+    more.write_text("\n".join(["zebra zebras quizzing zebra"] * 20))
+    assert main(["trim", str(base), str(text_file), "-o", str(tmp_path / "small")]) == 0
+    arguments = ["--added", "6", "-o", str(tmp_path / "grown")]
+    assert main(["extend", str(tmp_path / "small"), str(more), *arguments]) == 0
+    small, grown = (AutoTokenizer.from_pretrained(tmp_path / name) for name in ("small", "grown"))
+    assert len(grown) == len(small) + 6
+    assert len(grown.encode("zebra quizzing")) < len(small.encode("zebra quizzing"))
+    report = json.loads((tmp_path / "grown" / "vocabulary.json").read_text())
+    assert report["unreachable"]["count"] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nowhere.txt"], ["--languages", "xx"], ["--scripts", "Klingon"]]
+)
+def test_faults_are_told_before_anything_is_read(tmp_path: Path, arguments: list[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["trim", str(tmp_path), *arguments, "-o", str(out)]) == 2
+    assert not out.exists()
+
+
+def test_a_row_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    base = save_checkpoint(tiny_model(rows=96), tokenizer, tmp_path / "base")
+    with pytest.raises(CompatibilityError):
+        selected_rows(base, tokenizer, [0, 1, 96])
