@@ -1,7 +1,7 @@
 """Special-token ids of model and generation configs, carried over to another vocabulary by name."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,14 @@ from franken.parts.tokenizer_files import special_roles
 
 logger = logging.getLogger(__name__)
 
-ROLES = ("bos", "eos", "pad", "unk", "sep")
+ROLES = ("bos", "eos", "pad", "unk", "sep", "cls", "mask")
 _OTHER_FIELDS = ("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
 _MEDIA_ENDS = ("_token_id", "_token_ids", "_token_index")
 ID_FIELDS = (*(f"{role}_token_id" for role in ROLES), *_OTHER_FIELDS)
-_KNOWN = frozenset((*ID_FIELDS, "cls_token_id", "mask_token_id"))
+_SEQUENCES = (
+    "suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "force_words_ids", "sequence_bias",
+)  # fmt: skip
+"""Fields of generation configs that hold ids in lists, lists of lists, or keys of a mapping."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +46,19 @@ class ControlTokens:
 def control_tokens_of(configs: Iterable[Any], tokenizer: Tokenizer) -> ControlTokens:
     """Names of the ids that configs mention; ids that are no token are left out."""
     strings = {index: token for token, index in tokenizer.get_vocab().items()}
-    configs = list(configs)
+    parts = _parts(configs)
     mentioned = {
         index
-        for config in configs
+        for part in parts
         for name in ID_FIELDS
-        for index in _as_list(getattr(config, name, None))
-    } | {value for part, name in _media_fields(configs) for value in _as_list(vars(part)[name])}
+        for index in _as_list(getattr(part, name, None))
+    }
+    mentioned |= {
+        index for part, name in _media_fields(parts) for index in _as_list(vars(part)[name])
+    }
+    mentioned |= {
+        index for part, name in _sequence_fields(parts) for index in _ids_in(vars(part)[name])
+    }
     return ControlTokens(
         special_roles(tokenizer),
         {index: strings[index] for index in sorted(mentioned) if index in strings},
@@ -71,44 +80,118 @@ def carry_over(
     role is new with this tokenizer. Without ``previous``, roles come from ``tokenizer`` alone.
     A token that the new vocabulary lacks is dropped with a warning. Ids by which a multimodal model
     knows where an image goes (``image_token_index``, ``boi_token_index``, ...) go by string.
+    Configs inside a config follow where they share its vocabulary.
 
     Raises:
-        CompatibilityError: where the new vocabulary lacks a token of the last kind.
+        CompatibilityError: as ``check_carry_over``, before anything is changed.
     """
     configs = list(configs)
+    parts = _parts(configs)
     translate = _Translation(tokenizer, previous)
-    moved = [(part, name, _moved(part, name, translate)) for part, name in _media_fields(configs)]
+    moved = [(part, name, _moved(part, name, translate)) for part, name in _media_fields(parts)]
     for part, name, value in moved:
         setattr(part, name, value)
-    for config in configs:
+    outer = {id(config) for config in configs}
+    for part in parts:
         for role in ROLES:
-            _carry_role(config, role, translate)
-        if isinstance(config, GenerationConfig):  # models without an encoder ignore their own
+            if id(part) in outer:
+                _carry_role(part, role, translate)
+            elif previous is not None and f"{role}_token_id" in vars(part):
+                _carry_field(part, f"{role}_token_id", translate, role)
+        if isinstance(part, GenerationConfig) or previous is not None:
             for name in _OTHER_FIELDS:
-                _carry_field(config, name, translate)
+                _carry_field(part, name, translate)
+    for part, name in _sequence_fields(parts) if previous is not None else []:
+        _carry_sequences(part, name, translate)
 
 
-def _media_fields(configs: Iterable[Any]) -> list[tuple[Any, str]]:
-    """Fields that hold the id of a token besides the roles, in configs and those inside them."""
-    found, seen = [], set()
-    waiting = [part for part in configs if isinstance(part, PretrainedConfig)]
+def check_carry_over(
+    configs: Iterable[Any], tokenizer: Tokenizer, previous: ControlTokens | None
+) -> None:
+    """Refuse a vocabulary that lacks a token by which the model knows where other media go.
+
+    Raises:
+        CompatibilityError: names the field and the token. Nothing is changed.
+    """
+    translate = _Translation(tokenizer, previous)
+    for part, name in _media_fields(_parts(configs)):
+        _moved(part, name, translate)
+
+
+def _parts(configs: Iterable[Any]) -> list[Any]:
+    """The configs, and those inside them that have no vocabulary of their own, each once."""
+    found: list[Any] = []
+    waiting = list(configs)
+    sizes = {getattr(part, "vocab_size", None) for part in waiting} - {None}
     while waiting:
-        part = waiting.pop()
-        if id(part) in seen:
+        part = waiting.pop(0)
+        if any(part is other for other in found):
             continue
-        seen.add(id(part))
-        for name, value in vars(part).items():
-            if isinstance(value, PretrainedConfig):
+        found.append(part)
+        for value in vars(part).values() if isinstance(part, PretrainedConfig) else ():
+            own = getattr(value, "vocab_size", None)
+            if isinstance(value, PretrainedConfig) and (own is None or own in sizes):
                 waiting.append(value)
-            elif name.endswith(_MEDIA_ENDS) and name not in _KNOWN and _as_ids(value):
-                found.append((part, name))
     return found
+
+
+def _media_fields(parts: Iterable[Any]) -> list[tuple[Any, str]]:
+    """Fields that hold the id of a token besides the roles."""
+    return [
+        (part, name)
+        for part in parts
+        for name, value in vars(part).items()
+        if name.endswith(_MEDIA_ENDS) and name not in ID_FIELDS and _as_ids(value)
+    ]
+
+
+def _sequence_fields(parts: Iterable[Any]) -> list[tuple[Any, str]]:
+    return [(part, name) for part in parts for name in _SEQUENCES if vars(part).get(name)]
+
+
+def _ids_in(value: Any) -> Iterator[int]:
+    """Every id in nested lists, or in the keys of a mapping; weights beside them are floats."""
+    if type(value) is int:
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value:
+            yield from _ids_in(item)
+
+
+def _carry_sequences(part: Any, name: str, translate: "_Translation") -> None:
+    """Each id of a list, or each list of ids, moves; what has no counterpart is left out."""
+
+    def moved(item: Any) -> Any:
+        if type(item) is int:
+            return translate(item, None)
+        if not isinstance(item, list | tuple):
+            return item  # a weight
+        inner = [moved(one) for one in item]
+        return None if None in inner else type(item)(inner)
+
+    value = vars(part)[name]
+    pairs = [(moved(item), value[item] if isinstance(value, dict) else None) for item in value]
+    kept = [pair for pair in pairs if pair[0] is not None]
+    if len(kept) < len(pairs):
+        logger.warning(
+            "%s.%s: %d of %d entries have no counterpart in the new vocabulary; dropped",
+            type(part).__name__, name, len(pairs) - len(kept), len(pairs),
+        )  # fmt: skip
+    setattr(
+        part, name, (dict(kept) if isinstance(value, dict) else [key for key, _ in kept]) or None
+    )
 
 
 def _moved(part: Any, name: str, translate: "_Translation") -> Any:
     """The field's value in the new vocabulary; an id that was no token stays what it is."""
     value = vars(part)[name]
-    names = {} if translate.previous is None else translate.previous.names
+    if translate.previous is None:
+        raise CompatibilityError(
+            f"{type(part).__name__}.{name} is {value}; which token that was is not known, so it "
+            "cannot follow it into the new vocabulary. Give the tokenizer that the model had "
+            "(previous)"
+        )
+    names = translate.previous.names
     new = []
     for index in _as_list(value):
         token = names.get(index)
@@ -117,6 +200,12 @@ def _moved(part: Any, name: str, translate: "_Translation") -> Any:
                 f"{type(part).__name__}.{name} is {index}, the token {token!r}, which the new "
                 "vocabulary lacks; the model would look for it in vain. Keep the token (it is one "
                 "of the special tokens), or load the text model alone"
+            )
+        if token is None and index in translate.strings:
+            raise CompatibilityError(
+                f"{type(part).__name__}.{name} is {index}, which was no token before and is "
+                f"{translate.strings[index]!r} in the new vocabulary; the model would take that "
+                "text for other media. Load the text model alone"
             )
         new.append(index if token is None else translate.vocabulary[token])
     return type(value)(new) if isinstance(value, list | tuple) else new[0]
@@ -132,6 +221,7 @@ class _Translation:
 
     def __init__(self, tokenizer: Tokenizer, previous: ControlTokens | None) -> None:
         self.vocabulary = tokenizer.get_vocab()
+        self.strings = {index: token for token, index in self.vocabulary.items()}
         self.roles = {
             role: self.vocabulary[token]
             for role, token in special_roles(tokenizer).items()

@@ -10,7 +10,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from franken.errors import CompatibilityError
 from franken.parts.anatomy import anatomy_of, is_tied, text_config
 from franken.parts.config_edits import set_vocabulary
-from franken.parts.control_tokens import ControlTokens, carry_over, configs_of, control_tokens_of
+from franken.parts.control_tokens import (
+    ControlTokens,
+    carry_over,
+    check_carry_over,
+    configs_of,
+    control_tokens_of,
+)
 from franken.parts.rowless import set_aside_rowless
 from franken.parts.special_rows import with_special_rows
 from franken.parts.table import Table, check_table
@@ -52,6 +58,9 @@ def put_table(
         table, copy = wider, copy and wider.input is table.input
     check_table(table)
     check_fit(model, table)
+    if isinstance(previous, PreTrainedTokenizerBase):
+        previous = control_tokens_of(configs_of(model), previous)
+    check_carry_over(configs_of(model), table.tokenizer, previous)
     embedding, head = _modules(model)
     old = embedding.weight
 
@@ -73,9 +82,6 @@ def put_table(
     embedding.num_embeddings = head.out_features = table.rows
     _set_sizes(model, table)
     _tie(model, tied=table.tied)
-
-    if isinstance(previous, PreTrainedTokenizerBase):
-        previous = control_tokens_of(configs_of(model), previous)
     carry_over(configs_of(model), table.tokenizer, previous)
     _set_padding_index(model)
 

@@ -3,11 +3,14 @@
 import logging
 
 import pytest
+import torch
 from transformers import AutoConfig, GenerationConfig
 
 from franken.errors import CompatibilityError
 from franken.parts.control_tokens import ControlTokens, carry_over, control_tokens_of
-from tests.parts.tiny import SPECIALS, tiny_config, tiny_tokenizer
+from franken.parts.surgery import put_table
+from franken.parts.table import Table
+from tests.parts.tiny import SPECIALS, tiny_config, tiny_model, tiny_tokenizer
 
 
 @pytest.fixture
@@ -121,3 +124,51 @@ class TestTokensOfImages:
         with pytest.raises(CompatibilityError, match="image_token_index is 96"):
             carry_over([config], new, control_tokens_of([config], old))
         assert config.image_token_index == 96
+
+    def test_an_id_that_was_no_token_is_not_given_to_text(self):
+        """Gemma 3's text models name an id beyond their table, which an extension would fill."""
+        old, new = tiny_tokenizer(size=96), tiny_tokenizer(size=110)
+        config = self.config(image_token_index=96)
+        with pytest.raises(CompatibilityError, match="image_token_index is 96"):
+            carry_over([config], new, control_tokens_of([config], old))
+
+    def test_what_an_id_meant_must_be_known(self):
+        config = self.config(image_token_index=90)
+        with pytest.raises(CompatibilityError, match="image_token_index is 90"):
+            carry_over([config], tiny_tokenizer(size=110), None)
+
+    def test_a_table_that_lacks_the_token_leaves_the_model_as_it_was(self):
+        old, model = tiny_tokenizer(size=96), tiny_model("llama", rows=97)
+        old.add_tokens(["<image>"], special_tokens=True)
+        model.config.image_token_index = 96
+        before = model.get_input_embeddings().weight
+        table = Table(tiny_tokenizer(size=110), torch.zeros(110, before.shape[1]), None, None, "")
+        with pytest.raises(CompatibilityError, match="image_token_index"):
+            put_table(model, table, previous=old)
+        assert model.get_input_embeddings().weight is before
+        assert model.config.vocab_size == 97
+
+
+def test_configs_inside_follow_where_they_share_the_vocabulary(old, new):
+    config = AutoConfig.for_model("llama", vocab_size=96)
+    end = old.eos_token_id
+    config.shared = AutoConfig.for_model("llama", vocab_size=96, eos_token_id=end)
+    config.foreign = AutoConfig.for_model("llama", vocab_size=7, eos_token_id=end)
+    carry_over([config], new, control_tokens_of([config], old))
+    assert config.shared.eos_token_id == new.eos_token_id != end
+    assert config.foreign.eos_token_id == end
+
+
+def test_lists_of_forbidden_and_weighted_tokens_follow(old, new):
+    ids = [old.bos_token_id, old.eos_token_id]
+    old.add_tokens(["<stop>"])
+    gone = old.convert_tokens_to_ids("<stop>")
+    generation = GenerationConfig(
+        suppress_tokens=[*ids, gone], bad_words_ids=[ids, [gone]],
+        sequence_bias=[[[ids[0]], -1.0]],
+    )  # fmt: skip
+    carry_over([generation], new, control_tokens_of([generation], old))
+    moved = [new.bos_token_id, new.eos_token_id]
+    assert generation.suppress_tokens == moved != ids
+    assert generation.bad_words_ids == [moved]
+    assert generation.sequence_bias == [[[moved[0]], -1.0]]
