@@ -7,7 +7,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-SHELL = {"cli", "run", "recipe", "recipe_hydra", "steps", "side_resource", "store", "library"}
+SHELL = {
+    "cli", "run", "recipe", "recipe_checkpoints", "recipe_hydra", "steps", "side_resource", "store",
+    "library",
+}  # fmt: skip
 """What wires the core together; nothing else may import it, command lines (``__main__``) apart."""
 LIGHT = {"errors", "files", "seeds", "families"}
 """All that the parts of a model may rest on."""

@@ -37,20 +37,26 @@ def check_head(model: PreTrainedModel) -> None:
 def head_difference(model: PreTrainedModel) -> str | None:
     """How the model's own logits differ from those of backbone and head; ``None``: they do not.
 
-    Both are computed once per model for four token ids. Nothing can be told, and ``None`` comes
-    back, where weights are not there yet (meta device), are of several number formats,
-    belong to several joined tables, or all logits are 0.
+    Both are computed once per model for four token ids; weights of several number formats (a
+    float32 table over a bfloat16 body) under autocast to the narrowest. Nothing can be told, and
+    ``None`` comes back, where weights are not there yet (meta device), belong to several joined
+    tables, have formats that no autocast joins, or all logits are 0.
     """
     rows: Any = getattr(model.get_input_embeddings(), "weight", None)
     head: Any = model.get_output_embeddings()
     formats = {p.dtype for p in model.parameters() if p.is_floating_point()}
-    if rows is None or len(formats) > 1 or any(p.is_meta for p in model.parameters()):
+    narrowest = min(formats, key=lambda dtype: dtype.itemsize, default=None)
+    if rows is None or any(p.is_meta for p in model.parameters()):
+        return None
+    if len(formats) > 1 and narrowest not in (torch.bfloat16, torch.float16):
         return None
     rule = logit_scale(model.config), logit_softcap(model.config)
     known = _verdicts.get(model)
     if known is not None and known[0] == rule:
         return known[1]
-    own, made = _both(model, head, rows)
+    joined = torch.autocast(rows.device.type, dtype=narrowest, enabled=len(formats) > 1)
+    with joined:
+        own, made = _both(model, head, rows)
     if own.shape == made.shape and not own.any() and not made.any():
         return None
     verdict = _compared(own, made, model.get_submodule(anatomy_of(model.config).backbone))

@@ -9,13 +9,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from franken.errors import CompatibilityError
 from franken.parts import safetensors_file
-from franken.parts.anatomy import Anatomy, anatomy_of, is_tied
+from franken.parts.anatomy import Anatomy, anatomy_of, is_tied, text_config
 from franken.parts.checkpoint import Checkpoint
+from franken.parts.config_edits import PADDING_ROWS
 from franken.parts.fingerprint import body_fingerprint, body_tensors
 from franken.parts.safetensors_file import TensorRange
 from franken.parts.table import open_table
+from franken.parts.tokenizer_files import load_tokenizer, token_count
 
 BLOCK_BYTES = 8 << 20
 """Rows are read in blocks of about this many bytes."""
@@ -49,15 +50,19 @@ class Weights(Protocol):
         """A whole tensor."""
         ...
 
+    def padding_rows(self) -> int:
+        """Rows at the end of the table that belong to no token; 0 where that is not known."""
+        ...
+
 
 class StoredWeights:
     """Weights in safetensors files; a tensor or some rows are read when asked for."""
 
     def __init__(
         self, places: dict[str, tuple[Path, TensorRange]], anatomy: Anatomy, *, tied: bool,
-        body: str = "",
+        body: str = "", tokenizer: Path | None = None,
     ) -> None:  # fmt: skip
-        self._places = places
+        self._places, self._tokenizer = places, tokenizer
         self.anatomy, self.tied, self.body = anatomy, tied, body
 
     @classmethod
@@ -74,7 +79,10 @@ class StoredWeights:
             if stored is None or (tied and name == anatomy.output_head):
                 continue
             places[name] = (checkpoint.shard_of(stored), checkpoint.range(stored))
-        return cls(places, anatomy, tied=tied, body=body_fingerprint(Path(directory), anatomy))
+        return cls(
+            places, anatomy, tied=tied, body=body_fingerprint(Path(directory), anatomy),
+            tokenizer=Path(directory),
+        )  # fmt: skip
 
     @classmethod
     def of_parts(cls, body: Path, table: Path | None) -> "StoredWeights":
@@ -91,7 +99,9 @@ class StoredWeights:
             }  # fmt: skip
             for part, item in opened.ranges.items():
                 places[names[part]] = (opened.weights, item)
-        return cls(places, anatomy, tied=tied, body=body_fingerprint(body, anatomy))
+        return cls(
+            places, anatomy, tied=tied, body=body_fingerprint(body, anatomy), tokenizer=table
+        )
 
     def names(self) -> list[str]:
         """Sorted."""
@@ -114,12 +124,20 @@ class StoredWeights:
         """Read one tensor."""
         return safetensors_file.read_tensor(*self._places[name])
 
+    def padding_rows(self) -> int:
+        """As the tokenizer beside the weights says."""
+        if self._tokenizer is None or not (self._tokenizer / "tokenizer.json").is_file():
+            return 0
+        rows = self.shape(self.anatomy.input_embedding)[0]
+        return max(rows - token_count(load_tokenizer(self._tokenizer)), 0)
+
 
 class LoadedWeights:
     """Weights of a model in memory, shared with it."""
 
     def __init__(self, model: Any, *, body: str = "") -> None:
         self.anatomy, self.body = anatomy_of(model.config), body
+        self._padding = int(getattr(text_config(model.config), PADDING_ROWS, 0))
         self._tensors: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=True))
         self.tied = self.anatomy.output_head not in self._tensors
 
@@ -142,6 +160,10 @@ class LoadedWeights:
     def tensor(self, name: str) -> Tensor:
         """A view, on the CPU."""
         return self._tensors[name].detach().cpu()
+
+    def padding_rows(self) -> int:
+        """As the config declares."""
+        return self._padding
 
 
 def _body_places(checkpoint: Checkpoint, anatomy: Anatomy) -> dict[str, tuple[Path, TensorRange]]:
@@ -216,34 +238,3 @@ def kind_of_tensor(name: str, shape: tuple[int, ...], anatomy: Anatomy) -> str:
     if module in anatomy.feed_forward.values():
         return "mlp"
     return "other"
-
-
-def check_same_shape(base: Weights, tuned: Weights) -> None:
-    """Refuse two models that are no base and its tuned self.
-
-    Raises:
-        CompatibilityError: names the first tensor that only one has, or whose shape differs.
-    """
-    if base.tied != tuned.tied:
-        raise CompatibilityError(
-            f"the base has {'tied' if base.tied else 'untied'} embeddings, the tuned model "
-            f"{'tied' if tuned.tied else 'untied'} ones; a pack needs both alike"
-        )
-    ours, theirs = set(base.names()), set(tuned.names())
-    for only, owner in ((ours - theirs, "base"), (theirs - ours, "tuned model")):
-        if only:
-            raise CompatibilityError(
-                f"only the {owner} has the tensor {min(only)!r} ({len(only)} such); a pack is the "
-                "difference of two models of the same parts"
-            )
-    for name in sorted(ours):
-        found = base.shape(name), tuned.shape(name)
-        if found[0] != found[1]:
-            hint = (
-                " (another vocabulary: make a language pack, with a token map)"
-                if base.anatomy.is_table_tensor(name)
-                else ""
-            )
-            raise CompatibilityError(
-                f"{name!r} has shape {found[0]} in the base and {found[1]} in the tuned model{hint}"
-            )

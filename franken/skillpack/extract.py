@@ -13,8 +13,9 @@ from franken.config.checks import checked
 from franken.config.pack import PackConfig, operator_of
 from franken.errors import CompatibilityError
 from franken.files import hash_json
+from franken.parts.pairs_of_weights import alike
 from franken.parts.skillpack import PackWriter, SkillPack
-from franken.parts.weights import Weights, base_digests, check_same_shape
+from franken.parts.weights import Weights, base_digests
 from franken.skillpack.changes import Change, encode, squared_norm
 from franken.skillpack.policy import dense_bytes, make_plans
 
@@ -58,7 +59,7 @@ def pack_difference(
         ArtifactError: where the directory exists or a file is damaged; nothing is left behind.
     """
     checked(policy, f"pack={policy.name}")
-    check_same_shape(base, tuned)
+    tuned = alike(base, tuned)
     plans = make_plans(base, policy)
     for plan in plans:
         if not (

@@ -1,6 +1,7 @@
 """LoRA on the attention projections of a frozen model (Franken-Adapter 2.7), by peft."""
 
 import logging
+import re
 import warnings
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from franken.config.training import LoraConfig
+from franken.errors import CompatibilityError
 from franken.parts.anatomy import Anatomy
 
 log = logging.getLogger(__name__)
@@ -34,15 +36,15 @@ def add_lora(model: PreTrainedModel, anatomy: Anatomy, config: LoraConfig, *, se
         The ``PeftModel`` around ``model``.
     """
     targets = lora_targets(anatomy, config.targets)
-    layer = model.get_submodule(f"{anatomy.layers}.0")
-    transposed = any(isinstance(layer.get_submodule(t), Conv1D) for t in targets)
+    found = _carriers(model, anatomy, targets)
+    transposed = any(isinstance(module, Conv1D) for module in found.values())
     alpha = config.alpha if config.alpha is not None else config.rank
     peft_config = PeftLoraConfig(
         task_type="CAUSAL_LM",
         r=config.rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # peft divides: any number will do
         lora_dropout=config.dropout,
-        target_modules=targets,
+        target_modules=_narrowed(model, anatomy, targets, found),
         fan_in_fan_out=transposed,
         bias="none",
     )
@@ -68,6 +70,45 @@ def lora_targets(anatomy: Anatomy, roles: list[str]) -> list[str]:
                 ", ".join(extra),
             )
     return targets
+
+
+def _carriers(model: nn.Module, anatomy: Anatomy, targets: list[str]) -> dict[str, nn.Module]:
+    """Path -> module, of all layers; hybrid models have layers without such projections.
+
+    Raises:
+        CompatibilityError: where no layer has one of them.
+    """
+    layers = dict(model.get_submodule(anatomy.layers).named_children())
+    found, without = {}, set(layers)
+    for index, layer in layers.items():
+        inside = dict(layer.named_modules())
+        for target in targets:
+            if target in inside:
+                found[f"{anatomy.layers}.{index}.{target}"] = inside[target]
+                without.discard(index)
+    for target in targets:
+        if not any(path.endswith(f".{target}") for path in found):
+            raise CompatibilityError(
+                f"no layer of this {anatomy.family} model has {target!r}; LoRA adapts projections "
+                "that are there"
+            )
+    if without:
+        log.warning(
+            "%d of %d layers have none of %s (layers of another kind) and get no adapter",
+            len(without), len(layers), ", ".join(targets),
+        )  # fmt: skip
+    return found
+
+
+def _narrowed(
+    model: nn.Module, anatomy: Anatomy, targets: list[str], found: dict[str, nn.Module]
+) -> list[str] | str:
+    """What peft is given: ends of paths, or a pattern where other towers have the same ends."""
+    ends = tuple(f".{target}" for target in targets)
+    if not any(p.endswith(ends) and p not in found for p, _ in model.named_modules()):
+        return targets
+    options = "|".join(map(re.escape, targets))
+    return rf"{re.escape(anatomy.layers)}\.\d+\.({options})"
 
 
 def lora_modules(model: nn.Module) -> list[nn.Module]:

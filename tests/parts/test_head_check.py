@@ -53,6 +53,25 @@ def test_a_head_that_does_more_is_refused_for_training_and_run_whole_in_evaluati
     assert read_out(model).whole_logits
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2", "cohere"])
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_a_wide_table_over_a_narrow_body_is_looked_at_too(family: str, factor: float) -> None:
+    model = tiny_model(family).to(torch.bfloat16)
+    for module in {model.get_input_embeddings(), model.get_output_embeddings()}:
+        module.weight = torch.nn.Parameter(module.weight.float())
+    if model.config.tie_word_embeddings:
+        model.get_output_embeddings().weight = model.get_input_embeddings().weight
+    forward = model.forward
+
+    def scaled(*args, **kwargs):
+        out = forward(*args, **kwargs)
+        out.logits = out.logits * factor
+        return out
+
+    model.forward = scaled
+    assert (head_difference(model) is None) == (factor == 1.0)
+
+
 def test_a_view_of_a_hydra_llm_is_not_run_whole() -> None:
     made, _ = hydra("llama", tied=True)
     assert not read_out(made.view("xx", ["en"]).model).whole_logits

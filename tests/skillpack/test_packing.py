@@ -18,7 +18,7 @@ from franken.parts.weights import LoadedWeights
 from franken.skillpack import pack_difference
 from franken.skillpack.apply import apply_to_checkpoint
 from franken.skillpack.policy import make_plans, predicted_bytes, schedule_columns
-from tests.parts.tiny import tiny_model
+from tests.parts.tiny import save_checkpoint, tiny_model, tiny_tokenizer
 from tests.skillpack.pairs import checkpoints, exact_policy, policy, stored, tuned_copy
 
 POLICIES = [
@@ -379,3 +379,34 @@ def test_rules_that_fit_no_tensor_are_faults():
     needs.schedules = {"some": {"all": [[8, 2]]}}
     needs.schedule = "some"
     assert not list(needs.faults())
+
+
+@pytest.mark.parametrize("rows", [104, 96], ids=["tuned_has_more", "tuned_has_less"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_models_that_differ_in_padding_rows_are_packed(tmp_path, rows, tied):
+    """As when one of two checkpoints was padded to a multiple: 96 tokens, 104 rows."""
+    base = tiny_model("llama", rows=200 - rows, tied=tied)
+    tuned = tuned_copy(base)
+    tuned.resize_token_embeddings(rows, mean_resizing=False)
+    for model, name in ((base, "base"), (tuned, "tuned")):
+        save_checkpoint(model, tiny_tokenizer(), tmp_path / name)
+    made = pack((tmp_path / "base", tmp_path / "tuned"), tmp_path / "p")
+    apply_to_checkpoint(tmp_path / "base", [made], tmp_path / "out")
+    found, wanted = stored(tmp_path / "out"), stored(tmp_path / "tuned")
+    for tensor in wanted.names():
+        mine, theirs = found.tensor(tensor), wanted.tensor(tensor)
+        if found.anatomy.is_table_tensor(tensor):
+            assert torch.equal(
+                mine[96:], stored(tmp_path / "base").tensor(tensor)[96:][: len(mine)]
+            )
+            mine, theirs = mine[:96], theirs[:96]
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=0)
+
+
+def test_rows_of_tokens_that_only_one_model_has_are_no_padding(tmp_path):
+    base, more = tiny_tokenizer(), tiny_tokenizer()
+    more.add_tokens([f"<new{i}>" for i in range(8)])
+    save_checkpoint(tiny_model("llama", rows=96), base, tmp_path / "base")
+    save_checkpoint(tiny_model("llama", rows=104), more, tmp_path / "tuned")
+    with pytest.raises(CompatibilityError, match="language pack"):
+        pack((tmp_path / "base", tmp_path / "tuned"), tmp_path / "p")

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from franken.config.training import (
     BodyType,
@@ -162,3 +162,31 @@ def test_automatic_body_dtype_is_float32_on_a_cpu():
     assert frozen_dtype(BodyType.auto, "cpu", True) == torch.float32
     assert frozen_dtype(BodyType.bfloat16, "cpu", False) == torch.bfloat16
     assert frozen_dtype(BodyType.float32, "cuda", True) == torch.float32
+
+
+def hybrid(kinds: list[str]) -> PreTrainedModel:
+    """Layers that attend, and layers of linear attention without q, k, v, o."""
+    config = AutoConfig.for_model(
+        "qwen3_next", vocab_size=48, hidden_size=16, intermediate_size=24, head_dim=8,
+        num_hidden_layers=len(kinds), num_attention_heads=2, num_key_value_heads=1,
+        layer_types=kinds, mlp_only_layers=list(range(len(kinds))), linear_num_key_heads=1,
+        linear_num_value_heads=1, linear_key_head_dim=8, linear_value_head_dim=8, pad_token_id=0,
+    )  # fmt: skip
+    return AutoModelForCausalLM.from_config(config)
+
+
+def test_lora_adapts_the_layers_that_attend_wherever_they_stand(caplog):
+    model = hybrid(["linear_attention", "full_attention", "linear_attention"])
+    names = trained(model, Trainable.lora)
+    adapted = {name.split(".layers.")[1].split(".lora_")[0] for name in names}
+    assert adapted == {f"1.self_attn.{role}_proj" for role in "qkvo"}
+    assert "2 of 3 layers" in caplog.text
+
+
+def test_lora_stays_out_of_towers_beside_the_layers():
+    model = tiny_model("llama")
+    tower = tiny_model("llama").model.layers[0]
+    model.model.add_module("vision_tower", tower)
+    names = trained(model, Trainable.lora)
+    assert names
+    assert all(".layers." in name for name in names)
