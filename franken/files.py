@@ -1,10 +1,12 @@
 """Files written whole or not at all, and hashes of what they hold."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +37,48 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
+_COPY_BYTES = 8 << 20
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's content; what is a hole in it (never written, reads as zeros) stays one."""
+    with open(source, "rb") as read, open(target, "wb") as written:
+        size = os.fstat(read.fileno()).st_size
+        for start, stop in _written_ranges(read.fileno(), size):
+            read.seek(start)
+            written.seek(start)
+            while start < stop:
+                part = read.read(min(_COPY_BYTES, stop - start))
+                if not part:
+                    break
+                written.write(part)
+                start += len(part)
+        written.truncate(size)
+
+
+def _written_ranges(file: int, size: int) -> Iterator[tuple[int, int]]:
+    """Ranges of a file that are no holes; all of it where the system does not tell."""
+    at = 0
+    while at < size:
+        try:
+            start = os.lseek(file, at, os.SEEK_DATA)
+            stop = os.lseek(file, start, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole follows
+                return
+            start, stop = at, size
+        except AttributeError:  # not on Windows
+            start, stop = at, size
+        yield start, stop
+        at = stop
+
+
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a file a second name; a copy where the file system has no links, or is another one."""
     try:
         os.link(source.resolve(), target)
     except OSError:
-        shutil.copyfile(source, target)
+        copy_file(source, target)
 
 
 _FICLONE = 0x40049409  # linux/fs.h
@@ -57,7 +95,7 @@ def clone_or_copy(source: Path, target: Path) -> None:
         with open(source, "rb") as read, open(target, "wb") as written:
             fcntl.ioctl(written.fileno(), _FICLONE, read.fileno())
     except (OSError, ImportError):
-        shutil.copyfile(source, target)
+        copy_file(source, target)
 
 
 def place_tree(source: Path, target: Path, *, large_bytes: int = 1 << 20) -> None:

@@ -31,7 +31,7 @@ class Dense(PackOperator):
         bits = plan.rule.bits
         if bits == 0:
             return DenseForm(change.exact()), {}
-        return DenseForm(change.whole().to(torch.bfloat16 if bits == 16 else torch.float32)), {}
+        return DenseForm(change.whole(torch.bfloat16 if bits == 16 else torch.float32)), {}
 
     def description(self, plan: Plan, group: int) -> dict[str, Any]:
         names = {16: "bfloat16", 32: "float32", 0: "float32"}

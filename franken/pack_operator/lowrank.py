@@ -27,7 +27,7 @@ class Lowrank(PackOperator):
     def encode(
         self, change: Change | Residual, plan: Plan, policy: PackConfig, hessian: Tensor | None
     ) -> tuple[Form, dict[str, object]]:
-        return calibrated_form(change.whole(), plan, policy, hessian)
+        return calibrated_form(change, plan, policy, hessian)
 
     def description(self, plan: Plan, group: int) -> dict[str, Any]:
         return lowrank_description(plan, group)

@@ -26,6 +26,8 @@ class Sign(PackOperator):
     def encode(
         self, change: Change | Residual, plan: Plan, policy: PackConfig, hessian: Tensor | None
     ) -> tuple[Form, dict[str, object]]:
+        if change.large:
+            return SignForm.fit_blocks(change.blocks, change.shape), {}
         return SignForm.fit(change.whole()), {}
 
     def description(self, plan: Plan, group: int) -> dict[str, Any]:

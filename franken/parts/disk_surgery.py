@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from franken.errors import ArtifactError, CompatibilityError
-from franken.files import link_or_copy, read_json, write_json
+from franken.files import copy_file, link_or_copy, read_json, write_json
 from franken.parts import body as bodies
 from franken.parts.anatomy import Anatomy
 from franken.parts.body_files import copy_other_files
@@ -162,7 +162,7 @@ def _write_weights(
         if kept == names and not placed:
             alone = path.name == SINGLE_FILE
             file = _RENAMED_SINGLE if alone else path.name
-            (link_or_copy if link else shutil.copyfile)(path, target / file)
+            (link_or_copy if link else copy_file)(path, target / file)
         elif kept or placed:
             entries = [copied_entry(path, checkpoint.range(name)) for name in kept]
             entries += [new[name] for name in placed]

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from franken.errors import ArtifactError, CompatibilityError
+from franken.errors import CompatibilityError
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.fingerprint import body_fingerprint
+from franken.parts.table import table_tensors_of
 from franken.parts.table_rows import Reader, TableRows
 from franken.parts.tokenizer_files import tokenizer_identity
 
@@ -37,16 +38,8 @@ def selected_rows(
         ArtifactError: where the checkpoint has no table.
     """
     checkpoint = Checkpoint(directory)
-    anatomy = checkpoint.anatomy()
-    head, tied = checkpoint.stored_name(anatomy.output_head), checkpoint.tied()
-    source = checkpoint.stored_name(anatomy.input_embedding) or (head if tied else None)
-    if source is None or (head is None and not tied):
-        raise ArtifactError(f"{directory} stores no table; is it a body without one?")
-    names = {"input": source}
-    if not tied and head is not None:
-        names["output"] = head
-    if anatomy.head_bias is not None and (bias := checkpoint.stored_name(anatomy.head_bias)):
-        names["output_bias"] = bias
+    names = table_tensors_of(checkpoint)
+    source = names["input"]
     ids = torch.as_tensor(source_ids, dtype=torch.long)
     if len(ids) and int(ids.max()) >= checkpoint.shape(source)[0]:
         raise CompatibilityError(
@@ -56,8 +49,9 @@ def selected_rows(
     count = len(ids) + -len(ids) % pad_to_multiple
     return TableRows(
         tokenizer,
-        body_fingerprint(Path(directory), anatomy),
+        body_fingerprint(Path(directory), checkpoint.anatomy()),
         {part: (count, *checkpoint.shape(name)[1:]) for part, name in names.items()},
+        {part: checkpoint.dtype(name) for part, name in names.items()},
         {part: _padded(_gather(checkpoint, name, ids), len(ids)) for part, name in names.items()},
         tokenizer_identity(tokenizer),
     )

@@ -6,12 +6,15 @@ bytes header length (little endian), JSON header, tensor bytes (huggingface/safe
 """
 
 import json
+import os
 import struct
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +37,7 @@ DTYPES: dict[str, torch.dtype] = {
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 CHUNK_BYTES = 8 << 20
+_ZEROS = bytes(1 << 16)
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the reference implementation
 
 
@@ -125,6 +129,17 @@ def read_header(path: Path) -> tuple[dict[str, TensorRange], dict[str, str]]:
 def read_tensor(path: Path, item: TensorRange) -> Tensor:
     """Read one tensor."""
     return _read(path, item, item.start, item.shape)
+
+
+def map_tensor(path: Path, item: TensorRange) -> Tensor:
+    """A tensor over the file's own pages, read-only: the system fetches what is looked at."""
+    if not item.bytes_count:
+        return torch.empty(item.shape, dtype=item.dtype)
+    raw = np.memmap(path, np.uint8, "r", offset=item.start, shape=(item.bytes_count,))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it cannot be written
+        flat = torch.from_numpy(raw)
+    return flat.view(item.dtype).reshape(item.shape)
 
 
 def read_rows(path: Path, item: TensorRange, start: int, stop: int) -> Tensor:
@@ -222,12 +237,26 @@ def write_file(path: Path, entries: Iterable[Entry], metadata: dict[str, str]) -
         handle.write(struct.pack("<Q", len(text)))
         handle.write(text)
         for entry in ordered:
-            written = sum(handle.write(chunk) for chunk in entry.chunks())
+            written = sum(_write_sparsely(handle, chunk) for chunk in entry.chunks())
             if written != entry.bytes_count:
                 raise ArtifactError(
                     f"wrote {written} bytes of tensor {entry.name!r} to {path}, "
                     f"expected {entry.bytes_count}"
                 )
+        handle.truncate()  # where the last chunks were zeros
+
+
+def _write_sparsely(handle: BinaryIO, chunk: memoryview | bytes) -> int:
+    """Write a chunk; a large one of zeros is passed over, so that the file has a hole there."""
+    if len(chunk) < len(_ZEROS) or not _is_zero(chunk):
+        return handle.write(chunk)
+    handle.seek(len(chunk), os.SEEK_CUR)
+    return len(chunk)
+
+
+def _is_zero(chunk: memoryview | bytes) -> bool:
+    pieces = (chunk[at : at + len(_ZEROS)] for at in range(0, len(chunk), len(_ZEROS)))
+    return all(bytes(piece) == _ZEROS[: len(piece)] for piece in pieces)
 
 
 def encode_header(entries: Iterable[Entry], metadata: dict[str, str]) -> tuple[list[Entry], bytes]:

@@ -15,6 +15,7 @@ from franken.parts.fingerprint import body_fingerprint
 from franken.parts.rowless import set_aside_rowless
 from franken.parts.safetensors_file import (
     TensorRange,
+    map_tensor,
     read_header,
     read_tensor,
     tensor_entry,
@@ -146,19 +147,28 @@ def save_table(table: Table, directory: Path) -> None:
         [tensor_entry(name, tensor) for name, tensor in table.matrices().items()],
         {"format": "pt"},
     )
+    write_description(
+        directory,
+        rows=table.rows,
+        hidden_size=table.hidden_size,
+        tied=table.tied,
+        dtype=table.input.dtype,
+        lineage=table.lineage,
+        provenance=table.provenance,
+        tokenizer_sha256=tokenizer_identity(table.tokenizer),
+    )
+
+
+def write_description(directory: Path, *, dtype: torch.dtype, **facts: Any) -> None:
+    """Write ``table.json``, once the weights are there."""
     write_json(
         directory / DESCRIPTION_FILE,
         {
             "kind": "table",
             "schema": SCHEMA,
-            "rows": table.rows,
-            "hidden_size": table.hidden_size,
-            "tied": table.tied,
-            "dtype": str(table.input.dtype).removeprefix("torch."),
-            "lineage": table.lineage,
-            "provenance": table.provenance,
-            "tokenizer_sha256": tokenizer_identity(table.tokenizer),
+            "dtype": str(dtype).removeprefix("torch."),
             "weights_sha256": sha256_file(directory / WEIGHTS_FILE),
+            **facts,
         },
     )
 
@@ -231,18 +241,21 @@ def open_table(directory: Path, *, verify: bool = True) -> StoredTable:
     return StoredTable(weights, description, ranges, tokenizer)
 
 
-def load_table(directory: Path, *, verify: bool = True) -> Table:
+def load_table(directory: Path, *, verify: bool = True, mapped: bool = False) -> Table:
     """Read a table back.
 
     Args:
         directory: as written by ``save_table``.
         verify: check the weights' checksum and finiteness; see ``open_table``.
+        mapped: leave the rows on disk; the system fetches what is looked at and may drop it
+            again. The rows are then read-only and not looked at here.
 
     Raises:
         ArtifactError: where files are missing or damaged, or belong to another tokenizer.
     """
     stored = open_table(directory, verify=verify)
-    tensors = {name: read_tensor(stored.weights, item) for name, item in stored.ranges.items()}
+    read = map_tensor if mapped else read_tensor
+    tensors = {name: read(stored.weights, item) for name, item in stored.ranges.items()}
     table = Table(
         stored.tokenizer,
         tensors["input"],
@@ -251,7 +264,7 @@ def load_table(directory: Path, *, verify: bool = True) -> Table:
         stored.description["lineage"],
         stored.description["provenance"],
     )
-    if verify:
+    if verify and not mapped:
         check_table(table)
     return table
 
@@ -268,6 +281,28 @@ def table_of_checkpoint(directory: Path, tokenizer: PreTrainedTokenizerBase | No
     """
     checkpoint = Checkpoint(directory)
     anatomy = checkpoint.anatomy()
+    stored = table_tensors_of(checkpoint)
+    tokenizer = tokenizer or load_checkpoint_tokenizer(Path(directory))
+    tensors = {part: checkpoint.tensor(name) for part, name in stored.items()}
+    table = Table(
+        set_aside_rowless(tokenizer, checkpoint.shape(stored["input"])[0]),
+        tensors["input"],
+        tensors.get("output"),
+        tensors.get("output_bias"),
+        body_fingerprint(Path(directory), anatomy),
+        {"method": "checkpoint", "family": anatomy.family},
+    )
+    check_table(table)
+    return table
+
+
+def table_tensors_of(checkpoint: Checkpoint) -> dict[str, str]:
+    """Part (input, output, output_bias) -> how the files spell it, as far as it is stored.
+
+    Raises:
+        ArtifactError: where rows are missing.
+    """
+    anatomy = checkpoint.anatomy()
     stored = {name: checkpoint.stored_name(name) for name in anatomy.table_tensors}
     source = stored[anatomy.input_embedding]
     head = stored[anatomy.output_head]
@@ -276,19 +311,12 @@ def table_of_checkpoint(directory: Path, tokenizer: PreTrainedTokenizerBase | No
         source = head  # tied files may keep either name
     if source is None or (head is None and not tied):
         lacking = anatomy.input_embedding if source is None else anatomy.output_head
-        raise ArtifactError(f"{directory} lacks {lacking}; is it a body without its table?")
+        raise ArtifactError(
+            f"{checkpoint.directory} lacks {lacking}; is it a body without its table?"
+        )
     bias = stored[anatomy.head_bias] if anatomy.head_bias else None
-    tokenizer = tokenizer or load_checkpoint_tokenizer(Path(directory))
-    table = Table(
-        set_aside_rowless(tokenizer, checkpoint.shape(source)[0]),
-        checkpoint.tensor(source),
-        None if tied or head is None else checkpoint.tensor(head),
-        None if bias is None else checkpoint.tensor(bias),
-        body_fingerprint(Path(directory), anatomy),
-        {"method": "checkpoint", "family": anatomy.family},
-    )
-    check_table(table)
-    return table
+    parts = {"input": source, "output": None if tied else head, "output_bias": bias}
+    return {part: name for part, name in parts.items() if name is not None}
 
 
 def _plain(rows: Tensor) -> Tensor:

@@ -3,14 +3,32 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from franken.errors import ArtifactError
-from franken.parts.safetensors_file import TensorRange, read_rows
-from franken.parts.table import Table, all_finite, check_table, check_token_rows, open_table
-from franken.parts.tokenizer_files import tokenizer_identity
+from franken.parts.checkpoint import Checkpoint
+from franken.parts.fingerprint import body_fingerprint
+from franken.parts.rowless import set_aside_rowless
+from franken.parts.safetensors_file import TensorRange, computed_entry, read_rows, write_file
+from franken.parts.table import (
+    WEIGHTS_FILE,
+    Table,
+    all_finite,
+    check_table,
+    check_token_rows,
+    open_table,
+    table_tensors_of,
+    write_description,
+)
+from franken.parts.tokenizer_files import (
+    load_checkpoint_tokenizer,
+    save_tokenizer,
+    tokenizer_identity,
+)
 
 Reader = Callable[[int, int], Tensor]
 
@@ -23,6 +41,7 @@ class TableRows:
     lineage: str
     shapes: dict[str, tuple[int, ...]]
     """Part (input, output, output_bias) -> shape; parts that are not there are absent."""
+    dtypes: dict[str, torch.dtype]
     readers: dict[str, Reader]
     tokenizer_sha256: str
 
@@ -66,6 +85,7 @@ def open_rows(source: Table | TableRows | Path) -> TableRows:
             source.tokenizer,
             source.lineage,
             {name: tuple(matrix.shape) for name, matrix in matrices.items()},
+            {name: matrix.dtype for name, matrix in matrices.items()},
             {name: _slicer(matrix) for name, matrix in matrices.items()},
             tokenizer_identity(source.tokenizer),
         )
@@ -83,8 +103,77 @@ def _open_directory(directory: Path) -> TableRows:
         stored.tokenizer,
         stored.description["lineage"],
         {name: item.shape for name, item in stored.ranges.items()},
+        {name: item.dtype for name, item in stored.ranges.items()},
         {name: on_disk(item) for name, item in stored.ranges.items()},
         stored.description["tokenizer_sha256"],
+    )
+
+
+def rows_of_checkpoint(
+    directory: Path, tokenizer: PreTrainedTokenizerBase | None = None
+) -> TableRows:
+    """Rows of the table of a model directory, none of which are read yet.
+
+    Args:
+        directory: a transformers checkpoint.
+        tokenizer: default: the checkpoint's own.
+
+    Returns:
+        The table, with the checkpoint's body as lineage. Tokens without a row are set aside.
+
+    Raises:
+        ArtifactError: where the checkpoint has no table.
+        CompatibilityError: where a token has no row.
+    """
+    checkpoint = Checkpoint(directory)
+    anatomy = checkpoint.anatomy()
+    stored = table_tensors_of(checkpoint)
+    own = tokenizer or load_checkpoint_tokenizer(Path(directory))
+    kept = set_aside_rowless(own, checkpoint.shape(stored["input"])[0])
+    check_token_rows(kept, checkpoint.shape(stored["input"])[0])
+
+    def reader(name: str) -> Reader:
+        return lambda start, stop: checkpoint.rows(name, start, stop)
+
+    return TableRows(
+        kept,
+        body_fingerprint(Path(directory), anatomy),
+        {part: checkpoint.shape(name) for part, name in stored.items()},
+        {part: checkpoint.dtype(name) for part, name in stored.items()},
+        {part: reader(name) for part, name in stored.items()},
+        tokenizer_identity(kept),
+    )
+
+
+def save_rows(
+    rows: TableRows, directory: Path, provenance: dict[str, Any] | Callable[[], dict[str, Any]]
+) -> None:
+    """Write a table as ``save_table`` does, row block by row block.
+
+    Args:
+        rows: readers of the rows; ones that are not finite are refused.
+        directory: where to; made if need be.
+        provenance: how the rows came about; a function is asked once the weights are written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    save_tokenizer(rows.tokenizer, directory)
+    write_file(
+        directory / WEIGHTS_FILE,
+        [
+            computed_entry(part, shape, rows.dtypes[part], rows.reader(part))
+            for part, shape in rows.shapes.items()
+        ],
+        {"format": "pt"},
+    )
+    write_description(
+        directory,
+        rows=rows.count,
+        hidden_size=rows.hidden_size,
+        tied=rows.tied,
+        dtype=rows.dtypes["input"],
+        lineage=rows.lineage,
+        provenance=provenance() if callable(provenance) else provenance,
+        tokenizer_sha256=rows.tokenizer_sha256,
     )
 
 

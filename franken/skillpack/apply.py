@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -14,7 +14,8 @@ from franken.parts.checkpoint import Checkpoint
 from franken.parts.disk_surgery import new_directory
 from franken.parts.safetensors_file import Entry
 from franken.parts.skillpack import SkillPack, check_base
-from franken.parts.weights import StoredWeights, Weights
+from franken.parts.weights import BLOCK_BYTES, StoredWeights, Weights
+from franken.skillpack.changes import is_large, row_decoder
 
 
 def apply_to_checkpoint(
@@ -71,16 +72,39 @@ def apply_to_checkpoint(
 
 def grafted(weights: Weights, name: str, packs: Sequence[tuple[SkillPack, float]]) -> Tensor | None:
     """One tensor with the packs' changes, in its own format; ``None`` where none changes it."""
-    acting = [
-        (pack, factor) for pack, factor in packs
+    found = list(grafted_blocks(weights, name, packs))
+    if len(found) <= 1:
+        return found[0] if found else None
+    return torch.cat(found)
+
+
+def grafted_blocks(
+    weights: Weights, name: str, packs: Sequence[tuple[SkillPack, float]]
+) -> Iterator[Tensor]:
+    """The same in blocks of rows: one for a tensor of ordinary size, none where nothing changes."""
+    forms = [
+        (pack.form(name), factor) for pack, factor in packs
         if pack.tensors.get(name, {"form": "zero"})["form"] != "zero"
     ]  # fmt: skip
-    if not acting:
-        return None
-    original = weights.tensor(name)
+    if not forms:
+        return
+    shape = weights.shape(name)
+    if not shape:
+        yield _sum(weights.tensor(name), [(form.decode(), factor) for form, factor in forms])
+        return
+    acting = [(row_decoder(form), factor) for form, factor in forms]
+    step = max(1, BLOCK_BYTES * shape[0] // max(1, 4 * math.prod(shape)))
+    step = step if is_large(shape) else max(1, shape[0])
+    for start in range(0, shape[0], step):
+        stop = min(start + step, shape[0])
+        changes = ((decode(start, stop), factor) for decode, factor in acting)
+        yield _sum(weights.rows(name, start, stop), changes)
+
+
+def _sum(original: Tensor, changes: Iterable[tuple[Tensor, float]]) -> Tensor:
+    """``original + sum factor * change`` in float32, cast back."""
     total = original.to(torch.promote_types(original.dtype, torch.float32))
-    for pack, factor in acting:
-        delta = pack.delta(name)
+    for delta, factor in changes:
         total = total + (delta if factor == 1.0 else delta * factor)
     return total.to(original.dtype)
 
@@ -110,9 +134,8 @@ def _entry(
         return source
 
     def chunks() -> Iterator[memoryview | bytes]:
-        changed = grafted(stored, canonical, packs)
-        assert changed is not None
-        yield from safetensors_file.tensor_entry(name, changed).chunks()
+        for changed in grafted_blocks(stored, canonical, packs):
+            yield from safetensors_file.tensor_entry(name, changed).chunks()
 
     return Entry(name, source.code, source.shape, source.bytes_count, chunks)
 

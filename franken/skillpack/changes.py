@@ -14,6 +14,14 @@ from franken.parts.forms.dense import exact_delta
 from franken.parts.weights import BLOCK_BYTES, Weights
 from franken.skillpack.policy import Plan
 
+LARGE_BYTES = 256 << 20
+"""A tensor that takes more than this in float32 is worked on block by block."""
+
+
+def is_large(shape: tuple[int, ...]) -> bool:
+    """Whether a tensor of this shape is more than is held in float32."""
+    return 4 * math.prod(shape) > LARGE_BYTES
+
 
 @dataclass(frozen=True)
 class Change:
@@ -43,9 +51,21 @@ class Change:
             rows = (self.name, start, stop)
             yield _difference(self.tuned.rows(*rows), self.base.rows(*rows))
 
-    def whole(self) -> Tensor:
-        """All of it."""
-        return _difference(self.tuned.tensor(self.name), self.base.tensor(self.name))
+    @property
+    def large(self) -> bool:
+        """Whether operators should go through the blocks rather than hold the whole."""
+        return is_large(self.shape)
+
+    def whole(self, dtype: torch.dtype = torch.float32) -> Tensor:
+        """All of it; of a large one no more is held than the result and a block."""
+        if not self.large:
+            found = _difference(self.tuned.tensor(self.name), self.base.tensor(self.name))
+            return found.to(dtype)
+        found, at = torch.empty(self.shape, dtype=dtype), 0
+        for block in self.blocks():
+            found[at : at + len(block)] = block
+            at += len(block)
+        return found
 
     def exact(self) -> Tensor:
         """What gives the tuned tensor back bit for bit.
@@ -82,9 +102,14 @@ class Residual:
         """As one block."""
         yield self.values
 
-    def whole(self) -> Tensor:
+    @property
+    def large(self) -> bool:
+        """False: it is in memory already."""
+        return False
+
+    def whole(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """All of it."""
-        return self.values
+        return self.values.to(dtype)
 
     def exact(self) -> Tensor:
         """All of it."""

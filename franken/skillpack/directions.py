@@ -1,7 +1,9 @@
 """A matrix as singular directions in groups of falling precision."""
 
+from __future__ import annotations
+
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -12,17 +14,21 @@ from franken.parts.forms.lowrank import half_sigma
 from franken.skillpack.gptq import quantise_group
 from franken.skillpack.policy import Plan
 from franken.skillpack.refit import refit_sigma
-from franken.skillpack.svd import energy_rank, factorise
+from franken.skillpack.svd import RowBlocks, energy_rank, factorise
+
+if TYPE_CHECKING:
+    from franken.skillpack.changes import Change, Residual
 
 
 def calibrated_form(
-    delta: Tensor, plan: Plan, policy: PackConfig, hessian: Tensor | None
+    change: Change | Residual, plan: Plan, policy: PackConfig, hessian: Tensor | None
 ) -> tuple[Form, dict[str, object]]:
     """Low-rank with the moments of what the matrix reads, where GPTQ is asked for.
 
     Raises:
         CompatibilityError: where GPTQ is asked for and a matrix of attention or MLP has no hessian.
     """
+    delta = RowBlocks(change.blocks, change.shape) if change.large else change.whole()
     if policy.quant.method is not Rounding.gptq:
         return lowrank_form(delta, plan, policy, None)
     if hessian is None and plan.kind in ("attention", "mlp"):
@@ -34,19 +40,20 @@ def calibrated_form(
         return lowrank_form(delta, plan, policy, hessian)
     # Stored (in, out): GPTQ wants the inputs on the side of V.
     turned = replace(plan, shape=plan.shape[::-1])
-    form, notes = lowrank_form(delta.T.contiguous(), turned, policy, hessian)
+    whole = delta.whole() if isinstance(delta, RowBlocks) else delta
+    form, notes = lowrank_form(whole.T.contiguous(), turned, policy, hessian)
     if isinstance(form, LowRankForm):
         return form.transposed(), notes
     return ZeroForm(plan.shape), notes
 
 
 def lowrank_form(
-    delta: Tensor, plan: Plan, policy: PackConfig, hessian: Tensor | None
+    delta: Tensor | RowBlocks, plan: Plan, policy: PackConfig, hessian: Tensor | None
 ) -> tuple[Form, dict[str, object]]:
     """The leading directions of a matrix, rounded in groups; and how they were found.
 
     Args:
-        delta: ``(m, n)``.
+        delta: ``(m, n)``, whole or in blocks of rows.
         plan: rule and columns.
         policy: settings of decomposition, rounding and budget.
         hessian: ``(n, n)`` for GPTQ; ``None`` rounds to the nearest.

@@ -4,11 +4,14 @@ import torch
 from torch import Tensor
 
 from franken.parts.forms.lowrank import LowRankForm, half_sigma
+from franken.skillpack.svd import RowBlocks
 
 _ROWS = 512
 
 
-def refit_sigma(form: LowRankForm, delta: Tensor, hessian: Tensor | None = None) -> LowRankForm:
+def refit_sigma(
+    form: LowRankForm, delta: Tensor | RowBlocks, hessian: Tensor | None = None
+) -> LowRankForm:
     """Solve ``((U^T U) * (V^T H V)) s = diag(U^T delta H V)``; same bytes, never a larger error.
 
     Args:
@@ -25,8 +28,11 @@ def refit_sigma(form: LowRankForm, delta: Tensor, hessian: Tensor | None = None)
     weighted = right if hessian is None else right @ hessian.double()
     gram = (left.T @ left) * (weighted @ right.T)
     projected = torch.zeros(form.rank, delta.shape[1], dtype=torch.float64)
-    for start in range(0, len(delta), _ROWS):  # a whole copy in float64 would be two of delta
-        projected += left[start : start + _ROWS].T @ delta[start : start + _ROWS].double()
+    start = 0
+    blocks = delta.blocks() if isinstance(delta, RowBlocks) else delta.split(_ROWS)
+    for block in blocks:  # a whole copy in float64 would be two of delta
+        projected += left[start : start + len(block)].T @ block.double()
+        start += len(block)
     aim = (projected * weighted).sum(dim=1)
     solved = torch.linalg.lstsq(gram, aim[:, None], driver="gelsd").solution[:, 0]
     stored = solved.float() if form.wide_sigma else half_sigma(solved)

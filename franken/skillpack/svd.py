@@ -1,6 +1,7 @@
 """Singular value decompositions of changes: full, by the Gram matrix, randomised."""
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -36,17 +37,50 @@ class Factors:
         )
 
 
-def factorise(delta: Tensor, rank: int | None, options: SvdOptions, *, name: str = "") -> Factors:
+@dataclass(frozen=True)
+class RowBlocks:
+    """A matrix whose rows come in blocks, each time anew: one too large to be held."""
+
+    blocks: Callable[[], Iterator[Tensor]]
+    shape: tuple[int, ...]
+
+    def whole(self) -> Tensor:
+        """All of it, for what does not go block by block."""
+        return torch.cat(list(self.blocks()))
+
+    def __matmul__(self, right: Tensor) -> Tensor:
+        """``A B``."""
+        return torch.cat([block @ right for block in self.blocks()])
+
+    def transposed_times(self, left: Tensor) -> Tensor:
+        """``A^T B``."""
+        found, at = left.new_zeros(self.shape[1], left.shape[1]), 0
+        for block in self.blocks():
+            found += block.T @ left[at : at + len(block)]
+            at += len(block)
+        return found
+
+
+def factorise(
+    delta: Tensor | RowBlocks, rank: int | None, options: SvdOptions, *, name: str = ""
+) -> Factors:
     """Decompose a change.
 
     Args:
-        delta: ``(m, n)`` float32.
+        delta: ``(m, n)`` float32; blocks that are not zero are put together where the method is
+            not the randomised one.
         rank: directions wanted; ``None``: all.
         options: method and accuracy.
         name: of the tensor; seeds the randomised method.
     """
     limit = min(delta.shape)
     rank = limit if rank is None else min(rank, limit)
+    if isinstance(delta, RowBlocks):
+        method = choose_method(delta.shape[0], delta.shape[1], rank, options.method)
+        if method is not SvdMethod.randomized or options.measure_excess or rank == 0:
+            delta = delta.whole()
+        else:
+            return _randomized(delta, rank, options, name)
     if rank == 0 or not bool(delta.any()):
         return Factors(
             delta.new_zeros(delta.shape[0], 0), delta.new_zeros(0),
@@ -54,13 +88,16 @@ def factorise(delta: Tensor, rank: int | None, options: SvdOptions, *, name: str
         )  # fmt: skip
     method = choose_method(delta.shape[0], delta.shape[1], rank, options.method)
     if method is SvdMethod.randomized:
-        seed = derive_seed(options.seed, "svd", name)
-        found = randomized(
-            delta, rank, oversample=max(_LEAST_OVERSAMPLE, math.ceil(rank * options.oversample)),
-            power=options.power, seed=seed,
-        )  # fmt: skip
+        found = _randomized(delta, rank, options, name)
         return _with_excess(found, delta) if options.measure_excess else found
     return by_gram(delta, rank) if method is SvdMethod.gram else full(delta).cut(rank)
+
+
+def _randomized(delta: Tensor | RowBlocks, rank: int, options: SvdOptions, name: str) -> Factors:
+    return randomized(
+        delta, rank, oversample=max(_LEAST_OVERSAMPLE, math.ceil(rank * options.oversample)),
+        power=options.power, seed=derive_seed(options.seed, "svd", name),
+    )  # fmt: skip
 
 
 def choose_method(rows: int, columns: int, rank: int, wanted: SvdMethod) -> SvdMethod:
@@ -107,7 +144,9 @@ def _gram(tall: Tensor) -> Tensor:
     return found
 
 
-def randomized(delta: Tensor, rank: int, *, oversample: int, power: int, seed: int) -> Factors:
+def randomized(
+    delta: Tensor | RowBlocks, rank: int, *, oversample: int, power: int, seed: int
+) -> Factors:
     """Halko, Martinsson & Tropp (2011), algorithm 4.4: subspace iteration with re-orthogonalising.
 
     Args:
@@ -119,16 +158,25 @@ def randomized(delta: Tensor, rank: int, *, oversample: int, power: int, seed: i
     """
     columns = min(rank + oversample, *delta.shape)
     generator = torch.Generator().manual_seed(seed)
-    start = torch.randn(delta.shape[1], columns, generator=generator).to(delta.device)
+    start = torch.randn(delta.shape[1], columns, generator=generator)
+    if isinstance(delta, Tensor):
+        start = start.to(delta.device)
     basis = torch.linalg.qr(delta @ start).Q
     for _ in range(power):
-        basis = torch.linalg.qr(delta.T @ basis).Q
+        basis = torch.linalg.qr(_transposed_times(delta, basis)).Q
         basis = torch.linalg.qr(delta @ basis).Q
     # The projection is wide (columns x n): its SVD goes through the small square factor of a QR.
-    tall, small = torch.linalg.qr((basis.T @ delta).T)
+    if isinstance(delta, RowBlocks):
+        tall, small = torch.linalg.qr(delta.transposed_times(basis))
+    else:
+        tall, small = torch.linalg.qr((basis.T @ delta).T)
     inner, sigma, outer = torch.linalg.svd(small.T, full_matrices=False)
     left, right = basis @ inner, outer @ tall.T
     return Factors(left[:, :rank], sigma[:rank], right[:rank], "randomized")
+
+
+def _transposed_times(delta: Tensor | RowBlocks, left: Tensor) -> Tensor:
+    return delta.T @ left if isinstance(delta, Tensor) else delta.transposed_times(left)
 
 
 def energy_rank(sigma: Tensor, share: float) -> int:

@@ -29,6 +29,7 @@ with later():
     from franken.parts.tokenizer_files import load_tokenizer
     from franken.seeds import derive_seed
     from franken.steps.common.context import StepContext
+    from franken.steps.common.initialise_large import initialise_large, is_large
     from franken.steps.common.key_parts import precision_of, split_of, texts, training_options
     from franken.steps.common.models import open_model, read_places, write_model
     from franken.token_map.storage import save_map
@@ -91,17 +92,25 @@ class InitialiseStep(Step):
     def run(self, context: StepContext) -> dict[str, Any]:
         """Writes the table, and beside it the token map that says where each row came from."""
         base = context.inputs["base"]
-        source = load_table(open_model(base, context.store).table)
+        place = open_model(base, context.store).table
+        large = is_large(place) and not self.method.learned
+        source = load_table(place, mapped=large)
         tokenizer = load_tokenizer(context.inputs["tokenizer"].path / "tokenizer")
         resources = _resources(self, context)
         seed = derive_seed(context.seed, "init_method", self.method.name)
         with measured() as cost:
-            table, token_map = initialise(source, tokenizer, self.method, resources, seed)
+            if large:
+                table, token_map = initialise_large(
+                    place, tokenizer, self.method, resources, seed, context.directory / "table"
+                )
+            else:
+                table, token_map = initialise(source, tokenizer, self.method, resources, seed)
             if self.method.learned:
                 from franken.steps.common.learn import learn
 
                 table, token_map = learn(self, context, source, table, token_map)
-        save_table(table, context.directory / "table")
+        if not large:
+            save_table(table, context.directory / "table")
         save_map(token_map, context.directory / "token_map")
         self.method.save_beside(token_map, source, context.directory)
         write_json(context.directory / "report.json", table.provenance)

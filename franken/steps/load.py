@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +26,8 @@ with later():
     from franken.parts.hub import resolve_checkpoint
     from franken.parts.special_rows import check_tying
     from franken.parts.surgery import take_table
-    from franken.parts.table import Table, read_description, save_table, table_of_checkpoint
+    from franken.parts.table import read_description, save_table
+    from franken.parts.table_rows import rows_of_checkpoint, save_rows
     from franken.parts.tokenizer_files import load_checkpoint_tokenizer
     from franken.steps.common.context import StepContext
     from franken.steps.common.file_hashes import checkpoint_hash
@@ -76,33 +77,39 @@ class LoadStep(Step):
             relative = read_places(context.inputs["relative_of"])
         lineage = None if relative is None else str(relative["lineage"])
         body = context.directory / "body"
-        table, fingerprint = _taken_apart(source, self.model, body, lineage)
+        fingerprint, facts = _taken_apart(
+            source, self.model, body, context.directory / "table", lineage
+        )
         if relative is not None:
             base = Checkpoint(context.store.root.joinpath(*relative["body"])).config()
             _check_relative(Checkpoint(body).config(), base)
+            ours = read_description(context.directory / "table")
             theirs = read_description(context.store.root.joinpath(*relative["table"]))
             if self.gives_control_rows:
-                check_tying(adapted_tied=bool(theirs["tied"]), giver_tied=table.tied)
-        table.lineage = lineage or fingerprint
-        save_table(table, context.directory / "table")
+                check_tying(adapted_tied=bool(theirs["tied"]), giver_tied=bool(ours["tied"]))
         write_model(
             context, body=[HERE, "", "body"], table=[HERE, "", "table"], deltas=[],
-            lineage=table.lineage, fingerprint=fingerprint,
+            lineage=lineage or fingerprint, fingerprint=fingerprint,
         )  # fmt: skip
-        return {"source": self.model.path, "rows": table.rows, "hidden_size": table.hidden_size}
+        return {"source": self.model.path, **facts}
 
 
 def _taken_apart(
-    source: Path, model: LoadedModel, body: Path, lineage: str | None
-) -> tuple[Table, str]:
-    """Write the body; returns the table and the body's fingerprint."""
+    source: Path, model: LoadedModel, body: Path, table: Path, lineage: str | None
+) -> tuple[str, dict[str, int]]:
+    """Write body and table; returns the body's fingerprint and the size of the table."""
     if is_gguf(source) or model.dtype is not TensorType.auto:
         whole, tokenizer = _in_memory(source, model)
         fingerprint = save_body(whole, body, tokenizer=tokenizer, lineage=lineage)
-        return take_table(whole, tokenizer, lineage=fingerprint), fingerprint
-    table = table_of_checkpoint(source)
-    fingerprint = copy_body(Checkpoint(source), body, tokenizer=table.tokenizer, lineage=lineage)
-    return table, fingerprint
+        taken = take_table(whole, tokenizer, lineage=lineage or fingerprint)
+        save_table(taken, table)
+        return fingerprint, {"rows": taken.rows, "hidden_size": taken.hidden_size}
+    rows = rows_of_checkpoint(source)
+    checkpoint = Checkpoint(source)
+    fingerprint = copy_body(checkpoint, body, tokenizer=rows.tokenizer, lineage=lineage)
+    provenance = {"method": "checkpoint", "family": checkpoint.anatomy().family}
+    save_rows(replace(rows, lineage=lineage or fingerprint), table, provenance)
+    return fingerprint, {"rows": rows.count, "hidden_size": rows.hidden_size}
 
 
 def _in_memory(source: Path, model: LoadedModel) -> tuple[PreTrainedModel, Tokenizer]:

@@ -1,5 +1,6 @@
 """What came of an initialisation, as JSON: routes, examples, doubles and norms."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from franken.token_map.explain import phrase
+from franken.token_map.row_sources import MemoryRows, RowSource
 from franken.token_map.token_map import Provenance, TokenMap
 
 _EXAMPLES = 5
@@ -14,18 +16,19 @@ _BINS = 20
 _CHUNK_ROWS = 4096
 
 
-def provenance_report(token_map: TokenMap, table: Tensor) -> dict[str, Any]:
+def provenance_report(token_map: TokenMap, table: Tensor | RowSource) -> dict[str, Any]:
     """Describe where the rows come from.
 
     Args:
         token_map: the map that made the table.
-        table: ``(T, D)`` new input rows.
+        table: ``(T, D)`` new input rows, in memory or lazily read.
 
     Returns:
         Plain JSON: the method's notes, counts and examples by provenance, doubled rows, norms.
     """
-    norms = _norms(table)
-    groups, doubled = _doubles(table, token_map)
+    rows: RowSource = MemoryRows(table) if isinstance(table, Tensor) else table
+    norms = _norms(rows)
+    groups, doubled = _doubles(rows, token_map)
     return {
         **token_map.notes,
         "rows": token_map.rows,
@@ -53,11 +56,13 @@ def _examples(token_map: TokenMap, kind: Provenance) -> list[str]:
     return [phrase(token_map, index) for index in ids[::step][:_EXAMPLES]]
 
 
-def _norms(table: Tensor) -> np.ndarray:
-    parts = [
-        table[start : start + _CHUNK_ROWS].float().norm(dim=1)
-        for start in range(0, table.shape[0], _CHUNK_ROWS)
-    ]
+def _chunks(table: RowSource) -> Iterator[Tensor]:
+    for start in range(0, table.shape[0], _CHUNK_ROWS):
+        yield table.rows(start, min(start + _CHUNK_ROWS, table.shape[0]))
+
+
+def _norms(table: RowSource) -> np.ndarray:
+    parts = [rows.float().norm(dim=1) for rows in _chunks(table)]
     found: np.ndarray = torch.cat(parts).numpy()
     return found
 
@@ -81,21 +86,18 @@ def _norm_statistics(token_map: TokenMap, norms: np.ndarray) -> dict[str, Any]:
     return result
 
 
-def _doubles(table: Tensor, token_map: TokenMap) -> tuple[int, int]:
+def _doubles(table: RowSource, token_map: TokenMap) -> tuple[int, int]:
     """Groups of tokens with the very same row, and how many tokens are in them.
 
     Such tokens stay equal until their inputs differ: pieces of a script that the source knows only
     as bytes in another order, or everything under ``mean``. Rows are told apart by a 64-bit hash.
     """
-    width = table.element_size()
+    width = table.dtype.itemsize
     codes = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[width]
     generator = torch.Generator().manual_seed(0)
     factors = torch.randint(-(2**62), 2**62, (table.shape[1],), generator=generator) | 1
     hashes = torch.cat(
-        [
-            (table[start : start + _CHUNK_ROWS].contiguous().view(codes).long() * factors).sum(1)
-            for start in range(0, table.shape[0], _CHUNK_ROWS)
-        ]
+        [(rows.contiguous().view(codes).long() * factors).sum(1) for rows in _chunks(table)]
     )
     real = token_map.provenance != int(Provenance.padding)
     _, sizes = torch.unique(hashes[real], return_counts=True)

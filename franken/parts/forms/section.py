@@ -93,6 +93,8 @@ def join_sections(layout: list[Section], sections: dict[str, Tensor]) -> Tensor:
                 f"{dtype} {shape}"
             )
         parts.append(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8))
+    if len(parts) == 1:
+        return parts[0]
     return torch.cat(parts) if parts else torch.empty(0, dtype=torch.uint8)
 
 

@@ -1,5 +1,7 @@
 """BitDelta: one sign per entry and one scale per matrix (Liu et al. 2024)."""
 
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,6 +27,19 @@ class SignForm:
         """``scale = mean |delta|``, the best in the Frobenius norm."""
         mean = float(delta.double().abs().mean()) if delta.numel() else 0.0
         return cls(delta >= 0, float(torch.tensor(mean, dtype=torch.float32)))
+
+    @classmethod
+    def fit_blocks(
+        cls, blocks: Callable[[], Iterator[Tensor]], shape: tuple[int, ...]
+    ) -> "SignForm":
+        """As :meth:`fit`, of a change that comes in blocks of rows."""
+        positive, total, at = torch.empty(shape, dtype=torch.bool), 0.0, 0
+        for block in blocks():
+            positive[at : at + len(block)] = block >= 0
+            total += float(block.double().abs().sum())
+            at += len(block)
+        mean = total / max(1, math.prod(shape))
+        return cls(positive, float(torch.tensor(mean, dtype=torch.float32)))
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,0 +1,108 @@
+"""Initialisation of a table that is too large to be held: rows go from disk to disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from franken.init_method.base import InitMethod, fit_map
+from franken.parts.safetensors_file import read_header, read_rows
+from franken.parts.table import WEIGHTS_FILE, Table, load_table
+from franken.parts.table_rows import Reader, TableRows, open_rows, save_rows
+from franken.parts.tokenizer_files import tokenizer_identity
+from franken.token_map.engine import AppliedMap, apply_to_bias
+from franken.token_map.report import provenance_report
+from franken.token_map.resources import InitResources
+from franken.token_map.row_sources import ReaderRows
+from franken.token_map.token_map import TokenMap
+
+LARGE_BYTES = 1 << 30
+"""Tables of more bytes are not held."""
+_STEP_ROWS = 256
+
+
+def is_large(table: Path) -> bool:
+    """Whether the rows of a table directory are more than are held in memory."""
+    return (table / WEIGHTS_FILE).stat().st_size > LARGE_BYTES
+
+
+def initialise_large(
+    source: Path,
+    target: Tokenizer,
+    method: InitMethod,
+    resources: InitResources,
+    seed: int,
+    directory: Path,
+) -> tuple[Table, TokenMap]:
+    """What ``initialise`` and ``save_table`` do, to the byte, in the memory of a few blocks.
+
+    The fit sees the source as a memory map: a method that reads all rows has them pass through
+    the system's cache. Rows that a method makes without the map (``own_rows``) are held.
+
+    Args:
+        source: directory of the old table.
+        target: tokenizer of the new one.
+        method: options of a method that does not train.
+        resources: lexicons and the like.
+        seed: of all draws.
+        directory: where the new table goes.
+
+    Returns:
+        The new table, mapped; and the map.
+    """
+    old = open_rows(source)
+    mapped = load_table(source, verify=False, mapped=True)
+    token_map = fit_map(mapped, target, method, resources, seed)
+    parts = {part: _part(part, old, mapped, token_map, method, target) for part in old.shapes}
+    rows = TableRows(
+        target, old.lineage, {part: (token_map.rows, *old.shapes[part][1:]) for part in parts},
+        old.dtypes, parts, tokenizer_identity(target),
+    )  # fmt: skip
+
+    def provenance() -> dict[str, Any]:
+        path = directory / WEIGHTS_FILE
+        item = read_header(path)[0]["input"]
+        made = ReaderRows(
+            (item.shape[0], item.shape[1]), item.dtype,
+            lambda start, stop: read_rows(path, item, start, stop),
+        )  # fmt: skip
+        return {"seed": seed, **provenance_report(token_map, made)}
+
+    save_rows(rows, directory, provenance)
+    return load_table(directory, verify=False, mapped=True), token_map
+
+
+def _part(
+    part: str, old: TableRows, mapped: Table, token_map: TokenMap, method: InitMethod,
+    target: Tokenizer,
+) -> Reader:  # fmt: skip
+    """Reader of the new rows of one part."""
+    if part == "output_bias":
+        assert mapped.output_bias is not None
+        given = method.given_rows(token_map, target, "bias")
+        return _slices(apply_to_bias(token_map, mapped.output_bias, given=given))
+    own = method.own_rows(token_map, mapped, part)
+    if own is not None:
+        return _slices(own)
+    shape = old.shapes[part]
+    source = ReaderRows((shape[0], shape[1]), old.dtypes[part], old.readers[part])
+    given = method.given_rows(token_map, target, part)
+    applied = AppliedMap(token_map, source, part, given=given)
+    return _in_steps(applied)
+
+
+def _in_steps(applied: AppliedMap) -> Reader:
+    """Rows made a few at a time: what one step gathers from the source stays small."""
+
+    def rows(start: int, stop: int) -> Tensor:
+        steps = range(start, stop, _STEP_ROWS)
+        return torch.cat([applied.rows(at, min(at + _STEP_ROWS, stop)) for at in steps])
+
+    return rows
+
+
+def _slices(matrix: Tensor) -> Callable[[int, int], Tensor]:
+    return lambda start, stop: matrix[start:stop]
