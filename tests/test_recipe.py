@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from franken.composition.swap import SpecialRows, SwapComposition
 from franken.config.base_model import PretrainedModel
-from franken.config.composition import SpecialRows, SwapComposition
 from franken.config.data import MicroworldData, Mixture
 from franken.config.root import Config
 from franken.config.runtime import RecipeConfig

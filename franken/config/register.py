@@ -9,14 +9,11 @@ from hydra.core.config_store import ConfigStore
 
 from franken.config import (
     base_model,
-    composition,
     data,
     eval_suite,
     inference,
     pack,
-    preference,
     prompts,
-    router,
     runtime,
     training,
 )
@@ -28,10 +25,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "data": {"microworld": data.MicroworldData, "files": data.FileData},
     "eval_set": {"set": data.EvaluationSource},
     "training": {"set": training.TrainingSet},
-    "preference": dict(preference.OPTIONS),
-    "composition": {"swap": composition.SwapComposition, "hydra": composition.HydraComposition},
     "pack": dict(pack.OPTIONS),
-    "router": dict(router.OPTIONS),
     "inference": dict(inference.OPTIONS),
     "prompts": dict(prompts.OPTIONS),
     "eval_suite": {"suite": eval_suite.EvalSuiteConfig, "lm_eval": eval_suite.LmEvalSuite},

@@ -4,16 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from franken.alignment.base import Alignment
+from franken.composition.base import Composition
 from franken.config.base_model import BaseModelConfig, Donor
 from franken.config.checks import at_least
-from franken.config.composition import CompositionConfig
 from franken.config.data import DataConfig
 from franken.config.eval_suite import SuiteConfig
 from franken.config.inference import InferenceConfig
 from franken.config.pack import PackConfig
-from franken.config.preference import PreferenceConfig
 from franken.config.prompts import PromptsConfig
-from franken.config.router import RouterConfig
 from franken.config.runtime import (
     LoggerConfig,
     RecipeConfig,
@@ -24,6 +22,8 @@ from franken.config.runtime import (
 from franken.config.training import TrainingSet
 from franken.helper_model.base import HelperModel
 from franken.init_method.base import InitMethod
+from franken.preference.base import Preference
+from franken.router.base import Router
 from franken.vocab.base import Vocab
 from franken.word_vectors.base import WordVectors
 
@@ -42,10 +42,10 @@ class Config:
     helper_model: HelperModel = field(default_factory=HelperModel)
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingSet = field(default_factory=TrainingSet)
-    preference: PreferenceConfig = field(default_factory=PreferenceConfig)
-    composition: CompositionConfig = field(default_factory=CompositionConfig)
+    preference: Preference = field(default_factory=Preference)
+    composition: Composition = field(default_factory=Composition)
     pack: PackConfig = field(default_factory=PackConfig)
-    router: RouterConfig = field(default_factory=RouterConfig)
+    router: Router = field(default_factory=Router)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
     prompts: PromptsConfig = field(default_factory=PromptsConfig)
     eval_suite: SuiteConfig = field(default_factory=SuiteConfig)

@@ -2,8 +2,8 @@
 
 An option is one class in one file, ``franken/<group>/<name>.py``: its fields with their defaults
 and a line of documentation each, what it needs, its faults, its paper, a version, and its code as
-methods. The registry finds the modules of a group's package, so there is no list to keep; ``base``,
-names that begin with ``_`` and packages inside are no options. Other packages join by an entry
+methods. The registry finds the modules of a group's package (a large option is a package of its
+own, declared in its ``__init__``), so there is no list to keep. Other packages join by an entry
 point, whose group is ``franken.<group>``, whose name is the option's, and whose object is the
 class::
 
@@ -25,7 +25,10 @@ from typing import Any, TypeVar, dataclass_transform, overload
 from franken.config.checks import hint
 from franken.errors import ConfigError
 
-GROUPS = ("vocab", "init_method", "alignment", "word_vectors", "helper_model")
+GROUPS = (
+    "vocab", "init_method", "alignment", "word_vectors", "helper_model", "composition", "router",
+    "preference",
+)  # fmt: skip
 """Groups whose options declare themselves; each is a package ``franken.<group>``."""
 
 _MARK = "__option_name__"
@@ -71,7 +74,7 @@ def options(group: str) -> dict[str, type[Any]]:
     package = importlib.import_module(f"franken.{group}")
     found: dict[str, type[Any]] = {}
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
-        if module.name != "base" and not module.ispkg and not module.name.startswith("_"):
+        if module.name != "base" and not module.name.startswith("_"):
             found |= declared_in(f"{package.__name__}.{module.name}")
     return found | _checked(group, found)
 

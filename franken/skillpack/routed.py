@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from franken.config.router import RouterFeature, RouterLevel
 from franken.eval_suite.readout import Readout, read_out
+from franken.router.base import RouterFeature, RouterLevel
 from franken.skillpack.experts import Experts
 from franken.skillpack.router import PackRouter, features_of, pooled
 

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from franken.config.router import RouterFeature, RouterLevel, TrainedRouter
+from franken.declare import find
 from franken.errors import ArtifactError, DataError
 from franken.files import read_json, write_json
 from franken.parts import safetensors_file
 from franken.parts.anatomy import anatomy_of
+from franken.router.base import LearnedRouter, RouterFeature, RouterLevel
 from franken.seeds import derive_seed
 from franken.skillpack.experts import Experts
 
@@ -27,19 +29,12 @@ DESCRIPTION_FILE = "router.json"
 class PackRouter(nn.Module):
     """Standardised features ``(N, D)`` to logits over the experts ``(N, E)``."""
 
-    def __init__(self, size: int, experts: list[str], config: TrainedRouter) -> None:
+    def __init__(self, size: int, experts: list[str], config: LearnedRouter) -> None:
         super().__init__()
         self.experts, self.config, self.size = experts, config, size
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("scale", torch.ones(size))
-        self.net: nn.Module
-        if config.width:
-            self.net = nn.Sequential(
-                nn.Linear(size, config.width), nn.ReLU(), nn.Dropout(config.dropout),
-                nn.Linear(config.width, len(experts)),
-            )  # fmt: skip
-        else:
-            self.net = nn.Linear(size, len(experts))
+        self.net = config.network(size, len(experts))
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits."""
@@ -86,10 +81,10 @@ class PackRouter(nn.Module):
         if not path.is_file():
             raise ArtifactError(f"{directory} holds no router: {DESCRIPTION_FILE} is missing")
         content = read_json(path)
-        settings = dict(content["config"])
-        settings["level"] = RouterLevel(settings["level"])
-        settings["feature"] = RouterFeature(settings["feature"])
-        router = cls(content["size"], content["experts"], TrainedRouter(**settings))
+        settings: dict[str, Any] = content["config"]
+        schema = OmegaConf.structured(find("router", settings["name"]))
+        config: Any = OmegaConf.to_object(OmegaConf.merge(schema, settings))
+        router = cls(content["size"], content["experts"], config)
         ranges, _ = safetensors_file.read_header(directory / WEIGHTS_FILE)
         router.load_state_dict({
             name: safetensors_file.read_tensor(directory / WEIGHTS_FILE, item)
@@ -99,7 +94,7 @@ class PackRouter(nn.Module):
 
 
 def features_of(
-    model: Any, config: TrainedRouter, *, past: Any = None, **inputs: Any
+    model: Any, config: LearnedRouter, *, past: Any = None, **inputs: Any
 ) -> tuple[Tensor, Any]:
     """``(B, L, D)`` features of every token, and the key-value cache behind them.
 
@@ -148,7 +143,7 @@ class RouterReport:
 
 @torch.no_grad()
 def losses_and_features(
-    experts: Experts, examples: list[tuple[list[int], int]], config: TrainedRouter,
+    experts: Experts, examples: list[tuple[list[int], int]], config: LearnedRouter,
     device: Any = "cpu",
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Features ``(N, D)`` and losses ``(N, E)`` of requests, or of response tokens.
@@ -192,7 +187,7 @@ def losses_and_features(
 
 
 def train_router(
-    experts: Experts, examples: list[tuple[list[int], int]], config: TrainedRouter, *, seed: int,
+    experts: Experts, examples: list[tuple[list[int], int]], config: LearnedRouter, *, seed: int,
     device: Any = "cpu",
 ) -> tuple[PackRouter, RouterReport]:  # fmt: skip
     """Fit a router; a tenth of the examples, drawn, is kept out and judged by.

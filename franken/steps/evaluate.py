@@ -117,7 +117,7 @@ def _routed(
     if routing["kind"] == "none":
         return evaluate(model, tokenizer, step.suite, data, **options)
     experts = Experts(model, packs)
-    if routing["kind"] == "oracle":
+    if routing["kind"] == "by_task":
         tasks = routing["tasks"]
         if not isinstance(step.suite, EvalSuiteConfig):
             raise CompatibilityError(

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, field
 from typing import Any, ClassVar
 
+from franken.composition.base import Composition
+from franken.composition.hydra import HydraComposition
 from franken.config.checks import is_folder_name
-from franken.config.composition import CompositionConfig, HydraComposition
 from franken.errors import CompatibilityError
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
@@ -35,7 +36,7 @@ class HydraStep(Step):
     keep: bool = False
     """Whether the tables and the routing of a ``body`` that is a Hydra LLM stay, beside
     ``tables``, none of which may have the name of one that stays."""
-    composition: CompositionConfig = field(default_factory=CompositionConfig)
+    composition: Composition = field(default_factory=Composition)
 
     def name_of(self, key: str) -> str:
         """The name that a table of ``tables`` gets."""

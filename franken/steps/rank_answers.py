@@ -20,11 +20,16 @@ with later():
     from franken.eval_suite.readout import read_out
     from franken.files import write_json
     from franken.parts.model import assemble
-    from franken.preference import answers as answer_files
-    from franken.preference import ranking
-    from franken.preference.answers import Answered, read_answers, write_lines, write_pairs
-    from franken.preference.ranking import Candidate, Choice, best_of, choose, takes_share
-    from franken.preference.scoring import likelihoods, scored_by_file, scores_of_file, verdict
+    from franken.preference.common import answers as answer_files
+    from franken.preference.common import ranking
+    from franken.preference.common.answers import Answered, read_answers, write_lines, write_pairs
+    from franken.preference.common.ranking import Candidate, Choice, best_of, choose, takes_share
+    from franken.preference.common.scoring import (
+        likelihoods,
+        scored_by_file,
+        scores_of_file,
+        verdict,
+    )
     from franken.steps.common.context import StepContext
     from franken.steps.common.file_hashes import hash_or_missing
     from franken.steps.common.models import open_model

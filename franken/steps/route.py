@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from franken.config.checks import in_range
 from franken.config.data import DataConfig
-from franken.config.router import OracleRouter, RouterConfig, TrainedRouter
 from franken.errors import CompatibilityError
 from franken.lazy import later
+from franken.router.base import LearnedRouter, Router
 from franken.steps.base import Part, Step, step
 
 with later():
@@ -41,7 +41,7 @@ class RouteStep(Step):
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "packs": Part.pack}
     model: str = ""
     packs: dict[str, str] = field(default_factory=lambda: {})
-    router: RouterConfig = field(default_factory=RouterConfig)
+    router: Router = field(default_factory=Router)
     by_task: bool = False
     """Let ``tasks`` decide whatever router is chosen (the oracle beside a router in one recipe)."""
     tasks: dict[str, str] = field(default_factory=lambda: {})
@@ -64,21 +64,22 @@ class RouteStep(Step):
         for task, pack in self.tasks.items():
             if pack not in self.packs:
                 yield f"tasks.{task}", f"names the pack {pack!r}; packs: {', '.join(self.packs)}"
-        if (self.by_task or isinstance(self.router, OracleRouter)) and not self.tasks:
+        if (self.by_task or self.router.by_task) and not self.tasks:
             yield "tasks", "is empty, but router=oracle needs to be told which task has which pack"
-        trained = isinstance(self.router, TrainedRouter) and not self.by_task
+        trained = isinstance(self.router, LearnedRouter) and not self.by_task
         if trained and self.data is None:
             yield "data", f"is missing: router={self.router.name} is trained on instructions"
         yield from in_range("language_share", self.language_share, 0.0, 1.0)
 
     def key(self, config: Config) -> dict[str, Any]:
         """Text counts where a router is trained on it."""
-        if self.by_task or not isinstance(self.router, TrainedRouter):
+        if self.by_task or not isinstance(self.router, LearnedRouter):
             name = "oracle" if self.by_task else self.router.name
             return {"router": name, "packs": sorted(self.packs), "tasks": self.tasks}
         assert self.data is not None
         return {
-            "router": options(self.router, "name"), "packs": sorted(self.packs),
+            "router": {**options(self.router), "version": self.router.version},
+            "packs": sorted(self.packs),
             "data": split_of(self.data, self.split), "language_share": self.language_share,
             "languages": [self.data.source_language, *self.data.languages],
             "precision": precision_of(config),
@@ -107,9 +108,9 @@ class RouteStep(Step):
         facts: dict[str, Any] = {
             "packs": {name: pack_facts(pack) for name, pack in packs.items()},
         }
-        kind = "oracle" if self.by_task else self.router.name
-        if not self.by_task and isinstance(self.router, TrainedRouter):
-            kind = "trained"
+        kind = "by_task" if self.by_task or self.router.by_task else "none"
+        if kind == "none" and isinstance(self.router, LearnedRouter):
+            kind = "learned"
             facts["router"] = _train(self, self.router, context, packs)
         write_json(
             context.directory / ROUTING_FILE,
@@ -128,7 +129,7 @@ class RouteStep(Step):
 
 
 def _train(
-    step: RouteStep, config: TrainedRouter, context: StepContext, packs: dict[str, SkillPack]
+    step: RouteStep, config: LearnedRouter, context: StepContext, packs: dict[str, SkillPack]
 ) -> dict[str, Any]:
     device = context.device
     model, tokenizer = assemble(open_model(context.inputs["model"], context.store), device=device)
@@ -142,7 +143,7 @@ def _train(
 
 
 def router_examples(
-    step: RouteStep, config: TrainedRouter, data: DataSource, encoder: RecordEncoder
+    step: RouteStep, config: LearnedRouter, data: DataSource, encoder: RecordEncoder
 ) -> list[tuple[list[int], int]]:
     """What a router is trained on: token ids, and how many of them it sees.
 

@@ -25,8 +25,8 @@ with later():
     from franken.eval_suite.encoding import Encoder
     from franken.eval_suite.readout import Readout, read_out
     from franken.parts.model import assemble
-    from franken.preference import answers as answer_files
-    from franken.preference.answers import Answer, Answered, read_answers, write_answers
+    from franken.preference.common import answers as answer_files
+    from franken.preference.common.answers import Answer, Answered, read_answers, write_answers
     from franken.seeds import derive_seed
     from franken.steps.common.context import StepContext
     from franken.steps.common.key_parts import precision_of

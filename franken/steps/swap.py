@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, field
 from typing import Any, ClassVar
 
-from franken.config.composition import CompositionConfig, SpecialRows, SwapComposition
+from franken.composition.base import Composition
+from franken.composition.swap import SpecialRows, SwapComposition
 from franken.errors import CompatibilityError
 from franken.lazy import later
 from franken.steps.base import HERE, Part, Step, step
@@ -31,7 +32,7 @@ class SwapStep(Step):
     table: str = ""
     base: str | None = None
     """Needed by ``special_rows: from_base``."""
-    composition: CompositionConfig = field(default_factory=CompositionConfig)
+    composition: Composition = field(default_factory=SwapComposition)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.composition.name != "swap":

@@ -7,10 +7,10 @@ from dataclasses import field
 from typing import Any, ClassVar
 
 from franken.config.data import DataConfig, FileData
-from franken.config.preference import PreferenceConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.errors import CompatibilityError
 from franken.lazy import later
+from franken.preference.base import Preference
 from franken.steps.base import HERE, Part, Step, step
 
 with later():
@@ -58,7 +58,7 @@ class TrainStep(Step):
     training: TrainingConfig = field(default_factory=TrainingConfig)
     earlier: list[str] = field(default_factory=list)
     """Splits learnt before, on which ``training.anchor_examples`` measures what must not move."""
-    preference: PreferenceConfig | None = None
+    preference: Preference | None = None
     """Tune on pairs of answers (DPO) instead of next tokens: those of ``ranked``, else of the role
     ``preferences``, of which ``split`` chooses by ``tasks``. The reference is ``model`` itself."""
     ranked: str | None = None
@@ -108,7 +108,7 @@ class TrainStep(Step):
         if self.preference is None:
             content["data"] = split_of(self.data, self.split)
         else:
-            content["preference"] = options(self.preference, "name")
+            content["preference"] = {**options(self.preference), "version": self.preference.version}
             if self.ranked is None:
                 pairs = open_data(self.data).fingerprint({"preferences"})
                 content["pairs"] = [pairs, self.data.mixtures[self.split].tasks]
@@ -205,7 +205,7 @@ def fit(
 def train(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: StepContext,
     datamodule: Any, *, training: TrainingConfig, trainable: Trainable, earlier: Sequence[Any] = (),
-    preference: PreferenceConfig | None = None,
+    preference: Preference | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train on a data module in place; write ``training.json`` and return its summary."""
     loggers = make_loggers(

@@ -5,10 +5,10 @@ from dataclasses import asdict
 
 from transformers import PreTrainedModel
 
-from franken.config.preference import PreferenceConfig
 from franken.config.runtime import Precision
 from franken.config.training import TrainingConfig
 from franken.files import hash_json
+from franken.preference.base import Preference
 from franken.training.policy import PolicyReport
 
 _NEUTRAL = ("checkpoint_every", "checkpoint_minutes", "activation_checkpointing")
@@ -22,7 +22,7 @@ def run_identity(
     precision: Precision,
     seed: int,
     samples: int = 1024,
-    preference: PreferenceConfig | None = None,
+    preference: Preference | None = None,
 ) -> str:
     """Hash of what decides the result: settings, seed, and a sample of the initial weights."""
     settings = {k: v for k, v in asdict(config).items() if k not in _NEUTRAL}

@@ -1,20 +1,18 @@
-"""Direct preference optimisation: an answer shall gain on the reference model, another one lose.
+"""Training on pairs: an answer shall gain on the reference model, another one lose.
 
 A row of a batch holds one pair: the prompt with the chosen answer is segment 1, the prompt with the
 rejected one segment 2, blind to each other as packed documents are. ``reference`` ``(B, 2)`` has
 the reference model's log-likelihoods of both, see ``reference.py``.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
-from franken.config.preference import PreferenceConfig
 from franken.errors import CompatibilityError
 from franken.parts.segmented import segmented
+from franken.preference.base import PairLosses, Preference
 from franken.training.batches import Batch, next_tokens
 from franken.training.loss import IGNORED, chunked_linear_cross_entropy
 from franken.training.module import CausalModule
@@ -24,41 +22,10 @@ CHOSEN, REJECTED = 1, 2
 """Segments of the two answers."""
 
 
-@dataclass(frozen=True)
-class PairLosses:
-    """What DPO says of ``B`` pairs."""
-
-    losses: Tensor
-    """``(B,)`` nats; log 2 where policy and reference agree."""
-    ratios: Tensor
-    """``(B, 2)`` log-ratios of policy to reference, per token if so normalised."""
-    margins: Tensor
-    """``(B,)`` ``beta`` times the difference of the two; positive: the pair is told apart."""
-
-
-def dpo(policy: Tensor, reference: Tensor, lengths: Tensor, config: PreferenceConfig) -> PairLosses:
-    """``-log sigmoid(beta r(chosen) - beta r(rejected))``, ``r`` the log-ratio of the two models.
-
-    With ``length_normalised`` each ``r`` is divided by its answer's length (GraftLLM 3, after
-    FuseChat-3.0).
-
-    Args:
-        policy: ``(B, 2)`` log-likelihoods of chosen and rejected answer under the trained model.
-        reference: the same under the reference model; no gradient reaches it.
-        lengths: ``(B, 2)`` tokens of the answers that count.
-        config: ``beta`` and ``length_normalised``.
-    """
-    ratios = policy - reference.detach()
-    if config.length_normalised:
-        ratios = ratios / lengths
-    margins = config.beta * (ratios[:, 0] - ratios[:, 1])
-    return PairLosses(-logsigmoid(margins), ratios.detach(), margins.detach())
-
-
 class PreferenceModule(CausalModule):
     """Trains on pairs what a policy left trainable; the model is never in dropout."""
 
-    def __init__(self, *arguments: Any, preference: PreferenceConfig, **options: Any) -> None:
+    def __init__(self, *arguments: Any, preference: Preference, **options: Any) -> None:
         """Args: those of ``CausalModule``, and ``preference``.
 
         Raises:
@@ -96,12 +63,12 @@ class PreferenceModule(CausalModule):
         return sums, torch.stack([answer.sum(1) for answer in answers], dim=1)
 
     def pair_losses(self, batch: Batch) -> PairLosses:
-        """DPO of a batch with its ``reference``."""
+        """The loss of a batch with its ``reference``."""
         policy, lengths = self.log_likelihoods(batch)
-        return dpo(policy, batch["reference"].to(policy), lengths, self.preference)
+        return self.preference.losses(policy, batch["reference"].to(policy), lengths)
 
     def summed_loss(self, batch: Batch) -> Tensor:
-        """DPO in nats, summed over the pairs."""
+        """The loss in nats, summed over the pairs."""
         found = self.pair_losses(batch)
         self._parts.append(found)
         return found.losses.sum()

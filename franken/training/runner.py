@@ -13,11 +13,11 @@ from pytorch_lightning.loggers import Logger
 from rich.console import Console
 from transformers import PreTrainedModel
 
-from franken.config.preference import PreferenceConfig
 from franken.config.runtime import Precision, TrainerConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
 from franken.interruption import Interrupted, listening
+from franken.preference.base import Preference
 from franken.seeds import derive_seed
 from franken.training.batches import Batch, StepFeed, completed, to_device
 from franken.training.callbacks import FollowRun, OnLog
@@ -55,7 +55,7 @@ def train_model(
     loggers: Sequence[Logger] | None = None,
     on_log: OnLog | None = None,
     earlier: Sequence[Any] = (),
-    preference: PreferenceConfig | None = None,
+    preference: Preference | None = None,
 ) -> TrainingReport:
     """Train ``model`` in place; killed and called again with equal arguments, it continues.
 
@@ -114,7 +114,7 @@ class _Run:
         work_dir: Path,
         seed: int,
         earlier: Sequence[Any] = (),
-        preference: PreferenceConfig | None = None,
+        preference: Preference | None = None,
     ) -> None:
         check_shape(config, trainer)
         if preference is not None and config.pack_across_documents:

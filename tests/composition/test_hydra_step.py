@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from franken.config.composition import HydraComposition
+from franken.composition.hydra import HydraComposition
 from franken.config.root import Config
 from franken.errors import CompatibilityError
 from franken.files import read_json, write_json
@@ -43,7 +43,7 @@ def add(folder: Path, body: Any, name: str, **routing: Any) -> Any:
     )
     step = HydraStep(
         body="loaded", keep=True, tables={"added": "adapted"}, names={"added": name},
-        composition=HydraComposition(**routing),
+        composition=HydraComposition(**{"languages": {}, "default": None, **routing}),
     )  # fmt: skip
     assert list(step.faults()) == []
     step.run(context)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def test_what_stays_is_never_replaced(
 def test_names_that_fit_no_table_are_faults() -> None:
     step = HydraStep(
         body="base", tables={"a": "base", "b": "base"}, names={"c": "x"},
-        composition=HydraComposition(),
+        composition=HydraComposition(languages={}, default=None),
     )  # fmt: skip
     assert [key for key, _ in step.faults()] == ["names.c"]
     step.names = {"a": "b"}

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from franken.preference.ranking import DATA, Candidate, Choice, Skipped, choose, takes_share
+from franken.preference.common.ranking import DATA, Candidate, Choice, Skipped, choose, takes_share
 
 
 def drawn(*scores: float, source: str = "m") -> list[Candidate]:

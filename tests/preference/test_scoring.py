@@ -7,14 +7,14 @@ import torch
 
 from franken.errors import ArtifactError, DataError
 from franken.eval_suite.readout import read_out
-from franken.preference.answers import (
+from franken.preference.common.answers import (
     Answer,
     Answered,
     read_answers,
     read_lines,
     write_answers,
 )
-from franken.preference.scoring import likelihoods, scored_by_file, scores_of_file, verdict
+from franken.preference.common.scoring import likelihoods, scored_by_file, scores_of_file, verdict
 from tests.data.conftest import word_tokenizer
 from tests.training.tiny import tiny_model
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from franken.composition.hydra import load_hydra
-from franken.config.composition import HydraComposition, SwapComposition
+from franken.composition.hydra import HydraComposition, load_hydra
+from franken.composition.swap import SwapComposition
 from franken.errors import CompatibilityError, ConfigError, DataError
 from franken.parts.export import export_model
 from franken.parts.table import load_table
@@ -254,7 +254,7 @@ def test_a_table_that_a_loaded_hydra_lacks_is_not_replaced_by_its_default(
     config.recipe.steps["loaded"] = {"step": "load_hydra", "path": str(exported)}
     config.recipe.steps["joined"] = {
         "step": "hydra", "body": "loaded", "tables": {"source": "loaded", "tt": "loaded"},
-        "composition": HydraComposition(languages={"en": "source"}),
+        "composition": HydraComposition(languages={"en": "source"}, default=None),
     }  # fmt: skip
     with pytest.raises(CompatibilityError, match="'loaded' has no table 'tt' but source, target"):
         Runner(config, tmp_path).ensure("joined")

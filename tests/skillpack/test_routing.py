@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from franken.config.data import DataConfig, Mixture
-from franken.config.router import RouterFeature, RouterLevel, TrainedRouter
 from franken.data.encoding import RecordEncoder
 from franken.data.source import Instruction
 from franken.errors import DataError
 from franken.eval_suite.readout import read_out
 from franken.eval_suite.scoring import Request, log_probs
 from franken.parts.weights import LoadedWeights
+from franken.router.base import RouterFeature, RouterLevel
+from franken.router.sequence import SequenceRouter
 from franken.seeds import derive_seed
 from franken.skillpack import pack_difference
 from franken.skillpack.evaluation import pack_of_task
@@ -43,7 +44,7 @@ def experts(tmp_path):
 
 def fixed_router(experts, weights, config=None):
     """A router that gives every request the same weights."""
-    router = PackRouter(16, experts.names, config or TrainedRouter(width=0, top_k=len(weights)))
+    router = PackRouter(16, experts.names, config or SequenceRouter(width=0, top_k=len(weights)))
     with torch.no_grad():
         router.net.weight.zero_()
         router.net.bias.copy_(torch.tensor(weights).clamp(min=1e-30).log())
@@ -71,7 +72,7 @@ def score(readout):
 @torch.no_grad()
 def test_all_weight_on_one_pack_is_that_pack(experts, level, feature, expert):
     weights = [1.0 if index == expert else 0.0 for index in range(3)]
-    config = TrainedRouter(width=0, top_k=1, level=level, feature=feature)
+    config = SequenceRouter(width=0, top_k=1, level=level, feature=feature)
     routed = RoutedModel(experts, fixed_router(experts, weights, config))
     with experts.acting(expert):
         expected = score(read_out(experts.model))
@@ -82,7 +83,7 @@ def test_all_weight_on_one_pack_is_that_pack(experts, level, feature, expert):
 @torch.no_grad()
 def test_several_packs_mix_their_predictions(experts, level):
     weights = [0.2, 0.5, 0.3]
-    config = TrainedRouter(width=0, top_k=3, level=level)
+    config = SequenceRouter(width=0, top_k=3, level=level)
     routed = RoutedModel(experts, fixed_router(experts, weights, config))
     own = []
     for expert in range(3):
@@ -111,7 +112,7 @@ def ids(seed, size):
 @pytest.mark.parametrize("feature", list(RouterFeature))
 @torch.no_grad()
 def test_a_score_depends_neither_on_later_tokens_nor_on_other_requests(experts, level, feature):
-    config = TrainedRouter(width=0, level=level, feature=feature, prefix_tokens=4)
+    config = SequenceRouter(width=0, level=level, feature=feature, prefix_tokens=4)
     readout = RoutedModel(experts, particular_router(experts, config)).readout()
     start = (2,)
     for seed in range(6):
@@ -141,7 +142,7 @@ def test_a_score_depends_neither_on_later_tokens_nor_on_other_requests(experts, 
 @pytest.mark.parametrize("feature", list(RouterFeature))
 @torch.no_grad()
 def test_the_router_sees_the_prompt_or_the_prefix_of_a_text(experts, feature):
-    config = TrainedRouter(width=0, feature=feature, prefix_tokens=4)
+    config = SequenceRouter(width=0, feature=feature, prefix_tokens=4)
     router = particular_router(experts, config)
     readout = RoutedModel(experts, router).readout()
     picked = set()
@@ -186,7 +187,7 @@ def test_acting_experts_leave_the_model_as_it_was(experts):
 
 
 def test_uncertain_requests_go_to_the_plain_model(experts):
-    config = TrainedRouter(width=0, top_k=1, abstain=0.6)
+    config = SequenceRouter(width=0, top_k=1, abstain=0.6)
     gates = fixed_router(experts, [0.1, 0.5, 0.4], config).gates(torch.zeros(2, 16))
     assert gates.tolist() == [[1.0, 0.0, 0.0]] * 2
     sure = fixed_router(experts, [0.1, 0.7, 0.2], config).gates(torch.zeros(2, 16))
@@ -218,7 +219,7 @@ def examples(experts):
     ],
 )
 def test_a_router_learns_who_answers_best(experts, tmp_path, level, feature, width):
-    config = TrainedRouter(level=level, feature=feature, width=width, temperature=0.2, epochs=60)
+    config = SequenceRouter(level=level, feature=feature, width=width, temperature=0.2, epochs=60)
     router, report = train_router(experts, examples(experts), config, seed=0)
     _, losses = losses_and_features(experts, examples(experts), config)
     best = losses.min(dim=1).values.mean()
@@ -250,7 +251,7 @@ def test_a_router_is_shown_text_of_the_source_language_too():
     data = DataConfig(
         source_language="en", languages=["id", "tr"], mixtures={"instructions": Mixture()}
     )
-    config = TrainedRouter(examples=5, prefix_tokens=6)
+    config = SequenceRouter(examples=5, prefix_tokens=6)
     step = RouteStep(data=data, language_share=0.8, router=config)
     encoder = RecordEncoder(tiny_tokenizer())
     found = router_examples(step, config, Texts(), encoder)
@@ -264,9 +265,9 @@ def test_a_router_is_shown_text_of_the_source_language_too():
 
 def test_too_few_examples_are_refused(experts):
     with pytest.raises(DataError, match="2 examples are too few"):
-        train_router(experts, [([1, 2, 3], 1)] * 2, TrainedRouter(), seed=0)
+        train_router(experts, [([1, 2, 3], 1)] * 2, SequenceRouter(), seed=0)
     with pytest.raises(DataError, match="has a response"):
-        train_router(experts, [([1, 2, 3], 3)] * 10, TrainedRouter(), seed=0)
+        train_router(experts, [([1, 2, 3], 3)] * 10, SequenceRouter(), seed=0)
 
 
 def test_one_example_that_is_left_to_train_on_is_refused(experts):
@@ -277,12 +278,12 @@ def test_one_example_that_is_left_to_train_on_is_refused(experts):
     )  # fmt: skip
     examples = [([1, 2, 3], 1), ([4, 5, 6], 1), ([7, 8, 9], 3)]  # the last has no response
     with pytest.raises(DataError, match=r"only one.*router\.examples"):
-        train_router(experts, examples, TrainedRouter(epochs=1), seed=seed)
+        train_router(experts, examples, SequenceRouter(epochs=1), seed=seed)
 
 
 def test_features_that_never_vary_leave_a_router_finite(experts):
     examples = [([1, 2, 3, 4], 2)] * 12
-    router, report = train_router(experts, examples, TrainedRouter(epochs=1), seed=0)
+    router, report = train_router(experts, examples, SequenceRouter(epochs=1), seed=0)
     assert all(bool(torch.isfinite(value).all()) for value in router.state_dict().values())
     assert report.regret == report.regret
 

@@ -9,20 +9,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from franken.config.preference import PreferenceConfig
 from franken.config.training import LoraConfig, Trainable
 from franken.errors import CompatibilityError, ConfigError, DataError, FrankenError
+from franken.preference.dpo_normalised import DpoNormalised
 from franken.training import reference as reference_module
 from franken.training.policy import apply_policy
-from franken.training.preference import PreferenceModule, count_pairs, dpo
+from franken.training.preference import PreferenceModule, count_pairs
 from franken.training.reference import reference_log_likelihoods
 from franken.training.runner import train_model
 from tests.composition.hydras import hydra
 from tests.training.pairs import PAIRS, pair_data, tiny_training
 from tests.training.tiny import CPU, tiny_model
 
-PLAIN = PreferenceConfig(beta=0.5, length_normalised=False)
-NORMALISED = PreferenceConfig(beta=2.0, length_normalised=True)
+PLAIN = DpoNormalised(beta=0.5, length_normalised=False)
+NORMALISED = DpoNormalised(beta=2.0, length_normalised=True)
 
 
 # --- the loss ----------------------------------------------------------------------------------
@@ -32,19 +32,19 @@ def test_the_loss_by_hand():
     policy, reference = torch.tensor([[-2.0, -3.0]]), torch.tensor([[-4.0, -1.0]])
     lengths = torch.tensor([[4, 2]])
     # log-ratios 2 and -2: margin 0.5 * 4 = 2
-    found = dpo(policy, reference, lengths, PLAIN)
+    found = PLAIN.losses(policy, reference, lengths)
     assert found.losses.tolist() == pytest.approx([math.log(1 + math.exp(-2))])
     assert found.margins.tolist() == pytest.approx([2.0])
     # per token 0.5 and -1: margin 2 * 1.5 = 3
-    found = dpo(policy, reference, lengths, NORMALISED)
+    found = NORMALISED.losses(policy, reference, lengths)
     assert found.losses.tolist() == pytest.approx([math.log(1 + math.exp(-3))])
     assert found.ratios.tolist() == [pytest.approx([0.5, -1.0])]
 
 
 def test_where_policy_and_reference_agree_the_loss_is_log_2_whatever_beta_and_lengths():
     values = torch.tensor([[-2.0, -70.0], [-0.1, -0.2]])
-    for config in (PLAIN, NORMALISED, PreferenceConfig(beta=100.0)):
-        found = dpo(values, values.clone(), torch.tensor([[1, 9], [3, 2]]), config)
+    for config in (PLAIN, NORMALISED, DpoNormalised(beta=100.0)):
+        found = config.losses(values, values.clone(), torch.tensor([[1, 9], [3, 2]]))
         assert found.losses.tolist() == pytest.approx([math.log(2)] * 2)
 
 
@@ -52,13 +52,13 @@ def test_the_gradient_raises_the_chosen_and_lowers_the_rejected_answer():
     policy = torch.tensor([[-2.0, -3.0]], requires_grad=True)
     reference = torch.tensor([[-2.5, -2.0]], requires_grad=True)
     lengths = torch.tensor([[4, 2]])
-    dpo(policy, reference, lengths, PLAIN).losses.sum().backward()
+    PLAIN.losses(policy, reference, lengths).losses.sum().backward()
     # margin 0.5 * 1.5 = 0.75: d loss / d chosen = -beta * sigmoid(-0.75)
     strength = 0.5 / (1 + math.exp(0.75))
     assert policy.grad.tolist() == [pytest.approx([-strength, strength])]
     assert reference.grad is None
     policy.grad = None
-    dpo(policy, reference, lengths, NORMALISED).losses.sum().backward()
+    NORMALISED.losses(policy, reference, lengths).losses.sum().backward()
     chosen, rejected = policy.grad[0].tolist()
     assert chosen < 0 < rejected
     assert chosen / rejected == pytest.approx(-2 / 4)  # a token of a long answer counts less
@@ -68,8 +68,8 @@ def test_an_answer_repeated_keeps_its_normalised_ratio():
     """Twice the tokens at the same ratio per token: the same loss; without, another one."""
     once = torch.tensor([[-2.0, -3.0]]), torch.tensor([[-4.0, -1.0]]), torch.tensor([[4, 2]])
     twice = tuple(torch.stack([t[:, 0] * 2, t[:, 1]], dim=1) for t in once)
-    assert torch.equal(dpo(*once, NORMALISED).losses, dpo(*twice, NORMALISED).losses)
-    assert not torch.equal(dpo(*once, PLAIN).losses, dpo(*twice, PLAIN).losses)
+    assert torch.equal(NORMALISED.losses(*once).losses, NORMALISED.losses(*twice).losses)
+    assert not torch.equal(PLAIN.losses(*once).losses, PLAIN.losses(*twice).losses)
 
 
 # --- the module --------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ def test_more_beta_keeps_the_model_closer_at_the_same_margin(tmp_path):
     """At a margin of some size the ratios are that much smaller."""
     found = {}
     for beta in (1.0, 20.0):
-        preference = PreferenceConfig(beta=beta)
+        preference = DpoNormalised(beta=beta)
         _, report, _ = tuned(tmp_path / str(beta), preference, steps=25, lr=1e-3)
         found[beta] = report.curve[-1]["chosen_ratio"] - report.curve[-1]["rejected_ratio"]
     assert 0 < found[20.0] < found[1.0]

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from franken.config.preference import PreferenceConfig
 from franken.config.runtime import TrainerConfig
 from franken.config.training import BodyType, LoraConfig, Trainable, TrainingConfig
 from franken.interruption import Interrupted
+from franken.preference.dpo_normalised import DpoNormalised
 from franken.processes import Place
 from franken.training.runner import train_model
 from franken.training.state import TrainingReport
@@ -72,7 +72,7 @@ class Pairs(Case):
         data = pair_data(folder, settings, held_out=PAIRS[:2])
         report = train_model(
             model, None, data, settings, Trainable.full, trainer, work_dir=folder, seed=0,
-            preference=PreferenceConfig(beta=1.0), on_log=on_log,
+            preference=DpoNormalised(beta=1.0), on_log=on_log,
         )  # fmt: skip
         return report, dict(model.state_dict())
 

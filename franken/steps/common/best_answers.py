@@ -13,7 +13,7 @@ from franken.data.derived_source import Overlay
 from franken.data.preference_batches import PreferenceDataModule
 from franken.data.source import TRAIN, VALID, DataSource, Instruction, Preference
 from franken.files import sha256_file
-from franken.preference.answers import BEST_FILE, PAIRS_FILES, read_lines, read_pairs
+from franken.preference.common.answers import BEST_FILE, PAIRS_FILES, read_lines, read_pairs
 from franken.steps.common.context import StepContext
 
 if TYPE_CHECKING:

@@ -1,10 +1,17 @@
-"""Options of the group ``router``: which SkillPack answers which request."""
+"""What every router has, and what those that learn share."""
+
+from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from franken.config.checks import at_least, in_range
+from franken.lazy import later
+
+with later():
+    from torch import nn
 
 
 class RouterLevel(StrEnum):
@@ -26,43 +33,50 @@ class RouterFeature(StrEnum):
 
 
 @dataclass
-class RouterConfig:
-    """What every router has."""
+class Router:
+    """Picks one of several SkillPacks, or none, for a request."""
+
+    by_task: ClassVar[bool] = False
+    """Whether the task says which pack: ``tasks`` of the step names it."""
+    version: ClassVar[int] = 1
+    """Code version: raised when a change of its code changes results, so that keys change."""
 
     name: str = "none"
+    """The router."""
 
 
 @dataclass
-class OracleRouter(RouterConfig):
-    """The task says which pack: ``packs`` of the step names it (the paper's manual map)."""
+class LearnedRouter(Router):
+    """A small network on features of the model without packs, trained on the packs' losses.
 
-    name: str = "oracle"
+    Subclasses say its defaults; another network is another :meth:`network`.
+    """
 
-
-@dataclass
-class TrainedRouter(RouterConfig):
-    """A small network on features of the model without packs, trained on the packs' losses."""
-
-    name: str = "trained"
     level: RouterLevel = RouterLevel.sequence
+    """What gets a pack of its own."""
     feature: RouterFeature = RouterFeature.hidden
+    """What it looks at, of the model without any pack."""
     depth: float = 0.5
     """hidden: the layer, as a share of all; unstated in the paper."""
     width: int = 256
     """Hidden units; 0 is a linear classifier. Unstated in the paper."""
     dropout: float = 0.1
+    """Share of the hidden units that a training step leaves out."""
     temperature: float = 0.5
     """Labels are softmax(-loss / temperature) over the packs and the model without one."""
     examples: int = 600
     """Instructions of the training split, whose losses under every pack are the labels."""
     epochs: int = 40
+    """Passes over the examples."""
     lr: float = 3e-3
+    """Learning rate of AdamW."""
     batch_size: int = 64
+    """Examples per step; at the level of tokens, tokens."""
     abstain: float = 0.0
     """Below this probability of the best pack the model answers without one."""
     top_k: int = 1
-    """Packs that answer together; their predictions are mixed by their weights (graftllm notes,
-    4.6: an ensemble, not a sum of changes)."""
+    """Packs that answer together; their predictions are mixed by their weights: an ensemble, not a
+    sum of changes."""
     prefix_tokens: int = 16
     """sequence: what the router sees of a text without a prompt (bits per byte): its first tokens,
     whose pack then answers for the whole text, these tokens included. Of a request with a prompt
@@ -79,8 +93,11 @@ class TrainedRouter(RouterConfig):
         for key in ("depth", "dropout", "abstain"):
             yield from in_range(key, getattr(self, key), 0.0, 1.0)
 
-
-OPTIONS: dict[str, type] = {
-    "none": RouterConfig, "oracle": OracleRouter, "trained": TrainedRouter,
-}  # fmt: skip
-"""Schema name -> class."""
+    def network(self, size: int, choices: int) -> nn.Module:
+        """Standardised features ``(N, size)`` to logits ``(N, choices)``, the base's first."""
+        if not self.width:
+            return nn.Linear(size, choices)
+        return nn.Sequential(
+            nn.Linear(size, self.width), nn.ReLU(), nn.Dropout(self.dropout),
+            nn.Linear(self.width, choices),
+        )  # fmt: skip
