@@ -21,7 +21,6 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from franken.config.inference import engine_of
 from franken.inference.xtransplant import (
     Decoding,
     Donor,
@@ -38,6 +37,7 @@ from franken.inference.xtransplant.cost import (
     prefix_cache_bytes,
     private_cache_bytes,
 )
+from franken.transplant_engine.base import engine_of
 
 MIB = 2**20
 MEMORY_SLACK = 1.5

@@ -9,7 +9,6 @@ from franken.config.base_model import BaseModelConfig, Donor
 from franken.config.checks import at_least
 from franken.config.data import DataConfig
 from franken.config.eval_suite import SuiteConfig
-from franken.config.inference import InferenceConfig
 from franken.config.pack import PackConfig
 from franken.config.prompts import PromptsConfig
 from franken.config.runtime import (
@@ -21,6 +20,7 @@ from franken.config.runtime import (
 )
 from franken.config.training import TrainingSet
 from franken.helper_model.base import HelperModel
+from franken.inference.base import Inference
 from franken.init_method.base import InitMethod
 from franken.preference.base import Preference
 from franken.router.base import Router
@@ -46,7 +46,7 @@ class Config:
     composition: Composition = field(default_factory=Composition)
     pack: PackConfig = field(default_factory=PackConfig)
     router: Router = field(default_factory=Router)
-    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    inference: Inference = field(default_factory=Inference)
     prompts: PromptsConfig = field(default_factory=PromptsConfig)
     eval_suite: SuiteConfig = field(default_factory=SuiteConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)

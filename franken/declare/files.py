@@ -1,6 +1,7 @@
 """Files that say no more than the declarations: ``conf/<group>/<name>.yaml`` and tables in docs."""
 
 import enum
+import inspect
 import json
 import re
 import textwrap
@@ -63,7 +64,7 @@ def stale_files(conf: Path) -> list[Path]:
 def yaml_text(group: str, cls: type[Any]) -> str:
     """The YAML file of an option: every field with its default and its line."""
     option = cls()
-    source = f"{cls.__module__.replace('.', '/')}.py"
+    source = _source_of(cls)
     head = [
         f"# {summary(cls)}.",
         f"# Written from {source} by `python -m franken.declare --write`: change it there.",
@@ -73,6 +74,13 @@ def yaml_text(group: str, cls: type[Any]) -> str:
         "",
     ]
     return "\n".join([*head, *_lines(fields_of(option), "")]) + "\n"
+
+
+def _source_of(cls: type) -> str:
+    """The file of a declaration, seen from the directory that holds ``franken``."""
+    path = Path(inspect.getfile(cls))
+    depth = cls.__module__.count(".") + (path.stem == "__init__")
+    return path.relative_to(path.parents[depth]).as_posix()
 
 
 def _lines(fields: tuple[FieldDoc, ...], indent: str) -> Iterator[str]:
@@ -92,7 +100,7 @@ def _lines(fields: tuple[FieldDoc, ...], indent: str) -> Iterator[str]:
 def yaml_value(value: Any) -> str:
     """A default as YAML in one line; an enum by the name of its member."""
     if isinstance(value, enum.Enum):
-        return value.name
+        value = value.name
     if isinstance(value, float):
         text = repr(value)
         return text if "." in text or "e" not in text else text.replace("e", ".0e")  # YAML 1.1

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from franken.config.inference import engine_of
 from franken.errors import ConfigError
 from franken.inference.xtransplant import (
     Decoding,
@@ -25,6 +24,7 @@ from franken.inference.xtransplant.plan import absolute, check_pairs, pair_set
 from franken.inference.xtransplant.samples import Tokens
 from franken.library.options import chosen
 from franken.library.origin import origin_of
+from franken.transplant_engine.base import engine_of
 
 
 @dataclass

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from franken.config.inference import Direction
 from franken.config.prompts import ANY, AnswerForm, DefectPolicy, Portion, PromptsConfig, PromptSet
 from franken.data.items import AnswerItem, ChoiceItem, MathItem
 from franken.data.schemas import read_items
 from franken.data.source import DataSource
 from franken.errors import ConfigError, DataError
+from franken.inference.base import Direction
 from franken.prompts.defects import Defect, find_defects
 from franken.prompts.gold import Gold, marks_of
 

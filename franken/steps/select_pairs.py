@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, field
 from typing import Any, ClassVar
 
-from franken.config.inference import SelectConfig
+from franken.inference.base import SelectConfig
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from franken.config.data import ChatForm, DataConfig
-from franken.config.inference import DonorKind, InferenceConfig, Numbers, Site, Stop, XTransplant
 from franken.config.prompts import DefectPolicy, Portion, PromptsConfig
+from franken.inference.base import Inference, Numbers
+from franken.inference.xtransplant import XTransplant
+from franken.inference.xtransplant.choices import DonorKind, Site, Stop
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
 
@@ -55,7 +57,7 @@ class TransplantStep(Step):
     pairs: str | None = None
     """A step that chose a pair per set and language; it takes the place of ``inference.pairs``. One
     pair has no budget to compare, so nothing is sampled."""
-    inference: InferenceConfig = field(default_factory=InferenceConfig)
+    inference: Inference = field(default_factory=Inference)
     prompts: PromptsConfig = field(default_factory=PromptsConfig)
     data: DataConfig = field(default_factory=DataConfig)
     portion: Portion = Portion.pilot
@@ -143,7 +145,7 @@ class TransplantStep(Step):
         }  # fmt: skip
 
 
-def _configured(step: TransplantStep) -> InferenceConfig:
+def _configured(step: TransplantStep) -> Inference:
     """The inference option with what the step itself says."""
     config = step.inference
     if isinstance(config, XTransplant):
@@ -157,7 +159,7 @@ def _configured(step: TransplantStep) -> InferenceConfig:
 
 
 def _samples(
-    step: TransplantStep, config: InferenceConfig, data: DataSource, tokens: Tokens, seed: int
+    step: TransplantStep, config: Inference, data: DataSource, tokens: Tokens, seed: int
 ) -> tuple[list[list[Sample]], list[Defect]]:
     groups, defects = [], []
     donor = config.donor if isinstance(config, XTransplant) else DonorKind.translation
@@ -175,7 +177,7 @@ def _samples(
 
 def _pairs(
     step: TransplantStep,
-    config: InferenceConfig,
+    config: Inference,
     context: StepContext,
     host: Host,
     groups: list[list[Sample]],

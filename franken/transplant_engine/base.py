@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from franken.declare import find
+
 if TYPE_CHECKING:
     from franken.inference.xtransplant.contract import (
         Decoding,
@@ -48,3 +50,13 @@ class TransplantEngine:
     def column_layer_tokens(self, n: int, p: int, g: int) -> int:
         """The N pairs with target layer 0 (TargetFirst)."""
         raise NotImplementedError
+
+
+def engine_of(name: str) -> TransplantEngine:
+    """The engine of a name.
+
+    Raises:
+        ConfigError: for an unknown one.
+    """
+    found: TransplantEngine = find("transplant_engine", name)()
+    return found

@@ -1,10 +1,10 @@
 from franken.config.data import MicroworldData
-from franken.config.inference import Direction
 from franken.config.prompts import AnswerForm, PromptsConfig, PromptSet
 from franken.data import open_data
 from franken.data.microworld.customs import COUNT, customs
 from franken.data.microworld.tasks import state
 from franken.data.schemas import read_items
+from franken.inference.base import Direction
 from franken.prompts import prompt_pairs
 
 DATA = MicroworldData(languages=["tr", "ka"], documents=5, sentences=5)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from franken.config.inference import Judge, Scope, SelectConfig, SelectMode, TieBreak
 from franken.errors import ArtifactError, ConfigError, DataError
+from franken.inference.base import Judge, Scope, SelectConfig, SelectMode, TieBreak
 from franken.inference.xtransplant.bounds import (
     best_of,
     blocks,

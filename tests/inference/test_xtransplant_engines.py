@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from franken import declare
-from franken.config.inference import Op, Positions, Site, Steps, engine_of
 from franken.errors import CompatibilityError, ConfigError
 from franken.inference.xtransplant import (
     Decoding,
@@ -22,9 +21,11 @@ from franken.inference.xtransplant import (
     run_wavefront,
 )
 from franken.inference.xtransplant.batched import answer_plainly
+from franken.inference.xtransplant.choices import Op, Positions, Site, Steps
 from franken.inference.xtransplant.donors import donor_vectors
 from franken.inference.xtransplant.drafts import guess
 from franken.inference.xtransplant.scoring import watch_options
+from franken.transplant_engine.base import engine_of
 from tests.inference.small import small_host, some_prompt, some_task
 
 WAVEFRONT = [

@@ -6,7 +6,6 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from franken.config.inference import DonorKind, Op, Site
 from franken.errors import CompatibilityError
 from franken.inference.xtransplant import (
     Decoding,
@@ -23,6 +22,7 @@ from franken.inference.xtransplant import (
     wavefront,
 )
 from franken.inference.xtransplant.batched import answer_plainly, answer_with_pair, sample_answers
+from franken.inference.xtransplant.choices import DonorKind, Op, Site
 from franken.inference.xtransplant.donors import donor_vectors
 from franken.inference.xtransplant.host import check_site
 from franken.inference.xtransplant.preflight import (

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from franken.config.data import DataConfig
-from franken.config.inference import Direction
 from franken.config.prompts import AnswerForm, DefectPolicy, Portion, PromptsConfig, PromptSet
 from franken.errors import ConfigError, DataError
+from franken.inference.base import Direction
 from franken.prompts import Gold, check_prompts, lenient, option_logit, prompt_pairs, strict_v1
 from franken.prompts.defects import find_defects, markers, misaligned_rows
 from franken.prompts.matchers import decided
@@ -354,7 +354,7 @@ def test_options_of_the_hub_sets_can_be_scored(name: str, merges: Any) -> None:
     """They all begin with a bracket; the token behind it tells them apart."""
     from omegaconf import OmegaConf
 
-    from franken.config.inference import XTransplant
+    from franken.inference.xtransplant import XTransplant
     from franken.inference.xtransplant.samples import Tokens
     from franken.prompts.gold import marks_of
 
@@ -369,7 +369,8 @@ def test_options_of_the_hub_sets_can_be_scored(name: str, merges: Any) -> None:
 
 
 def test_options_that_no_token_tells_apart_are_reported() -> None:
-    from franken.config.inference import DonorKind, Stop, XTransplant
+    from franken.inference.xtransplant import XTransplant
+    from franken.inference.xtransplant.choices import DonorKind, Stop
     from franken.inference.xtransplant.samples import Tokens, gather
     from tests.parts.tiny import tiny_tokenizer
 

@@ -9,20 +9,14 @@ import pytest
 import torch
 
 from franken.config.data import ChatForm, MicroworldData
-from franken.config.inference import (
-    DonorKind,
-    InferenceConfig,
-    SelectConfig,
-    Stop,
-    Unstable,
-    XTransplant,
-)
 from franken.config.prompts import AnswerForm, Portion, PromptsConfig, PromptSet
 from franken.data import open_data
 from franken.errors import CompatibilityError, DataError
-from franken.inference.xtransplant import Host, batched, open_host, pair_set, session
+from franken.inference.base import Inference, SelectConfig
+from franken.inference.xtransplant import Host, XTransplant, batched, open_host, pair_set, session
 from franken.inference.xtransplant.__main__ import finished_samples, main, so_far
 from franken.inference.xtransplant.bounds import blocks
+from franken.inference.xtransplant.choices import DonorKind, Stop, Unstable
 from franken.inference.xtransplant.progress import Progress
 from franken.inference.xtransplant.rows import RowFiles, only
 from franken.inference.xtransplant.samples import Tokens, gather
@@ -51,14 +45,14 @@ def host() -> Host:
     return open_host(model)
 
 
-def samples_of(config: InferenceConfig, portion: Portion = Portion.pilot, **changes: Any) -> Any:
+def samples_of(config: Inference, portion: Portion = Portion.pilot, **changes: Any) -> Any:
     tokens = Tokens(tiny_tokenizer(), config, 512)
     given = {"donor": DonorKind.translation, "stop": Stop.text, "seed": 0, **changes}
     samples, _ = gather(PROMPTS, "topics", DATA, "tr", portion, tokens, **given)
     return tokens, samples
 
 
-def run(host: Host, config: InferenceConfig, directory: Path, **changes: Any) -> Session:
+def run(host: Host, config: Inference, directory: Path, **changes: Any) -> Session:
     tokens, samples = samples_of(config, **changes)
     made = Session(
         host, tokens, config, PROMPTS, RowFiles(directory / "rows"),

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from franken.config.inference import Positions, Steps
 from franken.decoding import left_padded
 from franken.inference.xtransplant.cache import prefill
+from franken.inference.xtransplant.choices import Positions, Steps
 from franken.inference.xtransplant.contract import (
     PLAIN,
     Decoding,

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from torch import Tensor
 from transformers import DynamicCache
 
-from franken.config.inference import Positions
+from franken.inference.xtransplant.choices import Positions
 from franken.inference.xtransplant.contract import (
     PLAIN,
     Clock,

@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from franken.config.inference import Op, Positions, Site, Steps
+from franken.inference.xtransplant.choices import Op, Positions, Site, Steps
 from franken.inference.xtransplant.host import Host
 
 Pair = tuple[int, int]

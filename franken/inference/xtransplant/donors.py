@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from franken.config.inference import Positions, Steps
+from franken.inference.xtransplant.choices import Positions, Steps
 from franken.inference.xtransplant.contract import Decoding, Donor, Intervention
 from franken.inference.xtransplant.host import Host
 

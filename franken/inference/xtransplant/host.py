@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from franken.config.inference import Site
 from franken.errors import CompatibilityError
 from franken.eval_suite.readout import Readout, read_out
+from franken.inference.xtransplant.choices import Site
 from franken.parts.anatomy import Anatomy, anatomy_of, text_config
 
 Change = Callable[[Tensor], Tensor]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from franken.config.inference import Positions
 from franken.errors import CompatibilityError
+from franken.inference.xtransplant.choices import Positions
 from franken.inference.xtransplant.contract import (
     PLAIN,
     Clock,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from franken.config.inference import Op, Steps
 from franken.errors import ConfigError
+from franken.inference.xtransplant.choices import Op, Steps
 from franken.inference.xtransplant.contract import Decoding, Intervention, Pair, Task
 
 

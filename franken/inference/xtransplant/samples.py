@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
-from franken.config.inference import Direction, DonorKind, InferenceConfig, Stop
 from franken.config.prompts import Portion, PromptsConfig
 from franken.data.source import DataSource
 from franken.errors import DataError
 from franken.eval_suite.encoding import Encoder
+from franken.inference.base import Direction, Inference
+from franken.inference.xtransplant.choices import DonorKind, Stop
 from franken.inference.xtransplant.contract import Donor, Task
 from franken.prompts import Defect, Prompt, PromptPair, part_of, prompt_pairs, strict_v1
 from franken.prompts.matchers import decided
@@ -36,7 +37,7 @@ class Sample:
 class Tokens:
     """Prompts to ids, answers to text."""
 
-    def __init__(self, tokenizer: Any, config: InferenceConfig, positions: int | None) -> None:
+    def __init__(self, tokenizer: Any, config: Inference, positions: int | None) -> None:
         """Args: ``positions`` is the longest input of the model."""
         self.encoder, self.config = Encoder(tokenizer, opening=str(config.opening)), config
         self.chat = uses_chat(tokenizer, str(config.chat))

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from franken.config.inference import Scope, SelectConfig, SelectMode, Stop, TieBreak
 from franken.errors import ArtifactError, DataError
 from franken.files import read_json
+from franken.inference.base import Scope, SelectConfig, SelectMode, TieBreak
 from franken.inference.xtransplant.bounds import verdicts
+from franken.inference.xtransplant.choices import Stop
 from franken.inference.xtransplant.contract import Pair
 from franken.inference.xtransplant.plan import absolute
 from franken.inference.xtransplant.rows import TRANSPLANT, only

@@ -13,15 +13,10 @@ from typing import Any
 
 import torch
 
-from franken.config.inference import (
-    InferenceConfig,
-    Stop,
-    Unstable,
-    XTransplant,
-    engine_of,
-)
 from franken.config.prompts import PromptsConfig
 from franken.decoding import stop_ids
+from franken.inference.base import Inference
+from franken.inference.xtransplant import XTransplant
 from franken.inference.xtransplant.batched import (
     answer_plainly,
     answer_with_pair,
@@ -30,6 +25,7 @@ from franken.inference.xtransplant.batched import (
     in_batches,
     sample_answers,
 )
+from franken.inference.xtransplant.choices import Stop, Unstable
 from franken.inference.xtransplant.contract import (
     PLAIN,
     Decoding,
@@ -57,6 +53,7 @@ from franken.inference.xtransplant.samples import (
 from franken.inference.xtransplant.scoring import watch_options
 from franken.prompts import Prompt
 from franken.seeds import derive_seed
+from franken.transplant_engine.base import engine_of
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +78,7 @@ class Session:
 
     host: Host
     tokens: Tokens
-    config: InferenceConfig
+    config: Inference
     prompts: PromptsConfig
     files: RowFiles
     pairs_of: Callable[[str, str], list[Pair]]

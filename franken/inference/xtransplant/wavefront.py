@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from franken.config.inference import Positions, Steps
 from franken.errors import CompatibilityError
 from franken.inference.xtransplant.cache import prefill, spread
+from franken.inference.xtransplant.choices import Positions, Steps
 from franken.inference.xtransplant.contract import (
     PLAIN,
     Clock,
