@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from franken.config.checks import Fault, hint, join_key
 from franken.config.composition import SpecialRows
 from franken.config.data import DataConfig
-from franken.config.eval_suite import EvalSuiteConfig, TaskKind
+from franken.config.eval_suite import EvalSuiteConfig
 from franken.config.root import Config
 from franken.errors import ConfigError
 from franken.recipe_hydra import hydra_faults, is_hydra
@@ -140,7 +140,7 @@ class _Builder:
         """What the vocabulary of a scored model came from, where the suite asks for it."""
         suite = self.config.eval_suite
         tasks = suite.tasks.values() if isinstance(suite, EvalSuiteConfig) else ()
-        if not any(task.kind == TaskKind.new_tokens for task in tasks):
+        if not any(task.kind == "new_tokens" for task in tasks):
             return {}
         initial = None if is_hydra(self.steps, name) else self._initialised(name)
         return {} if initial is None else {"base": self._ancestor(name), "initial": initial}

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from franken.config.eval_suite import EvalSuiteConfig, TaskKind
+from franken.config.eval_suite import EvalSuiteConfig
 from franken.config.root import Config
 from franken.data import open_data
 from franken.files import read_json, write_atomically
@@ -173,7 +173,7 @@ class Runner:
         """``new_tokens/<model>.jsonl``: every new token that was met, for ``franken.explain``."""
         suite = self.config.eval_suite
         tasks = suite.tasks if isinstance(suite, EvalSuiteConfig) else {}
-        wanted = [name for name, task in tasks.items() if task.kind == TaskKind.new_tokens]
+        wanted = [name for name, task in tasks.items() if task.kind == "new_tokens"]
         for model, name in self.graph.evaluations.items():
             files = [self.artifacts[name].path / "items" / f"{task}.jsonl" for task in wanted]
             content = b"".join(file.read_bytes() for file in files if file.is_file())

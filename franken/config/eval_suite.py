@@ -3,31 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from franken.config.checks import at_least
-
-
-class TaskKind(StrEnum):
-    """What a task measures."""
-
-    bits_per_byte = "bits_per_byte"
-    """Cross-entropy of held-out text in bits per UTF-8 byte."""
-    new_tokens = "new_tokens"
-    """Whether new tokens of a vocabulary are read, expected, written, and moved by training."""
-    speed = "speed"
-    """Time to the first token, and characters per second at equal text."""
-    tokenizer_intrinsics = "tokenizer_intrinsics"
-    """Tokens per byte and per word, parity to the source language, byte pieces, round trips."""
-    multiple_choice = "multiple_choice"
-    """Option with the highest log-likelihood."""
-    translation = "translation"
-    """Greedy generation, chrF++."""
-    math = "math"
-    """Greedy generation, exact match of the last number."""
-    summary = "summary"
-    """Generation, chrF and chrF++ against a reference summary."""
-    answering = "answering"
-    """Generation, exact match and word F1 against accepted answers."""
+from franken.config.checks import at_least, hint
+from franken.declare import find, options
 
 
 class OptionScore(StrEnum):
@@ -68,17 +47,12 @@ class ShotChoice(StrEnum):
     """Those whose prompts have most character trigrams in common with the item's own."""
 
 
-TEXT_KINDS = (
-    TaskKind.bits_per_byte, TaskKind.tokenizer_intrinsics, TaskKind.new_tokens, TaskKind.speed,
-)  # fmt: skip
-"""Kinds of task that read text and have no prompt."""
-
-
 @dataclass
 class TaskConfig:
     """One task of a suite."""
 
-    kind: TaskKind = TaskKind.multiple_choice
+    kind: str = "multiple_choice"
+    """A file of ``franken/tasks``: what is measured."""
     source: str = ""
     """Entry of ``data.evaluation``, or a text role for ``bits_per_byte``, ``tokenizer_intrinsics``
     and ``new_tokens``."""
@@ -136,16 +110,24 @@ class TaskConfig:
     """Hydra LLMs: table that encodes the prompt; ``null``: that of the prompt's language."""
     write: str | None = None
     """Hydra LLMs: table that answers are in; ``null``: that of the answer's language."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Settings of a kind of task from another package."""
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it is a task of text, without a prompt."""
+        return bool(find("tasks", self.kind).reads_text)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.source:
             yield "source", "names neither an evaluation set nor a text role"
-        prompted = self.kind not in TEXT_KINDS
-        if prompted and not self.prompt:
+        if self.kind not in (known := options("tasks")):
+            yield "kind", f"{self.kind!r} is no kind of task.{hint(self.kind, known)}"
+        elif not self.reads_text and not self.prompt:
             yield "prompt", f"a task of kind {self.kind} needs a prompt template"
         yield from at_least("limit", self.limit, 1)
         yield from at_least("shots", self.shots, 0)
-        if self.shot_choice is ShotChoice.nearest and self.kind is TaskKind.multiple_choice:
+        if self.shot_choice is ShotChoice.nearest and self.kind == "multiple_choice":
             yield "shot_choice", "is nearest, which multiple_choice does not have; choose drawn"
         yield from at_least("max_new_tokens", self.max_new_tokens, 1)
         yield from at_least("max_new_bytes", self.max_new_bytes, 1)

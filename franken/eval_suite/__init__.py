@@ -1,12 +1,11 @@
 """Evaluation of a model by the tasks of a suite: batched, with n, standard errors and outputs.
 
-``evaluate`` runs a suite; each kind of task is one module of this package. Results do not depend
-on batch size or item order.
+``evaluate`` runs a suite; each kind of task is one file of :mod:`franken.tasks`. Results do not
+depend on batch size or item order.
 """
 
 from collections.abc import Iterable
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 import torch
@@ -14,12 +13,10 @@ import torch
 from franken.composition.hydra import HydraModel
 from franken.config.checks import checked, hint
 from franken.config.eval_suite import (
-    TEXT_KINDS,
     EvalSuiteConfig,
     LmEvalSuite,
     SuiteConfig,
     TaskConfig,
-    TaskKind,
 )
 from franken.data.source import TEXT_STREAMS, DataSource
 from franken.decoding import stop_ids
@@ -32,28 +29,9 @@ from franken.eval_suite.journal import Journal
 from franken.eval_suite.progress import shown_progress
 from franken.eval_suite.readout import Readout, read_out
 from franken.eval_suite.suite import Score, SuiteResult, TaskRun
+from franken.tasks.base import kind_of
 
 __all__ = ["Score", "SuiteResult", "check_suite", "evaluate"]
-
-MODULES = {
-    TaskKind.bits_per_byte: "bits_per_byte",
-    TaskKind.tokenizer_intrinsics: "intrinsics",
-    TaskKind.new_tokens: "new_tokens",
-    TaskKind.speed: "speed",
-    TaskKind.multiple_choice: "multiple_choice",
-    TaskKind.translation: "translation",
-    TaskKind.math: "math_problems",
-    TaskKind.summary: "summary",
-    TaskKind.answering: "answering",
-}
-SCHEMAS = {
-    TaskKind.multiple_choice: ("sib200", "belebele", "xcopa", "global_mmlu"),
-    TaskKind.translation: ("flores",),
-    TaskKind.math: ("mgsm", "gsm8k"),
-    TaskKind.summary: ("xlsum",),
-    TaskKind.answering: ("xquad", "mkqa"),
-}
-"""Schemas whose items a kind of task can read."""
 
 
 def evaluate(
@@ -122,13 +100,13 @@ def evaluate(
 
 def _run_forms(task: TaskRun) -> None:
     """Score a task plainly, in chat form, or both."""
-    module = import_module(f"{__name__}.{MODULES[TaskKind(task.config.kind)]}")
+    kind = kind_of(task.config.kind)
     if lacks_chat(task.config, task.encoder):
         for lang in task.config.languages or [*task.data.config.languages]:
             task.skip(lang, "the model has no chat template")
     for name, chat in forms(task.name, task.config, task.encoder):
         config = plain_stop(task.config) if chat else task.config
-        module.run(replace(task, name=name, config=config, chat=chat, set_sizes={}))
+        kind.run(replace(task, name=name, config=config, chat=chat, set_sizes={}))
 
 
 def _voices(
@@ -164,8 +142,8 @@ def check_suite(suite: SuiteConfig, data: DataSource) -> None:
 
 
 def _source_faults(task: TaskConfig, data: DataSource) -> list[str]:
-    kind = TaskKind(task.kind)
-    if kind in TEXT_KINDS:
+    kind = kind_of(task.kind)
+    if kind.reads_text:
         valid = [role for role in TEXT_STREAMS if data.has(role)]
         what = f"a text role that data={data.config.name} offers"
     else:
@@ -173,9 +151,9 @@ def _source_faults(task: TaskConfig, data: DataSource) -> list[str]:
         what = f"an evaluation set of data={data.config.name}"
     if task.source not in valid:
         return [f"{task.source!r} is not {what}.{hint(task.source, valid)}"]
-    if kind in SCHEMAS and data.task_schema(task.source) not in SCHEMAS[kind]:
+    if kind.schemas and data.task_schema(task.source) not in kind.schemas:
         return [
             f"{task.source!r} has the schema {data.task_schema(task.source)!r}, which a task of "
-            f"kind {kind.value} cannot read; it needs one of {', '.join(SCHEMAS[kind])}."
+            f"kind {kind.kind} cannot read; it needs one of {', '.join(kind.schemas)}."
         ]
     return []

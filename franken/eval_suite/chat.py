@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from franken.config.eval_suite import TEXT_KINDS, Chat, TaskConfig
+from franken.config.eval_suite import Chat, TaskConfig
 from franken.eval_suite.encoding import Encoder, MixedEncoder
 from franken.tokenizer.chat import has_chat
 
@@ -17,7 +17,7 @@ def forms(name: str, config: TaskConfig, encoder: Encoder) -> Iterator[tuple[str
     ``None`` stands for a task without prompts; a form that the model does not have is yielded not
     at all, see ``lacks_chat``. Where one vocabulary is read and another written, no template fits.
     """
-    if config.kind in TEXT_KINDS:
+    if config.reads_text:
         yield name, None
         return
     able = has_chat(encoder.tokenizer) and not isinstance(encoder, MixedEncoder)
@@ -33,7 +33,7 @@ def forms(name: str, config: TaskConfig, encoder: Encoder) -> Iterator[tuple[str
 
 def lacks_chat(config: TaskConfig, encoder: Encoder) -> bool:
     """Whether chat form is asked for by name, and the model has none."""
-    wanted = config.chat in (Chat.on, Chat.both) and config.kind not in TEXT_KINDS
+    wanted = config.chat in (Chat.on, Chat.both) and not config.reads_text
     return wanted and not (has_chat(encoder.tokenizer) and not isinstance(encoder, MixedEncoder))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from franken.composition.hydra import HydraModel
-from franken.config.eval_suite import TaskConfig, TaskKind
+from franken.config.eval_suite import TaskConfig
 from franken.data.source import DataSource
 from franken.eval_suite.encoding import Encoder, MixedEncoder
 from franken.eval_suite.readout import Readout, read_out
@@ -26,11 +26,11 @@ def voices(
     source = data.config.source_language
     languages = task.languages
     if languages is None:
-        first = [] if task.kind is TaskKind.translation else [source]
+        first = [] if task.kind == "translation" else [source]
         languages = [*first, *data.config.languages]
     for language in languages:
         sides = [language, language]
-        if task.kind is TaskKind.translation:
+        if task.kind == "translation":
             sides = [language, source] if task.reverse else [source, language]
         named = (task.read, task.write)
         read, write = (

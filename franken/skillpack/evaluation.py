@@ -71,7 +71,7 @@ def _by_pack(
     wanted = task.languages
     if wanted is None:
         wanted = [data.config.source_language, *data.config.languages]
-        if str(task.kind) == "translation":
+        if task.kind == "translation":
             wanted = list(data.config.languages)
     found: dict[str | None, list[str]] = {}
     for language in wanted:

@@ -20,7 +20,6 @@ with later():
     from franken.data.source import DataSource
     from franken.eval_suite import Score, SuiteResult, evaluate
     from franken.eval_suite.journal import Journal
-    from franken.eval_suite.new_tokens import origin_of
     from franken.files import read_json, write_atomically, write_json
     from franken.parts.model import assemble
     from franken.parts.table import load_table
@@ -32,6 +31,7 @@ with later():
     from franken.steps.common.key_parts import options, precision_of, texts
     from franken.steps.common.models import is_hydra, open_hydra_model, open_model
     from franken.steps.route import is_routed, open_router, open_routing
+    from franken.tasks.new_tokens import origin_of
 
 
 @step

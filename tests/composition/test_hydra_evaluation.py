@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from franken.composition.hydra import HydraModel, TableRouter
-from franken.config.eval_suite import EvalSuiteConfig, TaskConfig, TaskKind
+from franken.config.eval_suite import EvalSuiteConfig, TaskConfig
 from franken.decoding import Decoding, Strategy, WholeModel, decode
 from franken.errors import CompatibilityError
 from franken.eval_suite import SuiteResult, evaluate
@@ -17,7 +17,7 @@ from tests.eval_suite.conftest import ENGLISH, RUSSIAN, TinyData
 from .hydras import LINEAGE, base, other_table
 
 TRANSLATE = TaskConfig(
-    TaskKind.translation, "translation", "{source}\n=", max_new_tokens=8, languages=["ru"], stop="",
+    "translation", "translation", "{source}\n=", max_new_tokens=8, languages=["ru"], stop="",
     chrf=True, reference_bits=True,
 )  # fmt: skip
 
@@ -76,8 +76,8 @@ def test_bits_of_a_reference_are_those_of_a_mixed_sequence(
 
 def test_other_tasks_stay_within_a_languages_own_table(hydra: HydraModel, data: TinyData) -> None:
     kinds: dict[str, Any] = {
-        "bpb": TaskConfig(TaskKind.bits_per_byte, "monolingual", languages=["en", "ru"]),
-        "topic": TaskConfig(TaskKind.multiple_choice, "topic", "{text} :", languages=["ru"]),
+        "bpb": TaskConfig("bits_per_byte", "monolingual", languages=["en", "ru"]),
+        "topic": TaskConfig("multiple_choice", "topic", "{text} :", languages=["ru"]),
     }
     result = run(hydra, data, **kinds)
     for lang, table in (("en", "source"), ("ru", "target")):
@@ -122,7 +122,7 @@ def test_one_table_is_encoded_as_the_plain_model(data: TinyData) -> None:
     tasks = {
         "mt": TaskConfig(**{**vars(TRANSLATE), "prompt": "{source}\n", "shots": 2,
                             "shot_separator": "s", "read": "target", "write": "target"}),
-        "topic": TaskConfig(TaskKind.multiple_choice, "topic", "{text}", option="{option}",
+        "topic": TaskConfig("multiple_choice", "topic", "{text}", option="{option}",
                             shots=2, shot_separator="s", languages=["ru"]),
     }  # fmt: skip
     view = mixed.view("target")

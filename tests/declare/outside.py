@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 
 
-def install(directory: Path, module: str, text: str, points: dict[str, dict[str, str]]) -> None:
-    """Write a module and the metadata that names its entry points."""
-    (directory / f"{module}.py").write_text(text)
-    info = directory / f"{module}-1.0.dist-info"
+def install(
+    directory: Path, name: str, modules: dict[str, str], points: dict[str, dict[str, str]]
+) -> None:
+    """Write modules and the metadata of one distribution that names their entry points."""
+    for module, text in modules.items():
+        (directory / f"{module}.py").write_text(text)
+    info = directory / f"{name}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     lines = [
         f"[{group}]\n" + "".join(f"{name} = {target}\n" for name, target in named.items())
         for group, named in points.items()

@@ -21,7 +21,7 @@ def touched() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("what", ["initialiser", "step kind", "evaluation set"])
 def test_one_file_is_enough_for(what):
-    """Initialiser and step: see test_outside and test_steps, which add one file each and run it."""
+    """Initialiser and step: see test_outside, which adds one file each and runs it."""
     (place,) = touched()[what]
     assert len(list(ROOT.glob(re.sub(r"<\w+>", "*", place)))) > 10
 

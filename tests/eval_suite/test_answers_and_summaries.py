@@ -7,10 +7,10 @@ import torch
 from sacrebleu.metrics.chrf import CHRF
 
 from franken.config.data import MicroworldData
-from franken.config.eval_suite import EvalSuiteConfig, TaskConfig, TaskKind
+from franken.config.eval_suite import EvalSuiteConfig, TaskConfig
 from franken.data import open_data
 from franken.eval_suite import evaluate
-from franken.eval_suite.answering import overlap, words
+from franken.tasks.answering import overlap, words
 
 DATA = open_data(MicroworldData(languages=["id", "ka"], evaluation=6))
 
@@ -42,9 +42,9 @@ def test_the_worlds_answers_are_those_of_its_reading_questions() -> None:
 def test_both_kinds_are_scored_from_what_was_generated(case: SimpleNamespace) -> None:
     suite = EvalSuiteConfig(
         tasks={
-            "qa": TaskConfig(TaskKind.answering, "question_answering", "{context}\n{question}\n",
+            "qa": TaskConfig("answering", "question_answering", "{context}\n{question}\n",
                              shots=0, max_new_tokens=4, languages=["id"]),
-            "sum": TaskConfig(TaskKind.summary, "summarisation", "{title} {text}\n",
+            "sum": TaskConfig("summary", "summarisation", "{title} {text}\n",
                               max_new_tokens=4, languages=["id", "ka"]),
         }
     )  # fmt: skip

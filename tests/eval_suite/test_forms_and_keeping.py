@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from franken.config.eval_suite import Chat, EvalSuiteConfig, TaskConfig, TaskKind
+from franken.config.eval_suite import Chat, EvalSuiteConfig, TaskConfig
 from franken.eval_suite import SuiteResult, evaluate
 from franken.eval_suite.journal import Journal, as_text, as_values, key_of
 from franken.eval_suite.progress import TELL_EVERY, Lines
@@ -214,7 +214,7 @@ def test_scores_say_what_share_of_the_set_they_are_of(
     assert score(result, "acc", "ru").extra["set_size"] == 10
     assert score(result, "acc", "ru").n == 4
     assert score(result, "bits_per_byte", "ru").extra["set_size"] == 5
-    limited = TaskConfig(TaskKind.bits_per_byte, "monolingual", limit=2)
+    limited = TaskConfig("bits_per_byte", "monolingual", limit=2)
     cut = score(run(case, data, bits=limited), "bits_per_byte", "ru").extra
     assert (cut["set_size"], cut["of_more"]) == (None, True)
     units = score(result, "acc", "ru").units

@@ -9,8 +9,8 @@ import pytest
 from franken.decoding import Written
 from franken.eval_suite.generation import Limits, cut
 from franken.eval_suite.numbers import last_number, number_format, read_differently
-from franken.eval_suite.translation import corpus_score
 from franken.statistics import Units, clustered_stderr, influences
+from franken.tasks.translation import corpus_score
 
 
 def encode(case, text):

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from franken.config.eval_suite import EvalSuiteConfig, TaskConfig, TaskKind
+from franken.config.eval_suite import EvalSuiteConfig, TaskConfig
 from franken.eval_suite import evaluate
-from franken.eval_suite.new_tokens import Origin
-from franken.eval_suite.speed import split_at
 from franken.report.new_tokens import draw_new_tokens, finding, most_used_dead, new_token_table
 from franken.report.records import parse_records
+from franken.tasks.new_tokens import Origin
+from franken.tasks.speed import split_at
 
-TASK = TaskConfig(TaskKind.new_tokens, "monolingual", languages=["en", "ru"], max_new_tokens=5)
+TASK = TaskConfig("new_tokens", "monolingual", languages=["en", "ru"], max_new_tokens=5)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_the_report_has_a_row_per_language_and_a_figure(case, data, origin, tmp_
 
 
 def test_speed_is_measured_over_the_same_text_for_all_vocabularies(case, data):
-    task = replace(TASK, kind=TaskKind.speed, languages=["en"])
+    task = replace(TASK, kind="speed", languages=["en"])
     data.lines["en"] = [line * 20 for line in data.lines["en"]]
     data.lines["en"][0] = "x"
     case.model.config.max_position_embeddings = 4096
@@ -137,7 +137,7 @@ def test_a_cut_text_keeps_whole_characters():
 def test_text_of_a_file_is_scored_beside_the_datas_own(case, data, tmp_path):
     (tmp_path / "code.txt").write_text("def f(x):\n\n    return x\n")
     task = TaskConfig(
-        TaskKind.bits_per_byte, "monolingual", languages=["en", "fr", "code"],
+        "bits_per_byte", "monolingual", languages=["en", "fr", "code"],
         texts={"code": str(tmp_path / "code.txt")},
     )  # fmt: skip
     data.lines["code"] = ["def f(x):", "    return x"]

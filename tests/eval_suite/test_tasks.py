@@ -12,7 +12,6 @@ from franken.config.eval_suite import (
     OptionScore,
     ShotChoice,
     TaskConfig,
-    TaskKind,
 )
 from franken.errors import ConfigError
 from franken.eval_suite import evaluate
@@ -27,16 +26,14 @@ TOPIC = TaskConfig(
     prompt="{text} topic :",
     labels={"science/technology": "science", "sports": "sport"},
 )
-BITS = TaskConfig(kind=TaskKind.bits_per_byte, source="monolingual")
+BITS = TaskConfig(kind="bits_per_byte", source="monolingual")
 TRANSLATE = TaskConfig(
-    kind=TaskKind.translation,
+    kind="translation",
     source="translation",
     prompt="{from_language} : {source} {to_language} :",
     max_new_tokens=6,
 )
-ARITHMETIC = TaskConfig(
-    kind=TaskKind.math, source="arithmetic", prompt="{question} =", max_new_tokens=6
-)
+ARITHMETIC = TaskConfig(kind="math", source="arithmetic", prompt="{question} =", max_new_tokens=6)
 
 
 def run(case, data, batch_tokens=512, seed=0, **tasks):
@@ -102,7 +99,7 @@ def test_bits_per_byte_of_a_uniform_model_is_tokens_times_log2_of_the_vocabulary
 def test_windows_read_every_token_once_and_open_with_bos(case, data):
     data.lines["en"] = [" ".join(data.lines["en"])]
     ids = ids_of(case, data.lines["en"][0])
-    config = TaskConfig(kind=TaskKind.bits_per_byte, source="monolingual", window_tokens=7)
+    config = TaskConfig(kind="bits_per_byte", source="monolingual", window_tokens=7)
     result = run(case, data, bits=config)
     nats = -math.fsum(
         value
@@ -205,7 +202,7 @@ def test_translation_equals_generation_one_item_at_a_time(case, data):
 def test_answers_are_set_apart_from_the_prompt_as_in_training(case, data):
     for prompt, border in (("{source}\n", "\n"), ("{source} :", " : ")):
         config = TaskConfig(
-            kind=TaskKind.translation, source="translation", prompt=prompt, max_new_tokens=2,
+            kind="translation", source="translation", prompt=prompt, max_new_tokens=2,
             shots=1, shot_separator="|", reference_bits=True, limit=1,
         )  # fmt: skip
         result = run(case, data, translation=config)
@@ -227,7 +224,7 @@ def test_nearest_examples_stand_beside_the_item(case, data):
     chosen = nearest_shots(2, ["seven birds eat fish", "the king sleeps"], known, "mt", "ru")
     assert chosen == [[0, 2], [3, 1]]
     config = TaskConfig(
-        kind=TaskKind.translation, source="translation", prompt="{source} :", max_new_tokens=2,
+        kind="translation", source="translation", prompt="{source} :", max_new_tokens=2,
         shots=2, shot_separator="|", shot_choice=ShotChoice.nearest,
     )  # fmt: skip
     for item in run(case, data, translation=config).items["translation"]:
@@ -241,7 +238,7 @@ def test_nearest_examples_stand_beside_the_item(case, data):
 
 def test_translation_can_run_backwards_and_add_bleu(case, data):
     config = TaskConfig(
-        kind=TaskKind.translation, source="translation", prompt=TRANSLATE.prompt,
+        kind="translation", source="translation", prompt=TRANSLATE.prompt,
         max_new_tokens=3, reverse=True, bleu=True,
     )  # fmt: skip
     result = run(case, data, translation=config)
@@ -286,7 +283,7 @@ def test_languages_that_the_data_lack_are_skipped_and_listed(case, data, caplog)
     ("task", "message"),
     [
         (TaskConfig(source="topics", prompt="x"), "'topics'.*Did you mean 'topic'.*arithmetic"),
-        (TaskConfig(kind=TaskKind.bits_per_byte, source="news"), "'news'.*monolingual"),
+        (TaskConfig(kind="bits_per_byte", source="news"), "'news'.*monolingual"),
         (TaskConfig(source="translation", prompt="x"), "schema 'flores'.*sib200"),
         (TaskConfig(source="topic", prompt="{txt} :"), "{txt}.*Did you mean {text}"),
         (TaskConfig(source="topic", prompt="{text :"), "no template"),

@@ -2,11 +2,11 @@
 
 import pytest
 
-from franken.config.eval_suite import EvalSuiteConfig, TaskConfig, TaskKind
+from franken.config.eval_suite import EvalSuiteConfig, TaskConfig
 from franken.eval_suite import evaluate
 from franken.eval_suite.languages import language_name, spaces_words
 
-TASK = TaskConfig(kind=TaskKind.tokenizer_intrinsics, source="monolingual")
+TASK = TaskConfig(kind="tokenizer_intrinsics", source="monolingual")
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from franken.data.encoding import joined_response
 from franken.data.fields import pick, pick_text
 from franken.data.readers import read_file
 from franken.errors import DataError
-from franken.eval_suite.answering import words
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.numbers import last_number
 from franken.eval_suite.readout import Readout
 from franken.eval_suite.scoring import Request, log_probs
+from franken.tasks.answering import words
 from franken.tokenizer.chat import chat_prompt, uses_chat
 
 

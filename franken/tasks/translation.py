@@ -1,46 +1,59 @@
 """Translation: generation, chrF++ (chrF, BLEU) by sacrebleu with its signature and interval."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
+from franken.lazy import later
+from franken.tasks.base import EvalTask, task_kind
 
-from franken.data.encoding import joined_response
-from franken.eval_suite.generated import continue_items, truncation
-from franken.eval_suite.scoring import Request
-from franken.eval_suite.suite import Item, TaskRun
-from franken.seeds import derive_seed
-from franken.statistics import Units, pseudo_values
+with later():
+    import numpy as np
+
+    from franken.data.encoding import joined_response
+    from franken.eval_suite.generated import continue_items, truncation
+    from franken.eval_suite.scoring import Request
+    from franken.eval_suite.suite import Item, TaskRun
+    from franken.seeds import derive_seed
+    from franken.statistics import Units, pseudo_values
+
 
 RESAMPLES = 200
 
 
-def run(task: TaskRun) -> None:
-    """Translate from the source language into each target language (``reverse``: the other way)."""
-    known = set(task.data.task_languages(task.config.source))
-    for lang in task.languages(known.__contains__, targets_only=True):
-        if lang == task.source_language:
-            task.skip(lang, "it is the source language of the translation")
-            continue
-        items = task.read(lang, limit=task.config.limit)
-        references = [_sides(task, item)[1] for item in items]
-        results = continue_items(
-            task,
-            lang,
-            items,
-            partial(_fields, task, lang),
-            lambda item: _sides(task, item)[1],
-        )
-        for result, reference in zip(results, references, strict=True):
-            result["reference"] = reference
-        wanted = {"chrf++": True, "chrf": task.config.chrf, "bleu": task.config.bleu}
-        score_texts(task, lang, [name for name, asked in wanted.items() if asked], results)
-        if task.config.reference_bits:
-            _score_references(task, lang, results)
-        task.keep(results)
+@task_kind
+class Translation(EvalTask):
+    """Generation out of another language, chrF++."""
+
+    schemas: ClassVar[tuple[str, ...]] = ("flores",)
+
+    def run(self, task: TaskRun) -> None:
+        """Translate from the source language into each target one (``reverse``: back)."""
+        known = set(task.data.task_languages(task.config.source))
+        for lang in task.languages(known.__contains__, targets_only=True):
+            if lang == task.source_language:
+                task.skip(lang, "it is the source language of the translation")
+                continue
+            items = task.read(lang, limit=task.config.limit)
+            references = [_sides(task, item)[1] for item in items]
+            results = continue_items(
+                task,
+                lang,
+                items,
+                partial(_fields, task, lang),
+                lambda item: _sides(task, item)[1],
+            )
+            for result, reference in zip(results, references, strict=True):
+                result["reference"] = reference
+            wanted = {"chrf++": True, "chrf": task.config.chrf, "bleu": task.config.bleu}
+            score_texts(task, lang, [name for name, asked in wanted.items() if asked], results)
+            if task.config.reference_bits:
+                _score_references(task, lang, results)
+            task.keep(results)
 
 
 def _score_references(task: TaskRun, lang: str, results: list[Item]) -> None:

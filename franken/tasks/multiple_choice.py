@@ -1,23 +1,30 @@
 """Multiple choice: the option with the highest log-likelihood after the prompt."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-from torch import Tensor
+from typing import ClassVar
 
 from franken.config.eval_suite import OptionScore
-from franken.eval_suite.generated import truncation
-from franken.eval_suite.prompts import (
-    continuations,
-    draw_shots,
-    fill,
-    list_options,
-)
-from franken.eval_suite.scoring import Request
-from franken.eval_suite.suite import Item, TaskRun
-from franken.statistics import Units
-from franken.tokenizer.chat import chat_prompt
+from franken.lazy import later
+from franken.tasks.base import EvalTask, task_kind
+
+with later():
+    from torch import Tensor
+
+    from franken.eval_suite.generated import truncation
+    from franken.eval_suite.prompts import (
+        continuations,
+        draw_shots,
+        fill,
+        list_options,
+    )
+    from franken.eval_suite.scoring import Request
+    from franken.eval_suite.suite import Item, TaskRun
+    from franken.statistics import Units
+    from franken.tokenizer.chat import chat_prompt
 
 
 @dataclass(frozen=True)
@@ -37,24 +44,30 @@ METRICS = {"acc": "prediction", "acc_norm": "prediction_norm", "acc_bytes": "pre
 LENGTHS = {"norm": OptionScore.mean_character, "bytes": OptionScore.mean_byte}
 
 
-def run(task: TaskRun) -> None:
-    """Score a task: ``acc`` by the configured rule, ``acc_norm`` and ``acc_bytes`` by length.
+@task_kind
+class MultipleChoice(EvalTask):
+    """Option with the highest log-likelihood."""
 
-    ``acc_norm`` takes the log-likelihood per character, as lm-evaluation-harness does under this
-    name; ``acc_bytes`` per UTF-8 byte, equal for all scripts.
-    """
-    known = set(task.data.task_languages(task.config.source))
-    for lang in task.languages(known.__contains__):
-        questions = prepare(task, lang)
-        results = answer(task, lang, questions)
-        chance = math.fsum(1 / len(question.options) for question in questions) / len(questions)
-        ids = [question.id for question in questions]
-        clusters = [question.cluster or question.id for question in questions]
-        for metric, guess in METRICS.items():
-            right = [float(item[guess] == item["answer"]) for item in results]
-            units = Units.of(ids, right, clusters=None if clusters == ids else clusters)
-            task.score(lang, metric, units, chance=chance, **truncation(results))
-        task.keep(results)
+    schemas: ClassVar[tuple[str, ...]] = ("sib200", "belebele", "xcopa", "global_mmlu")
+
+    def run(self, task: TaskRun) -> None:
+        """Score a task: ``acc`` by the configured rule, ``acc_norm`` and ``acc_bytes`` by length.
+
+        ``acc_norm`` takes the log-likelihood per character, as lm-evaluation-harness does under
+        this name; ``acc_bytes`` per UTF-8 byte, equal for all scripts.
+        """
+        known = set(task.data.task_languages(task.config.source))
+        for lang in task.languages(known.__contains__):
+            questions = prepare(task, lang)
+            results = answer(task, lang, questions)
+            chance = math.fsum(1 / len(question.options) for question in questions) / len(questions)
+            ids = [question.id for question in questions]
+            clusters = [question.cluster or question.id for question in questions]
+            for metric, guess in METRICS.items():
+                right = [float(item[guess] == item["answer"]) for item in results]
+                units = Units.of(ids, right, clusters=None if clusters == ids else clusters)
+                task.score(lang, metric, units, chance=chance, **truncation(results))
+            task.keep(results)
 
 
 def prepare(task: TaskRun, lang: str) -> list[Question]:

@@ -1,18 +1,25 @@
 """What became of a vocabulary's new tokens: whether they are read, expected, written, and moved."""
 
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
+from franken.lazy import later
+from franken.tasks.base import EvalTask, task_kind
 
-from franken.decoding import left_padded
-from franken.eval_suite.generation import Limits
-from franken.eval_suite.readout import Readout
-from franken.eval_suite.suite import Item, TaskRun
-from franken.tokenizer.pieces import special_ids, vocabulary_overlap
+with later():
+    import torch
+    from torch import Tensor
+
+    from franken.decoding import left_padded
+    from franken.eval_suite.generation import Limits
+    from franken.eval_suite.readout import Readout
+    from franken.eval_suite.suite import Item, TaskRun
+    from franken.tokenizer.pieces import special_ids, vocabulary_overlap
+
 
 WHOLE = "all"
 """Stands in the place of a language for figures of the table itself."""
@@ -78,27 +85,33 @@ class Seen:
     """How often each token is the most likely one."""
 
 
-def run(task: TaskRun) -> None:
-    """Score a text role in each language, then the table as a whole.
+@task_kind
+class NewTokens(EvalTask):
+    """Whether new tokens of a vocabulary are read, expected, written, and moved by training."""
 
-    Per language, ``new.`` of new tokens and ``old.`` of old ones: ``share`` of the tokens of the
-    text, and ``written`` of those of greedy generations from its beginnings; ``probability``
-    (mean) and ``rank`` (median) of the token that comes, ``mass`` on all new tokens together, and
-    ``dead``: of the new tokens in the text, the share that is nowhere the most likely one and
-    never written.
-    Of the table: ``norm`` of new rows over that of old ones, ``cosine`` to the mean row, and
-    ``moved``: mean change by training over the norm before, and ``changed``, the share of rows.
-    """
-    origin = task.origin
-    if origin is None:
+    reads_text: ClassVar[bool] = True
+
+    def run(self, task: TaskRun) -> None:
+        """Score a text role in each language, then the table as a whole.
+
+        Per language, ``new.`` of new tokens and ``old.`` of old ones: ``share`` of the tokens of
+        the text, and ``written`` of those of greedy generations from its beginnings;
+        ``probability`` (mean) and ``rank`` (median) of the token that comes, ``mass`` on all new
+        tokens together, and ``dead``: of the new tokens in the text, the share that is nowhere the
+        most likely one and never written. Of the table: ``norm`` of new rows over that of old ones,
+        ``cosine`` to the mean row, and ``moved``: mean change by training over the norm before, and
+        ``changed``, the share of rows.
+        """
+        origin = task.origin
+        if origin is None:
+            for lang in task.languages(task.speaks):
+                task.skip(lang, "the model has the base's vocabulary")
+            return
+        shape = _rows(origin)
         for lang in task.languages(task.speaks):
-            task.skip(lang, "the model has the base's vocabulary")
-        return
-    shape = _rows(origin)
-    for lang in task.languages(task.speaks):
-        _language(task, lang, origin, shape)
-    for metric, value in _table_figures(origin, shape).items():
-        task.figure(WHOLE, metric, value, len(origin.new))
+            _language(task, lang, origin, shape)
+        for metric, value in _table_figures(origin, shape).items():
+            task.figure(WHOLE, metric, value, len(origin.new))
 
 
 def _language(task: TaskRun, lang: str, origin: Origin, shape: dict[str, Tensor]) -> None:

@@ -1,39 +1,53 @@
 """Bits per byte of held-out text: the one loss that may be compared across vocabularies."""
 
-import math
+from __future__ import annotations
 
-from franken.eval_suite.scoring import Request
-from franken.eval_suite.suite import Item, TaskRun
-from franken.statistics import Units
+import math
+from typing import ClassVar
+
+from franken.lazy import later
+from franken.tasks.base import EvalTask, task_kind
+
+with later():
+    from franken.eval_suite.scoring import Request
+    from franken.eval_suite.suite import Item, TaskRun
+    from franken.statistics import Units
+
 
 BITS_OF_A_HIDDEN_BYTE = 8.0
 DEFAULT_WINDOW = 2048
 """Tokens, where neither the task nor the model sets a limit."""
 
 
-def run(task: TaskRun) -> None:
-    """``sum of -log2 p(token) / number of UTF-8 bytes`` over the ``valid`` part of a text role.
+@task_kind
+class BitsPerByte(EvalTask):
+    """Cross-entropy of held-out text in bits per UTF-8 byte."""
 
-    Every real token of a document is predicted exactly once; what opens a text (``opening`` of the
-    suite) is context only; eos is not predicted, so it counts neither in bits nor in bytes. A
-    document longer than the window is cut into windows without overlap. Bytes that the ids do not
-    tell, under an unknown token or under none, are charged eight bits each, what it takes to spell
-    them: a vocabulary gains nothing by not knowing a text. ``hidden`` is their share. The standard
-    error treats documents as the independent units.
-    """
-    for lang in task.languages(task.speaks):
-        results = measure(task, lang, task.held_out(lang))
-        bits = [float(item["bits"]) for item in results]
-        sizes = [float(item["bytes"]) for item in results]
-        task.score(
-            lang,
-            "bits_per_byte",
-            Units.of([item["id"] for item in results], bits, sizes),
-            bytes=int(sum(sizes)),
-            tokens=sum(int(item["tokens"]) for item in results),
-            hidden=sum(int(item["hidden_bytes"]) for item in results) / sum(sizes),
-        )
-        task.keep(results)
+    reads_text: ClassVar[bool] = True
+
+    def run(self, task: TaskRun) -> None:
+        """``sum of -log2 p(token) / number of UTF-8 bytes`` over the ``valid`` part of a text role.
+
+        Every real token of a document is predicted exactly once; what opens a text (``opening`` of
+        the suite) is context only; eos is not predicted, so it counts neither in bits nor in bytes.
+        A document longer than the window is cut into windows without overlap. Bytes that the ids do
+        not tell, under an unknown token or under none, are charged eight bits each, what it takes
+        to spell them: a vocabulary gains nothing by not knowing a text. ``hidden`` is their share.
+        The standard error treats documents as the independent units.
+        """
+        for lang in task.languages(task.speaks):
+            results = measure(task, lang, task.held_out(lang))
+            bits = [float(item["bits"]) for item in results]
+            sizes = [float(item["bytes"]) for item in results]
+            task.score(
+                lang,
+                "bits_per_byte",
+                Units.of([item["id"] for item in results], bits, sizes),
+                bytes=int(sum(sizes)),
+                tokens=sum(int(item["tokens"]) for item in results),
+                hidden=sum(int(item["hidden_bytes"]) for item in results) / sum(sizes),
+            )
+            task.keep(results)
 
 
 def window_size(task: TaskRun) -> int:

@@ -1,27 +1,40 @@
 """Tokenizer intrinsics: how finely a vocabulary cuts a language, and what it loses."""
 
+from __future__ import annotations
+
 import re
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 from franken.errors import DataError
-from franken.eval_suite.encoding import Encoder
-from franken.eval_suite.languages import spaces_words
-from franken.eval_suite.suite import VALID, Item, TaskRun
-from franken.statistics import Units
+from franken.lazy import later
+from franken.tasks.base import EvalTask, task_kind
+
+with later():
+    from franken.eval_suite.encoding import Encoder
+    from franken.eval_suite.languages import spaces_words
+    from franken.eval_suite.suite import VALID, Item, TaskRun
+    from franken.statistics import Units
+
 
 BYTE_PIECE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 KEPT_FAILURES = 20
 """Lines that do not survive a round trip, stored per language."""
 
 
-def run(task: TaskRun) -> None:
-    """Score the ``valid`` lines of a text role; shares are per token unless named otherwise."""
-    role = task.config.source
-    for lang in task.languages(lambda lang: task.data.has(role, lang)):
-        _score_lines(task, lang, task.held_out(lang))
-        if lang != task.source_language and task.data.has("parallel", lang):
-            _score_parity(task, lang)
+@task_kind
+class TokenizerIntrinsics(EvalTask):
+    """Tokens per byte and per word, parity to the source language, byte pieces, round trips."""
+
+    reads_text: ClassVar[bool] = True
+
+    def run(self, task: TaskRun) -> None:
+        """Score the ``valid`` lines of a text role; shares are per token unless named otherwise."""
+        role = task.config.source
+        for lang in task.languages(lambda lang: task.data.has(role, lang)):
+            _score_lines(task, lang, task.held_out(lang))
+            if lang != task.source_language and task.data.has("parallel", lang):
+                _score_parity(task, lang)
 
 
 def _score_lines(task: TaskRun, lang: str, lines: list[str]) -> None:
