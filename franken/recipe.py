@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
+from franken.composition.swap import SpecialRows
 from franken.config.checks import Fault, hint, join_key
-from franken.config.composition import SpecialRows
 from franken.config.data import DataConfig
 from franken.config.eval_suite import EvalSuiteConfig
 from franken.config.root import Config

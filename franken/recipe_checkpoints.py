@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from franken.composition.swap import SpecialRows
 from franken.config.base_model import LoadedModel
 from franken.config.checks import Fault
-from franken.config.composition import SpecialRows
 from franken.config.root import Config
 from franken.errors import FrankenError
 from franken.recipe import Graph, build_graph
