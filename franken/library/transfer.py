@@ -16,6 +16,7 @@ from franken.library.options import chosen
 from franken.library.origin import lineage_of, mark, twin
 from franken.library.resources import fit_resources
 from franken.parts.body import quiet_transformers
+from franken.parts.earlier_spellings import write_earlier_spellings
 from franken.parts.surgery import put_table, take_table
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import save_exported_tokenizer
@@ -55,6 +56,7 @@ class Transfer:
         place = Path(directory)
         with quiet_transformers():
             self.model.save_pretrained(str(place), **options)
+        write_earlier_spellings(place)
         save_exported_tokenizer(self.tokenizer, place)
         save_map(self.map, place / "token_map")
         write_json(place / "token_map" / "report.json", self.report)

@@ -51,8 +51,8 @@ def model_card(ref: ModelRef, facts: CardFacts) -> str:
     sections = [
         f"# {facts.title}",
         f"Made by {facts.maker}: one body and one vocabulary table, assembled. It "
-        "is a plain transformers model, for transformers 5 and later: version 4 reads neither the "
-        "rotary base from `rope_parameters` nor `extra_special_tokens` as a list.",
+        "is a plain transformers model, written by transformers 5; config and tokenizer also "
+        "have the spellings of version 4, which reads the families that it knows.",
         *facts.notes,
         "## Usage",
         _USAGE,

@@ -21,6 +21,7 @@ from franken.parts.body_files import copy_other_files
 from franken.parts.checkpoint import INDEX_FILE, SINGLE_FILE, Checkpoint
 from franken.parts.config_edits import set_vocabulary, unique_configs
 from franken.parts.control_tokens import carry_over
+from franken.parts.earlier_spellings import write_earlier_spellings
 from franken.parts.fingerprint import body_fingerprint
 from franken.parts.safetensors_file import Entry, computed_entry, copied_entry, write_file
 from franken.parts.table import Table
@@ -203,5 +204,6 @@ def _write_configs(checkpoint: Checkpoint, rows: TableRows, target: Path) -> Non
     set_vocabulary(config, rows=rows.count, unused=unused, tied=rows.tied)
     carry_over(unique_configs(config, generation), rows.tokenizer, previous)
     config.save_pretrained(str(target))
+    write_earlier_spellings(target)
     if generation is not None:
         generation.save_pretrained(str(target))

@@ -6,6 +6,7 @@ from pathlib import Path
 from franken.files import write_atomically
 from franken.parts.body import MAX_SHARD_SIZE, quiet_transformers
 from franken.parts.disk_surgery import new_directory, replace_tables_on_disk
+from franken.parts.earlier_spellings import write_earlier_spellings
 from franken.parts.model import ModelRef, assemble, check_body
 from franken.parts.tokenizer_files import save_exported_tokenizer
 
@@ -41,6 +42,7 @@ def _write_merged(ref: ModelRef, directory: Path) -> None:
     model, tokenizer = assemble(ref, merge=True)
     with quiet_transformers():
         model.save_pretrained(str(directory), max_shard_size=MAX_SHARD_SIZE)
+    write_earlier_spellings(directory)
     save_exported_tokenizer(tokenizer, directory)
     for name in ("LICENSE", "LICENSE.txt", "NOTICE"):
         if (ref.body / name).is_file():

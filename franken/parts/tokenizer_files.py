@@ -279,6 +279,8 @@ def _write(tokenizer: PreTrainedTokenizerBase, directory: Path, **overrides: Any
     settings = read_json(path)
     # Class attributes such as Gemma's left padding are lost with the class unless written down.
     settings["padding_side"] = tokenizer.padding_side
+    if isinstance(settings.get("extra_special_tokens"), list):  # a mapping in transformers 4
+        settings["additional_special_tokens"] = settings.pop("extra_special_tokens")
     for private in ("is_local", "local_files_only", "auto_map"):
         settings.pop(private, None)
     write_json(path, settings | overrides)
