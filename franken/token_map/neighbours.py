@@ -272,8 +272,23 @@ def _similarities(
 
 
 def _best(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Scores and columns of the ``k`` largest, falling; ties by column."""
-    columns = similarity.topk(k, dim=1, sorted=False).indices.sort(1).values
+    """Scores and columns of the ``k`` largest, falling; ties by column.
+
+    They lie in the ``k`` groups of the largest maxima, and maxima are cheap to find: of many
+    columns only those of these groups are searched.
+    """
+    stride = similarity.shape[1] // _GROUP
+    if stride < 2 * k:
+        columns = similarity.topk(k, dim=1, sorted=False).indices
+    else:
+        groups = similarity[:, : stride * _GROUP].view(len(similarity), _GROUP, stride).amax(1)
+        chosen = groups.topk(k, dim=1, sorted=False).indices
+        members = chosen[:, None] + stride * torch.arange(_GROUP)[:, None]
+        rest = torch.arange(stride * _GROUP, similarity.shape[1]).expand(len(similarity), -1)
+        among = torch.cat([members.flatten(1), rest], 1)
+        found = similarity.gather(1, among).topk(k, dim=1, sorted=False).indices
+        columns = among.gather(1, found)
+    columns = columns.sort(1).values
     scores, order = similarity.gather(1, columns).sort(dim=1, descending=True, stable=True)
     return scores, columns.gather(1, order)
 
