@@ -55,6 +55,7 @@ def read_items(
     source_lang: str,
     culture: str | None = None,
     numbers: Sequence[int] | None = None,
+    whole: Iterable[Columns] | None = None,
 ) -> list[Item]:
     """Turn the rows of an evaluation set into items.
 
@@ -67,6 +68,7 @@ def read_items(
             others are left out. ``None``: all rows, about the first country they name.
         numbers: place of each row in its set, from 1, which names rows without an id; ``None``:
             these are all rows.
+        whole: All rows of the set, where ``rows`` are some: they say which labels it has.
 
     Raises:
         DataError: Naming schema, language and row of what does not fit.
@@ -74,7 +76,7 @@ def read_items(
     if schema not in _READERS:
         raise DataError(f"{schema!r} is no schema; known: {', '.join(schema_names())}")
     listed = list(rows)
-    labels = _sib200_labels(listed, lang) if schema == "sib200" else ()
+    labels = _sib200_labels(listed if whole is None else whole, lang) if schema == "sib200" else ()
     context = _Context(lang, source_lang, labels, culture)
     items: list[Item] = []
     for number, row in zip(numbers or range(1, len(listed) + 1), listed, strict=True):
@@ -131,7 +133,7 @@ def flatten_squad(document: Columns) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _sib200_labels(rows: list[Columns], lang: str) -> tuple[str, ...]:
+def _sib200_labels(rows: Iterable[Columns], lang: str) -> tuple[str, ...]:
     """SIB-200's categories, or the labels in use where a set has a label set of its own."""
     used = {str(row["category"]).strip() for row in rows if "category" in row}
     official = used & set(SIB200_LABELS)

@@ -277,6 +277,7 @@ class TaskRun:
             lang=lang,
             source_lang=self.source_language,
             numbers=[at + 1 for at in chosen],
+            whole=rows,
         )
         if split == "test":
             self.set_sizes[lang] = len(rows)

@@ -158,6 +158,14 @@ def test_a_label_set_of_its_own() -> None:
     assert [item.answer for item in items] == [1, 0, 2, 1]
 
 
+def test_a_few_rows_have_the_labels_of_the_whole_set() -> None:
+    """Chance is a matter of the set, not of the rows that a limit leaves."""
+    whole = [{"category": name, "text": "x"} for name in ("acts", "gospel", "letter", "vision")]
+    items = read_items("sib200", whole[1:3], lang="en", source_lang="en", whole=whole)
+    assert [item.options for item in items] == [("acts", "gospel", "letter", "vision")] * 2
+    assert [item.answer for item in items] == [1, 2]
+
+
 def test_unknown_and_empty_sets() -> None:
     with pytest.raises(DataError, match="'sib' is no schema; known: belebele"):
         read("sib")
