@@ -24,7 +24,9 @@ with later():
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+    from franken.parts.row_report import warn_of_odd_rows
     from franken.parts.table import Table, check_table
+    from franken.parts.table_rows import open_rows
     from franken.token_map import output_heads
     from franken.token_map.engine import apply_map, apply_to_bias
     from franken.token_map.report import provenance_report
@@ -242,4 +244,5 @@ def initialise(
         raise CompatibilityError(
             f"init_method={method.name} made no usable table: {error}"
         ) from error
+    warn_of_odd_rows(open_rows(table), f"init_method={method.name}")
     return table, token_map

@@ -24,10 +24,11 @@ with later():
     from franken.parts.checkpoint import Checkpoint
     from franken.parts.gguf import is_gguf, read_gguf
     from franken.parts.hub import resolve_checkpoint
+    from franken.parts.row_report import warn_of_odd_rows
     from franken.parts.special_rows import check_tying
     from franken.parts.surgery import take_table
     from franken.parts.table import read_description, save_table
-    from franken.parts.table_rows import rows_of_checkpoint, save_rows
+    from franken.parts.table_rows import open_rows, rows_of_checkpoint, save_rows
     from franken.parts.tokenizer_files import load_checkpoint_tokenizer
     from franken.steps.common.context import StepContext
     from franken.steps.common.file_hashes import checkpoint_hash
@@ -103,8 +104,10 @@ def _taken_apart(
         fingerprint = save_body(whole, body, tokenizer=tokenizer, lineage=lineage)
         taken = take_table(whole, tokenizer, lineage=lineage or fingerprint)
         save_table(taken, table)
+        warn_of_odd_rows(open_rows(taken), model.path)
         return fingerprint, {"rows": taken.rows, "hidden_size": taken.hidden_size}
     rows = rows_of_checkpoint(source)
+    warn_of_odd_rows(rows, model.path)
     checkpoint = Checkpoint(source)
     fingerprint = copy_body(checkpoint, body, tokenizer=rows.tokenizer, lineage=lineage)
     provenance = {"method": "checkpoint", "family": checkpoint.anatomy().family}

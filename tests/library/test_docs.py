@@ -13,6 +13,7 @@ from franken import docs
 from franken.cli.check import check_command_line
 from franken.cli.paths import config_dir
 from franken.config.register import register_schemas
+from franken.inspect.__main__ import parser as inspect_parser
 from franken.vocab.__main__ import parser as vocab_parser
 
 register_schemas()
@@ -42,6 +43,7 @@ def test_generated_pages_are_up_to_date(page: str) -> None:
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == docs.PAGES[page]()
 
 
+TOOLS = {"franken.vocab": vocab_parser, "franken.inspect": inspect_parser}
 HOWTO = sorted((ROOT / "docs" / "howto").glob("*.md"))
 
 
@@ -51,8 +53,8 @@ def test_the_commands_of_a_howto_are_sound_and_its_python_is_python(page: Path) 
     for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
         for line in block.splitlines():
             words = shlex.split(line)
-            if words[:3] == ["python", "-m", "franken.vocab"]:
-                vocab_parser().parse_args(words[3:])
+            if words[2] in TOOLS:
+                TOOLS[words[2]]().parse_args(words[3:])
                 continue
             assert words[:3] == ["python", "-m", "franken"]
             assert check_command_line(words[3:], config_dir()) == [], line

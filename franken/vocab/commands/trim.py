@@ -57,6 +57,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Trim, write, and print the report."""
+    from franken.parts.table_rows import rows_of_checkpoint
     from franken.tokenizer.trim import trim_vocabulary
 
     if options.pad_to_multiple < 1:
@@ -64,9 +65,10 @@ def run(options: argparse.Namespace) -> None:
     check_files(options.texts)
     scripts, files = languages(options.languages)
     scripts = known_scripts([*options.scripts, *scripts])
-    base, is_model = tokenizer_at(options.base), (Path(options.base) / "config.json").is_file()
-    if is_model:
-        base = _with_rows(base, Path(options.base))
+    is_model = (Path(options.base) / "config.json").is_file()
+    base = (
+        rows_of_checkpoint(Path(options.base)).tokenizer if is_model else tokenizer_at(options.base)
+    )
     trimmed = trim_vocabulary(
         base,
         (line for path in [*options.texts, *files] for line in read_text(path)),
@@ -123,17 +125,6 @@ def known_scripts(names: Sequence[str]) -> list[str]:
                 "Ethiopic, --languages codes such as eng_Latn, rus_Cyrl, amh_Ethi"
             ) from None
     return list(dict.fromkeys(names))
-
-
-def _with_rows(base: Any, directory: Path) -> Any:
-    """The tokenizer without tokens that the model has no row for."""
-    from franken.parts.checkpoint import Checkpoint
-    from franken.parts.rowless import set_aside_rowless
-
-    checkpoint = Checkpoint(directory)
-    tables = map(checkpoint.stored_name, checkpoint.anatomy().table_tensors)
-    rows = [checkpoint.shape(name)[0] for name in tables if name is not None]
-    return set_aside_rowless(base, min(rows)) if rows else base
 
 
 def _write_model(options: argparse.Namespace, trimmed: Any) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""``python -m franken.inspect DIR``: rows of a table that are broken, or that take over."""
