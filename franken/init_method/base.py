@@ -61,6 +61,10 @@ class InitMethod(FitOptions):
         """Field -> file or directory that these options read: its content is in the step's key."""
         return {}
 
+    def head_of_its_own(self) -> bool:
+        """Whether a tied source gets an output table, whose old rows are those of the input."""
+        return False
+
     def fit(
         self, source: Table, target: PreTrainedTokenizerBase, resources: InitResources, seed: int
     ) -> TokenMap:
@@ -231,7 +235,8 @@ def initialise(
         return apply_map(token_map, old, part=part, given=given)
 
     new_input = rows("input", source.input)
-    output = None if source.output is None else rows("output", source.output)
+    head = source.input if source.output is None and method.head_of_its_own() else source.output
+    output = None if head is None else rows("output", head)
     bias: Tensor | None = None
     if source.output_bias is not None:
         given = method.given_rows(token_map, target_tokenizer, "bias")

@@ -4,7 +4,10 @@
 implements AdaptiVocab: the input of a word is read at its last piece, its output begins with the
 first. ``last_first``: transplant-vocab, without the log(n) bias correction that its README names as
 missing. ``first_last`` and ``sum``: tokensurgeon; its ``weighted_mean`` is left out, since its
-weights run against its own comment. Tied tables have one matrix and take the input's weights.
+weights run against its own comment.
+
+Tied tables have one matrix and take the input's weights; or, with ``untie``, a head of their own.
+One row that is read and written has to be milder than two: see ``rate`` and docs/results.md.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from franken.lazy import later
 from franken.token_map.options import Fallback
 
 with later():
+    from dataclasses import replace
+
     import numpy as np
     from transformers import PreTrainedTokenizerBase
 
@@ -27,6 +32,10 @@ with later():
     from franken.token_map.builder import MapBuilder
     from franken.token_map.resources import InitResources
     from franken.token_map.token_map import TokenMap
+
+
+PAPER_RATE = 2.0
+SHARED_RATE = 0.5
 
 
 class PoolingScheme(StrEnum):
@@ -53,15 +62,24 @@ class WeightedPoolingInit(InitMethod):
     paper: ClassVar[str] = "AdaptiVocab; transplant-vocab; tokensurgeon"
 
     scheme: PoolingScheme = PoolingScheme.adaptivocab
-    rate: float = 2.0
-    """Exponent per position of ``adaptivocab``."""
+    rate: float | None = None
+    """Exponent per position of ``adaptivocab``; ``null``: 2 as in the paper, and 0.5 where one row
+    is input and output."""
     decay: float = 0.5
     """Factor per position of the output side of ``last_first``: 0 is the first token alone, 1 the
     mean."""
+    untie: bool = False
+    """Give a tied model an output table of its own, with the output's weights: as many parameters
+    more as the table has."""
+
+    def head_of_its_own(self) -> bool:
+        """As ``untie`` says."""
+        return self.untie
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()
-        yield from at_least("rate", self.rate, 0.0)
+        if self.rate is not None:
+            yield from at_least("rate", self.rate, 0.0)
         yield from in_range("decay", self.decay, 0.0, 1.0)
 
     def fit(
@@ -77,7 +95,8 @@ class WeightedPoolingInit(InitMethod):
         rows = builder.undecided()
         subtokens = builder.encode(builder.target_bytes[row] or b"" for row in rows)
         sizes = np.array([len(ids) for ids in subtokens], dtype=np.int64)
-        rates = position_weights(sizes, self)
+        shared = source.output is None and not self.untie
+        rates = position_weights(sizes, self.at_rate(shared))
         owners = np.repeat(np.array(rows, dtype=np.int64), sizes)
         columns = np.array([index for ids in subtokens for index in ids], dtype=np.int64)
         if self.scheme in (PoolingScheme.adaptivocab, PoolingScheme.last_first):
@@ -85,6 +104,11 @@ class WeightedPoolingInit(InitMethod):
         else:
             builder.put_entries(owners, columns, rates[0])
         return builder.build(Fallback.mean)
+
+    def at_rate(self, shared: bool) -> WeightedPoolingInit:
+        """These options with a rate; ``shared``: one row is input and output."""
+        default = SHARED_RATE if shared else PAPER_RATE
+        return replace(self, rate=default if self.rate is None else self.rate)
 
 
 def position_weights(
@@ -94,7 +118,7 @@ def position_weights(
 
     Args:
         sizes: ``(n,)`` number of subtokens of each piece.
-        config: scheme, rate and decay.
+        config: scheme, rate (``None``: the paper's) and decay.
 
     Returns:
         Input and output weights, ``(sum of sizes,)`` each; they sum to 1 per piece except under
@@ -103,9 +127,9 @@ def position_weights(
     starts = np.cumsum(sizes) - sizes
     from_first = np.arange(sizes.sum()) - np.repeat(starts, sizes)
     from_last = np.repeat(sizes, sizes) - 1 - from_first
-    scheme = config.scheme
+    scheme, rate = config.scheme, PAPER_RATE if config.rate is None else config.rate
     if scheme == PoolingScheme.adaptivocab:  # a common factor cancels, and exp(2k) overflows
-        inward, outward = np.exp(-config.rate * from_last), np.exp(-config.rate * from_first)
+        inward, outward = np.exp(-rate * from_last), np.exp(-rate * from_first)
     elif scheme == PoolingScheme.last_first:
         inward, outward = (from_last == 0).astype(float), float(config.decay) ** from_first
     elif scheme == PoolingScheme.first_last:

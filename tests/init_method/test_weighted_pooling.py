@@ -80,14 +80,40 @@ def test_uniform_is_the_subtoken_mean():
     assert torch.allclose(first.output, second.output, atol=1e-6)
 
 
+def made(tied, **options):
+    config = WeightedPoolingInit(**options)
+    source = source_table(KIND, tied=tied)
+    return initialise(source, target_tokenizer(KIND), config, RESOURCES, 0)
+
+
 def test_a_tied_table_takes_the_weights_of_the_input():
-    target = target_tokenizer(KIND)
-    tied, _ = initialise(source_table(KIND), target, WeightedPoolingInit(), RESOURCES, 0)
-    untied, _ = initialise(
-        source_table(KIND, tied=False), target, WeightedPoolingInit(), RESOURCES, 0
-    )
+    tied, _ = made(True, rate=1.0)
+    untied, _ = made(False, rate=1.0)
+    assert tied.output is None
     assert torch.equal(tied.input, untied.input)
     assert not torch.equal(untied.input, untied.output)
+
+
+@pytest.mark.parametrize(("tied", "untie", "rate"), [(True, False, 0.5), (True, True, 2.0),
+                                                     (False, False, 2.0)])  # fmt: skip
+def test_the_rate_is_milder_where_one_row_is_read_and_written(tied, untie, rate):
+    found, _ = made(tied, untie=untie)
+    expected, _ = made(tied, untie=untie, rate=rate)
+    assert torch.equal(found.input, expected.input)
+    assert not torch.equal(found.input, made(tied, untie=untie, rate=1.0)[0].input)
+
+
+def test_an_untied_head_copies_old_rows_and_weighs_new_ones_from_the_first_piece():
+    table, token_map = made(True, untie=True)
+    mirror, _ = made(True, untie=True, scheme=PoolingScheme.uniform)
+    copied = token_map.provenance == Provenance.copied
+    computed = token_map.provenance == Provenance.computed
+    assert copied.any()
+    assert computed.any()
+    assert not table.tied
+    assert torch.equal(table.output[copied], table.input[copied])
+    assert not torch.equal(table.output[computed], table.input[computed])
+    assert torch.equal(mirror.output, mirror.input)
 
 
 def test_output_weights_survive_the_disk_and_bad_ones_are_faults(tmp_path):
