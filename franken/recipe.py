@@ -123,7 +123,7 @@ class _Builder:
             graph.exports[name] = f"export:{name}"
             graph.steps[f"export:{name}"] = ExportStep(
                 step="export", model=name, scores=graph.evaluations.get(name),
-                recipe=self.recipe.name,
+                recipe=self.recipe.name, pad_to_multiple=self.config.vocab.pad_to_multiple,
             )  # fmt: skip
         return graph
 

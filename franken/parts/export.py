@@ -8,10 +8,12 @@ from franken.parts.body import MAX_SHARD_SIZE, quiet_transformers
 from franken.parts.disk_surgery import new_directory, replace_tables_on_disk
 from franken.parts.earlier_spellings import write_earlier_spellings
 from franken.parts.model import ModelRef, assemble, check_body
+from franken.parts.row_selection import padded_rows
+from franken.parts.table_rows import open_rows
 from franken.parts.tokenizer_files import save_exported_tokenizer
 
 
-def export_model(ref: ModelRef, directory: Path, *, card: str) -> None:
+def export_model(ref: ModelRef, directory: Path, *, card: str, pad_to_multiple: int = 1) -> None:
     """Write a model that ``AutoModelForCausalLM`` and ``AutoTokenizer`` load without franken.
 
     Without deltas the files are streamed and the body is never loaded; with deltas the model is
@@ -23,6 +25,8 @@ def export_model(ref: ModelRef, directory: Path, *, card: str) -> None:
         ref: the parts.
         directory: where to; must not exist, or be empty.
         card: text of ``README.md``; see ``franken.parts.card``.
+        pad_to_multiple: add rows up to a multiple of this, each the mean of the others, whose logit
+            is the mean logit and so never wins; the tokenizer does not know them.
 
     Raises:
         CompatibilityError: where parts do not fit, or ``AutoTokenizer`` would load another
@@ -31,15 +35,17 @@ def export_model(ref: ModelRef, directory: Path, *, card: str) -> None:
     """
     with new_directory(Path(directory)) as scratch:
         if ref.deltas:
-            _write_merged(ref, scratch)
+            _write_merged(ref, scratch, pad_to_multiple)
         else:
             check_body(ref)
-            replace_tables_on_disk(ref.body, ref.table, scratch, link=False, lineage=ref.lineage)
+            rows = padded_rows(open_rows(ref.table), pad_to_multiple)
+            replace_tables_on_disk(ref.body, rows, scratch, link=False, lineage=ref.lineage)
         write_atomically(scratch / "README.md", card.encode())
 
 
-def _write_merged(ref: ModelRef, directory: Path) -> None:
-    model, tokenizer = assemble(ref, merge=True)
+def _write_merged(ref: ModelRef, directory: Path, pad_to_multiple: int) -> None:
+    wanted = pad_to_multiple if pad_to_multiple > 1 else None
+    model, tokenizer = assemble(ref, merge=True, pad_to_multiple=wanted)
     with quiet_transformers():
         model.save_pretrained(str(directory), max_shard_size=MAX_SHARD_SIZE)
     write_earlier_spellings(directory)

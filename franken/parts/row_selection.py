@@ -1,6 +1,7 @@
 """Some rows of a checkpoint's table under another vocabulary, read in blocks from the file."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,7 +13,7 @@ from franken.parts.checkpoint import Checkpoint
 from franken.parts.fingerprint import body_fingerprint
 from franken.parts.table import table_tensors_of
 from franken.parts.table_rows import Reader, TableRows
-from franken.parts.tokenizer_files import tokenizer_identity
+from franken.parts.tokenizer_files import token_count, tokenizer_identity
 
 BLOCK_BYTES = 4 << 20
 
@@ -46,14 +47,31 @@ def selected_rows(
             f"id {int(ids.max())} has no row: the table in {directory} has "
             f"{checkpoint.shape(source)[0]} rows"
         )
-    count = len(ids) + -len(ids) % pad_to_multiple
-    return TableRows(
+    selected = TableRows(
         tokenizer,
         body_fingerprint(Path(directory), checkpoint.anatomy()),
-        {part: (count, *checkpoint.shape(name)[1:]) for part, name in names.items()},
+        {part: (len(ids), *checkpoint.shape(name)[1:]) for part, name in names.items()},
         {part: checkpoint.dtype(name) for part, name in names.items()},
-        {part: _padded(_gather(checkpoint, name, ids), len(ids)) for part, name in names.items()},
+        {part: _gather(checkpoint, name, ids) for part, name in names.items()},
         tokenizer_identity(tokenizer),
+    )
+    return padded_rows(selected, pad_to_multiple)
+
+
+def padded_rows(rows: TableRows, multiple: int) -> TableRows:
+    """A table with rows up to a multiple: each of those added is the mean of the tokens' rows.
+
+    Its logit is then the mean of the tokens' logits, which the largest of them is above; rows of
+    zeros would have the logit 0, which may be the largest.
+    """
+    count = rows.count + -rows.count % multiple
+    if count == rows.count:
+        return rows
+    tokens = min(rows.count, token_count(rows.tokenizer))
+    return replace(
+        rows,
+        shapes={part: (count, *shape[1:]) for part, shape in rows.shapes.items()},
+        readers={part: _padded(read, rows.count, tokens) for part, read in rows.readers.items()},
     )
 
 
@@ -77,18 +95,19 @@ def _gather(checkpoint: Checkpoint, name: str, ids: Tensor) -> Reader:
     return rows
 
 
-def _padded(read: Reader, count: int) -> Reader:
-    """Places from ``count`` on read as the mean of those before."""
+def _padded(read: Reader, count: int, tokens: int) -> Reader:
+    """Places from ``count`` on read as the mean of the first ``tokens``."""
     mean: list[Tensor] = []
 
     def rows(start: int, stop: int) -> Tensor:
-        own = read(start, min(stop, count))
+        own = read(min(start, count), min(stop, count))
         if stop <= count:
             return own
         if not mean:
             step = 8192
-            parts = [read(i, min(i + step, count)).float().sum(0) for i in range(0, count, step)]
-            mean.append((torch.stack(parts).sum(0) / count).to(own.dtype))
+            ends = ((at, min(at + step, tokens)) for at in range(0, tokens, step))
+            parts = [read(*places).float().sum(0) for places in ends]
+            mean.append((torch.stack(parts).sum(0) / tokens).to(own.dtype))
         return torch.cat([own, mean[0].expand(stop - max(start, count), *own.shape[1:])])
 
     return rows

@@ -31,16 +31,19 @@ class ExportStep(Step):
     """The evaluation whose figures the model card shows."""
     recipe: str = ""
     """Name of the recipe, for the card."""
+    pad_to_multiple: int = 1
+    """Rows are added up to a multiple of this (``vocab.pad_to_multiple``)."""
 
     def key(self, config: Config) -> dict[str, Any]:
-        """The name that the card shows."""
-        return {"recipe": self.recipe}
+        """The name that the card shows, and rows that are added."""
+        padding = {"pad_to_multiple": self.pad_to_multiple} if self.pad_to_multiple > 1 else {}
+        return {"recipe": self.recipe, **padding}
 
     def run(self, context: StepContext) -> dict[str, Any]:
         """The directory ``model`` loads with plain transformers, without franken.
 
         A Hydra LLM becomes a directory of body and tables (franken/composition/hydra/storage.py); a
-        ``select_table`` step makes ordinary models of it.
+        ``select_table`` step makes ordinary models of it. Its tables are not padded.
         """
         artifact = context.inputs["model"]
         scores = []
@@ -56,5 +59,6 @@ class ExportStep(Step):
             write_hydra(hydra, target, card=hydra_card(hydra, facts))
         else:
             ref = open_model(artifact, context.store)
-            export_model(ref, target, card=model_card(ref, facts))
+            card = model_card(ref, facts)
+            export_model(ref, target, card=card, pad_to_multiple=self.pad_to_multiple)
         return {"step": self.model}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from franken.config.checks import checked
+from franken.config.checks import at_least, checked
 from franken.lazy import later
 from franken.tokenizer.options import PieceTraining
 
@@ -23,10 +23,13 @@ class Vocab:
 
     name: str = ""
     """The option."""
+    pad_to_multiple: int = 1
+    """Exports get rows up to a multiple of this, as trainers with sharded tables want. The
+    tokenizer stays as it is; the rows beyond it never win."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """Key and message of everything wrong with the options."""
-        yield from ()
+        yield from at_least("pad_to_multiple", self.pad_to_multiple, 1)
 
     def build(self, base: PreTrainedTokenizerBase, texts: VocabTexts) -> VocabResult:
         """Build it.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import franken
-from franken import docs
+from franken import docs, publish, roundtrip
 from franken.cli.check import check_command_line
 from franken.cli.paths import config_dir
 from franken.config.register import register_schemas
@@ -43,7 +43,12 @@ def test_generated_pages_are_up_to_date(page: str) -> None:
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == docs.PAGES[page]()
 
 
-TOOLS = {"franken.vocab": vocab_parser, "franken.inspect": inspect_parser}
+TOOLS = {
+    "franken.inspect": inspect_parser,
+    "franken.publish": publish.parser,
+    "franken.roundtrip": roundtrip.parser,
+    "franken.vocab": vocab_parser,
+}
 HOWTO = sorted((ROOT / "docs" / "howto").glob("*.md"))
 
 
