@@ -72,7 +72,9 @@ def evaluate(
     checked(suite, f"eval_suite={suite.name}")
     check_suite(suite, data)
     if isinstance(suite, LmEvalSuite):
-        options: dict[str, Any] = {"seed": seed, "device": device, "progress": progress}
+        options: dict[str, Any] = {
+            "seed": seed, "device": device, "progress": progress, "journal": journal
+        }  # fmt: skip
         return lm_eval.evaluate(model, tokenizer, suite, data, **options)
     assert isinstance(suite, EvalSuiteConfig)
     result = SuiteResult()

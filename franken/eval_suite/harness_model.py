@@ -10,16 +10,19 @@ but for two faults of it (lm-eval 0.4.13, see docs/evaluation.md):
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import has_bos_prefix
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from franken.decoding import Written
 from franken.decoding.ends import before_stop, plain_text
 from franken.errors import DataError
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.generation import Limits, generate
+from franken.eval_suite.journal import Journal, as_text, as_values, key_of
 from franken.eval_suite.readout import Readout
 from franken.eval_suite.scoring import Request, Scored, score
 
@@ -40,6 +43,8 @@ class HarnessModel(TemplateLM):
         *,
         batch_tokens: int,
         advance: Callable[[str, int, int], None] = lambda label, done, total: None,
+        journal: Journal | None = None,
+        voice: str = "",
     ) -> None:
         """Args: see below.
 
@@ -48,9 +53,12 @@ class HarnessModel(TemplateLM):
             encoder: its tokenizer.
             batch_tokens: tokens per forward pass, padding included.
             advance: told a label, the requests done and their number.
+            journal: where answers are kept as they come, and what an earlier run kept.
+            voice: tells models apart that share a journal: the table of a Hydra LLM.
         """
         super().__init__()
         self.readout, self.encoder, self.batch_tokens = readout, encoder, batch_tokens
+        self.journal, self.voice = journal or Journal(), voice
         self.tokenizer = encoder.tokenizer
         self._advance = advance
 
@@ -150,14 +158,39 @@ class HarnessModel(TemplateLM):
         return totals
 
     def _score(self, requests: Sequence[Request], label: str) -> list[Scored]:
-        done = 0
+        """Score requests, but for those that an earlier run kept."""
+        keys = [
+            key_of(
+                "lm-eval", self.voice, len(r.context), r.prompted, ids=r.context + r.continuation
+            )
+            for r in requests
+        ]
+        found = self.journal.found
+        left = [at for at, key in enumerate(keys) if key not in found]
+        advance = self._counter(label, len(requests), len(requests) - len(left))
+        fresh = score(
+            self.readout, [requests[at] for at in left], batch_tokens=self.batch_tokens,
+            advance=advance,
+            done=lambda rows: self.journal.add(
+                (keys[left[at]], [as_text(own.log_probs), own.greedy]) for at, own in rows
+            ),
+        )  # fmt: skip
+        new = dict(zip(left, fresh, strict=True))
+        kept = {at: found[key] for at, key in enumerate(keys) if at not in new}
+        return [
+            new[at] if at in new else Scored(as_values(kept[at][0]), kept[at][1])
+            for at in range(len(keys))
+        ]
+
+    def _counter(self, label: str, total: int, done: int) -> Callable[[int], None]:
+        self._advance(f"lm-eval {label}", done, total)
 
         def advance(count: int) -> None:
             nonlocal done
             done += count
-            self._advance(f"lm-eval {label}", done, len(requests))
+            self._advance(f"lm-eval {label}", done, total)
 
-        return score(self.readout, requests, batch_tokens=self.batch_tokens, advance=advance)
+        return advance
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Greedy continuations, cut at the first of each task's stop strings.
@@ -173,14 +206,30 @@ class HarnessModel(TemplateLM):
             limits = self._limits(requests[members[0]].args[1])
             room = max(1, self.max_length - limits.max_new_tokens)
             prompts = [self.tok_encode(requests[index].args[0])[-room:] for index in members]
-            made = generate(
-                self.readout, self.tokenizer, prompts, limits, batch_tokens=self.batch_tokens,
-                writable=self.encoder.writable,
-            )  # fmt: skip
-            for index, written in zip(members, made, strict=True):
+            for index, written in zip(members, self._written(prompts, limits), strict=True):
                 text = plain_text(self.tokenizer, written.ids)
                 texts[index], _ = before_stop(text, limits.stops)
         return texts
+
+    def _written(self, prompts: list[list[int]], limits: Limits) -> list[Written]:
+        """Continue prompts, but for those that an earlier run kept."""
+        asked = ("lm-eval", self.voice, limits.max_new_tokens, limits.stops)
+        keys = [key_of(*asked, ids=prompt) for prompt in prompts]
+        found = self.journal.found
+        left = [at for at, key in enumerate(keys) if key not in found]
+        advance = self._counter("answers", len(prompts), len(prompts) - len(left))
+
+        def done(chosen: Sequence[int], made: Sequence[Written]) -> None:
+            rows = zip(chosen, made, strict=True)
+            self.journal.add((keys[left[at]], list(astuple(own))) for at, own in rows)
+            advance(len(chosen))
+
+        fresh = generate(
+            self.readout, self.tokenizer, [prompts[at] for at in left], limits,
+            batch_tokens=self.batch_tokens, writable=self.encoder.writable, done=done,
+        )  # fmt: skip
+        new = dict(zip(left, fresh, strict=True))
+        return [new[at] if at in new else Written(*found[key]) for at, key in enumerate(keys)]
 
     def _limits(self, options: dict[str, Any]) -> Limits:
         new, stops = generation_options(options, self.max_gen_toks)

@@ -27,6 +27,7 @@ from franken.data.source import DataSource
 from franken.decoding.ends import stop_ids
 from franken.errors import CompatibilityError, ConfigError, FrankenError
 from franken.eval_suite.encoding import Encoder
+from franken.eval_suite.journal import Journal
 from franken.eval_suite.languages import LONG_CODES, NAMES, short_code
 from franken.eval_suite.progress import shown_progress
 from franken.eval_suite.readout import read_out
@@ -51,6 +52,7 @@ def evaluate(
     seed: int = 0,
     device: torch.device | str | None = None,
     progress: bool = True,
+    journal: Journal | None = None,
 ) -> SuiteResult:
     """Run tasks of the harness on one model.
 
@@ -64,6 +66,8 @@ def evaluate(
         seed: of worked examples that a task draws.
         device: where to run; ``None``: where the model is.
         progress: whether to draw a bar on a terminal.
+        journal: where answers are kept as they come, and what an earlier run kept; closed at the
+            end.
 
     Returns:
         A score per task (and group of tasks) and metric, and the harness's record of every item.
@@ -79,16 +83,19 @@ def evaluate(
         model.to(device)
     was_training = bool(model.training)
     model.eval()
+    kept = journal or Journal()
     try:
         with torch.inference_mode(), shown_progress(progress) as advance, own_randomness():
-            for part, encoder, readout in _speakers(model, tokenizer, names, suite, data):
+            for voice, part, encoder, readout in _speakers(model, tokenizer, names, suite, data):
                 from franken.eval_suite.harness_model import HarnessModel
 
                 asked = HarnessModel(
-                    readout, encoder, batch_tokens=suite.batch_tokens, advance=advance
-                )
+                    readout, encoder, batch_tokens=suite.batch_tokens, advance=advance,
+                    journal=kept, voice=voice,
+                )  # fmt: skip
                 _add(result, _run(asked, part, manager, suite, seed), data)
     finally:
+        kept.close()
         model.train(was_training)
     return result
 
@@ -172,12 +179,12 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 def _speakers(
     model: Any, tokenizer: Any, names: list[str], suite: LmEvalSuite, data: DataSource
-) -> Iterator[tuple[list[str], Encoder, Any]]:
-    """The tasks, with what reads and answers them."""
+) -> Iterator[tuple[str, list[str], Encoder, Any]]:
+    """Name of a Hydra LLM's table, the tasks in it, and what reads and answers them."""
     if not isinstance(model, HydraModel):
         own = getattr(model, "readout", None)
         encoder = Encoder(tokenizer, end_ids=stop_ids(tokenizer, model))
-        yield names, encoder, read_out(model) if own is None else own()
+        yield "", names, encoder, read_out(model) if own is None else own()
         return
     by_table: dict[str, list[str]] = {}
     for name in names:
@@ -185,7 +192,7 @@ def _speakers(
     for table, part in by_table.items():
         view = model.view(table, [table])
         encoder = Encoder(view.tokenizer, view.writable, end_ids=view.ends.ids)
-        yield part, encoder, read_out(view.model)
+        yield table, part, encoder, read_out(view.model)
 
 
 def _table(model: HydraModel, name: str, suite: LmEvalSuite, data: DataSource) -> str:

@@ -13,6 +13,7 @@ from franken.config.eval_suite import LmEvalSuite, TaskConfig
 from franken.errors import ConfigError, DataError
 from franken.eval_suite import evaluate
 from franken.eval_suite.encoding import Encoder
+from franken.eval_suite.journal import Journal
 from franken.eval_suite.readout import read_out
 
 ENGLISH = [
@@ -219,6 +220,41 @@ def test_generation_ends_at_the_first_stop_and_is_that_of_transformers(case, dat
         text = case.tokenizer.decode(new[0, ids.shape[1] :], skip_special_tokens=True)
         text = min((text.split(stop)[0] for stop in ("\n\n", ".")), key=len)
         assert item["filtered_resps"][0].strip() == text.strip()
+
+
+def test_a_killed_run_goes_on_and_a_finished_one_asks_the_model_nothing(
+    case, data, tasks, tmp_path, monkeypatch
+):
+    suite = suite_of(tasks, "tiny_choice", "tiny_rolling", "tiny_writing_ru", limit=6)
+    suite.batch_tokens = 64
+    path, calls, limit = tmp_path / "items.jsonl", [], -1
+    forward = type(case.model.model).forward
+
+    def counted(self, *arguments, **options):
+        calls.append(1)
+        if len(calls) == limit:
+            raise KeyboardInterrupt
+        return forward(self, *arguments, **options)
+
+    def run(journal=None):
+        calls.clear()
+        return evaluate(case.model, case.tokenizer, suite, data, progress=False, journal=journal)
+
+    monkeypatch.setattr(type(case.model.model), "forward", counted)
+    whole = run()
+    needed = len(calls)
+    limit = needed * 2 // 3
+    with pytest.raises(KeyboardInterrupt):
+        run(Journal(path))
+    limit = -1
+    again = run(Journal(path))
+    assert 0 < len(calls) < needed
+    for one, two in zip(whole.scores, again.scores, strict=True):
+        assert (two.task, two.metric, two.n) == (one.task, one.metric, one.n)
+        assert two.value == pytest.approx(one.value, rel=1e-5)
+    last = run(Journal(path))
+    assert not calls
+    assert [s.value for s in last.scores] == [s.value for s in again.scores]
 
 
 def test_a_task_that_samples_is_refused(case, data, tasks, tmp_path):
