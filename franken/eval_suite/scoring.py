@@ -77,7 +77,8 @@ def score(
     looks_ahead = readout.gate_prefix is not None or readout.whole_logits
     for header, members in [((), found)] if looks_ahead else headed(found, longest=readout.window):
         cache = _read_header(readout, header)
-        for batch in batches(members, readout.tokens_per_forward(batch_tokens)):
+        width = readout.tokens_per_forward(batch_tokens)
+        for batch in batches(members, width, passing=readout.passing()):
             run = _score_rows if len(batch[0].rows) == 1 else _score_stems
             answered = run(readout, batch, requests, len(header), cache)
             for index, scored in answered:
@@ -121,17 +122,25 @@ class _Picks:
         self.targets += request.continuation
 
     def read(self, readout: Readout, states: Tensor) -> list[tuple[int, Scored]]:
-        """What is said of each request, from ``(N, X)`` states; logits are formed in chunks."""
-        where = torch.tensor(self.positions, device=readout.device)
-        wanted = torch.tensor(self.targets, device=readout.device)
+        """What is said of each request, from ``(N, X)`` states; logits are formed in chunks.
+
+        Options of a question are predicted from one state, whose logits are formed once.
+        """
+        where, owner = torch.tensor(self.positions, device=readout.device).unique(
+            return_inverse=True
+        )
+        owner, order = owner.sort(stable=True)
+        wanted = torch.tensor(self.targets, device=readout.device)[order]
         chosen = torch.empty(len(self.targets), device=readout.device, dtype=torch.float32)
         greedy = torch.empty(len(self.targets), device=readout.device, dtype=torch.bool)
         step = readout.rows_per_chunk()
-        for start in range(0, len(self.targets), step):
-            part = slice(start, start + step)
-            logits = readout.logits(states[where[part]])
-            chosen[part] = logits.gather(1, wanted[part, None]).squeeze(1) - logits.logsumexp(1)
-            greedy[part] = logits.argmax(dim=1) == wanted[part]
+        for start in range(0, len(where), step):
+            logits = readout.logits(states[where[start : start + step]])
+            total, likeliest = logits.logsumexp(1), logits.argmax(dim=1)
+            mine = (owner >= start) & (owner < start + step)
+            rows, tokens, places = owner[mine] - start, wanted[mine], order[mine]
+            chosen[places] = logits[rows, tokens] - total[rows]
+            greedy[places] = likeliest[rows] == tokens
         values, best = chosen.cpu(), greedy.cpu()
         return [
             (

@@ -1,5 +1,6 @@
 """What requests share: distinct rows, the contexts they continue, the headers of prompts."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,11 @@ class Stem:
         """Length of the longest row."""
         return max(len(row.tokens) for row in self.rows)
 
+    @property
+    def several(self) -> bool:
+        """Whether the context is read for more than one row."""
+        return len(self.rows) > 1
+
 
 def stems(requests: Sequence[Request], gate_prefix: int | None = None) -> list[Stem]:
     """Rows grouped by the context they continue: single rows first, each kind longest first.
@@ -100,19 +106,59 @@ def shared_rows(requests: Sequence[Request], gate_prefix: int | None = None) -> 
     return rows
 
 
-def batches(found: Iterable[Stem], batch_tokens: int) -> list[list[Stem]]:
-    """Cut stems so that rows x longest stays within ``batch_tokens``; single rows go apart."""
+def batches(
+    found: Iterable[Stem], batch_tokens: int, *, passing: int | None = None
+) -> list[list[Stem]]:
+    """Cut stems so that rows x longest stays within ``batch_tokens``; single rows go apart.
+
+    Args:
+        found: as ``stems`` gives them, so that neighbours are about as long.
+        batch_tokens: tokens of one batch, padding included.
+        passing: what one more pass costs, in tokens: the cut is then the one of least cost, padding
+            counted. ``None``: more than any padding, so that batches are as full as can be.
+    """
+    if passing is not None:
+        return _cheapest(list(found), batch_tokens, passing)
     cut: list[list[Stem]] = []
     rows = width = 0
     for stem in found:
-        same_kind = bool(cut) and (len(cut[-1][0].rows) > 1) == (len(stem.rows) > 1)
         width = max(width, stem.width)
-        if not same_kind or (rows + len(stem.rows)) * width > batch_tokens:
+        alike = bool(cut) and cut[-1][0].several == stem.several
+        if not alike or (rows + len(stem.rows)) * width > batch_tokens:
             cut.append([])
             rows, width = 0, stem.width
         cut[-1].append(stem)
         rows += len(stem.rows)
     return cut
+
+
+_BEYOND = 4
+"""A batch whose padding costs more than so many passes is better cut: none is looked at."""
+
+
+def _cheapest(found: list[Stem], batch_tokens: int, passing: int) -> list[list[Stem]]:
+    """The cut into neighbours with the least tokens read, a pass counted as ``passing`` of them."""
+    costs, begins = [0.0] + [math.inf] * len(found), [0] * (len(found) + 1)
+    for first, head in enumerate(found):
+        rows = width = context = tail = needed = 0
+        for last in range(first, len(found)):
+            stem = found[last]
+            own = stem.width - len(stem.context)
+            rows, width = rows + len(stem.rows), max(width, stem.width)
+            context, tail = max(context, len(stem.context)), max(tail, own)
+            needed += len(stem.context) + own * len(stem.rows)
+            read = (last - first + 1) * context + rows * tail
+            full = rows * width > batch_tokens or read - needed > _BEYOND * passing
+            if last > first and (stem.several != head.several or full):
+                break
+            if costs[first] + read + passing < costs[last + 1]:
+                costs[last + 1], begins[last + 1] = costs[first] + read + passing, first
+    cut: list[list[Stem]] = []
+    end = len(found)
+    while end:
+        cut.append(found[begins[end] : end])
+        end = begins[end]
+    return cut[::-1]
 
 
 def headed(found: Sequence[Stem], *, longest: int | None = None) -> list[tuple[Tokens, list[Stem]]]:

@@ -1,7 +1,9 @@
 """Log-probabilities against a forward pass per request through the model's own logits."""
 
 import dataclasses
+import itertools
 import math
+import random
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from franken.eval_suite.readout import read_out
 from franken.eval_suite.scoring import Request, log_probs, score
 from franken.eval_suite.sharing import (
     MIN_HEADER,
+    Stem,
     batches,
     common_prefix,
     headed,
@@ -94,10 +97,38 @@ def test_requests_that_share_a_prefix_share_a_row(requests):
 
 
 def test_batches_stay_within_the_token_limit_but_hold_at_least_one_stem(options):
-    for limit in (1, 55, 200, 1000):
-        for batch in batches(stems(options), limit):
+    for limit, passing in itertools.product((1, 55, 200, 1000), (None, 5, 48)):
+        cut = batches(stems(options), limit, passing=passing)
+        assert [stem for batch in cut for stem in batch] == stems(options)
+        for batch in cut:
             rows = sum(len(stem.rows) for stem in batch)
             assert len(batch) == 1 or rows * max(stem.width for stem in batch) <= limit
+
+
+@pytest.mark.parametrize("passing", [0, 7, 48])
+def test_the_cut_is_the_cheapest_of_all(passing):
+    """Tokens read and passes, against every way to cut a list in neighbours."""
+    lengths = random.Random(passing).sample(range(3, 90), 8)
+    contexts = [tuple(range(1000 * n, 1000 * n + n)) for n in lengths]
+    texts = [Request(context, (1,)) for context in contexts]
+    several = [Request(context, (2, 3 + k, 1)) for context in contexts[:4] for k in range(3)]
+
+    def cost(batch: list[Stem]) -> float:
+        tails = [len(row.tokens) - len(stem.context) for stem in batch for row in stem.rows]
+        mixed = len({len(stem.rows) > 1 for stem in batch}) > 1
+        limit = len(tails) * max(stem.width for stem in batch) > 400
+        if len(batch) > 1 and (mixed or limit):
+            return float("inf")
+        return len(batch) * max(len(s.context) for s in batch) + len(tails) * max(tails) + passing
+
+    found = stems([*texts[4:], *several])
+    whole = range(len(found) + 1)
+    least = min(
+        sum(cost(found[a:b]) for a, b in itertools.pairwise((0, *inner, len(found))))
+        for size in range(len(found))
+        for inner in itertools.combinations(whole[1:-1], size)
+    )
+    assert sum(map(cost, batches(found, 400, passing=passing))) == least
 
 
 @pytest.fixture
