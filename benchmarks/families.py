@@ -1,4 +1,4 @@
-"""Every causal model type of transformers, tiny and random: a new table goes in and comes back.
+"""Every language model type of transformers, tiny: a new table goes in and comes back.
 
     python benchmarks/families.py                      # all types, two processes, about ten minutes
     python benchmarks/families.py llama mixtral        # some
@@ -39,17 +39,17 @@ def main() -> None:
     if arguments.inside:
         check_all(arguments.types)
         return
-    results = run(arguments.types or causal_types(), arguments.parallel)
+    results = run(arguments.types or all_types(), arguments.parallel)
     text = page(results)
     print(text)
     if arguments.page:
         arguments.page.write_text(text)
 
 
-def causal_types() -> list[str]:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+def all_types() -> list[str]:
+    from franken.families.objective import language_model_types
 
-    return sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    return language_model_types()
 
 
 def run(types: list[str], parallel: int) -> dict[str, dict[str, Any]]:
@@ -104,6 +104,7 @@ def check(name: str) -> dict[str, Any]:
     from family_configs import tiny_random
 
     from franken.families.capabilities import capabilities_of
+    from franken.families.objective import is_masked
     from franken.parts.body import save_body
     from franken.parts.export import export_model
     from franken.parts.model import ModelRef
@@ -115,7 +116,8 @@ def check(name: str) -> dict[str, Any]:
     old, new = tiny_tokenizer(size=OLD_ROWS), tiny_tokenizer(size=NEW_ROWS)
     ids = torch.arange(5, 17).view(1, -1)
     before = logits_of(model, ids)
-    record: dict[str, Any] = {"capabilities": capabilities_of(model.config).to_json()}
+    record: dict[str, Any] = {"masked": is_masked(model.config)}
+    record |= {"capabilities": capabilities_of(model.config).to_json()}
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         fingerprint = save_body(model, place / "body", tokenizer=old)
@@ -156,9 +158,10 @@ def reload_and_compare(model: Any, place: Path, before: Any, ids: Any) -> None:
 
 
 def loaded(place: Path) -> Any:
-    from transformers import AutoModelForCausalLM
+    from franken.families.objective import auto_class
+    from franken.parts.checkpoint import read_config
 
-    return AutoModelForCausalLM.from_pretrained(place).eval()
+    return auto_class(read_config(place)).from_pretrained(place).eval()
 
 
 def logits_of(model: Any, ids: Any) -> Any:
@@ -187,8 +190,8 @@ def page(results: dict[str, dict[str, Any]]) -> str:
     lines = [
         "# Families of models",
         "",
-        "Which causal model types of transformers franken works on. Made by `python "
-        f"benchmarks/families.py --page docs/families.md` with transformers "
+        "Which language model types of transformers, causal and masked, franken works on. Made by "
+        "`python benchmarks/families.py --page docs/families.md` with transformers "
         f"{transformers.__version__} on {date.today().isoformat()}: for each type a tiny random",
         "model, whose table is taken and replaced by a longer one; saved, reloaded by plain "
         "transformers and exported, it must give the logits of the old tokens to the bit.",
@@ -196,12 +199,13 @@ def page(results: dict[str, dict[str, Any]]) -> str:
         f"**{len(good)} of {len(results)} types pass.** `python -m franken.families CHECKPOINT` "
         "says the same of a checkpoint of yours, by its own config.",
         "",
-        "| type | " + " | ".join(NAMES) + " |",
-        "|---|" + "---|" * len(NAMES),
+        "| type | guesses | " + " | ".join(NAMES) + " |",
+        "|---|---|" + "---|" * len(NAMES),
     ]
     for name, record in good.items():
         cells = ["yes" if record["capabilities"][what] is None else "" for what in NAMES]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        guesses = "hidden" if record["masked"] else "next"
+        lines.append(f"| {name} | {guesses} | " + " | ".join(cells) + " |")
     lines += ["", "## Not passed", "", "| type | why |", "|---|---|"]
     for name, record in results.items():
         if "fault" in record:

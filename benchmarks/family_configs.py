@@ -1,9 +1,11 @@
-"""A tiny random model of any causal type: the default config, with every size made small."""
+"""A tiny random language model of any type: the default config, with every size made small."""
 
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
+
+from franken.families.objective import auto_class
 
 _SMALL: dict[int, tuple[str, ...]] = {
     32: ("hidden_size", "d_model", "n_embd", "embedding_size", "word_embed_proj_dim", "dim_model",
@@ -81,7 +83,7 @@ def tiny_random(name: str, *, rows: int) -> Any:
     """The model, in evaluation mode, with random biases and norms too."""
     config = AutoConfig.for_model(name, **overrides(name, rows))
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    model = auto_class(config).from_config(config, dtype=torch.float32).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():

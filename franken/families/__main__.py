@@ -17,11 +17,12 @@ def main(arguments: list[str] | None = None) -> int:
         help="directory with config.json, or a model type such as llama; default: all types",
     )  # fmt: skip
     chosen = parser.parse_args(arguments).models
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     from transformers.utils import logging
 
+    from franken.families.objective import language_model_types
+
     logging.set_verbosity_error()
-    return _print(chosen or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES), detailed=bool(chosen))
+    return _print(chosen or language_model_types(), detailed=bool(chosen))
 
 
 def _print(models: Iterable[str], *, detailed: bool) -> int:

@@ -1,8 +1,14 @@
 """Names of a family's tensors and modules, as one value."""
 
+import re
 from dataclasses import dataclass, field
 
 from transformers import PretrainedConfig
+
+_OTHER_HEADS = re.compile(
+    r"(^|\.)(pooler|seq_relationship|sop_classifier|discriminator_predictions)\.|"
+    r"(^|\.)embeddings\.position_ids$"
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,11 @@ class Anatomy:
     decides by ``config.use_parallel_residual``."""
     conv1d: bool = False
     """Whether projections are stored ``(in, out)``, as transformers' ``Conv1D`` has them."""
+    masked: bool = False
+    """Whether it guesses hidden tokens (BERT), not next ones."""
+    positions_from_padding: bool = False
+    """Whether positions are counted from the id of the padding token (RoBERTa, XLM-R): another
+    id there would shift every position of the body."""
     aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Tensor name -> other spellings found in files."""
 
@@ -64,6 +75,13 @@ class Anatomy:
         return tuple(
             name for name in (self.input_embedding, self.output_head, self.head_bias) if name
         )
+
+    def is_other_head(self, name: str) -> bool:
+        """Whether a stored tensor serves another task than the language model's.
+
+        BERT's files on the hub carry the pooler and the next-sentence head; they stay in the file.
+        """
+        return self.masked and _OTHER_HEADS.search(name) is not None
 
     def is_table_tensor(self, name: str) -> bool:
         """Whether a stored tensor belongs to the table, in any spelling."""

@@ -62,6 +62,8 @@ def _packs(config: PretrainedConfig) -> str | None:
 
 
 def _layer_grids(config: PretrainedConfig, anatomy: Anatomy) -> str | None:
+    if anatomy.masked:
+        return "it guesses hidden tokens; grids are of models that write"
     if not anatomy.layers:
         return "no list of layers was found"
     kinds = set(getattr(text_config(config), "layer_types", None) or ())

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers import PretrainedConfig, PreTrainedModel
 
 from franken.errors import CompatibilityError
 from franken.families import declared
 from franken.families.anatomy import Anatomy, text_config
+from franken.families.objective import auto_class, is_masked, model_class
 
 _PROBE_ROWS = 99_991
 """A vocabulary size that no other dimension has: what has it depends on the vocabulary."""
@@ -47,18 +47,15 @@ def skeleton(config: PretrainedConfig) -> PreTrainedModel:
     text = text_config(probe)
     rows = getattr(text, "vocab_size", None)
     for name, value in list(vars(text).items()):
-        if "vocab" in name and value == rows and isinstance(value, int):
+        kinds = name == "type_vocab_size"  # 1 in RoBERTa, as the vocabulary of a bare body
+        if "vocab" in name and not kinds and value == rows and isinstance(value, int):
             setattr(text, name, _PROBE_ROWS)
     if getattr(text, "vocab_size", None) != _PROBE_ROWS:
         text.vocab_size = _PROBE_ROWS
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
-        raise CompatibilityError(
-            f"transformers has no causal language model of type {config.model_type!r}; franken "
-            "works on what AutoModelForCausalLM loads"
-        )
+    model_class(config)  # refuses a type without a language model
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(probe, dtype=torch.float32)
+            model: PreTrainedModel = auto_class(config).from_config(probe, dtype=torch.float32)
             return model
     except Exception as error:  # whatever a family's constructor raises
         raise CompatibilityError(
@@ -80,6 +77,7 @@ def discover(config: PretrainedConfig) -> Anatomy:
     model = skeleton(config)
     found = _tables(model, family)
     found |= _layers(model, family)
+    found |= {"masked": is_masked(config), "positions_from_padding": _counts_from_padding(model)}
     aliases = dict(found.pop("aliases"))
     for name, spellings in facts.pop("aliases", {}).items():
         aliases[name] = tuple(dict.fromkeys((*aliases.get(name, ()), *spellings)))
@@ -143,6 +141,14 @@ def _tables(model: PreTrainedModel, family: str) -> dict[str, Any]:
             if part in chosen and (spellings := _spellings(model, chosen[part], names_))
         },
     }
+
+
+def _counts_from_padding(model: nn.Module) -> bool:
+    """Whether the module of the embeddings numbers positions from the padding id."""
+    return any(
+        "padding_idx" in vars(module) and hasattr(module, "position_embeddings")
+        for module in model.modules()
+    )
 
 
 def _all_tensors(model: nn.Module) -> Iterable[tuple[str, torch.Tensor]]:

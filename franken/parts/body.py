@@ -10,10 +10,10 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from franken.errors import ArtifactError, CompatibilityError
+from franken.families.objective import model_class
 from franken.files import read_json, write_json
 from franken.parts.anatomy import (
     Anatomy,
@@ -52,10 +52,10 @@ def save_body(
     Returns:
         The body's fingerprint.
     """
-    checkpoint_anatomy = _anatomy_without_adapters(model)
+    anatomy = _anatomy_without_adapters(model)
     directory.mkdir(parents=True, exist_ok=True)
-    names = set(checkpoint_anatomy.table_tensors)
-    kept = {name: tensor for name, tensor in model.state_dict().items() if name not in names}
+    tensors = model.state_dict().items()
+    kept = {name: tensor for name, tensor in tensors if not anatomy.is_table_tensor(name)}
     with quiet_transformers():
         model.save_pretrained(
             str(directory),
@@ -64,7 +64,7 @@ def save_body(
         )
     _record_dtype(directory, kept)
     tokens = control_tokens_of(configs_of(model), tokenizer) if tokenizer is not None else None
-    return describe_body(directory, checkpoint_anatomy, tokens=tokens, lineage=lineage)
+    return describe_body(directory, anatomy, tokens=tokens, lineage=lineage)
 
 
 def describe_body(
@@ -168,17 +168,18 @@ def load_body(
     small = checkpoint.config()
     text_config(small).vocab_size = 1
     text_config(small).pad_token_id = None  # as padding index it would lie outside the one row
-    model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(small)]
     generation = stored_generation_config(Path(directory))
     with quiet_transformers(), contextlib.ExitStack() as files:
         tensors = _placeholder_rows(checkpoint, anatomy, original, dtype)
         for path, names in checkpoint.shards().items():
             handle = files.enter_context(safe_open(path, framework="pt"))
             tensors |= {
-                name: handle.get_slice(name) for name in names if not anatomy.is_table_tensor(name)
+                name: handle.get_slice(name)
+                for name in names
+                if not anatomy.is_table_tensor(name) and not anatomy.is_other_head(name)
             }
         with torch.random.fork_rng(devices=[]):
-            loaded: tuple[PreTrainedModel, dict[str, Any]] = model_class.from_pretrained(
+            loaded: tuple[PreTrainedModel, dict[str, Any]] = model_class(small).from_pretrained(
                 None,
                 config=small,
                 state_dict=tensors,

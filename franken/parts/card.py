@@ -8,15 +8,17 @@ from typing import Any
 import yaml
 
 from franken import __version__
+from franken.families.objective import auto_class, is_masked
+from franken.parts.checkpoint import read_config
 from franken.parts.model import ModelRef
 from franken.parts.table import read_description
 
 _USAGE = """\
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import @CLASS@, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("path/to/this/directory")
-model = AutoModelForCausalLM.from_pretrained("path/to/this/directory")
+model = @CLASS@.from_pretrained("path/to/this/directory")
 ```"""
 
 
@@ -55,7 +57,7 @@ def model_card(ref: ModelRef, facts: CardFacts) -> str:
         "have the spellings of version 4, which reads the families that it knows.",
         *facts.notes,
         "## Usage",
-        _USAGE,
+        _USAGE.replace("@CLASS@", auto_class(read_config(ref.body)).__name__),
         "## Parts",
         _parts(ref, facts),
     ]
@@ -65,7 +67,9 @@ def model_card(ref: ModelRef, facts: CardFacts) -> str:
     if scores:
         sections += ["## Scores", score_table(scores)]
     sections += ["## Provenance of the table", _provenance(ref)]
-    return front_matter(facts) + "\n\n".join(sections) + "\n"
+    masked = is_masked(read_config(ref.body))
+    pipeline = "fill-mask" if masked else "text-generation"
+    return front_matter(facts, pipeline=pipeline) + "\n\n".join(sections) + "\n"
 
 
 def score_table(scores: Iterable[Mapping[str, Any]]) -> str:
@@ -82,11 +86,13 @@ def score_table(scores: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def front_matter(facts: CardFacts, *, library: str = "transformers") -> str:
+def front_matter(
+    facts: CardFacts, *, library: str = "transformers", pipeline: str = "text-generation"
+) -> str:
     """The YAML head that the hub reads."""
     values: dict[str, Any] = {
         "library_name": library,
-        "pipeline_tag": "text-generation",
+        "pipeline_tag": pipeline,
         "tags": ["franken", *([facts.recipe] if facts.recipe else [])],
         "language": list(facts.languages) or None,
         "base_model": facts.base_model,

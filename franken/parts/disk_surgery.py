@@ -24,6 +24,7 @@ from franken.parts.control_tokens import carry_over
 from franken.parts.earlier_spellings import write_earlier_spellings
 from franken.parts.fingerprint import body_fingerprint
 from franken.parts.safetensors_file import Entry, computed_entry, copied_entry, write_file
+from franken.parts.surgery import refuse_moved_padding
 from franken.parts.table import Table
 from franken.parts.table_rows import TableRows, open_rows
 from franken.parts.tokenizer_files import save_exported_tokenizer, token_count
@@ -101,6 +102,7 @@ def _check_fit(checkpoint: Checkpoint, rows: TableRows, lineage: str | None) -> 
             f"the table has rows of size {rows.hidden_size}, the body in {checkpoint.directory} "
             f"needs {width}"
         )
+    refuse_moved_padding(anatomy, checkpoint.config(), rows.tokenizer)
     if (anatomy.head_bias is None) != ("output_bias" not in rows.shapes):
         raise CompatibilityError(
             f"{anatomy.family} models have {'no' if anatomy.head_bias is None else 'an'} output "

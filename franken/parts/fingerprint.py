@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,10 +21,18 @@ _NOT_WEIGHTS = re.compile(r"(^|\.)(rotary_emb\.inv_freq|(attn|attention)\.(bias|
 
 def body_tensors(checkpoint: Checkpoint, anatomy: Anatomy) -> list[str]:
     """Names of the stored tensors that make the body: no tables, no stored constants."""
+    return _body_names(checkpoint.names(), anatomy)
+
+
+def _body_names(names: Iterable[str], anatomy: Anatomy) -> list[str]:
     return [
         name
-        for name in checkpoint.names()
-        if not anatomy.is_table_tensor(name) and not _NOT_WEIGHTS.search(name)
+        for name in names
+        if not (
+            anatomy.is_table_tensor(name)
+            or anatomy.is_other_head(name)
+            or _NOT_WEIGHTS.search(name)
+        )
     ]
 
 
@@ -69,9 +77,8 @@ def model_fingerprint(model: Any) -> str:
     known = dict(model.named_parameters())
     known |= {name: buffer for name, buffer in model.state_dict().items() if name not in known}
     found = {}
-    for name, tensor in known.items():
-        if anatomy.is_table_tensor(name) or _NOT_WEIGHTS.search(name):
-            continue
+    for name in _body_names(known, anatomy):
+        tensor = known[name]
         flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
         sample = _sample(flat.numel(), _blocks_of_tensor(flat))
         found[name] = (code_of(tensor.dtype), tuple(tensor.shape), sample)

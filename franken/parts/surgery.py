@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from franken.errors import CompatibilityError
-from franken.parts.anatomy import anatomy_of, is_tied, text_config
+from franken.parts.anatomy import Anatomy, anatomy_of, is_tied, text_config
 from franken.parts.config_edits import set_vocabulary
 from franken.parts.control_tokens import (
     ControlTokens,
@@ -143,10 +143,25 @@ def check_fit(model: PreTrainedModel, table: Table) -> None:
             f"the table has rows of size {table.hidden_size}, the {anatomy.family} body needs "
             f"{hidden_size}; make the table for this body"
         )
+    refuse_moved_padding(anatomy, model.config, table.tokenizer)
     if (head.bias is None) != (table.output_bias is None):
         raise CompatibilityError(
             f"the table has {'no' if table.output_bias is None else 'an'} output bias, but the "
             f"head of this {anatomy.family} model has {'none' if head.bias is None else 'one'}"
+        )
+
+
+def refuse_moved_padding(
+    anatomy: Anatomy, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    """Refuse another padding id where the body counts its positions from it."""
+    before, after = text_config(config).pad_token_id, tokenizer.pad_token_id
+    if anatomy.positions_from_padding and before is not None and before != after:
+        raise CompatibilityError(
+            f"{anatomy.family} models count positions from the id of the padding token, which is "
+            f"{before} in this body and {after} in the new vocabulary: every position would be "
+            "read off its place. Make the vocabulary from the model's own tokenizer "
+            "(vocab=scratch, prune_extend, extension keep the ids of control tokens)"
         )
 
 
@@ -194,9 +209,12 @@ def _set_padding_index(model: PreTrainedModel) -> None:
     index = getattr(text_config(model.config), "pad_token_id", None)
     embedding, _ = _modules(model)
     for module in model.modules():
-        if isinstance(module, PreTrainedModel) and "padding_idx" in vars(module):
+        counts = hasattr(module, "position_embeddings")  # the embeddings of RoBERTa
+        if (isinstance(module, PreTrainedModel) or counts) and "padding_idx" in vars(module):
             vars(module)["padding_idx"] = index
             embedding.padding_idx = index
+            if counts:
+                vars(module.position_embeddings)["padding_idx"] = index
 
 
 def _copy_out(tensor: Tensor) -> Tensor:

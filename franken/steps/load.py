@@ -15,13 +15,14 @@ from franken.steps.base import HERE, Part, Step, step
 
 with later():
     import torch
-    from transformers import AutoModelForCausalLM, PreTrainedModel
+    from transformers import PreTrainedModel
     from transformers import PreTrainedTokenizerBase as Tokenizer
 
     from franken.config.root import Config
+    from franken.families.objective import auto_class
     from franken.parts.body import quiet_transformers, save_body
     from franken.parts.body_files import copy_body
-    from franken.parts.checkpoint import Checkpoint
+    from franken.parts.checkpoint import Checkpoint, read_config
     from franken.parts.gguf import is_gguf, read_gguf
     from franken.parts.hub import resolve_checkpoint
     from franken.parts.row_report import warn_of_odd_rows
@@ -120,7 +121,7 @@ def _in_memory(source: Path, model: LoadedModel) -> tuple[PreTrainedModel, Token
     if is_gguf(source):
         return read_gguf(source, dtype=dtype)
     with quiet_transformers():
-        whole: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        whole: PreTrainedModel = auto_class(read_config(source)).from_pretrained(
             source, dtype=dtype, trust_remote_code=model.trust_remote_code
         )
     return whole, load_checkpoint_tokenizer(source)

@@ -17,13 +17,13 @@ with later():
     import torch
     from transformers import (
         AutoConfig,
-        AutoModelForCausalLM,
         PreTrainedModel,
         PreTrainedTokenizerBase,
     )
 
     from franken.config.root import Config
     from franken.data import DataSource, open_data
+    from franken.families.objective import auto_class
     from franken.parts.anatomy import anatomy_of
     from franken.parts.body import save_body
     from franken.parts.surgery import take_table
@@ -127,5 +127,5 @@ def _random_model(
     anatomy_of(config)  # an unknown family is refused before it is trained
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "pretrain", "weights"))
-        network: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+        network: PreTrainedModel = auto_class(config).from_config(config)
     return network

@@ -23,7 +23,7 @@ from franken.token_map.token_map import (
     TokenMap,
 )
 from franken.tokenizer.pieces import Reading, encode_pieces, overlap_of, text_of
-from franken.tokenizer.pipeline import BYTE_PIECE, refuse_read_only
+from franken.tokenizer.pipeline import BYTE_PIECE
 
 _DECIDED_LATER = 255
 
@@ -54,12 +54,11 @@ class MapBuilder:
             seed: seed of all draws.
 
         Raises:
-            CompatibilityError: where the source tokenizer is WordPiece or of no known kind.
+            CompatibilityError: where the source tokenizer is of no known kind.
         """
         self.source, self.target = source, target
         self.config, self.seed = config, seed
         old = Reading.of(source.tokenizer)
-        refuse_read_only(old.pipeline, f"init_method={config.name}, the source table")
         new = old if target is source.tokenizer else Reading.of(target)
         self.source_bytes = (old.bytes + [None] * source.rows)[: source.rows]
         unused = untrained_rows(source.input, old.pipeline.pieces, source.input[:0])

@@ -175,8 +175,8 @@ def encode_piece(tokenizer: "PreTrainedTokenizerBase", data: bytes) -> list[int]
 
     No bos and no automatic dummy prefix are added, a leading space is kept, and the text of a
     special token is plain text. Bytes that are not UTF-8 become byte tokens (the unknown token
-    where the vocabulary has no bytes). WordPiece cannot tell a text without a leading space from
-    one with it: both begin a word.
+    where the vocabulary has no bytes). A text without a leading space goes on inside a word, which
+    WordPiece spells with ``##``; where it has no such pieces, the text begins a word.
     """
     return encode_pieces(tokenizer, [data])[0]
 
@@ -214,16 +214,45 @@ class PieceEncoder:
     def _encode(self, batch: Sequence[bytes]) -> list[list[int]]:
         parts = [list(self._parts(data)) for data in batch]
         texts = [part for pieces in parts for part in pieces if isinstance(part, str)]
-        encodings = self._backend.encode_batch_fast(texts, add_special_tokens=False)
-        encoded = iter(encodings)
+        encoded = iter(self._texts(texts))
         return [
             [
                 index
                 for part in pieces
-                for index in (next(encoded).ids if isinstance(part, str) else self._raw(part))
+                for index in (next(encoded) if isinstance(part, str) else self._raw(part))
             ]
             for pieces in parts
         ]
+
+    def _texts(self, texts: list[str]) -> list[list[int]]:
+        found = [
+            encoding.ids
+            for encoding in self._backend.encode_batch_fast(texts, add_special_tokens=False)
+        ]
+        if self._pipeline.kind is not ReadOnlyKind.wordpiece:
+            return found
+        return [
+            ids if text[:1].isspace() else self._continued(text) or ids
+            for text, ids in zip(texts, found, strict=True)
+        ]
+
+    def _continued(self, text: str) -> list[int]:
+        """WordPiece ids of a text whose first letters are inside a word; none: it has no such."""
+        normalizer, splitter = self._backend.normalizer, self._backend.pre_tokenizer
+        plain = text if normalizer is None else normalizer.normalize_str(text)
+        words = [word for word, _ in splitter.pre_tokenize_str(plain)] if splitter else [plain]
+        pieces, prefix, ids = self._pipeline.pieces, self._pipeline.continuation, []
+        rest = words[0] if words else ""
+        while rest:
+            ends = range(len(rest), 0, -1)
+            end = next((end for end in ends if f"{prefix}{rest[:end]}" in pieces), 0)
+            if end == 0:
+                return []
+            ids.append(pieces[f"{prefix}{rest[:end]}"])
+            rest = rest[end:]
+        for word in words[1:]:
+            ids += self._backend.encode(word, add_special_tokens=False).ids
+        return ids
 
     def _parts(self, data: bytes) -> Iterator[str | bytes]:
         """Runs of text and runs of bytes that are no text."""

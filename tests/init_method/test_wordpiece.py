@@ -10,13 +10,14 @@ from franken.helper_model import read_helper
 from franken.init_method import InitResources, Provenance, initialise
 from franken.init_method.merge import MergeInit
 from franken.init_method.salt import AuxKind, SaltInit
+from franken.init_method.subtoken_mean import SubtokenMeanInit
 from franken.parts.table import check_table
 from franken.parts.tokenizer_files import save_exported_tokenizer
-from franken.tokenizer.pieces import canonical_bytes
+from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from franken.vocab import VocabTexts, build_vocabulary
 from franken.vocab.from_pretrained import FromPretrainedVocab
 from tests.init_method.donor import word_space
-from tests.init_method.tiny import RESOURCES, source_table
+from tests.init_method.tiny import CONFIGS, RESOURCES, source_table, target_tokenizer
 from tests.vocab.wordpiece import wordpiece_tokenizer
 
 KINDS = list(TokenizerKind)
@@ -66,12 +67,43 @@ def test_salt_maps_the_rows_of_a_bert(checkpoint, kind, aux):
         assert torch.equal(table.input[index], source.input[partner])
 
 
-def test_a_source_over_wordpiece_is_refused_with_what_to_take_instead():
-    source = source_table(KINDS[0], tokenizer=wordpiece_tokenizer())
-    with pytest.raises(CompatibilityError, match=r"source table.*WordPiece.*XLM-R, mT5"):
-        initialise(source, wordpiece_tokenizer(), SaltInit(), RESOURCES, 0)
+def test_rows_of_a_wordpiece_model_go_to_a_vocabulary_of_another_kind():
+    """Piece by piece: what is inside a word is made of what is inside words."""
+    old = wordpiece_tokenizer()
+    source, target = source_table(KINDS[0], tokenizer=old), target_tokenizer(KINDS[0])
+    table, token_map = initialise(source, target, SubtokenMeanInit(), RESOURCES, 0)
+    check_table(table)
+    ours, theirs = canonical_bytes(target), canonical_bytes(old)
+    for row in (token_map.provenance == Provenance.copied).nonzero().flatten().tolist():
+        ((partner, _),) = token_map.row(row)
+        assert theirs[partner] == ours[row]
+    inner = [
+        row for row, data in enumerate(ours)
+        if token_map.provenance[row] == Provenance.computed and data and data.isalpha()
+    ]  # fmt: skip
+    assert inner
+    for row in inner:
+        spelled = [theirs[index] for index, _ in token_map.row(row)]
+        if all(part is not None and not part.startswith(b" ") for part in spelled):
+            break
+    else:
+        raise AssertionError("no piece inside a word was made of such pieces")
 
 
 def test_methods_of_merges_have_none_to_follow():
     with pytest.raises(CompatibilityError, match="target tokenizer is WordPiece, which has none"):
         initialise(source_table(KINDS[0]), wordpiece_tokenizer(), MergeInit(), RESOURCES, 0)
+
+
+@pytest.mark.filterwarnings("ignore:init_method=span_align")  # it reads text that keeps its spaces
+@pytest.mark.parametrize("method", sorted({*CONFIGS} - {"merge"}))
+def test_every_method_moves_the_rows_of_a_wordpiece_model(method):
+    old, target = wordpiece_tokenizer(), wordpiece_tokenizer(size=340)
+    source = source_table(KINDS[0], tokenizer=old, tied=False)
+    table, token_map = initialise(source, target, CONFIGS[method], RESOURCES, 3)
+    check_table(table)
+    assert sum(token_map.counts().values()) == table.rows == len(target)
+    for row, partner in vocabulary_overlap(old, target).items():
+        assert token_map.row(row) == [(partner, 1.0)]
+        assert torch.equal(table.input[row], source.input[partner])
+        assert torch.equal(table.output_bias[row], source.output_bias[partner])

@@ -6,13 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig
 
 from benchmarks.family_configs import overrides, tiny_random
 from franken.errors import CompatibilityError
 from franken.families import declared
 from franken.families.__main__ import main
 from franken.families.capabilities import capabilities_of
+from franken.families.objective import auto_class
 from franken.parts.anatomy import anatomy_of, anatomy_of_family
 from franken.parts.body import save_body
 from franken.parts.export import export_model
@@ -24,6 +25,7 @@ from tests.parts.tiny import logits_of, tiny_tokenizer
 KINDS = [
     *("mixtral", "deepseek_v3", "gpt_oss"),  # experts
     *("qwen3_next", "lfm2", "mamba"),  # linear attention, convolutions, no attention at all
+    *("albert", "distilbert", "modernbert", "mpnet"),  # masked
     *("bert", "biogpt", "opt", "mpt", "bloom", "granite"),  # other names, a bias of two names
 ]
 
@@ -42,7 +44,7 @@ def test_a_longer_table_keeps_the_logits_of_old_tokens_to_the_bit(family, tmp_pa
     ref = ModelRef(tmp_path / "body", tmp_path / "table", (), fingerprint, fingerprint)
     export_model(ref, tmp_path / "export", card="# card\n")
     for place in ("saved", "export"):
-        plain = AutoModelForCausalLM.from_pretrained(tmp_path / place).eval()
+        plain = auto_class(model.config).from_pretrained(tmp_path / place).eval()
         found = logits_of(plain, ids)
         assert found.shape[-1] == 112
         assert torch.equal(found[..., :96], before), place
