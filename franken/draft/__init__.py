@@ -1,0 +1,1 @@
+"""Draft models for speculative decoding: a small donor that writes a large target's vocabulary."""
