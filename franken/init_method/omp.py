@@ -38,6 +38,7 @@ class OmpInit(HelperInit):
     """
 
     paper: ClassVar[str] = "Goddard & Fernandes Neto 2025, arXiv 2506.06607"
+    version: ClassVar[int] = 2
 
     head: Head = Head.helper_head
     k: int = 64

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_GROUP = 16
+_GROUP = 32
 _TILE_ROWS = 4096  # with 256 vectors some 2 MB of scores, which stay in the cache
 _PAIRS_BYTES = 32 << 20
 _BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
@@ -96,8 +96,9 @@ class AtomSearch:
             inner product above the rounding noise.
         """
         lengths = vectors.norm(dim=1)
-        unit = vectors / lengths.clamp(min=torch.finfo(torch.float64).tiny)[:, None]
-        pairs = self._nearly_best(unit, self._candidates(unit, lengths > 0))
+        asked = lengths > 0
+        unit = vectors / torch.where(asked, lengths, 1.0)[:, None]
+        pairs = self._nearly_best(unit, self._candidates(unit, asked))
         sizes = self._sizes(unit, pairs)
         sizes[(taken[pairs.vectors] == pairs.atoms[:, None]).any(1)] = 0.0
         pairs, sizes = pairs.where(sizes > 0), sizes[sizes > 0]
@@ -155,5 +156,5 @@ class AtomSearch:
         for start in range(0, len(found), step):
             vector, atom = pairs.vectors[start : start + step], pairs.atoms[start : start + step]
             rows = self._atoms[atom].to(vectors.dtype)
-            found[start : start + step] = rows.mul_(vectors[vector]).sum(1)
+            found[start : start + step] = torch.linalg.vecdot(rows, vectors[vector])
         return found.abs_().mul_(self._scale[pairs.atoms])

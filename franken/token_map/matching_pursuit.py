@@ -4,9 +4,12 @@ tokensurgeon's ``omp`` (arXiv 2506.06607). The coefficients are the least square
 anchors, which :mod:`franken.token_map.projection` computes.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from torch import Tensor
 
+from franken.threads import one_thread
 from franken.token_map.atom_search import AtomSearch
 from franken.token_map.projection import Support
 
@@ -36,17 +39,25 @@ def pursue(
             release goes on and its coefficients explode).
         normalise: compare directions; otherwise long anchors are preferred, as released.
         tolerance: a query whose residual is below this share of its norm is finished.
-        chunk_rows: queries at a time; does not change the result. Memory: ``chunk_rows x (m + 2 k
-            h)`` floats.
+        chunk_rows: queries at a time; does not change the result.
+
+    As many chunks are worked on at once as torch may use threads, each with one: no step waits for
+    another thread, and no bit depends on how many there are. Memory: ``chunk_rows x (m / 2 + 2 k
+    h)`` floats for each.
     """
     steps = min(k, queries.shape[1], len(anchors))
     chosen = torch.full((len(queries), steps), -1)
     if not steps:
         return Support.of_table(chosen)
     search = AtomSearch(anchors.float(), normalise=normalise)
-    for start in range(0, len(queries), chunk_rows):
-        part = slice(start, start + chunk_rows)
+
+    def work(part: slice) -> None:
         chosen[part] = _pursue(queries[part].double(), anchors, steps, search, tolerance)
+
+    parts = [slice(start, start + chunk_rows) for start in range(0, len(queries), chunk_rows)]
+    workers = torch.get_num_threads()
+    with one_thread(), ThreadPoolExecutor(workers) as pool:
+        list(pool.map(work, parts))
     return Support.of_table(chosen)
 
 

@@ -1,0 +1,51 @@
+"""Text as both sides read it, from sample data: DATA OUT.
+
+Writes ``de.txt``, ``sw.txt``, ``en.txt`` (as many records as ``sw``), a lexicon, and Swahili pairs,
+with those of the embedded world, whose links are known, behind them.
+"""
+
+import gzip
+import json
+import re
+import sys
+from itertools import islice
+from pathlib import Path
+
+from franken.data import open_data
+from franken.declare import options
+
+WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def records(path: Path):
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt", encoding="utf-8") as handle:
+        for line in handle:
+            yield json.loads(line)
+
+
+def write(path: Path, lines) -> None:
+    path.write_text("".join(f"{' '.join(line.split())}\n" for line in lines), "utf-8")
+
+
+data, out = map(Path, sys.argv[1:])
+for language in ("de", "sw"):
+    write(
+        out / f"{language}.txt",
+        (r["text"] for r in records(data / "mono" / f"{language}.train.jsonl")),
+    )
+english = records(data / "mono" / "en.train.jsonl.gz")
+write(out / "en.txt", (r["text"] for r in islice(english, 989)))
+lexicon = (data / "lexicon" / "wiktionary" / "swahili.txt").read_text("utf-8").splitlines()
+(out / "lexicon.txt").write_text(
+    "".join(f"{line}\n" for line in lexicon if len(line.split("\t")) == 2), "utf-8"
+)
+pairs = [r["translation"] for r in records(data / "parallel" / "en-sw.train.jsonl.gz")]
+cut = [[" ".join(WORD.findall(pair[side].lower())) for pair in pairs] for side in ("en", "sw")]
+cut = list(zip(*((s, t) for s, t in zip(*cut, strict=True) if s and t), strict=True))
+world = open_data(options("data")["microworld"]())
+known = [pair for pair in islice(world.pairs(world.config.languages[0].code), 2000)]
+write(out / "source.txt", [*cut[0], *(pair.source for pair in known)])
+write(out / "target.txt", [*cut[1], *(pair.target for pair in known)])
+gold = [[[int(a), int(b)] for a, b in pair.alignment] for pair in known]
+(out / "gold.json").write_text(json.dumps({"after": len(cut[0]), "links": gold}))
