@@ -81,7 +81,9 @@ def measure(job: Job, inputs: Inputs, options: argparse.Namespace) -> dict:
         try:
             for make in job.before:
                 run(make(inputs, folder, python), log, variables)
-            for _ in range(options.repeats):
+            for number in range(options.repeats):
+                for known in (variables, theirs):  # a peer's cache of vectors must not help it
+                    known["XDG_CACHE_HOME"] = str(folder / f"cache{number}")
                 costs["franken"].append(run(job.franken(inputs, folder, python), log, variables))
                 costs["peer"].append(run(job.other(inputs, folder, python), log, theirs))
             agreement = ""

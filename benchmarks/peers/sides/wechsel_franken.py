@@ -1,0 +1,28 @@
+"""franken's side of ``wechsel``: MODEL TOKENIZER SOURCE_TEXT TARGET_TEXT LEXICON OUT."""
+
+import sys
+from pathlib import Path
+
+from safetensors.torch import save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import franken
+
+model_dir, tokenizer_dir, source_text, target_text, lexicon, out = sys.argv[1:]
+result = franken.transfer(
+    AutoModelForCausalLM.from_pretrained(model_dir),
+    AutoTokenizer.from_pretrained(model_dir),
+    AutoTokenizer.from_pretrained(tokenizer_dir),
+    method="wechsel",
+    texts=Path(target_text).read_text("utf-8").splitlines(),
+    source_texts=Path(source_text).read_text("utf-8").splitlines(),
+    lexicon=[
+        tuple(line.split("\t")) for line in Path(lexicon).read_text("utf-8").splitlines()
+    ],
+    word_vectors={
+        "name": "trained", "epochs": 20, "min_count": 5, "buckets": 2_000_000,
+        "subsample": 1e-4, "word_budget": None, "min_n": 5, "max_n": 5,
+    },
+)  # fmt: skip
+rows = result.model.get_input_embeddings().weight.detach()
+save_file({"rows": rows.contiguous()}, out)
