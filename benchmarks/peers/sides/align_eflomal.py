@@ -1,4 +1,4 @@
-"""eflomal's side of ``align``: SOURCE TARGET OUT; its two directions, joined by grow-diag-final-and.
+"""eflomal's side of ``align``: SOURCE TARGET OUT; both directions, joined by grow-diag-final-and.
 
 The joining is franken's and is not timed apart: eflomal has none of its own.
 """

@@ -11,8 +11,8 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+import franken
 from franken.data import open_data
-from franken.declare import options
 
 WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -43,7 +43,7 @@ lexicon = (data / "lexicon" / "wiktionary" / "swahili.txt").read_text("utf-8").s
 pairs = [r["translation"] for r in records(data / "parallel" / "en-sw.train.jsonl.gz")]
 cut = [[" ".join(WORD.findall(pair[side].lower())) for pair in pairs] for side in ("en", "sw")]
 cut = list(zip(*((s, t) for s, t in zip(*cut, strict=True) if s and t), strict=True))
-world = open_data(options("data")["microworld"]())
+world = open_data(franken.options("data", "microworld"))
 known = list(islice(world.pairs(world.config.languages[0].code), 2000))
 write(out / "source.txt", [*cut[0], *(pair.source for pair in known)])
 write(out / "target.txt", [*cut[1], *(pair.target for pair in known)])
