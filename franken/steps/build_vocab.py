@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from franken.config.data import DataConfig
+from franken.errors import DataError
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
 from franken.vocab.base import Vocab
@@ -13,7 +15,7 @@ from franken.vocab.base import Vocab
 with later():
     from franken.config.root import Config
     from franken.data import open_data
-    from franken.files import write_json
+    from franken.files import sampled_hash, write_json
     from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer
     from franken.steps.common.context import StepContext
     from franken.steps.common.key_parts import texts
@@ -34,9 +36,16 @@ class BuildVocabStep(Step):
     data: DataConfig = field(default_factory=DataConfig)
 
     def key(self, config: Config) -> dict[str, Any]:
-        """The builder and the text it learns from."""
+        """The builder, the content of files that it names, and the text it learns from."""
         vocab = asdict(self.vocab)
         del vocab["pad_to_multiple"]  # of exports alone
+        if vocab.get("tokens", "") is None:
+            del vocab["tokens"]  # an option that came later keeps old keys while unset
+        for name, path in self.vocab.paths().items():
+            place = Path(path).expanduser()
+            if not place.is_file():
+                raise DataError(f"vocab.{name}: no such file: {path} (looked in {Path.cwd()})")
+            vocab[name] = sampled_hash(place)
         return {"vocab": vocab, "data": texts(self.data)}
 
     def run(self, context: StepContext) -> dict[str, Any]:

@@ -31,6 +31,10 @@ class Vocab:
         """Key and message of everything wrong with the options."""
         yield from at_least("pad_to_multiple", self.pad_to_multiple, 1)
 
+    def paths(self) -> dict[str, str]:
+        """Field -> file that these options read: its content is in the step's key."""
+        return {}
+
     def build(self, base: PreTrainedTokenizerBase, texts: VocabTexts) -> VocabResult:
         """Build it.
 

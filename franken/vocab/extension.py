@@ -20,8 +20,9 @@ with later():
     from transformers import PreTrainedTokenizerBase
 
     from franken.tokenizer.compose import compose
-    from franken.tokenizer.growth import grow, read_texts
+    from franken.tokenizer.growth import Growth, grow, read_texts
     from franken.tokenizer.language_group import trained_pipeline_of
+    from franken.tokenizer.named_tokens import read_named_tokens, with_named_tokens
     from franken.tokenizer.pipeline import Pipeline
     from franken.tokenizer.types import VocabResult, VocabTexts
 
@@ -36,17 +37,33 @@ class ExtensionVocab(TrainedVocab):
     """The base vocabulary with new pieces of the target languages appended."""
 
     added: int | None = None
-    """How many pieces are appended; ``null``: 34 % of the base vocabulary (the paper's A10)."""
+    """How many pieces are appended; ``null``: 34 % of the base vocabulary (the paper's A10), or
+    none beside ``tokens``."""
+    tokens: str | None = None
+    """File of tokens to append as they are: one a line, or JSON lines (``token``, ``special``; and
+    ``like``, ``text`` for ``init_method=named_tokens``)."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()
-        yield from at_least("added", self.added, 1)
+        yield from at_least("added", self.added, 0 if self.tokens else 1)
+
+    def paths(self) -> dict[str, str]:
+        return {} if self.tokens is None else {"tokens": self.tokens}
 
     def build(self, base: PreTrainedTokenizerBase, texts: VocabTexts) -> VocabResult:
         """Append ``config.added`` pieces of the target languages."""
         pipeline, note = trained_pipeline_of(base, self)
-        use = read_texts(base, pipeline, self, texts, source_lines=GUARDED_LINES)
-        growth = grow(pipeline, self, texts, use, added_count(pipeline, self))
+        named = read_named_tokens(self.tokens) if self.tokens else []
+        count = added_count(pipeline, self)
+        if self.added is None and self.size is not None:
+            count = max(0, count - sum(token.token not in pipeline.pieces for token in named))
+        growth = Growth([], [])
+        if count:
+            use = read_texts(base, pipeline, self, texts, source_lines=GUARDED_LINES)
+            growth = grow(pipeline, self, texts, use, count)
+        pipeline, known = with_named_tokens(pipeline, named)
+        if named:
+            note = {**note, "named": len(named) - known, "named_known": known}
         fixed = {index: piece for piece, index in pipeline.pieces.items()}
         grown = len(fixed) + len(growth.pieces) + len(growth.characters)
         tokenizer = compose(
@@ -72,6 +89,8 @@ def added_count(pipeline: Pipeline, config: ExtensionVocab) -> int:
     """How many pieces are appended: ``added``, or what ``size`` leaves, or the default share."""
     if config.added is not None:
         return config.added
+    if config.size is None and config.tokens:
+        return 0
     if config.size is None:
         return round(DEFAULT_SHARE * pipeline.size)
     if config.size <= pipeline.size:

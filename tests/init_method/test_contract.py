@@ -29,8 +29,9 @@ def row_bound(token_map, row, old, part, expected):
 
 
 def test_every_method_of_the_package_is_under_contract():
-    """``from_file`` needs a file, and has the contract in a test of its own."""
-    assert set(options("init_method")) == {*CONFIGS, *DONOR_CONFIGS, "from_file"}
+    """Two need a file, and have tests of their own."""
+    files = {"from_file", "named_tokens"}
+    assert set(options("init_method")) == {*CONFIGS, *DONOR_CONFIGS, *files}
 
 
 def skip_where_no_merges(method, kind):
