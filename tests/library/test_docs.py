@@ -13,7 +13,6 @@ from franken import docs, publish, roundtrip
 from franken.cli.check import check_command_line
 from franken.cli.paths import config_dir
 from franken.config.register import register_schemas
-from franken.draft.__main__ import parser as draft_parser
 from franken.inspect.__main__ import parser as inspect_parser
 from franken.vocab.__main__ import parser as vocab_parser
 
