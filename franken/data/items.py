@@ -45,6 +45,8 @@ class AnswerItem:
     fields: dict[str, str]
     answers: tuple[str, ...]
     """Accepted wordings, the published one first."""
+    cluster: str = field(default="", compare=False)
+    """As of a :class:`ChoiceItem`."""
 
 
 Item = ChoiceItem | TranslationItem | MathItem | AnswerItem

@@ -20,6 +20,7 @@ Question sets of the transplant experiments are in ``franken.data.question_schem
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from franken.data import question_schemas
@@ -90,7 +91,23 @@ def read_items(
             ) from None
     if not items:
         raise DataError(f"the {lang!r} evaluation set of schema {schema} is empty")
-    return items
+    return _by_passage(items)
+
+
+def _by_passage(items: list[Item]) -> list[Item]:
+    """Free answers about one passage are a cluster, named by its first question.
+
+    The passage has no name of its own in SQuAD's layout, and other words in each language; the ids
+    of its questions are the same in all.
+    """
+    first: dict[str, str] = {}
+    named: list[Item] = []
+    for item in items:
+        passage = item.fields.get("context") if isinstance(item, AnswerItem) else None
+        if isinstance(item, AnswerItem) and passage:
+            item = replace(item, cluster=first.setdefault(passage, item.id))
+        named.append(item)
+    return named
 
 
 def schema_names() -> list[str]:

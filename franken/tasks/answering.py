@@ -41,9 +41,12 @@ class Answering(EvalTask):
                 result["exact"] = any(guess == gold for gold in golds)
                 result["f1"] = max(overlap(guess, gold) for gold in golds)
             extra = truncation(results)
+            ids = [item.id for item in items]
+            clusters = [item.cluster or item.id for item in items]
             for metric, key in (("acc_exact", "exact"), ("f1", "f1")):
                 shares = [float(result[key]) for result in results]
-                task.score(lang, metric, Units.of([item.id for item in items], shares), **extra)
+                units = Units.of(ids, shares, clusters=None if clusters == ids else clusters)
+                task.score(lang, metric, units, **extra)
             task.keep(results)
 
 

@@ -88,6 +88,17 @@ def test_published_rows_become_items(schema: str) -> None:
     assert read(schema, ROWS[schema]) == [ITEMS[schema]]
 
 
+def test_questions_about_one_passage_are_a_cluster_of_the_same_name_in_every_language() -> None:
+    def rows(*passages: str) -> list[dict[str, Any]]:
+        return [
+            {**ROWS["xquad"], "id": f"q{n}", "context": text} for n, text in enumerate(passages)
+        ]
+
+    english, greek = read("xquad", *rows("A", "A", "B")), read("xquad", *rows("Α΄", "Α΄", "Β΄"))
+    assert [item.cluster for item in english] == ["q0", "q0", "q2"]
+    assert [item.cluster for item in greek] == [item.cluster for item in english]
+
+
 @pytest.mark.parametrize(
     ("schema", "change", "message"),
     [
