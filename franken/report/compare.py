@@ -1,6 +1,7 @@
 """Differences between runs, item by item, with their errors and tests."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from franken.report.metrics import Metric, metric_of
 from franken.report.results import Cell, Results, Row, compared
@@ -94,7 +95,7 @@ def paired_table(first: Results, second: Results, name: str, other: str) -> Tabl
                 table.labels.append(label)
                 table.views.append(_line(found, cells, metric))
     table.legend = [
-        "better, worse: items on which the second is higher and lower. items: those that both "
+        "better, worse: items that the second wins and loses. items: those that both "
         "have, an item in several languages or under several seeds counted once.",
         f"{SEEDS}: standard deviation of the difference over seeds; p seeds: paired t-test.",
         CLEAR_LEGEND,
@@ -106,6 +107,9 @@ def _line(found: Comparison, cells: Sequence[Cell | None], metric: Metric) -> li
     def number(value: float | None, text: str) -> View:
         return View() if value is None else View(text, value)
 
+    won, lost = found.better, found.worse
+    if metric.better < 0:
+        won, lost = lost, won
     interval = found.interval
     bounds = "" if interval is None else f"[{', '.join(map(metric.signed, interval))}]"
     shown = [
@@ -114,10 +118,10 @@ def _line(found: Comparison, cells: Sequence[Cell | None], metric: Metric) -> li
     ]
     return [
         *shown,
-        View(difference(found, metric).text, found.value * metric.factor, found.clear),
+        replace(difference(found, metric), best=found.clear),
         View(bounds) if bounds else View(),
-        number(found.better, str(found.better)),
-        number(found.worse, str(found.worse)),
+        number(won, str(won)),
+        number(lost, str(lost)),
         number(found.items or None, str(found.items)),
         number(found.p, _probability(found.p or 0.0)),
         View(found.test),

@@ -27,6 +27,9 @@ class View:
     text: str = MISSING
     value: float | None = None
     best: bool = False
+    """Shown in bold."""
+    loss: bool = False
+    """A clear difference to the worse."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,8 @@ def difference(found: Comparison, metric: Metric, *, error: bool = False) -> Vie
     tail = f" ±{metric.shown(found.stderr)}" if error and found.stderr is not None else ""
     mark = CLEAR_MARK if found.clear else ""
     text = metric.signed(found.value) + mark + tail
-    return View(text, found.value * metric.factor, error and found.clear)
+    loss = found.clear and metric.better * found.value < 0
+    return View(text, found.value * metric.factor, error and found.clear, loss)
 
 
 def _spread(cell: Cell | None, metric: Metric) -> View:

@@ -129,6 +129,23 @@ def test_runs_are_compared_item_by_item(two_runs):
     assert by_place["targets"]["items"].text == "200"
 
 
+def test_more_is_a_loss_where_less_is_better(three, tmp_path):
+    lines = {}
+    for metric in ("acc", "bits_per_byte"):
+        for name, own in (("before", three[:2]), ("after", three[2:4])):
+            records = [replace(r, model="m", key=name, metric=metric) for r in own]
+            write_run(tmp_path / metric / name, records)
+        runs = [tmp_path / metric / name for name in ("before", "after")]
+        table, paired = comparison_tables(load_groups(runs))
+        place = [label[3] for label in paired.labels].index("hi")
+        lines[metric] = dict(zip(paired.groups[0].columns, paired.views[place], strict=True))
+        assert table.views[0][0].best
+        assert table.views[0][0].loss == (metric != "acc")
+    won = {metric: (one["better"].text, one["worse"].text) for metric, one in lines.items()}
+    assert won == {"acc": ("12", "0"), "bits_per_byte": ("0", "12")}
+    assert [one["difference"].loss for one in lines.values()] == [False, True]
+
+
 def test_the_page_holds_the_paired_comparison(two_runs, tmp_path):
     paths = write_report(two_runs, tmp_path / "out", "both", compare=True, plots=False)
     for text in (paths.html.read_text(), paths.markdown.read_text()):

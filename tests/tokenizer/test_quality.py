@@ -85,11 +85,10 @@ def test_comparison_and_its_page_hold_every_tokenizer_and_language():
     assert json.loads(json.dumps(found)) == found
     assert set(found["small"]["divergence"]) == {"en-xx"}
     assert 0 < found["small"]["divergence"]["en-xx"] < 1
-    (_, heading, rows), overlap = tables(found)
-    assert len(rows) == 4
-    assert all(len(row) == len(heading) for row in rows)
-    assert len(overlap[2]) == 2
-    assert page(found).count("<tr>") == 2 + 4 + 2
+    shown = tables(found)
+    assert [len(rows) for _, _, rows in shown] == [4, 4, 2]
+    assert all(len(row) == len(heading) for _, heading, rows in shown for row in rows)
+    assert page(found).count("<tr") == 3 + 4 + 4 + 2
 
 
 def test_the_command_reads_directories_and_text(tmp_path, capsys):

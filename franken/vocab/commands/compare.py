@@ -23,19 +23,21 @@ COLUMNS = (
 )
 """Figure, heading, decimals."""
 DISTORTED = (
-    ("nfd", "tokens, NFD (%)"),
-    ("upper", "capitals (%)"),
-    ("spaces", "two spaces (%)"),
-    ("no_break", "no-break spaces (%)"),
+    ("nfd", "accents apart (NFD)"),
+    ("upper", "capitals"),
+    ("spaces", "two spaces"),
+    ("no_break", "no-break spaces"),
 )
-"""Distortion, heading: tokens in % of those of the text as it is."""
+"""Distortion, heading."""
 _SHARES = ("whole_words", "used", "unknown", "lost")
 _DOCUMENT = """<!doctype html><html lang="en"><meta charset="utf-8">
 <title>Tokenizers compared</title>
 <style>body{{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem}}
 table{{border-collapse:collapse;margin:1rem 0;display:block;overflow-x:auto}}
 th,td{{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:right}}
-th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){{text-align:left}}</style>
+th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){{text-align:left}}
+td{{white-space:nowrap;font-variant-numeric:tabular-nums}}th{{vertical-align:bottom;min-width:4em}}
+tr.new td{{border-top:2px solid #999}}</style>
 <h1>Tokenizers compared</h1><p>{lead}</p>{tables}</html>
 """
 
@@ -87,24 +89,33 @@ def _compare(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def tables(found: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Title, heading and rows: per language and tokenizer; then the overlap of languages."""
-    heading = ["language", "tokenizer", *(title for _, title, _ in COLUMNS)]
-    heading += [title for _, title in DISTORTED]
-    rows = []
+    """Title, heading and rows: per language and tokenizer, as it is and distorted; the overlap."""
+    heading = ["language", "tokenizer"]
+    rows, distorted = [], []
     for lang in next(iter(found.values()))["languages"]:
         for name, own in found.items():
             figures = own["languages"][lang]
-            row = [lang, f"{name} ({own['size']:,})"]
-            for key, _, digits in COLUMNS:
-                row.append(f"{figures[key] * (100 if key in _SHARES else 1):,.{digits}f}")
-            row += [f"{100 * figures['distorted'][key]:.0f}" for key, _ in DISTORTED]
-            rows.append(row)
+            label = [lang, f"{name} ({own['size']:,})"]
+            shares = [figures["distorted"][key] for key, _ in DISTORTED]
+            distorted.append([*label, *(f"{100 * share:.0f}" for share in shares)])
+            factors = [100 if key in _SHARES else 1 for key, _, _ in COLUMNS]
+            values = zip(COLUMNS, factors, strict=True)
+            rows.append(
+                [*label, *(f"{figures[key] * by:,.{digits}f}" for (key, _, digits), by in values)]
+            )
     pairs = list(next(iter(found.values()))["divergence"])
     overlap = [
         [name, f"{own['size']:,}", *(f"{own['divergence'][pair]:.3f}" for pair in pairs)]
         for name, own in found.items()
     ]
-    shown = [("Per language", heading, rows)]
+    shown = [
+        ("Per language", [*heading, *(title for _, title, _ in COLUMNS)], rows),
+        (
+            "Tokens for the same text written otherwise, in % of those for it as it is",
+            [*heading, *(title for _, title in DISTORTED)],
+            distorted,
+        ),
+    ]
     if pairs:
         title = "Divergence of languages' tokens (bits, 0: the same, 1: none in common)"
         shown.append((title, ["tokenizer", "size", *pairs], overlap))
@@ -124,8 +135,13 @@ def page(found: dict[str, Any]) -> str:
     parts = []
     for title, heading, rows in tables(found):
         head = "".join(f"<th>{escape(cell)}</th>" for cell in heading)
+        before = [row[0] for row in rows[:1]] + [row[0] for row in rows]
+        grouped = len({row[0] for row in rows}) < len(rows)
         body = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+            ('<tr class="new">' if grouped and row[0] != last else "<tr>")
+            + "".join(f"<td>{escape(cell)}</td>" for cell in row)
+            + "</tr>"
+            for row, last in zip(rows, before, strict=False)
         )
         parts.append(f"<h2>{escape(title)}</h2><table><tr>{head}</tr>{body}</table>")
     figures = next(iter(found.values()))["languages"]
