@@ -27,7 +27,27 @@ def main() -> NoReturn:
 
         print(help_text(config_dir()))
         sys.exit(0)
+    if "--estimate" in argv:
+        sys.exit(_estimate([word for word in argv if word != "--estimate"]))
     sys.exit(_run(argv))
+
+
+def _estimate(argv: list[str]) -> int:
+    """Say what the (first) job of a command line would take, and start nothing."""
+    from hydra._internal.utils import get_args
+
+    from franken.cli.check import judge_command_line
+    from franken.cli.estimating import print_estimate
+    from franken.config.register import register_schemas
+
+    register_schemas()
+    args = get_args(argv)
+    faults, config = judge_command_line(args.overrides, config_dir(), args.config_dir)
+    if faults or config is None:
+        _print_faults(faults)
+        return 2
+    print_estimate(config)
+    return 0
 
 
 def _run(argv: list[str]) -> int:

@@ -21,6 +21,7 @@ franken: cross-lingual vocabulary and embedding surgery on language models
   python -m franken -m +experiment=NAME GROUP=A,B seed=0,1,2              a grid of runs
   (with sweep.take=free started any number of times: each takes jobs that nobody has)
 
+  --estimate            memory and time of the job's trainings, and stop
   --cfg job             print the composed config and stop
   --info defaults-tree  show how it is composed
   --config-dir DIR      a directory of your own options and experiments
