@@ -6,6 +6,7 @@ merges from ``tokenizer.json`` and makes its own normaliser and pre-tokenizer ar
 as another one. So every save is checked by loading, and the class is chosen accordingly.
 """
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -49,7 +50,23 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase, *, roles: bool = True
         roles: count special roles and what is put around a text, too; without them it says which
             id means which text, which an instruct model shares with its base.
     """
-    backend = json.loads(_backend(tokenizer).to_str())
+    written = _backend(tokenizer).to_str()
+    own = special_roles(tokenizer) if roles else None
+    known = hashlib.sha256(written.encode()).digest(), hash_json(own)
+    if known not in _identities:
+        while len(_identities) >= _IDENTITIES:
+            _identities.pop(next(iter(_identities)))
+        _identities[known] = _identity(json.loads(written), own)
+    return _identities[known]
+
+
+_IDENTITIES = 64
+_identities: dict[tuple[bytes, str], str] = {}
+"""Of what was written and its roles: taking 260,000 pieces apart takes seconds, and steps ask for
+the identity of one tokenizer several times."""
+
+
+def _identity(backend: dict[str, Any], roles: dict[str, str] | None) -> str:
     model = backend["model"]
     if isinstance(model.get("merges"), list):
         model["merges"] = [
@@ -59,9 +76,9 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase, *, roles: bool = True
         key: backend.get(key) for key in ("model", "normalizer", "pre_tokenizer", "decoder")
     }
     described["added_tokens"] = sorted(backend["added_tokens"], key=lambda token: token["id"])
-    if roles:
+    if roles is not None:
         described["post_processor"] = _adding_nothing_is_none(backend.get("post_processor"))
-        described["roles"] = special_roles(tokenizer)
+        described["roles"] = roles
     return hash_json(described)
 
 

@@ -6,6 +6,7 @@ suspicion; a helper that franken trains counts its text instead.
 """
 
 import re
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -20,13 +21,16 @@ _FEWEST = 4
 _CHUNK = 16384
 
 
-def untrained_rows(rows: Tensor, vocabulary: dict[str, int], reserved: Tensor) -> Tensor:
+def untrained_rows(
+    rows: Tensor, vocabulary: dict[str, int], reserved: Tensor, *, unwritten: Iterable[int] = ()
+) -> Tensor:
     """``(T,)`` bool: rows as near to the rows that nobody uses as no trained row is.
 
     Args:
         rows: ``(T, h)`` rows by token id.
         vocabulary: token -> id; names such as ``<unused7>`` are of tokens that nobody uses.
         reserved: ``(p, h)`` the table's rows past the last token; may be empty.
+        unwritten: ids that no text comes to; as unused as those that are named so.
 
     Returns:
         Rows whose cosine with the mean unused row is above 0.5 and above that of 99 % of all; the
@@ -35,7 +39,7 @@ def untrained_rows(rows: Tensor, vocabulary: dict[str, int], reserved: Tensor) -
     """
     named = [i for name, i in vocabulary.items() if i < len(rows) and _RESERVED.fullmatch(name)]
     found = torch.zeros(len(rows), dtype=torch.bool)
-    found[named] = True
+    found[[*named, *(index for index in unwritten if index < len(rows))]] = True
     unused = torch.cat([rows[found], reserved]).float()
     unused = unused[(unused != 0).any(1)]
     if len(unused) < _FEWEST:

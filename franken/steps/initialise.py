@@ -39,6 +39,7 @@ with later():
 class InitialiseStep(Step):
     """Make the first rows of a table for a new tokenizer."""
 
+    version: ClassVar[int] = 2
     inputs: ClassVar[dict[str, Part]] = {"base": Part.model, "tokenizer": Part.vocabulary}
     base: str = ""
     tokenizer: str = ""

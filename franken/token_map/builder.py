@@ -24,6 +24,7 @@ from franken.token_map.token_map import (
 )
 from franken.tokenizer.pieces import Reading, encode_pieces, overlap_of, text_of
 from franken.tokenizer.pipeline import BYTE_PIECE
+from franken.tokenizer.reachability import shadowed_ids
 
 _DECIDED_LATER = 255
 
@@ -61,7 +62,10 @@ class MapBuilder:
         old = Reading.of(source.tokenizer)
         new = old if target is source.tokenizer else Reading.of(target)
         self.source_bytes = (old.bytes + [None] * source.rows)[: source.rows]
-        unused = untrained_rows(source.input, old.pipeline.pieces, source.input[:0])
+        unused = untrained_rows(
+            source.input, old.pipeline.pieces, source.input[:0],
+            unwritten=shadowed_ids(source.tokenizer, old),
+        )  # fmt: skip
         unused_ids = unused.nonzero().flatten().tolist()
         for index in unused_ids:  # no text moved them: no exemplar, anchor or neighbour of anything
             self.source_bytes[index] = None

@@ -181,12 +181,20 @@ def encode_piece(tokenizer: "PreTrainedTokenizerBase", data: bytes) -> list[int]
     return encode_pieces(tokenizer, [data])[0]
 
 
-def encode_pieces(tokenizer: "PreTrainedTokenizerBase", batch: Sequence[bytes]) -> list[list[int]]:
-    """:func:`encode_piece` for many pieces at once, in parallel where the backend can."""
+def encode_pieces(
+    tokenizer: "PreTrainedTokenizerBase",
+    batch: Sequence[bytes],
+    *,
+    reading: "Reading | None" = None,
+) -> list[list[int]]:
+    """:func:`encode_piece` for many pieces at once, in parallel where the backend can.
+
+    ``reading``: of the tokenizer, where it was read before.
+    """
     known = _ENCODERS.get(tokenizer)
     if known is None or known[0] != len(tokenizer):
-        pipeline = pipeline_of(tokenizer)
-        encoder = PieceEncoder(pipeline, special_ids(tokenizer, pipeline=pipeline))
+        reading = reading or Reading.of(tokenizer)
+        encoder = PieceEncoder(reading.pipeline, reading.special)
         known = _ENCODERS[tokenizer] = (len(tokenizer), encoder)
     return known[1].encode(batch)
 

@@ -1,9 +1,11 @@
 """Which pieces text can produce."""
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from franken.tokenizer.pieces import PieceEncoder, Reading
+from franken.config.base_model import TokenizerKind
+from franken.tokenizer.pieces import PieceEncoder, Reading, encode_pieces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,6 +35,20 @@ def unreachable_pieces(
         for piece, ids in zip(asked, encoded, strict=True)
         if ids != [reading.pipeline.pieces[piece]]
     ]
+
+
+def shadowed_ids(tokenizer: "PreTrainedTokenizerBase", reading: Reading) -> list[int]:
+    """Ids whose text is always written as another token that means the same bytes.
+
+    Llama 2 and Gemma have ``<0x41>`` beside ``A``; the former is in no training text. WordPiece has
+    none: its ``##a`` stands where ``a`` cannot.
+    """
+    if not isinstance(reading.pipeline.kind, TokenizerKind):
+        return []
+    times = Counter(data for data in reading.bytes if data)
+    asked = [(index, data) for index, data in enumerate(reading.bytes) if data and times[data] > 1]
+    encoded = encode_pieces(tokenizer, [data for _, data in asked], reading=reading)
+    return [index for (index, _), ids in zip(asked, encoded, strict=True) if ids != [index]]
 
 
 def is_reachable(model: Any, piece: str) -> bool:

@@ -39,6 +39,15 @@ def test_both_spellings_stand_there_and_the_config_reads_as_before(tmp_path, fam
     assert AutoConfig.from_pretrained(tmp_path).rope_parameters == before
 
 
+def test_a_config_that_would_read_otherwise_is_left_as_it_was(tmp_path):
+    """Gemma 4's rotary kind of its own takes no settings from the earlier names."""
+    AutoConfig.for_model("gemma4_text").save_pretrained(tmp_path)
+    before = (tmp_path / "config.json").read_text()
+    write_earlier_spellings(tmp_path)
+    assert (tmp_path / "config.json").read_text() == before
+    AutoConfig.from_pretrained(tmp_path)
+
+
 def test_further_special_tokens_have_the_name_that_both_lines_read(tmp_path):
     tokenizer = tiny_tokenizer()
     tokenizer.add_special_tokens({"extra_special_tokens": ["<end_of_turn>"]})
