@@ -1,10 +1,11 @@
 """``evaluate``: a model scored on text and evaluation sets, as recipes do it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from franken.composition.hydra import HydraModel
 from franken.config.checks import checked, hint
 from franken.config.eval_suite import EvalSuiteConfig
 from franken.data import open_data
@@ -16,7 +17,7 @@ from franken.library.given import gather
 from franken.library.memory_data import MemoryData
 from franken.library.options import chosen, typed
 
-_TEXT_KINDS = ("bits_per_byte", "tokenizer_intrinsics")
+_TEXT_KINDS = ("bits_per_byte", "tokenizer_intrinsics", "speed")
 
 
 class Scores(SuiteResult):
@@ -66,9 +67,9 @@ def evaluate(
         model: a causal language model of transformers (on any device, also under peft), or a
             ``HydraModel``.
         tokenizer: its tokenizer; ``None`` for a ``HydraModel``.
-        tasks: ``bits_per_byte`` and ``tokenizer_intrinsics`` by name; other tasks as a mapping from
-            name to the fields of a task (``kind``, ``source``, ``prompt``, ...); or the name or
-            options of a whole suite (group ``eval_suite``).
+        tasks: ``bits_per_byte``, ``tokenizer_intrinsics`` and ``speed`` by name; other tasks as a
+            mapping from name to the fields of a task (``kind``, ``source``, ``prompt``, ...); or
+            the name or options of a whole suite (group ``eval_suite``).
         data: text to score: language -> lines. Or a data option (its dataclass), an opened source,
             the name of an option (``pocket``), or the directory of one laid out as
             ``conf/data/sample.yaml`` describes.
@@ -85,8 +86,12 @@ def evaluate(
     Raises:
         ConfigError: for an unknown task, or one whose source the data lack.
     """
+    if tokenizer is None and not isinstance(model, HydraModel):
+        raise ConfigError("evaluate: tokenizer is None; only a HydraModel brings its own")
     source = _source(data, pairs, sets, source_language)
     suite = _suite(tasks, batch_tokens)
+    if isinstance(source, MemoryData) and isinstance(suite, EvalSuiteConfig):
+        suite = _of_what_is_there(suite, source)
     result = run_suite(model, tokenizer, suite, source, seed=seed, progress=progress)
     return Scores(result.scores, result.items, result.skipped)
 
@@ -126,5 +131,20 @@ def _suite(tasks: Any, batch_tokens: int) -> Any:
         name: asdict(task) if is_dataclass(task) else dict(task)  # type: ignore[arg-type]
         for name, task in named.items()
     }
+    for task in fields.values():
+        if task.get("kind") in _TEXT_KINDS:
+            task.setdefault("source", "monolingual")
     values = {"name": "evaluate", "tasks": fields, "batch_tokens": batch_tokens}
     return typed(EvalSuiteConfig, values, "evaluate")
+
+
+def _of_what_is_there(suite: EvalSuiteConfig, source: MemoryData) -> EvalSuiteConfig:
+    """Tasks of text ask for the languages that were given, not for a source that was not."""
+    known = [source.config.source_language, *source.config.languages]
+    tasks = {
+        name: replace(task, languages=[x for x in known if source.has(task.source, x)])
+        if task.kind in _TEXT_KINDS and task.languages is None and not task.texts
+        else task
+        for name, task in suite.tasks.items()
+    }
+    return replace(suite, tasks=tasks)

@@ -60,6 +60,11 @@ def gather(
         dict(lexicon) if _by_language(lexicon) else {},  # type: ignore[arg-type]
     ]
     named = list(dict.fromkeys(key for part in several for key in part))
+    odd = next((key for key in named if not isinstance(key, str)), "")
+    if odd != "":
+        raise DataError(
+            f"{odd!r} is no language; write its code as text (a bare no in YAML is a boolean)"
+        )
     targets = [x for x in named if x != source_language] or [TARGET]
     bare = {
         "texts": texts if not by_language else None,
@@ -110,9 +115,9 @@ def lines_of(value: Any, name: str) -> Lines:
         opened: Lines = value
         return opened
     kept = list(value)
-    odd = next((line for line in kept if not isinstance(line, str)), None)
+    odd = next(((at, line) for at, line in enumerate(kept) if not isinstance(line, str)), None)
     if odd is not None:
-        raise DataError(f"{name}= holds {odd!r}, which is no text; give lines")
+        raise DataError(f"{name}= holds {odd[1]!r} as entry {odd[0]}, which is no text; give lines")
     return lambda: kept
 
 

@@ -15,7 +15,7 @@ from franken.files import write_atomically
 from franken.report.averages import macro_average
 from franken.report.compare import comparison_tables
 from franken.report.initialisation import initialisation_table
-from franken.report.new_tokens import draw_new_tokens, finding, new_token_table
+from franken.report.new_tokens import draw_new_tokens, new_token_table
 from franken.report.notes import computed_notes
 from franken.report.records import (
     Record,
@@ -141,7 +141,7 @@ def write_groups(
 ) -> ReportPaths:
     """As ``write_report``, for runs that are already read."""
     from franken.report.html import render_page
-    from franken.report.plots import Plot, draw_plots
+    from franken.report.plots import draw_plots
 
     runs = [run for group in groups for run in group]
     results = Results(record for run in runs for record in run.records)
@@ -162,8 +162,8 @@ def write_groups(
 
         drawn = [*draw_transplants(transplants, out_dir), *drawn]
     if plots and new_tokens:
-        path = draw_new_tokens(results.records, out_dir / "new_tokens.png")
-        drawn = [*drawn, Plot(path, finding(results.records))] if path else drawn
+        made = draw_new_tokens(results.records, out_dir / "new_tokens.png")
+        drawn = [*drawn, made] if made else drawn
     if plots:
         from franken.report.size_plots import draw_sizes
 

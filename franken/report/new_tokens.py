@@ -1,12 +1,18 @@
 """What became of new tokens: one table and one figure from the scores of such a task."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean
+from typing import TYPE_CHECKING
 
 from franken.report.metrics import metric_of
 from franken.report.records import Record
 from franken.report.tables import Group, Table, View
+
+if TYPE_CHECKING:
+    from franken.report.plots import Plot
 
 PER_LANGUAGE = (
     "new.share", "new.written", "new.mass", "new.probability", "old.probability", "new.rank",
@@ -46,11 +52,9 @@ def new_token_table(records: Iterable[Record]) -> Table | None:
     return table
 
 
-def draw_new_tokens(records: Iterable[Record], path: Path) -> Path | None:
+def draw_new_tokens(records: Sequence[Record], path: Path) -> Plot | None:
     """Probability of the token that comes, new against old; ``None`` for nothing to draw."""
-    from matplotlib.figure import Figure
-
-    from franken.report.plots import INK, PALETTE
+    from franken.report.plots import INK, PALETTE, empty_figure, save_figure
 
     rows = [
         (row, values) for row, values in _by_row(records).items() if "new.probability" in values
@@ -58,24 +62,21 @@ def draw_new_tokens(records: Iterable[Record], path: Path) -> Path | None:
     if not rows:
         return None
     rows = rows[:MAX_BARS]
-    figure = Figure(figsize=(8.0, 1.2 + 0.34 * len(rows)), layout="constrained", facecolor="white")
-    axes = figure.add_subplot()
+    figure, axes = empty_figure(8.0, 1.7 + 0.4 * len(rows))
     for number, (kind, words) in enumerate((("new", "new tokens"), ("old", "old tokens"))):
         places = [at + 0.36 * number for at in range(len(rows))]
         values = [100 * own.get(f"{kind}.probability", 0.0) for _, own in rows]
         axes.barh(places, values, height=0.34, color=PALETTE[number], label=words)
-    axes.set_yticks(
-        [at + 0.18 for at in range(len(rows))],
-        [" ".join(part for part in row if part) for row, _ in rows],
-    )
+    axes.set_yticks([at + 0.18 for at in range(len(rows))], [_label(*row) for row, _ in rows])
     axes.invert_yaxis()
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_xlabel("mean probability of the token that comes (%)", color=INK)
-    axes.legend(frameon=False)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    return path
+    figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=9)
+    return save_figure(figure, path, finding(records))
+
+
+def _label(model: str, variant: str, lang: str) -> str:
+    return f"{model} ({variant}), {lang}" if variant else f"{model}, {lang}"
 
 
 def finding(records: Iterable[Record]) -> str:

@@ -72,7 +72,8 @@ def draw_plots(
     return [plot for plot in plots if plot is not None]
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any]:
+def empty_figure(width: float, height: float) -> tuple[Any, Any]:
+    """A figure of so many inches and its axes, in the style of all."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
@@ -119,7 +120,7 @@ def _accuracy(
         best = sorted(bars, key=lambda bar: -bar[1].value)[:MAX_BARS]
         bars = [bar for bar in bars if bar in best]
     models = list(dict.fromkeys(row.model for row, _ in bars))
-    figure, axes = _figure(8.0, 1.6 + 0.36 * len(bars))
+    figure, axes = empty_figure(8.0, 1.6 + 0.36 * len(bars))
     heights = list(range(len(bars)))
     axes.barh(
         heights,
@@ -189,7 +190,7 @@ def _bits(results: Results, task: str, directory: Path) -> Plot | None:
     if not rows:
         return None
     languages = [*results.targets(task, name), *results.sources(task, name)]
-    figure, axes = _figure(8.0, 1.9 + (0.25 + 0.1 * len(rows)) * len(languages))
+    figure, axes = empty_figure(8.0, 1.9 + (0.25 + 0.1 * len(rows)) * len(languages))
     for number, row in enumerate(rows):
         cells = [results.cell(row, task, name, lang) for lang in languages]
         found = [(at, cell) for at, cell in enumerate(cells) if cell is not None]
@@ -219,7 +220,7 @@ def _tokens(results: Results, task: str, directory: Path) -> Plot | None:
     if not series:
         return None
     languages = [*results.targets(task, name), *results.sources(task, name)]
-    figure, axes = _figure(8.0, 1.9 + 0.22 * len(languages) * (len(series) + 1))
+    figure, axes = empty_figure(8.0, 1.9 + 0.22 * len(languages) * (len(series) + 1))
     thickness = 0.8 / len(series)
     for number, (label, row) in enumerate(series):
         cells = [results.cell(row, task, name, lang) for lang in languages]
@@ -262,7 +263,7 @@ def _curves(results: Results, runs: Sequence[Run], directory: Path) -> Plot | No
         return None
     shown = dict(list(curves.items())[:MAX_CURVES])
     by_text = counts_text(shown)
-    figure, axes = _figure(8.0, 4.2)
+    figure, axes = empty_figure(8.0, 4.2)
     for number, (name, points) in enumerate(shown.items()):
         axes.plot(
             [(point.read or 0) / 1e6 if by_text else point.step for point in points],

@@ -299,6 +299,23 @@ def test_scores_are_those_of_the_model() -> None:
         franken.evaluate(model, tokenizer, ["bits_per_bite"], data={"en": ENGLISH})
 
 
+def test_only_languages_that_were_given_are_asked_for_and_odd_input_is_named() -> None:
+    model, tokenizer = tiny_model("llama", rows=96), tiny_tokenizer(size=96)
+    task = {"mine": {"kind": "bits_per_byte", "limit": 10_000}}  # no source: it is the text given
+    scores = franken.evaluate(model, tokenizer, task, data={"sw": LINES})
+    assert list(scores.as_dict()["mine"]) == ["sw"]
+    assert not scores.skipped
+    for data, found in (
+        ({"sw": []}, "'sw'"),
+        ({"sw": ["moja", None]}, "None as entry 1"),
+        ({False: LINES}, "False is no language"),
+    ):
+        with pytest.raises(DataError, match=found):
+            franken.evaluate(model, tokenizer, "bits_per_byte", data=data)
+    with pytest.raises(ConfigError, match="tokenizer"):
+        franken.evaluate(model, None, "bits_per_byte", data={"sw": LINES})
+
+
 def test_sets_of_rows_are_scored_by_their_schema() -> None:
     model, tokenizer = base()
     rows = [
