@@ -6,13 +6,14 @@ seconds. Running the graph is in ``franken/run.py``.
 
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from franken.composition.swap import SpecialRows
 from franken.config.checks import Fault, hint, join_key
 from franken.config.data import DataConfig
 from franken.config.eval_suite import EvalSuiteConfig
 from franken.config.root import Config
+from franken.declare.typed import typed_value
 from franken.errors import ConfigError
 from franken.recipe_hydra import hydra_faults, is_hydra
 from franken.steps.base import Part, Step, step_kinds
@@ -172,10 +173,9 @@ class _Builder:
             if given not in known:
                 self._fault(f"{key}.{given}", f"is no field of a {kind} step.{hint(given, known)}")
         values = {name: value for name, value in entry.items() if name in known}
-        hints = get_type_hints(cls)
         for given, value in list(values.items()):
             try:
-                values[given] = _coerce(value, hints[given])
+                values[given] = typed_value(cls, given, value)
             except ValueError as error:
                 self._fault(f"{key}.{given}", str(error))
                 return None
@@ -287,25 +287,3 @@ class _Builder:
 
 class _Cycle(Exception):
     """Steps that wait for each other."""
-
-
-def _coerce(value: Any, kind: Any) -> Any:
-    """Plain YAML values into what the field's type asks for."""
-    if get_origin(kind) in (list, dict):
-        kind = get_origin(kind)
-    choices = [t for t in (get_args(kind) or (kind,)) if t is not type(None)]
-    wanted = choices[0]
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if value is None:
-        if len(choices) < len(get_args(kind)):
-            return None
-        raise ValueError("must not be null")
-    if hasattr(wanted, "__members__"):
-        if value not in wanted.__members__:
-            raise ValueError(f"{value!r} is not valid.{hint(str(value), wanted.__members__)}")
-        return wanted[value]
-    if not isinstance(value, wanted):
-        found = type(value).__name__
-        raise ValueError(f"must be a {wanted.__name__}, got {value!r} ({found})")
-    return value

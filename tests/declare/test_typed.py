@@ -1,0 +1,48 @@
+"""Values of a recipe's steps are typed as those of the command line."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from franken.config.data import DataConfig, MicroworldData, Sampling
+from franken.declare.typed import typed_value
+
+
+@dataclass
+class Fields:
+    share: float = 0.0
+    count: int | None = None
+    names: list[str] = field(default_factory=list)
+    tables: dict[str, str] = field(default_factory=dict)
+    sampling: Sampling = Sampling.unimax
+    data: DataConfig | None = None
+
+
+WORLD = MicroworldData()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "made"),
+    [("share", 1, 1.0), ("count", None, None), ("count", 3, 3), ("names", ["a"], ["a"]),
+     ("tables", {"en": "base"}, {"en": "base"}), ("sampling", "temperature", Sampling.temperature),
+     ("data", WORLD, WORLD), ("data", None, None)],
+)  # fmt: skip
+def test_a_value_becomes_what_its_field_says(name, value, made):
+    found = typed_value(Fields, name, value)
+    assert found == made
+    assert type(found) is type(made)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("share", None), ("share", "much"), ("count", 1.5), ("names", "a"), ("names", {"a": 1}),
+     ("tables", ["en"]), ("sampling", "unimx"), ("data", Fields())],
+)  # fmt: skip
+def test_a_value_that_does_not_fit_is_refused(name, value):
+    with pytest.raises(ValueError, match=r"\S"):
+        typed_value(Fields, name, value)
+
+
+def test_the_nearest_choice_is_named():
+    with pytest.raises(ValueError, match="'unimax'"):
+        typed_value(Fields, "sampling", "unimx")
