@@ -24,7 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from franken.config.checks import Fault, collect_faults, hint
+from franken.config.checks import Fault, collect_faults, faults_later, hint
 from franken.config.root import Config
 from franken.config.runtime import SET_BY_FRANKEN
 
@@ -189,7 +189,8 @@ def config_faults(config: Config) -> list[Fault]:
 
 def to_config(composed: DictConfig) -> Config:
     """The dataclasses behind a composed config, interpolations resolved."""
-    config = OmegaConf.to_object(composed)
+    with faults_later():
+        config = OmegaConf.to_object(composed)
     assert isinstance(config, Config)
     return config
 

@@ -1,8 +1,11 @@
 """What every config class shares: faults with keys, collected over a whole tree."""
 
 import difflib
+import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
 from franken.errors import ConfigError
@@ -57,6 +60,47 @@ def checked(config: Config, where: str) -> Config:
     if faults := collect_faults(config):
         raise ConfigError("\n".join(f"{where}: {fault}" for fault in faults))
     return config
+
+
+_collecting: ContextVar[bool] = ContextVar("_collecting", default=False)
+
+
+@contextmanager
+def faults_later() -> Iterator[None]:
+    """Make options without a check, as where all faults of a config are to be found together."""
+    before = _collecting.set(True)
+    try:
+        yield
+    finally:
+        _collecting.reset(before)
+
+
+def checks_itself(cls: Any) -> Any:
+    """Make a dataclass refuse values when it is made: those that are not its defaults.
+
+    What only the user can know, such as the path of a file, is missing until options are used.
+    """
+    make = cls.__init__
+    known = {item.name: item for item in fields(cls) if item.init}
+    names = list(known)
+
+    @functools.wraps(make)
+    def checked_make(self: Any, *values: Any, **named: Any) -> None:
+        make(self, *values, **named)
+        given = [*names[: len(values)], *named]
+        if not given or _collecting.get() or type(self) is not cls:
+            return
+        own = {key for key in given if getattr(self, key) != _default(known[key])}
+        faults = [f for f in collect_faults(self) if f.key.partition(".")[0] in own]
+        if faults:
+            raise ConfigError("\n".join(f"{cls.__name__}: {fault}" for fault in faults))
+
+    cls.__init__ = checked_make
+    return cls
+
+
+def _default(item: Field[Any]) -> Any:
+    return item.default if item.default_factory is MISSING else item.default_factory()
 
 
 def join_key(prefix: str, key: str) -> str:

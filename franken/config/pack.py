@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from franken.config.checks import at_least, hint, in_range
+from franken.config.checks import at_least, checks_itself, hint, in_range
 from franken.declare import find, options
 from franken.pack_operator.base import PackOperator
 
@@ -183,6 +183,7 @@ class Budget:
             yield "target", f"must be above 0, got {self.target}"
 
 
+@checks_itself
 @dataclass
 class PackConfig:
     """A policy: classes of tensors and an operator for each."""

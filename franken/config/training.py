@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from franken.config.amounts import bytes_of
-from franken.config.checks import at_least, in_range
+from franken.config.checks import at_least, checks_itself, in_range
 
 
 class Trainable(StrEnum):
@@ -66,6 +66,7 @@ class LoraConfig:
             yield "targets", f"must be a non-empty subset of q, k, v, o; got {self.targets}"
 
 
+@checks_itself
 @dataclass
 class TrainingConfig:
     """One training phase."""

@@ -22,7 +22,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar, dataclass_transform, overload
 
-from franken.config.checks import hint
+from franken.config.checks import checks_itself, hint
 from franken.errors import ConfigError
 
 GROUPS = (
@@ -55,7 +55,7 @@ def option(cls: Any = None, /, *, name: str | None = None) -> Any:
 def _declared(cls: Any, name: str) -> Any:
     cls.__annotations__ = {"name": "str", **inspect.get_annotations(cls)}
     cls.name = name
-    return declare(cls, name)
+    return checks_itself(declare(cls, name))
 
 
 def declare(cls: Any, name: str) -> Any:

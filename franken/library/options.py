@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from franken.config.checks import checked, hint
+from franken.config.checks import checked, faults_later, hint
 from franken.errors import ConfigError
 
 
@@ -89,7 +89,8 @@ def _merged(node: Any, values: Mapping[str, Any], where: str) -> Any:
             "\n".join(f"{where}: {key}: does not exist.{hint(key, names)}" for key in unknown)
         )
     try:
-        return OmegaConf.to_object(OmegaConf.merge(node, _plain(values)))
+        with faults_later():  # what calls this checks it, and names the caller
+            return OmegaConf.to_object(OmegaConf.merge(node, _plain(values)))
     except OmegaConfBaseException as error:
         message = f"{where}: {error.full_key or error.key}: {str(error).splitlines()[0]}"
         raise ConfigError(message) from error

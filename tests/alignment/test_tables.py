@@ -14,10 +14,10 @@ from franken.alignment.eflomal import EflomalAlignment
 from franken.alignment.files import FilesAlignment
 from franken.alignment.gold import GoldAlignment
 from franken.alignment.ibm1 import Ibm1Alignment
-from franken.config.checks import collect_faults
 from franken.config.data import MicroworldData
 from franken.data import Pair, open_data
 from franken.errors import ArtifactError, DataError
+from tests.faults import faults_of
 
 from .toys import as_dict, bitext, random_pairs, slow_grow_diag_final_and
 
@@ -126,7 +126,7 @@ def test_a_bad_word_table_is_named_with_its_line(tmp_path, text, message):
 
 def test_files_need_links_with_text_or_a_table():
     def keys(**options):
-        return [fault.key for fault in collect_faults(FilesAlignment(**options))]
+        return list(faults_of(FilesAlignment, **options))
 
     assert keys() == keys(links="a", source="b") == ["links"]
     assert keys(table="a", source="b") == ["table"]

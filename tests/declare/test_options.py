@@ -1,19 +1,26 @@
 """Declared options: found by walking, light to read, written to their YAML files."""
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from franken.alignment.files import FilesAlignment
 from franken.cli.paths import config_dir
-from franken.config.checks import collect_faults
+from franken.config.checks import collect_faults, faults_later
+from franken.config.pack import ClassRule, PackConfig
 from franken.config.register import register_schemas
+from franken.config.training import TrainingConfig
 from franken.declare import GROUPS, option, options
 from franken.declare.files import stale_files, yaml_text, yaml_value
 from franken.declare.reading import fields_of, summary
+from franken.errors import ConfigError
 from franken.init_method.base import InitMethod
+from franken.init_method.focus import FocusInit
 from franken.init_method.salt import SaltInit
 
 UNSET = {
@@ -87,6 +94,25 @@ def test_an_option_is_a_dataclass_with_the_name_of_its_module_or_its_own():
 
     assert Sideways(angle=1.0).name == "sideways"
     assert Sideways() != Sideways(angle=1.0)
+
+
+@pytest.mark.parametrize(
+    ("cls", "values", "key"),
+    [(FocusInit, {"temperature": -1.0}, "temperature"),
+     (SaltInit, {"copy_overlap": False}, "copy_overlap"),
+     (PackConfig, {"classes": {"all": ClassRule(density=2.0)}}, "classes.all.density"),
+     (PackConfig, {"schedule_width": 0}, "schedule_width"), (TrainingConfig, {"lr": -1.0}, "lr")],
+)  # fmt: skip
+def test_a_wrong_value_is_refused_when_options_are_made(cls, values, key):
+    with pytest.raises(ConfigError, match=re.escape(key)):
+        cls(**values)
+    with faults_later():
+        assert [fault.key for fault in collect_faults(cls(**values))] == [key]
+
+
+def test_what_only_the_user_knows_may_be_missing_until_it_is_used():
+    assert FilesAlignment().links is None
+    assert replace(FocusInit(), temperature=0.5).temperature == 0.5
 
 
 def test_reading_all_declarations_imports_nothing_heavy():

@@ -17,6 +17,7 @@ from franken.parts.table import load_table
 from franken.parts.tokenizer_files import save_tokenizer
 from franken.steps.common.keys import step_key
 from franken.steps.helper import HelperStep
+from tests.faults import faults_of
 from tests.helper_model.test_checkpoint import BERT, TARGET, save
 from tests.init_method.tiny import SWAHILI
 
@@ -103,8 +104,8 @@ def test_a_path_that_is_no_checkpoint_is_refused_before_work(data) -> None:
 
 def test_faults_name_the_option() -> None:
     assert [key for key, _ in CheckpointHelper().faults()] == ["path"]
-    assert [key for key, _ in TrainedHelper(hidden_size=10, heads=4).faults()] == ["hidden_size"]
-    assert [key for key, _ in TrainedHelper(mask_share=0.0, steps=0).faults()] == [
+    assert list(faults_of(TrainedHelper, hidden_size=10, heads=4)) == ["hidden_size"]
+    assert list(faults_of(TrainedHelper, mask_share=0.0, steps=0)) == [
         "steps", "mask_share",
     ]  # fmt: skip
     assert not list(TrainedHelper().faults())

@@ -23,6 +23,7 @@ from franken.token_map.token_vectors import (
     pooled_vectors,
 )
 from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
+from tests.faults import faults_of
 from tests.init_method.spaces import cosines, dense
 from tests.init_method.tiny import source_table
 
@@ -203,7 +204,7 @@ def test_lengths_and_noise_are_those_of_the_rows_not_of_the_coordinates(source, 
 def test_a_rank_beyond_the_table_is_refused(source, target, resources):
     with pytest.raises(CompatibilityError, match="keep_dim=13 is more than the 12 dimensions"):
         initialise(source, target, OfaInit(keep_dim=13), resources, 0)
-    assert "keep_dim" in dict(OfaInit(keep_dim=0).faults())
+    assert "keep_dim" in faults_of(OfaInit, keep_dim=0)
 
 
 def test_needs_follow_the_options():

@@ -3,12 +3,12 @@
 import pytest
 
 from franken.config.base_model import TokenizerKind
-from franken.config.checks import collect_faults
 from franken.declare import find, options
 from franken.errors import CompatibilityError, ConfigError
 from franken.init_method import initialise
 from franken.init_method.copy_only import CopyOnlyInit
 from franken.init_method.lexicon import LexiconInit
+from tests.faults import faults_of
 from tests.init_method.tiny import RESOURCES, source_table, target_tokenizer
 
 
@@ -22,11 +22,9 @@ def test_an_unknown_name_lists_the_known_and_the_nearest():
 
 
 def test_options_that_make_no_sense_are_faults():
-    assert [fault.key for fault in collect_faults(CopyOnlyInit(copy_overlap=False))] == [
-        "copy_overlap"
-    ]
-    wrong = LexiconInit(noise_std=-1, prefix_min_chars=-1, stem_min_chars=-1, internal_min_chars=0)
-    assert {fault.key for fault in collect_faults(wrong)} == {
+    assert list(faults_of(CopyOnlyInit, copy_overlap=False)) == ["copy_overlap"]
+    wrong = {"noise_std": -1, "prefix_min_chars": -1, "stem_min_chars": -1, "internal_min_chars": 0}
+    assert set(faults_of(LexiconInit, **wrong)) == {
         "noise_std", "prefix_min_chars", "stem_min_chars", "internal_min_chars"
     }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """SALT: the properties that follow from its equation, its oracles, and its options."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from franken.token_map.options import Fallback, Overlap, OverlapMode, Rescale
 from franken.token_map.overlap import text_overlap
 from franken.tokenizer.pieces import canonical_bytes
 from franken.word_vectors import VectorSpace
+from tests.faults import faults_of
 from tests.init_method.donor import (
     KIND,
     alike,
@@ -377,19 +379,22 @@ def test_needs_follow_the_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "key"),
+    ("values", "key"),
     [
-        (SaltInit(copy_overlap=False), "copy_overlap"),
-        (replace(FEW, solver=SaltSolver(weighting=Weighting.sparsemax)), "solver.weighting"),
+        ({"copy_overlap": False}, "copy_overlap"),
         (
-            SaltInit(solver=SaltSolver(weighting=Weighting.sparsemax, center=True)),
+            {**vars(FEW), "solver": SaltSolver(weighting=Weighting.sparsemax)},
             "solver.weighting",
         ),
-        (SaltInit(rescale=Rescale.mean_norm, norm_match=True), "rescale"),
+        (
+            {"solver": SaltSolver(weighting=Weighting.sparsemax, center=True)},
+            "solver.weighting",
+        ),
+        ({"rescale": Rescale.mean_norm, "norm_match": True}, "rescale"),
     ],
 )
-def test_options_that_contradict_each_other_are_faults(config: SaltInit, key: str) -> None:
-    assert [found for found, _ in config.faults()] == [key]
+def test_options_that_contradict_each_other_are_faults(values: dict[str, Any], key: str) -> None:
+    assert list(faults_of(SaltInit, **values)) == [key]
 
 
 def test_no_resource_at_all_is_refused_before_work() -> None:
@@ -475,15 +480,17 @@ def test_one_rotation_for_all_is_the_procrustes_map_and_its_scale() -> None:
 
 
 def test_options_that_exclude_each_other_are_faults() -> None:
-    configs = [
-        SaltInit(selector=Selector(SelectorKind.topk, max_k=3)),
-        SaltInit(solver=SaltSolver(mapping=Mapping.orthogonal)),
-        SaltInit(
-            selector=Selector(SelectorKind.all),
-            solver=SaltSolver(mapping=Mapping.orthogonal, ridge=1.0),
-        ),
+    found = [
+        list(faults_of(SaltInit, **values))
+        for values in (
+            {"selector": Selector(SelectorKind.topk, max_k=3)},
+            {"solver": SaltSolver(mapping=Mapping.orthogonal)},
+            {
+                "selector": Selector(SelectorKind.all),
+                "solver": SaltSolver(mapping=Mapping.orthogonal, ridge=1.0),
+            },
+        )
     ]
-    found = [[fault.key for fault in collect_faults(config)] for config in configs]
     assert found == [["selector.max_k"], ["solver.mapping"], ["solver.mapping"]]
     assert not collect_faults(SaltInit())
 

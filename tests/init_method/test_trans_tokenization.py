@@ -33,6 +33,7 @@ from franken.token_map.word_pieces import filtered_pairs, spread_table
 from franken.tokenizer.families import train_tokenizer
 from franken.tokenizer.pieces import canonical_bytes, encode_piece, special_roles
 from tests.bounds import one_error
+from tests.faults import faults_of
 from tests.init_method.tiny import edited, row_of, source_table
 
 PAIRS = [
@@ -586,11 +587,12 @@ def test_the_map_has_the_same_bytes_in_every_process(tmp_path):
 
 
 def test_senseless_options_are_faults():
-    wrong = TransTokenizationInit(
-        beam_exponent=0.5, min_count=-1, top=0, temperature=0, spread=SpreadConfig(0.0, 0.0),
+    wrong = faults_of(
+        TransTokenizationInit, beam_exponent=0.5, min_count=-1, top=0, temperature=0,
+        spread=SpreadConfig(0.0, 0.0),
         evidence=EvidenceConfig(identity=-1), fallback=BorrowingConfig(word_initial_boost=-1),
     )  # fmt: skip
-    assert {fault.key for fault in collect_faults(wrong)} == {
+    assert set(wrong) == {
         "beam_exponent", "min_count", "top", "temperature", "spread.all_to_all",
         "evidence.identity", "fallback.word_initial_boost",
     }  # fmt: skip

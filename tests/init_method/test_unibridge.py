@@ -17,6 +17,7 @@ from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from franken.word_vectors import VectorSpace
 from franken.word_vectors.common.pieces import piece_labels
 from tests.bounds import one_error
+from tests.faults import faults_of
 from tests.init_method.spaces import (
     cosines,
     dense,
@@ -216,7 +217,7 @@ def test_pieces_without_any_vector_fall_back_with_their_count(source, target, re
 
 def test_options():
     assert UnibridgeInit().needs() == {"piece_vectors"}
-    assert set(dict(UnibridgeInit(temperature=0, nucleus=1.5).faults())) == {
+    assert set(faults_of(UnibridgeInit, temperature=0, nucleus=1.5)) == {
         "temperature",
         "nucleus",
     }

@@ -20,6 +20,7 @@ from franken.token_map.token_vectors import (
 from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from franken.word_vectors import VectorSpace
 from tests.bounds import one_error
+from tests.faults import faults_of
 from tests.init_method.spaces import ONE_TO_ONE, cosines, dense, resources_of, rotation
 from tests.init_method.tiny import edited, row_of, text_ids
 
@@ -212,7 +213,7 @@ def test_a_lexicon_without_a_known_word_is_an_error(source, target):
 def test_needs_follow_the_options():
     assert WechselInit().needs() == {"word_vectors", "lexicon"}
     assert WechselInit(align=SpaceAlignment.identical).needs() == {"word_vectors"}
-    assert set(dict(WechselInit(neighbours=0, temperature=0).faults())) == {
+    assert set(faults_of(WechselInit, neighbours=0, temperature=0)) == {
         "neighbours",
         "temperature",
     }

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from franken.config.base_model import TokenizerKind
-from franken.config.checks import collect_faults
 from franken.init_method import Provenance, apply_map, initialise
 from franken.init_method.subtoken_mean import SubtokenMeanInit
 from franken.init_method.weighted_pooling import (
@@ -18,6 +17,7 @@ from franken.init_method.weighted_pooling import (
 from franken.token_map.explain import explain_row
 from franken.token_map.storage import load_map, save_map
 from franken.tokenizer.pieces import encode_pieces
+from tests.faults import faults_of
 from tests.init_method.tiny import RESOURCES, edited, source_table, target_tokenizer, text_ids
 
 KIND = TokenizerKind.sentencepiece_bpe
@@ -146,5 +146,4 @@ def test_rows_follow_their_token_when_ids_move():
 
 
 def test_options_out_of_range_are_faults():
-    wrong = WeightedPoolingInit(rate=-1.0, decay=1.5)
-    assert {fault.key for fault in collect_faults(wrong)} == {"rate", "decay"}
+    assert set(faults_of(WeightedPoolingInit, rate=-1.0, decay=1.5)) == {"rate", "decay"}

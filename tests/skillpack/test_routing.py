@@ -251,7 +251,7 @@ def test_a_router_is_shown_text_of_the_source_language_too():
     data = DataConfig(
         source_language="en", languages=["id", "tr"], mixtures={"instructions": Mixture()}
     )
-    config = SequenceRouter(examples=5, prefix_tokens=6)
+    config = SequenceRouter(examples=8, prefix_tokens=6)
     step = RouteStep(data=data, language_share=0.8, router=config)
     encoder = RecordEncoder(tiny_tokenizer())
     found = router_examples(step, config, Texts(), encoder)

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig
 
 from franken.config.base_model import TokenizerKind
-from franken.config.checks import collect_faults
+from franken.config.checks import faults_later
 from franken.config.training import TrainingConfig
 from franken.errors import ConfigError, DataError, FrankenError
 from franken.init_method import InitResources, Provenance, apply_map, initialise
@@ -26,6 +26,7 @@ from franken.training.learners import LearnTask, learn_rows
 from franken.training.learners.snippets import Snippet, collate, mine
 from franken.training.learners.token_distillation import Distillation, NewRows, new_tokens
 from franken.training.learners.vocadt import MapAdapter, adapter_loss
+from tests.faults import faults_of
 from tests.init_method.tiny import (
     SWAHILI,
     edited,
@@ -479,17 +480,17 @@ def test_a_start_brings_its_needs_and_an_impossible_one_is_a_fault():
     assert RetokInit(start="lexicon").needs() == {"lexicon", "monolingual"}
     assert RetokInit().needs() == {"monolingual"}
     for start in ("vocadt", "meen", "from_file", "unks_everywhere"):
-        (fault,) = collect_faults(RetokInit(start=start))
-        assert fault.key == "start"
-    assert "Did you mean 'mean'" in str(collect_faults(RetokInit(start="meen"))[0])
-    assert {fault.key for fault in collect_faults(VocadtInit(norm_match=True))} == {"noise_std"}
+        assert list(faults_of(RetokInit, start=start)) == ["start"]
+    assert "Did you mean 'mean'" in faults_of(RetokInit, start="meen")["start"]
+    assert set(faults_of(VocadtInit, norm_match=True)) == {"noise_std"}
 
 
 @pytest.mark.parametrize("start", ["subtoken_max", "embedding_structure"])
 def test_weights_are_trained_only_of_sums(tmp_path, start):
-    method = VocadtInit(start=start)
-    assert [fault.key for fault in collect_faults(method)] == ["start"]
-    assert not list(collect_faults(RetokInit(start=start)))
+    assert list(faults_of(VocadtInit, start=start)) == ["start"]
+    assert not faults_of(RetokInit, start=start)
+    with faults_later():
+        method = VocadtInit(start=start)
     with pytest.raises(ConfigError):
         make_task(method, tmp_path)
 

@@ -24,6 +24,7 @@ from franken.training.lightning_options import (
     own_callbacks,
     own_datamodule,
 )
+from tests.faults import faults_of
 from tests.init_method.texts import ENGLISH
 from tests.parts.tiny import tiny_model, tiny_tokenizer
 from tests.training.tiny import CPU, TinyData
@@ -123,7 +124,7 @@ def test_a_users_own_data_module_takes_the_place_of_frankens(tmp_path: Path) -> 
     ):
         with pytest.raises(ConfigError, match=found):
             own_datamodule(TrainingConfig(datamodule={"_target_": target}), "training")
-    assert "datamodule" in dict(TrainingConfig(datamodule={"rows": 1}).faults())
+    assert "datamodule" in faults_of(TrainingConfig, datamodule={"rows": 1})
 
 
 def test_a_plain_batch_is_filled_in() -> None:

@@ -11,6 +11,7 @@ import torch
 
 from franken.errors import DataError
 from franken.word_vectors.trained import Architecture, TrainedVectors, passes, train_space, words_of
+from tests.faults import faults_of
 
 SMALL = TrainedVectors(dim=16, epochs=15, buckets=500, min_count=1, subsample=0.0)
 
@@ -102,7 +103,7 @@ def test_words_keep_their_marks_and_case():
 
 
 def test_options_that_cannot_work_are_faults():
-    faults = dict(TrainedVectors(dim=0, min_n=5, max_n=3, lr=0).faults())
+    faults = faults_of(TrainedVectors, dim=0, min_n=5, max_n=3, lr=0)
     assert set(faults) == {"dim", "min_n", "lr"}
     assert not list(TrainedVectors().faults())
 

@@ -18,6 +18,7 @@ from franken.word_vectors.base import VectorUnit
 from franken.word_vectors.common.pieces import piece_labels
 from franken.word_vectors.files import VectorFiles
 from franken.word_vectors.trained import TrainedVectors
+from tests.faults import faults_of
 from tests.init_method.tiny import ENGLISH, SWAHILI, source_tokenizer, target_tokenizer
 from tests.recipes.conftest import compose_config
 
@@ -137,7 +138,7 @@ def test_the_key_of_trained_vectors_follows_options_unit_and_text():
 
 def test_faulty_options_are_found_before_any_work():
     assert dict(VectorFiles().faults()).keys() == {"path"}
-    assert "lacks {lang}" in dict(VectorFiles(path="cc.sw.vec").faults())["path"]
+    assert "lacks {lang}" in faults_of(VectorFiles, path="cc.sw.vec")["path"]
     assert not list(VectorFiles(paths={"sw": "cc.sw.vec"}).faults())
 
 
