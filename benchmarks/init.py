@@ -6,9 +6,10 @@
 Everything is synthetic (``initialisers/world.py``); the loops are in ``initialisers/loops.py``.
 Each loop is timed on evenly spread rows and scaled up; its vectors and anchors are ready before
 the clock starts, while a fit pays for comparing the vocabularies, for encoders and for labels. Rows
-of both are compared. With ``--share`` only so many of the target's own rows are fitted: what
-comparing the vocabularies costs is scaled by rows, the rest by 1 / share. OMP, whose products alone
-are some 300 TFLOP, never takes more than 2 %.
+of both are compared. With ``--share`` only so many of the target's own rows are fitted, and half
+of these: the difference is what further rows cost (a small share makes a small difference; on a
+busy machine take a large one). OMP, whose products alone are some 300 TFLOP, never takes more than
+2 %.
 
 Memory is the most that fit or application held above the source table, the resources and, while it
 is applied, the new table; the limit is 2 GB.
@@ -139,18 +140,27 @@ def worlds(
 def measure_all(names: list[str], sizes: Sizes, options: argparse.Namespace) -> Any:
     """One record per method."""
     share_of = {name: min(options.share, CASES[name].most) for name in names}
-    shares = sorted(set(share_of.values()), reverse=True)
-    groups = [(share, [name for name in names if share_of[name] == share]) for share in shares]
+    parts = {share / 2 for share in share_of.values() if share < 1}
+    shares = sorted(parts | set(share_of.values()))
+    groups = [
+        (share, [name for name in names if share in (share_of[name], share_of[name] / 2)])
+        for share in shares
+    ]
+    halves: dict[str, float] = {}
     for share, world, chosen in worlds(sizes, groups):
         compared = min(fit(world, CopyOnlyInit())[1] for _ in range(2))
         for name in chosen:
-            yield measure(name, CASES[name], world, share, compared, options)
+            if share < share_of[name]:
+                halves[name] = fit(world, CASES[name].config)[1]
+            else:
+                yield measure(name, CASES[name], world, share, compared, halves.get(name), options)
         del world
 
 
 def measure(
-    name: str, case: Case, world: World, share: float, compared: float, options: argparse.Namespace
-) -> Record:
+    name: str, case: Case, world: World, share: float, compared: float, half: float | None,
+    options: argparse.Namespace,
+) -> Record:  # fmt: skip
     before = resident()
     token_map, seconds, fit_peak = fit(world, case.config)
     held = max(0, resident() - before)
@@ -171,7 +181,7 @@ def measure(
         "hidden": world.sizes.hidden, "dtype": options.dtype, "threads": torch.get_num_threads(),
         "rows": token_map.counts(), "weights": len(token_map.weights),
         "fit_measured_seconds": seconds, "compare_seconds": compared,
-        "fit_seconds": seconds if share == 1 else compared * whole + own / share,
+        "fit_seconds": seconds if half is None else extrapolated(seconds, half, share),
         "apply_seconds": applying_seconds * whole, "statistics_seconds": once,
         "peak_bytes": peak, "within_limit": None if peak is None else peak <= LIMIT_BYTES,
     }  # fmt: skip
@@ -180,9 +190,17 @@ def measure(
     products = case.products(world, token_map)
     if products:
         flop = sum(2.0 * n * m * d * times for n, m, d, times in products)
-        record |= {"gflop": flop / share / 1e9, "gflops": flop / max(own, 1e-9) / 1e9}
+        record |= {"gflop": flop / 1e9, "gflops": flop / max(own, 1e-9) / 1e9}
         record["gemm_gflops"] = gemm_speed(products[0])
     return record
+
+
+def extrapolated(seconds: float, half: float, share: float) -> float:
+    """Seconds for all rows: what a share takes, and what its second half added for each row more.
+
+    What rests on the source alone, or on pieces that both vocabularies have, is in both.
+    """
+    return seconds + max(seconds - half, 0.0) / (share / 2) * (1 - share)
 
 
 def fit(world: World, config: InitMethod) -> tuple[TokenMap, float, int | None]:

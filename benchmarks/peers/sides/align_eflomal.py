@@ -19,7 +19,7 @@ subprocess.run(
         "-f",
         f"{out}.forward",
         "-r",
-        f"{out}.backward",
+        f"{out}.reverse",
         "--overwrite",
     ],
     check=True,

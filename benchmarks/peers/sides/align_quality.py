@@ -22,10 +22,10 @@ gold = {
 parts = []
 for given in files:
     name, _, path = given.partition("=")
-    if Path(path).exists():
+    if not Path(f"{path}.reverse").exists():
         links = read_pharaoh(Path(path), bitext)
     else:
-        both = [read_pharaoh(Path(f"{path}.{side}"), bitext) for side in ("forward", "backward")]
+        both = [read_pharaoh(Path(f"{path}.{side}"), bitext) for side in ("forward", "reverse")]
         links = symmetrise(bitext, *both, Symmetry.grow_diag_final_and)
     found = {(i, j) for i, j in links.tolist() if j >= first}
     right_ones = len(found & gold)

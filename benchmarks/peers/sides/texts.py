@@ -44,7 +44,7 @@ pairs = [r["translation"] for r in records(data / "parallel" / "en-sw.train.json
 cut = [[" ".join(WORD.findall(pair[side].lower())) for pair in pairs] for side in ("en", "sw")]
 cut = list(zip(*((s, t) for s, t in zip(*cut, strict=True) if s and t), strict=True))
 world = open_data(franken.options("data", "microworld"))
-known = list(islice(world.pairs(world.config.languages[0].code), 2000))
+known = list(islice(world.pairs(world.config.languages[0]), 2000))
 write(out / "source.txt", [*cut[0], *(pair.source for pair in known)])
 write(out / "target.txt", [*cut[1], *(pair.target for pair in known)])
 gold = [[[int(a), int(b)] for a, b in pair.alignment] for pair in known]
