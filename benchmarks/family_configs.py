@@ -49,6 +49,7 @@ _NO_PER_LAYER_ROWS = {"hidden_size_per_layer_input": 0, "num_kv_shared_layers": 
 SPECIAL: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1]},
     "cohere_compass_text": {"layer_types": ["full_attention"] * 2},
+    "deepseek_v2": {"num_experts_per_tok": 2, "n_group": 1, "topk_group": 1},
     "dots3_note_text": {"layer_types": ["full_attention"] * 2},
     "falcon_h1": {"mamba_d_ssm": 64, "mamba_n_heads": 8, "mamba_d_head": 8},
     "gemma3n_text": {"num_kv_shared_layers": 0, "layer_types": ["full_attention"] * 2},
