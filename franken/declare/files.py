@@ -40,15 +40,18 @@ def docs_with_tables(docs: Path) -> dict[Path, str]:
 
 
 def table(group: str) -> str:
-    """A Markdown table of a group's options: name, paper, what it needs, its sentence."""
-    rows = ["| name | paper | needs | in short |", "|---|---|---|---|"]
+    """A Markdown table of a group's options: name, paper, needs (where any has), its sentence."""
+    rows = []
     for name, cls in sorted(options(group).items()):
         if cls.__module__.startswith("franken."):
             needs = sorted(map(str, getattr(cls(), "needs", set)()))
             needs += ["training"] if getattr(cls, "learned", False) else []
             cells = [f"`{name}`", getattr(cls, "paper", ""), ", ".join(needs), summary(cls)]
-            rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+            rows.append(cells)
+    titles = ("name", "paper", "needs", "in short")
+    used = [at for at in range(len(titles)) if any(cells[at] for cells in rows)]
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "\n".join(f"| {' | '.join(cells[at] for at in used)} |" for cells in lines)
 
 
 def stale_files(conf: Path) -> list[Path]:

@@ -68,6 +68,20 @@ class Readout:
         return max(MIN_ROWS, budget // self.vocabulary)
 
 
+def _backbone(core: Any, path: str) -> Any:
+    """The body of a model.
+
+    Raises:
+        CompatibilityError: where the family's usual path leads nowhere in this model.
+    """
+    try:
+        return core.get_submodule(path)
+    except AttributeError as error:
+        raise CompatibilityError(
+            f"{type(core).__name__} has no body at {path!r}: {error}"
+        ) from None
+
+
 def read_out(model: Any) -> Readout:
     """Split ``model`` (a transformers causal LM, also one wrapped by peft) into body and head.
 
@@ -86,9 +100,8 @@ def read_out(model: Any) -> Readout:
     device = head.weight.device
     vocabulary = int(head.weight.shape[0])
     try:
-        backbone = core.get_submodule(anatomy_of(config).backbone)
-        whole = head_difference(core)
-    except (CompatibilityError, AttributeError) as error:
+        backbone, whole = _backbone(core, anatomy_of(config).backbone), head_difference(core)
+    except CompatibilityError as error:
         whole = str(error)
     if whole:
         log.info("%s is run whole: %s", type(core).__name__, whole)
