@@ -94,8 +94,8 @@ class TaskConfig:
     shot_separator: str = "\n\n"
     """Stands between worked examples and the item."""
     window_tokens: int | None = 2048
-    """bits_per_byte: longest piece of a document read at once; ``null``: all the model can. Never
-    more than the model's positions."""
+    """bits_per_byte, pseudo_bits_per_byte: longest piece of a document read at once; ``null``: all
+    the model can (the latter: 128). Never more than the model's positions."""
     reverse: bool = False
     """translation: from the target language into the source language."""
     bleu: bool = False

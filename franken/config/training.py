@@ -68,6 +68,28 @@ class LoraConfig:
 
 @checks_itself
 @dataclass
+class MaskingConfig:
+    """Which tokens a masked language model has to guess; drawn anew each time, by the seed."""
+
+    rate: float = 0.15
+    """Share of the tokens (or words) of text that are hidden."""
+    whole_words: bool = False
+    """Hide all tokens of a word, or none; a word begins at a space."""
+    masked: float = 0.8
+    """Share of the hidden tokens in whose place the mask token stands."""
+    random: float = 0.1
+    """Share in whose place a token of text stands, drawn evenly; the rest is left as it is."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        for key in ("rate", "masked", "random"):
+            yield from in_range(key, getattr(self, key), 0.0, 1.0)
+        if self.rate <= 0:
+            yield "rate", "hides no token, so nothing is learnt; 0.15 is usual"
+        if self.masked + self.random > 1:
+            yield "random", f"and masked add up to {self.masked + self.random}, more than 1"
+
+
+@dataclass
 class TrainingConfig:
     """One training phase."""
 
@@ -102,6 +124,8 @@ class TrainingConfig:
     """Gradient norm limit; 0 switches clipping off."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     """Read when ``trainable`` is ``lora``."""
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    """Read for masked language models."""
     edge_layers: int = 1
     """Read when ``trainable`` is ``embeddings_and_edge_layers``: layers at each end."""
     sides: EmbeddingSides = EmbeddingSides.both

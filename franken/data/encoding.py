@@ -46,7 +46,10 @@ class RecordEncoder:
         self._backend.no_truncation()
         self._backend.no_padding()
         self.bos: list[int] = opening_ids(tokenizer)
-        self.eos: list[int] = _role(tokenizer.eos_token_id)
+        end = tokenizer.eos_token_id
+        if end is None and tokenizer.mask_token_id is not None:
+            end = tokenizer.sep_token_id  # BERT
+        self.eos: list[int] = _role(end)
         self.chat = uses_chat(tokenizer, chat)
         turn = turn_end(tokenizer) if self.chat else None
         self.end: list[int] = self.eos if turn is None else [turn]

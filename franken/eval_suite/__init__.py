@@ -29,7 +29,7 @@ from franken.eval_suite.journal import Journal
 from franken.eval_suite.progress import shown_progress
 from franken.eval_suite.readout import Readout, read_out
 from franken.eval_suite.suite import Score, SuiteResult, TaskRun
-from franken.tasks.base import kind_of
+from franken.tasks.base import Guesses, kind_of
 
 __all__ = ["Score", "SuiteResult", "check_suite", "evaluate"]
 
@@ -103,6 +103,11 @@ def evaluate(
 def _run_forms(task: TaskRun) -> None:
     """Score a task plainly, in chat form, or both."""
     kind = kind_of(task.config.kind)
+    own = Guesses.next if task.readout.guess is None else Guesses.hidden
+    if kind.guesses not in (own, Guesses.either):
+        for lang in task.config.languages or [task.source_language, *task.data.config.languages]:
+            task.skip(lang, f"it scores models that guess {kind.guesses} tokens, not {own} ones")
+        return
     if lacks_chat(task.config, task.encoder):
         for lang in task.config.languages or [*task.data.config.languages]:
             task.skip(lang, "the model has no chat template")

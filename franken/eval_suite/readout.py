@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +25,10 @@ MIN_ROWS = 64
 """States per product at least: fewer would mean to read a large head for each few of them."""
 
 
+Guess = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""``(B, L)`` ids and mask, ``(B,)`` places -> ``(B, V)`` float32 logits of these places."""
+
+
 @dataclass(frozen=True)
 class Readout:
     """Body and head of one model.
@@ -39,6 +44,7 @@ class Readout:
         gate_prefix: ``None`` where no state depends on a later token. Else the model reads what a
             request shows of itself before it answers any of it (a router): its context, or, of a
             text without a prompt, so many tokens; ``run`` is told by ``seen``, ``(B,)``.
+        guess: of a masked language model, see ``parts.masked.logits_at``; ``None``: it is causal.
         window: shortest sliding window of its attention, ``None`` where all layers see everything.
     """
 
@@ -51,6 +57,7 @@ class Readout:
     device: torch.device
     gate_prefix: int | None = None
     window: int | None = None
+    guess: Guess | None = None
 
     def tokens_per_forward(self, batch_tokens: int) -> int:
         """``batch_tokens``, or less where the forward pass itself forms all logits."""
@@ -90,8 +97,10 @@ def read_out(model: Any) -> Readout:
     does not know, and models whose own logits are others (``franken.parts.head_check``), are run
     whole, in smaller batches.
     """
+    from franken.families.objective import is_masked
     from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap, text_config
     from franken.parts.head_check import capped, head_difference
+    from franken.parts.masked import logits_at
 
     core: PreTrainedModel = model.get_base_model() if hasattr(model, "get_base_model") else model
     config = core.config
@@ -99,6 +108,11 @@ def read_out(model: Any) -> Readout:
     head = core.get_output_embeddings()
     device = head.weight.device
     vocabulary = int(head.weight.shape[0])
+    if is_masked(config):
+        return Readout(
+            core, lambda out: out.logits, lambda rows: rows.float(), vocabulary, True,
+            _text_positions(core), device, guess=partial(logits_at, core),
+        )  # fmt: skip
     try:
         backbone, whole = _backbone(core, anatomy_of(config).backbone), head_difference(core)
     except CompatibilityError as error:
@@ -118,3 +132,13 @@ def read_out(model: Any) -> Readout:
         backbone, lambda out: out.last_hidden_state, logits, vocabulary, False, positions, device,
         window=getattr(text_config(config), "sliding_window", None),
     )  # fmt: skip
+
+
+def _text_positions(model: PreTrainedModel) -> int | None:
+    """Tokens that a masked model can read: RoBERTa's positions begin behind the padding id."""
+    from franken.parts.anatomy import anatomy_of
+
+    most = getattr(model.config, "max_position_embeddings", None)
+    if most is None or not anatomy_of(model.config).positions_from_padding:
+        return most
+    return int(most) - int(model.config.pad_token_id or 0) - 1

@@ -17,7 +17,7 @@ from franken.library.given import gather
 from franken.library.memory_data import MemoryData
 from franken.library.options import chosen, typed
 
-_TEXT_KINDS = ("bits_per_byte", "tokenizer_intrinsics", "speed")
+_TEXT_KINDS = ("bits_per_byte", "pseudo_bits_per_byte", "tokenizer_intrinsics", "speed")
 
 
 class Scores(SuiteResult):
@@ -64,12 +64,13 @@ def evaluate(
     """Score a model.
 
     Args:
-        model: a causal language model of transformers (on any device, also under peft), or a
-            ``HydraModel``.
+        model: a causal or masked language model of transformers (on any device, also under peft),
+            or a ``HydraModel``.
         tokenizer: its tokenizer; ``None`` for a ``HydraModel``.
-        tasks: ``bits_per_byte``, ``tokenizer_intrinsics`` and ``speed`` by name; other tasks as a
-            mapping from name to the fields of a task (``kind``, ``source``, ``prompt``, ...); or
-            the name or options of a whole suite (group ``eval_suite``).
+        tasks: ``bits_per_byte`` (of a masked model ``pseudo_bits_per_byte``),
+            ``tokenizer_intrinsics`` and ``speed`` by name; other tasks as a mapping from name to
+            the fields of a task (``kind``, ``source``, ``prompt``, ...); or the name or options of
+            a whole suite (group ``eval_suite``).
         data: text to score: language -> lines. Or a data option (its dataclass), an opened source,
             the name of an option (``pocket``), or the directory of one laid out as
             ``conf/data/sample.yaml`` describes.

@@ -90,8 +90,8 @@ def transfer(
     language; with one, plain lists will do.
 
     Args:
-        model: a causal language model of a known family, on any device, tied or not. It stays as
-            it is.
+        model: a causal or masked language model of a known family, on any device, tied or not. It
+            stays as it is.
         source_tokenizer: its tokenizer.
         target_tokenizer: the new one.
         method: an initialiser (``docs/init_methods.md``) by name, or its options.

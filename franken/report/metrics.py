@@ -48,6 +48,7 @@ _KNOWN = {
         Metric("chrf", "chrF (0-100)", 1, 1, 1),
         Metric("bleu", "BLEU (0-100)", 1, 1, 1),
         Metric("bits_per_byte", "bits per byte", 1, 3, -1),
+        Metric("pseudo_bits_per_byte", "pseudo-perplexity, bits per byte", 1, 3, -1),
         Metric("reference_bits_per_byte", "bits per byte of the references", 1, 3, -1),
         Metric("tokens_per_byte", "tokens per byte", 1, 3, -1),
         Metric("tokens_per_word", "tokens per word", 1, 2, -1),
@@ -80,7 +81,15 @@ _KNOWN = {
         Metric("vocabulary_utilisation", "vocabulary in use (%)", 100, 1, 0),
     )
 }
-PRIMARY = ("acc", "acc_exact", "exact_match", "chrf++", "bits_per_byte", "tokens_per_byte")
+PRIMARY = (
+    "acc",
+    "acc_exact",
+    "exact_match",
+    "chrf++",
+    "bits_per_byte",
+    "pseudo_bits_per_byte",
+    "tokens_per_byte",
+)
 """Metrics that stand for their task in the overview, in order of preference."""
 
 

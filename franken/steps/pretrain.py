@@ -23,7 +23,7 @@ with later():
 
     from franken.config.root import Config
     from franken.data import DataSource, open_data
-    from franken.families.objective import auto_class
+    from franken.families.objective import auto_class, is_masked
     from franken.parts.anatomy import anatomy_of
     from franken.parts.body import save_body
     from franken.parts.surgery import take_table
@@ -39,7 +39,7 @@ with later():
     )
     from franken.steps.common.models import write_model
     from franken.steps.train import fit
-    from franken.tokenizer.families import train_tokenizer
+    from franken.tokenizer.families import SpecialTokens, train_tokenizer
 
 
 @step
@@ -88,9 +88,11 @@ def _tokenizer(
     kept = context.scratch / "tokenizer"
     if not (kept / "tokenizer.json").exists():
         limit = model.tokenizer.max_lines_per_language
+        masked = is_masked(AutoConfig.for_model(model.architecture))
         trained = train_tokenizer(
-            model.tokenizer.kind, _lines(source, languages, limit), model.tokenizer.size
-        )
+            model.tokenizer.kind, _lines(source, languages, limit), model.tokenizer.size,
+            specials=SpecialTokens.of_encoder() if masked else None,
+        )  # fmt: skip
         save_tokenizer(trained, kept)
     return load_tokenizer(kept)
 

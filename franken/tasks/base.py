@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from franken.declare import declare, find
 
 if TYPE_CHECKING:
     from franken.eval_suite.suite import TaskRun
+
+
+class Guesses(StrEnum):
+    """What a model guesses."""
+
+    next = "next"
+    hidden = "hidden"
+    either = "either"
 
 
 class EvalTask:
@@ -17,6 +26,8 @@ class EvalTask:
     """What suites call it; where nothing is said, the name of the module."""
     reads_text: ClassVar[bool] = False
     """Whether it reads held-out text of a role instead of an evaluation set, without a prompt."""
+    guesses: ClassVar[Guesses] = Guesses.next
+    """Which models it scores, by what they guess."""
     schemas: ClassVar[tuple[str, ...]] = ()
     """Schemas of evaluation sets whose items it can read; empty: all."""
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from franken.errors import DataError
 from franken.lazy import later
-from franken.tasks.base import EvalTask, task_kind
+from franken.tasks.base import EvalTask, Guesses, task_kind
 
 with later():
     from franken.eval_suite.encoding import Encoder
@@ -27,6 +27,7 @@ class TokenizerIntrinsics(EvalTask):
     """Tokens per byte and per word, parity to the source language, byte pieces, round trips."""
 
     reads_text: ClassVar[bool] = True
+    guesses: ClassVar[Guesses] = Guesses.either
 
     def run(self, task: TaskRun) -> None:
         """Score the ``valid`` lines of a text role; shares are per token unless named otherwise."""

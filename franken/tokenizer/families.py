@@ -45,12 +45,20 @@ class SpecialTokens:
     others: tuple[str, ...] = ("<start_of_turn>", "<end_of_turn>")
     unused: int = 8
     """Number of ``<unusedN>`` tokens for later use."""
+    mask: str | None = None
+    """Of a masked language model; bos and eos are then cls and sep too, and stand around texts."""
+
+    @classmethod
+    def of_encoder(cls) -> "SpecialTokens":
+        """XLM-R's names."""
+        return cls("<pad>", "</s>", "<s>", "<unk>", (), 0, "<mask>")
 
     def names(self, kind: TokenizerKind) -> list[str]:
         """All tokens in the order of their ids."""
         unk = [] if kind is TokenizerKind.byte_level_bpe else [self.unk]
         unused = [f"<unused{number}>" for number in range(self.unused)]
-        return [self.pad, self.eos, self.bos, *unk, *self.others, *unused]
+        mask = [] if self.mask is None else [self.mask]
+        return [self.pad, self.eos, self.bos, *unk, *mask, *self.others, *unused]
 
 
 def family_of(tokenizer: "PreTrainedTokenizerBase") -> Kind:
@@ -139,7 +147,7 @@ def _empty_frame(kind: TokenizerKind, specials: SpecialTokens, *, dummy_prefix: 
     bos, eos = specials.bos, specials.eos
     spec: dict[str, Any] = {
         **(_byte_level_steps() if byte_level else _sentencepiece_steps(dummy_prefix)),
-        "post_processor": _bos_template(bos, pieces[bos], with_bytes=byte_level),
+        "post_processor": _template(specials, pieces, with_bytes=byte_level),
         "model": _empty_model(kind, specials, pieces),
     }
     return Pipeline(
@@ -153,8 +161,9 @@ def _empty_frame(kind: TokenizerKind, specials: SpecialTokens, *, dummy_prefix: 
             "eos_token": eos,
             "pad_token": specials.pad,
             **({} if byte_level else {"unk_token": specials.unk}),
+            **_encoder_roles(specials),
             "extra_special_tokens": list(specials.others),
-            "padding_side": "left",
+            "padding_side": "left" if specials.mask is None else "right",
             "model_input_names": ["input_ids", "attention_mask"],
             "clean_up_tokenization_spaces": False,
         },
@@ -223,18 +232,43 @@ def _byte_level_steps() -> dict[str, Any]:
     }
 
 
-def _bos_template(bos: str, index: int, *, with_bytes: bool) -> dict[str, Any]:
+def _encoder_roles(specials: SpecialTokens) -> dict[str, str]:
+    if specials.mask is None:
+        return {}
+    return {
+        "mask_token": specials.mask, "cls_token": specials.bos, "sep_token": specials.eos
+    }  # fmt: skip
+
+
+def _template(
+    specials: SpecialTokens, pieces: Mapping[str, int], *, with_bytes: bool
+) -> dict[str, Any]:
+    bos, eos = specials.bos, specials.eos
+    ends = [] if specials.mask is None else [eos]
+
     def begin(type_id: int) -> dict[str, Any]:
         return {"SpecialToken": {"id": bos, "type_id": type_id}}
 
     def text(name: str, type_id: int) -> dict[str, Any]:
         return {"Sequence": {"id": name, "type_id": type_id}}
 
+    def end(type_id: int) -> dict[str, Any]:
+        return {"SpecialToken": {"id": eos, "type_id": type_id}}
+
     template = {
         "type": "TemplateProcessing",
-        "single": [begin(0), text("A", 0)],
-        "pair": [begin(0), text("A", 0), begin(1), text("B", 1)],
-        "special_tokens": {bos: {"id": bos, "ids": [index], "tokens": [bos]}},
+        "single": [begin(0), text("A", 0), *(end(0) for _ in ends)],
+        "pair": [
+            begin(0),
+            text("A", 0),
+            *(end(0) for _ in ends),
+            begin(1),
+            text("B", 1),
+            *(end(1) for _ in ends),
+        ],
+        "special_tokens": {
+            name: {"id": name, "ids": [pieces[name]], "tokens": [name]} for name in [bos, *ends]
+        },
     }
     if not with_bytes:
         return template

@@ -32,6 +32,11 @@ def count_targets(batch: Batch, *, across_documents: bool) -> int:
     return int((targets != IGNORED).sum())
 
 
+def count_hidden(batch: Batch) -> int:
+    """Hidden tokens of a batch, which a masked language model guesses."""
+    return int((batch["labels"] != IGNORED).sum())
+
+
 def rows_of_rank(batch: Batch, rank: int, world_size: int) -> Batch:
     """Every ``world_size``-th sequence, from ``rank``.
 
@@ -95,10 +100,13 @@ class StepFeed:
         across_documents: bool,
         state: dict[str, Any] | None = None,
         count: Callable[[Batch], int] | None = None,
+        prepare: Callable[[Batch, int, int], Batch] | None = None,
     ) -> None:
+        # prepare: what is done to a batch before its positions are counted (hiding tokens), told
+        # the number of its step, of those still to do, and its part
         self.datamodule = datamodule
         self.count = count or partial(count_targets, across_documents=across_documents)
-        self.steps, self.accumulate = steps, accumulate
+        self.steps, self.accumulate, self.prepare = steps, accumulate, prepare
         if state is not None:
             datamodule.load_state_dict(state["datamodule"])
         self.loader = datamodule.train_dataloader()
@@ -118,11 +126,14 @@ class StepFeed:
 
     def __iter__(self) -> Iterator[Batch]:
         source = self._endless()
-        for _ in range(self.steps):
+        for step in range(self.steps):
             parts = [completed(next(source)) for _ in range(self.accumulate)]
+            sizes = [None if self.sizes is None else self._text_bytes(part) for part in parts]
+            if self.prepare is not None:
+                parts = [self.prepare(part, step, at) for at, part in enumerate(parts)]
             counted = sum(map(self.count, parts))
-            for part in parts:
-                read = {} if self.sizes is None else {"text_bytes": self._text_bytes(part)}
+            for part, size in zip(parts, sizes, strict=True):
+                read = {} if size is None else {"text_bytes": size}
                 yield {
                     **part,
                     **read,

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning import LightningModule
@@ -11,7 +11,7 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 
 from franken.config.training import Trainable, TrainingConfig
-from franken.errors import FrankenError
+from franken.errors import CompatibilityError, FrankenError
 from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
 from franken.parts.head_check import check_head
 from franken.parts.segmented import segmented
@@ -50,6 +50,9 @@ class CausalModule(LightningModule):
         importances: of every trainable parameter factors of that pull; ``None``: 1.
     """
 
+    masked: ClassVar[bool] = False
+    """Whether it trains models that guess hidden tokens."""
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -76,9 +79,14 @@ class CausalModule(LightningModule):
         self.fill: Fill | None = None
         """Brings in, unit by unit, the weights of a model that is to be sharded."""
         self._step_loss: Tensor | None = None
-        if segmented(model) is None:
-            check_head(model)
         anatomy = anatomy_of(model.config)
+        if anatomy.masked is not self.masked:
+            raise CompatibilityError(
+                f"{type(model).__name__} guesses {'hidden' if anatomy.masked else 'next'} tokens, "
+                f"which {type(self).__name__} does not train"
+            )
+        if segmented(model) is None and not anatomy.masked:
+            check_head(model)
         self._backbone_path = anatomy.backbone
         self._softcap, self._scale = logit_softcap(model.config), logit_scale(model.config)
 

@@ -1,7 +1,7 @@
 """Train a model for one phase: the only place that builds a Lightning trainer."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from transformers import PreTrainedModel
 from franken.config.runtime import Precision, TrainerConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
+from franken.families.objective import is_masked
 from franken.interruption import Interrupted, listening
 from franken.preference.base import Preference
 from franken.seeds import derive_seed
-from franken.training.batches import Batch, StepFeed, completed, to_device
+from franken.training.batches import Batch, StepFeed, completed, count_hidden, to_device
 from franken.training.callbacks import FollowRun, OnLog
 from franken.training.checkpoint_tensors import read_weights
 from franken.training.checkpoints import CheckpointFolder
@@ -29,6 +30,8 @@ from franken.training.identity import run_identity
 from franken.training.launching import LeaveWord, launched
 from franken.training.loggers import close_loggers
 from franken.training.loop import TrainingLoop
+from franken.training.masked import MaskedModule
+from franken.training.masking import TokenMasker
 from franken.training.module import CausalModule
 from franken.training.policy import apply_policy, control_rows, frozen_dtype
 from franken.training.preference import PreferenceModule, count_pairs
@@ -136,11 +139,18 @@ class _Run:
             special_rows=control_rows(tokenizer),
             seed=derive_seed(self.seed, "lora"),
         )
+        masked = is_masked(model.config)
+        self.masker = TokenMasker.of(tokenizer, config.masking) if masked else None
+        self.preference = preference
+        if masked and (preference is not None or config.anchor_examples):
+            raise ConfigError(
+                "a masked language model is not tuned on pairs of answers, nor anchored by "
+                "examples; leave preference out and set training.anchor_examples=0"
+            )
         self.anchors = [
             p.detach().clone() for p in model.parameters() if config.anchor and p.requires_grad
         ]
         self.importances = self._importances(earlier) if config.anchor_examples else []
-        self.preference = preference
         identity = run_identity(
             model, self.policy, config, trainer.precision, seed, preference=preference
         )
@@ -168,7 +178,8 @@ class _Run:
             accumulate=config.accumulate,
             across_documents=config.pack_across_documents,
             state=saved.get("feed"),
-            count=None if self.preference is None else count_pairs,
+            count=self._count(),
+            prepare=self._prepare(self.state.step),
         )
         team = Team.current if self.trainer.processes > 1 else None
         feed = feed if team is None else SharedFeed(feed)
@@ -228,10 +239,25 @@ class _Run:
 
     def _module(self, model: PreTrainedModel, **options: Any) -> CausalModule:
         options |= {"seed": self.seed, "mixed": self.mixed}
+        if self.masker is not None:
+            return MaskedModule(model, self.policy, self.config, masker=self.masker, **options)
         if self.preference is None:
             return CausalModule(model, self.policy, self.config, **options)
         return PreferenceModule(
             model, self.policy, self.config, preference=self.preference, **options
+        )
+
+    def _count(self) -> Callable[[Batch], int] | None:
+        if self.masker is not None:
+            return count_hidden
+        return None if self.preference is None else count_pairs
+
+    def _prepare(self, first_step: int) -> Callable[[Batch, int, int], Batch] | None:
+        masker = self.masker
+        if masker is None:
+            return None
+        return lambda batch, step, part: masker.hide(
+            batch, derive_seed(self.seed, "mask", first_step + step, part)
         )
 
     def _take_reference(self, directory: Path, identity: str) -> None:
@@ -254,7 +280,7 @@ class _Run:
                 "training.anchor_examples measures on data learnt before, for a pull: it needs "
                 "training.anchor above 0 and the data modules of earlier splits"
             )
-        module = CausalModule(self.model, self.policy, self.config, seed=self.seed)
+        module = self._module(self.model)
         modes = {part: part.training for part in self.model.modules()}
         module.eval().to(self.trainer.device)
         moving = [p for p in self.model.parameters() if p.requires_grad]
@@ -283,6 +309,11 @@ class _Run:
         loader = self.datamodule.val_dataloader()
         batches = list(islice(loader, self.config.validation_batches)) if loader else []
         batches = [completed(batch) for batch in batches]
+        if self.masker is not None:
+            batches = [
+                self.masker.hide(batch, derive_seed(self.seed, "mask", "valid", at))
+                for at, batch in enumerate(batches)
+            ]
         if self.config.validate_every and not batches:
             raise DataError(
                 f"training.validate_every={self.config.validate_every} asks for selection by "

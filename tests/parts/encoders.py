@@ -44,7 +44,7 @@ def encoder_tokenizer(family: str) -> PreTrainedTokenizerFast:
     """cls, sep and mask as the family names them; text stands between cls and sep."""
     kind = KINDS[family]
     if kind is None:
-        return wordpiece_tokenizer(size=300)
+        return wordpiece_tokenizer(size=110)
     specials = SpecialTokens("<pad>", "</s>", "<s>", "<unk>", ("<mask>",), 0)
     made = train_tokenizer(kind, ENGLISH, 420, specials=specials)
     made.add_special_tokens({"mask_token": "<mask>", "cls_token": "<s>", "sep_token": "</s>"})

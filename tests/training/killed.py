@@ -10,6 +10,7 @@ import torch
 from franken.config.training import LoraConfig, Trainable, TrainingConfig
 from franken.training import checkpoints
 from franken.training.runner import train_model
+from tests.parts.encoders import KINDS, encoder_tokenizer, tiny_encoder
 from tests.training.tiny import CPU, TinyData, tiny_model
 
 STEPS = 12
@@ -20,6 +21,9 @@ CASES: dict[str, tuple[str, Trainable, dict[str, Any]]] = {
     ),
     "full_with_dropout_and_selection": (
         "gpt2", Trainable.full, {"validate_every": 2, "lr": 0.1, "weight_decay": 0.1},
+    ),
+    "masked_with_dropout_and_selection": (
+        "xlm-roberta", Trainable.full, {"accumulate": 2, "validate_every": 4},
     ),
     "untied_in_chunks_with_warm_up": (
         "llama", Trainable.embeddings, {"loss_chunk_tokens": 7, "warmup": 0.5},
@@ -44,14 +48,18 @@ def run(case: str, work_dir: str, kill_at: tuple[str, int] | None) -> None:
             "checkpoint_every": 3, **changes,
         }
     )  # fmt: skip
-    model = tiny_model(family)
+    tokenizer = encoder_tokenizer(family) if family in KINDS else None
+    model = (
+        tiny_model(family) if tokenizer is None
+        else tiny_encoder(family, tokenizer, hidden_dropout_prob=0.1)
+    )  # fmt: skip
 
     def at_step(point: dict[str, float]) -> None:
         if place == "step" and point["step"] == number:
             _die()
 
     report = train_model(
-        model, None, TinyData(settings), settings, trainable, CPU,
+        model, tokenizer, TinyData(settings), settings, trainable, CPU,
         work_dir=Path(work_dir), seed=3, on_log=at_step,
     )  # fmt: skip
     curves = {"curve": report.curve, "validation": report.validation, "best": report.best_step}

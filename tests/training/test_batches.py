@@ -5,7 +5,13 @@ import torch
 
 from franken.config.training import TrainingConfig
 from franken.errors import ConfigError, DataError
-from franken.training.batches import StepFeed, count_targets, next_tokens, rows_of_rank
+from franken.training.batches import (
+    StepFeed,
+    count_hidden,
+    count_targets,
+    next_tokens,
+    rows_of_rank,
+)
 from tests.training.tiny import TinyData
 
 CONFIG = TrainingConfig(batch_size=4, sequence_length=12)
@@ -51,6 +57,22 @@ def test_a_feed_resumes_with_exactly_the_next_batch(cut):
     rest = [b["input_ids"] for b in feed(9 - cut, first.state_dict())]
     assert len(taken) + len(rest) == len(whole)
     assert all(torch.equal(a, b) for a, b in zip(taken + rest, whole, strict=True))
+
+
+def test_hiding_is_told_the_step_and_counted_after():
+    def hide(batch, step, part):
+        labels = torch.full_like(batch["labels"], -100)
+        labels[0, : 1 + part] = 4
+        return {**batch, "labels": labels, "at": (step, part)}
+
+    made = list(
+        StepFeed(
+            TinyData(CONFIG), steps=2, accumulate=2, across_documents=False, prepare=hide,
+            count=count_hidden,
+        )
+    )  # fmt: skip
+    assert [batch["at"] for batch in made] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert {batch["loss_weight"] for batch in made} == {1 / 3}
 
 
 def test_an_empty_loader_is_an_error_not_a_hang():

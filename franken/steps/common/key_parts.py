@@ -6,7 +6,13 @@ from typing import Any
 from franken.config.data import DataConfig
 from franken.config.root import Config
 from franken.config.runtime import Precision
-from franken.config.training import BodyType, EmbeddingSides, Trainable, TrainingConfig
+from franken.config.training import (
+    BodyType,
+    EmbeddingSides,
+    MaskingConfig,
+    Trainable,
+    TrainingConfig,
+)
 from franken.data import open_data
 from franken.data.source import TEXT_STREAMS
 
@@ -72,4 +78,6 @@ def training_options(training: TrainingConfig) -> dict[str, Any]:
     # options that came later keep old keys while unset
     later = ("anchor", "anchor_examples", "budget", "datamodule")
     unset = [name for name in later if not getattr(training, name)]
+    if training.masking == MaskingConfig():
+        unset.append("masking")
     return options(training, *_NEUTRAL_TRAINING, *unset)
