@@ -8,7 +8,13 @@ from franken.errors import DataError
 from franken.tokenizer.compose import Merge, all_splits
 from franken.tokenizer.learn import Learned, learn_pieces
 from franken.tokenizer.options import PieceTraining, Splitting
-from franken.tokenizer.pipeline import Kind, Pipeline, editable_pipeline_of
+from franken.tokenizer.pipeline import (
+    Kind,
+    Pipeline,
+    ReadOnlyKind,
+    pipeline_of,
+    refuse_read_only,
+)
 from franken.tokenizer.sampling import Lines, sample_languages
 from franken.tokenizer.splits import repair_marks
 from franken.tokenizer.types import VocabTexts
@@ -22,10 +28,12 @@ SOURCE = "source"
 
 
 def trained_pipeline_of(
-    base: "PreTrainedTokenizerBase", config: PieceTraining
+    base: "PreTrainedTokenizerBase", config: PieceTraining, *, wordpiece: bool = False
 ) -> tuple[Pipeline, dict[str, Any]]:
     """The base's pipeline with the rules that ``config`` asks for, and a note for the report."""
-    pipeline = editable_pipeline_of(base, f"vocab={config.name}")
+    pipeline = pipeline_of(base)
+    if not wordpiece:
+        refuse_read_only(pipeline, f"vocab={config.name}")
     if config.split is Splitting.keep:
         return pipeline, {}
     pipeline, changed = repair_marks(pipeline)
@@ -73,7 +81,7 @@ def merges_of_new(
     makes it: that is how SentencePiece works, and with merges of another vocabulary in front of
     these, the learned pair alone may never come about.
     """
-    if kind is TokenizerKind.sentencepiece_unigram:
+    if kind in (TokenizerKind.sentencepiece_unigram, ReadOnlyKind.wordpiece):
         return []
     by_piece: dict[str, list[Merge]] = {}
     if kind is TokenizerKind.byte_level_bpe:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import regex
 
 from franken.config.base_model import TokenizerKind
-from franken.tokenizer.pipeline import SPACE, Pipeline, byte_to_char
+from franken.tokenizer.pipeline import SPACE, Pipeline, ReadOnlyKind, byte_to_char
 from franken.tokenizer.sampling import Lines, lines_of
 from franken.tokenizer.unigram import SEEDS_PER_PIECE, train_unigram
+from franken.tokenizer.wordpiece import learn_wordpiece
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -72,6 +73,9 @@ def learn_pieces(pipeline: Pipeline, streams: Mapping[str, Lines], count: int) -
     backend = training_backend(pipeline)
     # Not the one of `backend`: the trainer locks it while it reads the lines that need this one.
     normalizer = training_backend(pipeline).normalizer
+    if pipeline.kind is ReadOnlyKind.wordpiece:
+        plain = wordpiece_backend(pipeline)
+        return Learned(*learn_wordpiece(plain, pipeline, streams, count, LONGEST_PIECE))
     if pipeline.kind is TokenizerKind.byte_level_bpe:
         every_line = (line for texts in streams.values() for line in lines_of(texts()))
         merges = _learn_merges(backend, every_line, byte_to_char().values(), count)
@@ -89,6 +93,19 @@ def learn_pieces(pipeline: Pipeline, streams: Mapping[str, Lines], count: int) -
     letters = set(alphabet)
     pieces = sorted(scores.keys() - letters, key=lambda piece: (-scores[piece], piece))
     return Learned(alphabet, pieces, scores=scores)
+
+
+def wordpiece_backend(pipeline: Pipeline) -> "Tokenizer":
+    """An empty tokenizer with the pipeline's normaliser and splits as they are."""
+    from tokenizers import Tokenizer
+
+    parts = {part: pipeline.spec.get(part) for part in ("normalizer", "pre_tokenizer")}
+    spec: dict[str, Any] = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], **parts,
+        "post_processor": None, "decoder": None,
+        "model": {"type": "BPE", "vocab": {}, "merges": []},
+    }  # fmt: skip
+    return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
 
 
 def training_backend(pipeline: Pipeline) -> "Tokenizer":

@@ -29,7 +29,7 @@ BYTE_PIECES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 
 
 class ReadOnlyKind(StrEnum):
-    """Families of tokenizers whose pieces are read, but which are neither trained nor edited."""
+    """Families of tokenizers whose pieces are read and trained anew, but not edited."""
 
     wordpiece = "wordpiece"
     """BERT, ELECTRA: a piece begins a word unless it is spelled ``##piece``."""
@@ -191,9 +191,9 @@ def refuse_read_only(pipeline: Pipeline, purpose: str) -> None:
     if isinstance(pipeline.kind, ReadOnlyKind):
         raise CompatibilityError(
             f"{purpose}: the tokenizer is WordPiece (BERT, ELECTRA), which drops spaces and often "
-            "case and accents. franken takes it as the target's (vocab=from_pretrained, with its "
-            "model as helper_model=checkpoint) and neither edits it nor starts from a model over "
-            "it; here it needs a BPE or Unigram tokenizer (XLM-R, mT5, GPT, Llama, ...)"
+            "case and accents. franken trains a new one over it (vocab=scratch) or takes a "
+            "finished one (vocab=from_pretrained) and edits none; here it needs a BPE or Unigram "
+            "tokenizer (XLM-R, mT5, GPT, Llama, ...)"
         )
 
 

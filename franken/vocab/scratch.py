@@ -37,7 +37,7 @@ class ScratchVocab(TrainedVocab):
         ``vocab.drop_unused``. The vocabulary is smaller than asked for where the text does not hold
         enough pieces.
         """
-        pipeline, note = trained_pipeline_of(base, self)
+        pipeline, note = trained_pipeline_of(base, self, wordpiece=True)
         idle = pipeline.idle()
         if self.drop_unused:
             pipeline = pipeline.without(idle)

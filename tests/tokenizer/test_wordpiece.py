@@ -7,13 +7,14 @@ import pytest
 from franken.config.base_model import TokenizerKind
 from franken.errors import CompatibilityError
 from franken.tokenizer.families import family_of
+from franken.tokenizer.learn import learn_pieces
 from franken.tokenizer.pieces import (
     canonical_bytes,
     encode_piece,
     special_roles,
     vocabulary_overlap,
 )
-from franken.tokenizer.pipeline import ReadOnlyKind
+from franken.tokenizer.pipeline import ReadOnlyKind, pipeline_of
 from franken.tokenizer.report import LOSSY_SHARE
 from franken.vocab import VocabTexts, build_vocabulary
 from franken.vocab.extension import ExtensionVocab
@@ -102,9 +103,32 @@ def test_a_faithful_tokenizer_is_no_reason_to_warn(tmp_path, caplog):
     assert "come back" not in caplog.text
 
 
-@pytest.mark.parametrize(
-    "option", [ScratchVocab(size=300), ExtensionVocab(added=20), PruneExtendVocab()]
-)
+@pytest.mark.parametrize("option", [ExtensionVocab(added=20), PruneExtendVocab()])
 def test_it_is_not_edited(bert, option):
     with pytest.raises(CompatibilityError, match=rf"vocab={option.name}: .*WordPiece.*XLM-R, mT5"):
         build_vocabulary(bert, option, TEXTS, 0)
+
+
+LINES = VocabTexts(source=lambda: ENGLISH, targets={"sw": lambda: SWAHILI})
+
+
+def test_a_new_one_is_made_equally_each_time_and_keeps_control_tokens(bert):
+    first, again = (
+        build_vocabulary(bert, ScratchVocab(size=300), LINES, 0).tokenizer for _ in range(2)
+    )
+    assert first.get_vocab() == again.get_vocab()
+    assert 150 < len(first) <= 300
+    for token in bert.all_special_tokens:
+        assert first.get_vocab()[token] == bert.get_vocab()[token]
+    for line in [*ENGLISH, *SWAHILI]:
+        assert first.unk_token_id not in first(line, add_special_tokens=False).input_ids
+
+
+def test_pieces_are_those_of_byte_pair_merges_written_out():
+    """First letters and inner ones are apart: ab is in 6 words, and inside 4 others."""
+    pipeline = pipeline_of(wordpiece_tokenizer())
+    streams = {"xx": lambda: ["ab ab ab cab cab", "db"] * 2}
+    learned = learn_pieces(pipeline, streams, 14)
+    assert learned.alphabet == ["##b", "a", "c", "##a", "d"]  # 12, 6, 4, 4, 2
+    assert learned.pieces[:2] == ["ab", "##ab"]
+    assert set(learned.pieces[2:]) == {"cab", "db"}
