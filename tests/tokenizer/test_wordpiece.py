@@ -127,8 +127,6 @@ def test_a_new_one_is_made_equally_each_time_and_keeps_control_tokens(bert):
 def test_pieces_are_those_of_byte_pair_merges_written_out():
     """First letters and inner ones are apart: ab is in 6 words, and inside 4 others."""
     pipeline = pipeline_of(wordpiece_tokenizer())
-    streams = {"xx": lambda: ["ab ab ab cab cab", "db"] * 2}
-    learned = learn_pieces(pipeline, streams, 14)
-    assert learned.alphabet == ["##b", "a", "c", "##a", "d"]  # 12, 6, 4, 4, 2
-    assert learned.pieces[:2] == ["ab", "##ab"]
-    assert set(learned.pieces[2:]) == {"cab", "db"}
+    learned = learn_pieces(pipeline, {"xx": lambda: ["ab ab ab cab dab"] * 2}, 14)
+    assert learned.alphabet == ["##b", "a", "##a", "c", "d"]  # 10, 6, 4, 2, 2
+    assert learned.pieces == ["ab", "##ab", "cab", "dab"]
