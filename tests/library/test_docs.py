@@ -13,7 +13,9 @@ from franken import docs, publish, roundtrip
 from franken.cli.check import check_command_line
 from franken.cli.paths import config_dir
 from franken.config.register import register_schemas
+from franken.draft.__main__ import parser as draft_parser
 from franken.inspect.__main__ import parser as inspect_parser
+from franken.layer_swap import parser as swap_parser
 from franken.vocab.__main__ import parser as vocab_parser
 
 register_schemas()
@@ -44,7 +46,9 @@ def test_generated_pages_are_up_to_date(page: str) -> None:
 
 
 TOOLS = {
+    "franken.draft": draft_parser,
     "franken.inspect": inspect_parser,
+    "franken.layer_swap": swap_parser,
     "franken.publish": publish.parser,
     "franken.roundtrip": roundtrip.parser,
     "franken.vocab": vocab_parser,
