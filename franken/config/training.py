@@ -66,7 +66,6 @@ class LoraConfig:
             yield "targets", f"must be a non-empty subset of q, k, v, o; got {self.targets}"
 
 
-@checks_itself
 @dataclass
 class MaskingConfig:
     """Which tokens a masked language model has to guess; drawn anew each time, by the seed."""
@@ -89,6 +88,7 @@ class MaskingConfig:
             yield "random", f"and masked add up to {self.masked + self.random}, more than 1"
 
 
+@checks_itself
 @dataclass
 class TrainingConfig:
     """One training phase."""

@@ -26,6 +26,7 @@ from franken.init_method.salt import SaltInit
 UNSET = {
     ("alignment", "files"): {"links"},
     ("helper_model", "checkpoint"): {"path"},
+    ("init_method", "named_tokens"): {"tokens"},
     ("word_vectors", "files"): {"path"},
     ("vocab", "from_pretrained"): {"path"},
 }
