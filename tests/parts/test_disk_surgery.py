@@ -62,9 +62,10 @@ def test_surgery_on_disk_equals_surgery_in_memory(family, from_tied, to_tied, tm
     assert torch.equal(logits_of(found, ids), logits_of(expected, ids))
     for name, tensor in expected.state_dict().items():
         assert torch.equal(found.state_dict()[name], tensor), name
-    assert found.config.to_dict() | {"_name_or_path": ""} == expected.config.to_dict() | {
-        "_name_or_path": ""
-    }
+    earlier = {"_name_or_path", "rope_theta", "partial_rotary_factor"}  # names of version 4, added
+    both = (model.config.to_dict() for model in (found, expected))
+    mine, theirs = ({k: v for k, v in config.items() if k not in earlier} for config in both)
+    assert mine == theirs
     loaded = AutoTokenizer.from_pretrained(tmp_path / "target")
     assert tokenizer_identity(loaded) == tokenizer_identity(table.tokenizer)
     anatomy = anatomy_of(found.config)

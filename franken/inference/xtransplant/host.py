@@ -58,15 +58,7 @@ class Host:
 
     def module(self, layer: int, site: Site) -> nn.Module:
         """The module of a layer whose output a transplant replaces."""
-        place = self.layers[layer]
-        match site:
-            case Site.block_out:
-                return place
-            case Site.attn_out | Site.mid_residual_added:
-                return place.get_submodule(self.anatomy.attention["o"].split(".")[0])
-            case Site.ffn_branch if self.anatomy.branch_norm:
-                return place.get_submodule(self.anatomy.branch_norm)
-        return place.get_submodule(self.anatomy.mlp or self.anatomy.feed_forward["down"])
+        return site_module(self.layers[layer], self.anatomy, site)
 
     @contextmanager
     def patched(self, layer: int, site: Site, change: Change) -> Iterator[None]:
@@ -126,6 +118,22 @@ class Host:
         self.layer_tokens += states.shape[0] * states.shape[1]
 
 
+def site_module(layer: nn.Module, anatomy: Anatomy, site: Site) -> nn.Module:
+    """The module inside a layer whose output is that of a site.
+
+    Raises:
+        AttributeError: for a layer without it.
+    """
+    match site:
+        case Site.block_out:
+            return layer
+        case Site.attn_out | Site.mid_residual_added:
+            return layer.get_submodule(anatomy.attention["o"].split(".")[0])
+        case Site.ffn_branch if anatomy.branch_norm:
+            return layer.get_submodule(anatomy.branch_norm)
+    return layer.get_submodule(anatomy.mlp or anatomy.feed_forward["down"])
+
+
 def open_host(model: Any) -> Host:
     """Look into a transformers causal LM, also one wrapped by peft.
 
@@ -144,16 +152,17 @@ def open_host(model: Any) -> Host:
             "transplants need layers whose past is a key-value cache (full or sliding attention)"
         )
     layers = list(core.get_submodule(anatomy.layers))
-    host = Host(core, core.get_submodule(anatomy.backbone), layers, anatomy, read_out(core))
     for number, layer in enumerate(layers):
         for site in (Site.ffn_out, Site.attn_out):
             try:
-                host.module(number, site)
+                site_module(layer, anatomy, site)
             except AttributeError as error:
                 raise CompatibilityError(
                     f"layer {number} of model family {config.model_type!r} has no separable "
                     f"{site}: {error}; say where it is in franken/parts/anatomy.py"
                 ) from None
+    host = Host(core, core.get_submodule(anatomy.backbone), layers, anatomy, read_out(core))
+    for layer in layers:
         handle = layer.register_forward_pre_hook(host._count, with_kwargs=True)
         host._hooks.callback(handle.remove)
     return host
