@@ -13,7 +13,7 @@ from franken.tasks.base import EvalTask, Guesses, task_kind
 with later():
     from franken.eval_suite.encoding import Encoder
     from franken.eval_suite.languages import spaces_words
-    from franken.eval_suite.suite import VALID, Item, TaskRun
+    from franken.eval_suite.suite import Item, TaskRun
     from franken.statistics import Units
 
 
@@ -76,6 +76,8 @@ def _score_lines(task: TaskRun, lang: str, lines: list[str]) -> None:
 
 def _score_parity(task: TaskRun, lang: str) -> None:
     """Tokens of a text against tokens of its source-language counterpart (Petrov et al. 2023)."""
+    from franken.eval_suite.suite import VALID
+
     try:
         pairs = list(islice(task.data.pairs(lang, VALID), task.config.limit))
     except DataError:

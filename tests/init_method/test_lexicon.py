@@ -149,7 +149,13 @@ def test_the_fallback_takes_what_the_lexicon_does_not_know(source, target, rule)
     row = row_of(target, " mkate")
     assert token_map.provenance[row] == Provenance.fallback
     assert bool(token_map.row(row)) is (rule is Fallback.subtoken_mean)
-    text = torch.tensor([data is not None for data in canonical_bytes(source.tokenizer)])
+    spelt = canonical_bytes(source.tokenizer)
+    doubles = {  # <0x41> beside A: no text is ever written with it
+        index
+        for index, piece in enumerate(source.tokenizer.convert_ids_to_tokens(range(len(spelt))))
+        if piece.startswith("<0x") and spelt.count(spelt[index]) > 1
+    }
+    text = torch.tensor([bool(data) and i not in doubles for i, data in enumerate(spelt)])
     mean = source.input[: len(text)][text].mean(0)
     distance = (table.input[row] - mean).norm() / mean.norm()
     near = {Fallback.mean: 1e-6, Fallback.multivariate: 0.05}
