@@ -162,8 +162,9 @@ class _Checker:
         try:
             compose("config", overrides=[_first_choice(override)])
         except (HydraException, OmegaConfBaseException) as error:
-            known = _missing_key(override.key_or_group, base)
-            return known or Fault(override.key_or_group, _plain(error))
+            group = override.key_or_group.partition(".")[0]
+            how = f"write it into an option file of your own, {group}/NAME.yaml under --config-dir"
+            return Fault(override.key_or_group, f"cannot be added here ({_plain(error)}); {how}")
         return None
 
     def _config_faults(self, overrides: list[str]) -> list[Fault]:
@@ -240,8 +241,10 @@ def _foreign_key(key: str, base: DictConfig) -> Fault | None:
     node: Any = base
     walked: list[str] = []
     for name in key.split("."):
-        if not OmegaConf.is_dict(node) or node._is_none() or key.startswith("hydra."):
+        if key.startswith("hydra.") or node._is_none() or OmegaConf.is_list(node):
             return None
+        if not OmegaConf.is_dict(node):
+            return Fault(key, f"does not exist: {'.'.join(walked)} is a single value")
         if name not in node:
             if not is_dataclass(OmegaConf.get_type(node)):
                 return None  # a mapping takes any key

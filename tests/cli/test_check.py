@@ -166,3 +166,13 @@ def test_options_of_the_users_own_directory_are_found(tmp_path):
     assert fault.key == "init_method"
     assert check_command_line(["init_method=ours"], config_dir(), str(tmp_path)) == []
     assert check_command_line([], config_dir()) == []
+
+
+def test_what_cannot_be_added_to_a_mapping_is_not_said_to_be_mistyped():
+    (fault,) = check_command_line(["+eval_suite.tasks.mine.kind=bits_per_byte"], config_dir())
+    assert fault.key == "eval_suite.tasks.mine.kind"
+    assert "eval_suite/NAME.yaml" in fault.message
+    assert "does not exist" not in fault.message
+    (single,) = check_command_line(["+seed.a=3"], config_dir())
+    assert single.key == "seed.a"
+    assert "seed is a single value" in single.message
