@@ -189,6 +189,12 @@ def _quiet_libraries() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
+def _is_for_the_console(record: logging.LogRecord) -> bool:
+    """Warnings; and how far a run is, where no bar shows it."""
+    told = record.name == "franken.progress" and not sys.stderr.isatty()
+    return record.levelno >= logging.WARNING or told
+
+
 def _log_to(path: Path) -> None:
     """Send this job's log to its own directory, and only this job's."""
     root = logging.getLogger("franken")
@@ -205,6 +211,6 @@ def _log_to(path: Path) -> None:
     root.propagate = False
     if not any(type(handler) is logging.StreamHandler for handler in root.handlers):
         console = logging.StreamHandler()
-        console.setLevel(logging.WARNING)
+        console.addFilter(_is_for_the_console)
         console.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
         root.addHandler(console)

@@ -1,10 +1,12 @@
-"""A progress bar, on a terminal only."""
+"""How far training is: a bar on a terminal, a plain line now and then elsewhere."""
 
 from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from franken.progress import Lines
 
 
 class StepProgress(Callback):
@@ -50,3 +52,18 @@ class StepProgress(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+class StepLines(Callback):
+    """Optimiser steps done, their rate and the time left, where there is no terminal."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self._lines = Lines("training")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Say a line if one is due."""
+        if trainer.is_global_zero:
+            self._lines("", pl_module.steps_done, self.steps)

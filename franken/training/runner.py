@@ -35,7 +35,7 @@ from franken.training.masking import TokenMasker
 from franken.training.module import CausalModule
 from franken.training.policy import apply_policy, control_rows, frozen_dtype
 from franken.training.preference import PreferenceModule, count_pairs
-from franken.training.progress import StepProgress
+from franken.training.progress import StepLines, StepProgress
 from franken.training.reference import reference_log_likelihoods
 from franken.training.state import RunState, TrainingReport, make_report
 from franken.training.team import SharedFeed, Team, environment_of, losing
@@ -197,8 +197,11 @@ class _Run:
         loop = TrainingLoop(module, feed, follow, self.trainer, left, self.folder.directory)
         callbacks: list[pl.Callback] = []
         console = Console(stderr=True)
-        if self.trainer.progress and console.is_terminal:
-            callbacks.append(StepProgress(config.steps, console))
+        if self.trainer.progress:
+            bar = console.is_terminal
+            callbacks.append(
+                StepProgress(config.steps, console) if bar else StepLines(config.steps)
+            )
         environment: ClusterEnvironment | None = None
         if team is not None:
             environment = environment_of(team.place)

@@ -12,7 +12,7 @@ import torch
 from franken.config.eval_suite import Chat, EvalSuiteConfig, TaskConfig
 from franken.eval_suite import SuiteResult, evaluate
 from franken.eval_suite.journal import Journal, as_text, as_values, key_of
-from franken.eval_suite.progress import TELL_EVERY, Lines
+from franken.progress import TELL_EVERY, Lines
 from franken.tokenizer.text_ids import opening_ids
 from tests.eval_suite.conftest import ENGLISH, TinyData
 from tests.eval_suite.test_tasks import (
@@ -195,7 +195,7 @@ def test_without_a_terminal_a_line_now_and_then_tells_rate_and_time_left(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = 0.0
-    lines = Lines(lambda: now)
+    lines = Lines("evaluating", lambda: now)
     with caplog.at_level(logging.INFO):
         for done in range(0, 101, 10):
             lines("topic sw", done, 400)

@@ -52,6 +52,22 @@ def test_embeddings_change_in_every_row_and_nothing_else_does(family, tmp_path):
     assert (head is model.model.embed_tokens.weight) == (family == "gemma2")
 
 
+def test_steps_are_told_where_there_is_no_terminal(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("franken.progress.TELL_EVERY", 0.0)
+    settings = config()
+    with caplog.at_level(logging.INFO, logger="franken.progress"):
+        train_model(
+            tiny_model("gemma2"), None, TinyData(settings), settings, Trainable.embeddings,
+            replace(CPU, progress=True), work_dir=tmp_path, seed=0,
+        )  # fmt: skip
+    told = [r.getMessage() for r in caplog.records if r.name == "franken.progress"]
+    assert [line.split(",")[0] for line in told] == [f"training: {n} of 3" for n in (1, 2, 3)]
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="franken.progress"):
+        train(tiny_model("gemma2"), settings, Trainable.embeddings, tmp_path / "quiet")
+    assert not [r for r in caplog.records if r.name == "franken.progress"]
+
+
 def test_body_training_leaves_the_table_alone(tmp_path):
     model = tiny_model("gemma2")
     before = weights(model)

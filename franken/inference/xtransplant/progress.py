@@ -1,17 +1,12 @@
 """How far a long run is: a file that is rewritten after every unit, a line now and then."""
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from franken.files import write_json
-
-log = logging.getLogger(__name__)
-
-TELL_EVERY = 30.0
-"""Seconds between two lines in the log."""
+from franken.progress import TELL_EVERY, log
 
 
 class Progress:
