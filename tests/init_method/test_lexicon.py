@@ -12,9 +12,9 @@ from franken.init_method.lexicon import LexiconInit
 from franken.token_map.dictionary import Dictionary
 from franken.token_map.options import Fallback
 from franken.tokenizer.families import train_tokenizer
-from franken.tokenizer.pieces import canonical_bytes, encode_piece
+from franken.tokenizer.pieces import encode_piece
 from tests.bounds import sum_error
-from tests.init_method.tiny import ENGLISH, LEXICON, RESOURCES, SWAHILI, row_of
+from tests.init_method.tiny import ENGLISH, LEXICON, RESOURCES, SWAHILI, row_of, written
 
 KIND = TokenizerKind.sentencepiece_bpe
 
@@ -149,13 +149,7 @@ def test_the_fallback_takes_what_the_lexicon_does_not_know(source, target, rule)
     row = row_of(target, " mkate")
     assert token_map.provenance[row] == Provenance.fallback
     assert bool(token_map.row(row)) is (rule is Fallback.subtoken_mean)
-    spelt = canonical_bytes(source.tokenizer)
-    doubles = {  # <0x41> beside A: no text is ever written with it
-        index
-        for index, piece in enumerate(source.tokenizer.convert_ids_to_tokens(range(len(spelt))))
-        if piece.startswith("<0x") and spelt.count(spelt[index]) > 1
-    }
-    text = torch.tensor([bool(data) and i not in doubles for i, data in enumerate(spelt)])
+    text = written(source.tokenizer)
     mean = source.input[: len(text)][text].mean(0)
     distance = (table.input[row] - mean).norm() / mean.norm()
     near = {Fallback.mean: 1e-6, Fallback.multivariate: 0.05}

@@ -25,7 +25,7 @@ from franken.token_map.token_vectors import (
 from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from tests.faults import faults_of
 from tests.init_method.spaces import cosines, dense
-from tests.init_method.tiny import source_table
+from tests.init_method.tiny import source_table, written
 
 KIND = TokenizerKind.sentencepiece_bpe
 
@@ -41,10 +41,8 @@ def fitted(source, target, resources):
 
 
 def text_rows(source):
-    return torch.tensor(
-        [data is not None for data in canonical_bytes(source.tokenizer)]
-        + [False] * (source.rows - len(canonical_bytes(source.tokenizer)))
-    )
+    text = written(source.tokenizer)
+    return torch.cat([text, torch.zeros(source.rows - len(text), dtype=torch.bool)])
 
 
 def test_weights_are_those_of_the_slow_obvious_way(source, target, resources, fitted):

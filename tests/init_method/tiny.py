@@ -124,6 +124,16 @@ def text_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
     return sorted(index for index in tokenizer.get_vocab().values() if index not in special)
 
 
+def written(tokenizer: PreTrainedTokenizerFast) -> Tensor:
+    """``(T,)`` bool: ids of text, but for bytes such as <0x41> beside A, never written."""
+    spelt = canonical_bytes(tokenizer)
+    pieces = tokenizer.convert_ids_to_tokens(range(len(spelt)))
+    doubles = [
+        p.startswith("<0x") and spelt.count(s) > 1 for p, s in zip(pieces, spelt, strict=True)
+    ]
+    return torch.tensor([bool(s) and not double for s, double in zip(spelt, doubles, strict=True)])
+
+
 def hand_made_map(rows: list[dict[int, float]], provenance: list[int], **options) -> TokenMap:
     """A map from rows written out as {source row: weight}."""
     sizes = [len(row) for row in rows]
