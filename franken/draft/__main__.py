@@ -81,6 +81,7 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
     from franken.init_method.weighted_pooling import PoolingScheme, WeightedPoolingInit
     from franken.parts.body import quiet_transformers
     from franken.parts.disk_surgery import new_directory
+    from franken.parts.model import whole_model
     from franken.parts.tokenizer_files import save_exported_tokenizer
 
     drop = layers_of(options.drop_layers)
@@ -89,8 +90,9 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
     else:
         method = find("init_method", options.init)()
     overrides = read_json(options.override) if options.override else None
-    target, tokenizer = _load(options.target)
-    donor, donor_tokenizer = _load(options.donor)
+    target: Any
+    target, tokenizer = whole_model(options.target)
+    donor, donor_tokenizer = whole_model(options.donor)
     draft = make_draft(
         donor, donor_tokenizer, tokenizer, method,
         rows=target.get_input_embeddings().weight.shape[0], drop_layers=drop,
@@ -127,6 +129,7 @@ def _tune(options: argparse.Namespace, draft: Any, target: Any, tokenizer: Any) 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Acceptance length, rate and speed-up, as plain data."""
     from franken.draft.acceptance import measure_acceptance
+    from franken.parts.model import whole_model
     from franken.vocab.commands.common import pocket, read_text
 
     text = options.text or Path(pocket()["en"])
@@ -134,28 +137,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     prompts = [
         " ".join(line.split()[:12]) for line in lines[:: max(1, len(lines) // options.prompts)]
     ]
-    target, tokenizer = _load(options.target)
-    draft, _ = _load(options.draft)
+    target, tokenizer = whole_model(options.target)
+    draft, _ = whole_model(options.draft)
     found = measure_acceptance(
         target, draft, tokenizer, prompts[: options.prompts],
         gamma=options.gamma, new_tokens=options.new_tokens,
     )  # fmt: skip
     figures = {name: getattr(found, name) for name in ("length", "rate", "speed_up")}
     return {"gamma": options.gamma, **figures, **asdict(found)}
-
-
-def _load(directory: Path) -> tuple[Any, Any]:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from franken.parts.body import quiet_transformers
-    from franken.parts.table_rows import rows_of_checkpoint
-
-    with quiet_transformers():
-        model = AutoModelForCausalLM.from_pretrained(
-            directory, dtype=torch.float32, trust_remote_code=False
-        )
-    return model.eval(), rows_of_checkpoint(directory).tokenizer
 
 
 if __name__ == "__main__":

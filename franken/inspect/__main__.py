@@ -101,10 +101,11 @@ def _old_rows(rows: Any, base: Any) -> dict[str, Any]:
 
 def _behaviour(options: argparse.Namespace) -> dict[str, Any]:
     from franken.inspect.behaviour import PROMPTS, preferences, takeovers
+    from franken.parts.model import whole_model
     from franken.vocab.commands.common import read_text
 
     prompts = PROMPTS if options.text is None else read_text(options.text, 100)
-    model, tokenizer = _load(options.model)
+    model, tokenizer = whole_model(options.model)
     found = preferences(model, tokenizer, prompts)
     del model
     names = _names(tokenizer)
@@ -120,25 +121,11 @@ def _behaviour(options: argparse.Namespace) -> dict[str, Any]:
         ],
     }  # fmt: skip
     if options.base is not None:
-        base, base_tokenizer = _load(options.base)
+        base, base_tokenizer = whole_model(options.base)
         theirs = preferences(base, base_tokenizer, prompts)
         listed = takeovers(found, tokenizer, theirs, base_tokenizer)
         report["takeovers"] = [asdict(item) for item in listed]
     return report
-
-
-def _load(directory: Path) -> tuple[Any, Any]:
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from franken.parts.body import quiet_transformers
-    from franken.parts.table_rows import rows_of_checkpoint
-
-    with quiet_transformers():
-        model = AutoModelForCausalLM.from_pretrained(
-            directory, dtype=torch.float32, trust_remote_code=False
-        )
-    return model.eval(), rows_of_checkpoint(directory).tokenizer
 
 
 if __name__ == "__main__":

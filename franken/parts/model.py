@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import read_json, write_json
-from franken.parts.body import control_tokens_of_body, load_body
+from franken.parts.body import control_tokens_of_body, load_body, quiet_transformers
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.fingerprint import body_fingerprint
 from franken.parts.surgery import put_table
 from franken.parts.table import Table, load_table
+from franken.parts.table_rows import rows_of_checkpoint
 
 FILE = "model.json"
 SCHEMA = 1
@@ -172,3 +173,12 @@ def apply_deltas(model: PreTrainedModel, ref: ModelRef, *, merge: bool) -> None:
     delta.activate_adapters(model, names)
     if merge:
         delta.merge_lora(model)
+
+
+def whole_model(directory: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A plain causal checkpoint in float32, to be run, with its tokenizer as the file says."""
+    with quiet_transformers():
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            directory, dtype=torch.float32, trust_remote_code=False
+        )
+    return model.eval(), rows_of_checkpoint(directory).tokenizer
