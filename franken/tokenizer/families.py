@@ -110,7 +110,8 @@ def train_tokenizer(
         learned = learned.with_characters(ALWAYS_KNOWN)
     if not learned.pieces:
         raise DataError(
-            "no text to train a tokenizer on: it has no two characters that occur together twice"
+            "texts: nothing to train a tokenizer on, no two characters occur together twice; give "
+            "more text"
         )
     if kind is TokenizerKind.byte_level_bpe:
         pieces = learned.pieces[:room]

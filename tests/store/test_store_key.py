@@ -9,6 +9,7 @@ import pytest
 
 from franken.errors import ConfigError
 from franken.store import StepKey
+from tests.faults import raises
 
 
 class Scope(StrEnum):
@@ -77,27 +78,27 @@ def test_inputs_may_be_keys_steps_or_artefacts():
 
     assert StepKey.of("t", 1, inputs={"a": base}) == StepKey.of("t", 1, inputs={"a": base.key})
     assert StepKey.of("t", 1, inputs={"a": base}).inputs == {"a": base.key}
-    with pytest.raises(ConfigError, match=r"input 'a' of step 't' is 'base'; expected a StepKey"):
+    with raises(ConfigError, "'a'", "'t'", "'base'", "StepKey"):
         StepKey.of("t", 1, inputs={"a": "base"})
 
 
 @pytest.mark.parametrize(
-    ("value", "message"),
+    ("value", "names"),
     [
-        ({"optimizer": {"lr": float("nan")}}, r"config\.optimizer\.lr is nan"),
-        ({"steps": [1, object()]}, r"config\.steps\[1\] holds a object"),
-        ({"path": Path("a/b")}, r"config\.path is a path .*hash of its content"),
-        ({1: "x"}, r"config has the key 1 of type int"),
-        ({"lang": "\ud800"}, r"config\.lang .* not valid Unicode"),
+        ({"optimizer": {"lr": float("nan")}}, ["config.optimizer.lr", "nan"]),
+        ({"steps": [1, object()]}, ["config.steps[1]", "object"]),
+        ({"path": Path("a/b")}, ["config.path", "'a/b'"]),
+        ({1: "x"}, ["config", 1, "int"]),
+        ({"lang": "\ud800"}, ["config.lang", r"'\ud800'"]),
     ],
     ids=["nan", "object", "path", "integer key", "surrogate"],
 )
-def test_content_that_json_cannot_hold_is_named_by_its_place(value, message):
-    with pytest.raises(ConfigError, match=message):
+def test_content_that_json_cannot_hold_is_named_by_its_place(value, names):
+    with raises(ConfigError, "'train'", *names):
         StepKey.of("train", 1, config=value)
 
 
 @pytest.mark.parametrize("kind", ["", "Train", "a/b", "..", "scratch", "locks", "damaged", ".tmp"])
 def test_kinds_that_could_not_be_directories_are_refused(kind):
-    with pytest.raises(ConfigError, match="step kind"):
+    with raises(ConfigError, repr(kind)):
         StepKey.of(kind, 1)

@@ -11,6 +11,7 @@ import pytest
 
 from franken.errors import ArtifactError
 from franken.store import StepKey, Store
+from tests.faults import raises
 
 
 def everything_below(root: Path) -> set[str]:
@@ -42,7 +43,7 @@ def test_what_is_built_is_found_again_and_not_built_twice(store, step):
 
 
 def test_asking_for_a_file_that_is_not_there_names_those_that_are(publish, step):
-    with pytest.raises(ArtifactError, match=r"\(made\) has no file 'table'; it holds: a, b"):
+    with raises(ArtifactError, "train", "(made)", "'table'", "a, b"):
         publish(step, a="1", b="2").file("table")
 
 
@@ -57,7 +58,7 @@ def test_a_failed_build_publishes_nothing_and_keeps_scratch(store, step):
         (store.scratch(step) / "checkpoint").write_text("step 5")
         raise RuntimeError("diverged")
 
-    with pytest.raises(RuntimeError, match="diverged"):
+    with raises(RuntimeError, "diverged"):
         store.produce(step, build)
 
     assert store.find(step) is None
@@ -70,7 +71,7 @@ def test_an_interrupt_publishes_nothing_and_frees_the_lock(store, step, publish)
         (directory / "half").write_text("x")
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    with raises(KeyboardInterrupt):
         store.produce(step, build)
 
     assert not list((store.root / "train").iterdir())
@@ -90,7 +91,7 @@ def test_scratch_survives_until_publication(store, step):
 
 
 def test_a_step_that_asks_for_itself_is_told_instead_of_waiting_for_ever(store, step, publish):
-    with pytest.raises(ArtifactError, match="its own result"):
+    with raises(ArtifactError, "'made'"):
         store.produce(step, lambda directory: publish(step) and None, label="loop")
 
 
@@ -121,18 +122,18 @@ def test_hard_links_and_symlinks_are_hashed_through_and_recorded(store, step, pu
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "named"),
     [
-        (lambda d: (d / "x").symlink_to(d / "nowhere"), "full path into its own artefact"),
-        (lambda d: (d / "x").symlink_to("nowhere"), "does not exist"),
-        (lambda d: (d / "x").symlink_to("."), "a circle"),
-        (lambda d: os.mkfifo(d / "x"), "neither a file nor a directory"),
-        (lambda d: (d / "manifest.json").write_text("{}"), "that name is the store's"),
+        (lambda d: (d / "x").symlink_to(d / "nowhere"), "x"),
+        (lambda d: (d / "x").symlink_to("nowhere"), "'nowhere'"),
+        (lambda d: (d / "x").symlink_to("."), "circle"),
+        (lambda d: os.mkfifo(d / "x"), "x"),
+        (lambda d: (d / "manifest.json").write_text("{}"), "manifest.json"),
     ],
     ids=["own path", "dangling", "circle", "fifo", "manifest"],
 )
-def test_what_cannot_be_an_artefact_is_refused(store, step, make, message):
-    with pytest.raises(ArtifactError, match=message):
+def test_what_cannot_be_an_artefact_is_refused(store, step, make, named):
+    with raises(ArtifactError, store.root / "train", named):
         store.produce(step, lambda directory: make(directory) and None)
     assert store.find(step) is None
 
@@ -152,11 +153,9 @@ def test_a_disk_that_fills_while_building_says_what_to_do(store, step, build):
     if build is fill_device and not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full on this system")
 
-    with pytest.raises(ArtifactError, match=r"building 'adapted': the disk is full") as caught:
+    with raises(ArtifactError, "'adapted'", store.root, "franken.store", "store.path"):
         store.produce(step, build, label="adapted")
 
-    assert "run the same command again" in str(caught.value)
-    assert str(store.root) in str(caught.value)
     assert not list((store.root / "train").iterdir())
 
 
@@ -172,7 +171,7 @@ def test_a_disk_that_is_full_at_any_point_of_publication_leaves_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, refuse)
-        with pytest.raises(ArtifactError, match="the disk is full"):
+        with raises(ArtifactError, "'made'", store.root, "franken.store", "store.path"):
             publish(step)
 
     assert everything_below(store.root) - before <= {f"locks/{step.key}.lock"}
@@ -203,27 +202,25 @@ def test_a_read_only_store_is_read_and_says_so_when_written(step):
             with ordinary_user():
                 assert store.find(step) is not None
                 assert store.produce(step, lambda directory: None) is not None
-                with pytest.raises(ArtifactError, match="refuses access") as caught:
+                with raises(ArtifactError, "'next'", store.root, "store.path"):
                     store.produce(other, lambda directory: None, label="next")
         finally:
             for folder, _, _ in os.walk(store.root):
                 os.chmod(folder, 0o755)
-    assert "preparing 'next'" in str(caught.value)
-    assert "store.path" in str(caught.value)
 
 
 def test_errors_of_the_build_that_are_not_the_stores_pass_through(store, step, tmp_path):
     def build(directory):
         raise PermissionError(errno.EACCES, "denied", str(tmp_path / "elsewhere"))
 
-    with pytest.raises(PermissionError, match="elsewhere"):
+    with raises(PermissionError, tmp_path / "elsewhere"):
         store.produce(step, build)
 
 
 def test_a_directory_that_holds_something_else_is_never_taken_for_a_store(tmp_path, step):
     (tmp_path / "thesis.tex").write_text("dear")
 
-    with pytest.raises(ArtifactError, match=r"holds thesis\.tex and no franken-store\.json"):
+    with raises(ArtifactError, tmp_path, "thesis.tex", "franken-store.json", "store.path"):
         Store(tmp_path).produce(step, lambda directory: None)
 
     assert everything_below(tmp_path) == {"thesis.tex"}
@@ -232,20 +229,22 @@ def test_a_directory_that_holds_something_else_is_never_taken_for_a_store(tmp_pa
 def test_a_root_that_is_a_file_is_explained(tmp_path, step):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(ArtifactError, match="is not a directory"):
+    with raises(ArtifactError, "'train'", tmp_path / "file", "store.path"):
         Store(tmp_path / "file").produce(step, lambda directory: None)
 
 
-@pytest.mark.parametrize("text", ['{"format": 99}', "garbage", "[]"])
-def test_a_store_of_another_format_is_left_alone(tmp_path, step, text):
+@pytest.mark.parametrize(
+    ("text", "found"), [('{"format": 99}', 99), ("garbage", "format"), ("[]", "format")]
+)
+def test_a_store_of_another_format_is_left_alone(tmp_path, step, text, found):
     (tmp_path / "franken-store.json").write_text(text)
 
-    with pytest.raises(ArtifactError, match="expected a store of format 1"):
+    with raises(ArtifactError, tmp_path / "franken-store.json", found):
         Store(tmp_path).produce(step, lambda directory: None)
 
 
 def test_facts_that_json_cannot_hold_are_refused_before_publication(store, step):
-    with pytest.raises(Exception, match=r"'train': result\.model holds a object"):
+    with raises(Exception, "'train'", "result.model", "object"):
         store.produce(step, lambda directory: {"model": object()})
     assert store.find(step) is None
 

@@ -14,6 +14,7 @@ from franken.errors import CompatibilityError, ConfigError, DataError
 from franken.files import hash_json
 from franken.tokenizer.pipeline import build, pipeline_of
 from franken.vocab import SpecialTokens, family_of, train_tokenizer
+from tests.faults import raises
 from tests.vocab.toys import (
     ENGLISH,
     HARD,
@@ -35,16 +36,16 @@ def test_family_is_read_from_the_components(kind):
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("model", "names"),
     [
-        (models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"), r"WordLevel.*sentencepiece_bpe"),
-        (models.BPE({"a": 0}, []), r"'BPE' with steps.*wordpiece"),
+        (models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"), ["'WordLevel'"]),
+        (models.BPE({"a": 0}, []), ["'BPE'", []]),
     ],
     ids=["WordLevel", "BPE of characters"],
 )
-def test_unknown_kinds_are_refused_with_the_known_ones(model, said):
+def test_unknown_kinds_are_refused_with_the_known_ones(model, names):
     pieces = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model))
-    with pytest.raises(CompatibilityError, match=said):
+    with raises(CompatibilityError, *names, "sentencepiece_bpe", "wordpiece"):
         family_of(pieces)
 
 
@@ -187,10 +188,10 @@ def test_size_is_never_exceeded_and_met_where_the_text_allows(kind):
 
 
 def test_a_size_without_room_for_pieces_is_refused():
-    with pytest.raises(ConfigError, match=r"tokenizer\.size: 200"):
+    with raises(ConfigError, "tokenizer.size", 200, 270):
         train_tokenizer(KINDS[1], ENGLISH, 200)
 
 
 def test_no_text_is_refused():
-    with pytest.raises(DataError, match="no text"):
+    with raises(DataError, "texts"):
         train_tokenizer(KINDS[0], ["", "  \n "], 500)

@@ -14,6 +14,7 @@ from franken.tokenizer.sampling import allocate_lines, lines_of, sample_language
 from franken.tokenizer.scripts import uses_only_scripts
 from franken.tokenizer.unigram import train_unigram
 from franken.vocab.scratch import ScratchVocab
+from tests.faults import raises
 from tests.vocab.toys import ENGLISH, base_tokenizer, ids_of
 
 
@@ -74,7 +75,7 @@ def test_small_languages_are_repeated_under_temperature():
 
 
 def test_empty_languages_are_named():
-    with pytest.raises(DataError, match="empty"):
+    with raises(DataError, "empty", "data.languages"):
         sample_languages({"empty": numbered(0), "x": numbered(1)}, ScratchVocab(), 0)
 
 
@@ -99,7 +100,7 @@ def test_combining_marks_are_inherited_and_indic_signs_are_not():
 
 
 def test_an_unknown_script_is_named():
-    with pytest.raises(ConfigError, match=r"vocab\.keep_scripts: 'Klingon'"):
+    with raises(ConfigError, "vocab.keep_scripts", "'Klingon'"):
         uses_only_scripts("a", ["Latin", "Klingon"])
 
 

@@ -15,6 +15,7 @@ from franken.tokenizer.text_ids import (
     text_ids,
 )
 from tests.eval_suite.conftest import gemma_tokenizer, llama_tokenizer
+from tests.faults import raises
 
 
 def words(*known: str) -> PreTrainedTokenizerFast:
@@ -32,7 +33,7 @@ def test_a_text_is_opened_as_the_tokenizer_does_it_or_as_asked() -> None:
     assert opening_ids(bare, "always") == [bare.bos_token_id]
     assert opening_ids(adds, "none") == []
     assert opening_ids(adds, "<eos>") == [adds.eos_token_id]
-    with pytest.raises(ConfigError, match="opening"):
+    with raises(ConfigError, "opening='<nothing>'"):
         opening_ids(adds, "<nothing>")
 
 

@@ -21,6 +21,7 @@ from franken.vocab.extension import ExtensionVocab
 from franken.vocab.from_pretrained import FromPretrainedVocab
 from franken.vocab.prune_extend import PruneExtendVocab
 from franken.vocab.scratch import ScratchVocab
+from tests.faults import raises
 from tests.init_method.texts import ENGLISH, SWAHILI
 from tests.init_method.tiny import source_tokenizer
 from tests.vocab.wordpiece import wordpiece_tokenizer
@@ -105,7 +106,7 @@ def test_a_faithful_tokenizer_is_no_reason_to_warn(tmp_path, caplog):
 
 @pytest.mark.parametrize("option", [ExtensionVocab(added=20), PruneExtendVocab()])
 def test_it_is_not_edited(bert, option):
-    with pytest.raises(CompatibilityError, match=rf"vocab={option.name}: .*WordPiece.*XLM-R, mT5"):
+    with raises(CompatibilityError, f"vocab={option.name}", "WordPiece", "XLM-R", "vocab=scratch"):
         build_vocabulary(bert, option, TEXTS, 0)
 
 
