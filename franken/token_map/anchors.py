@@ -34,6 +34,8 @@ class HelperSpace:
     """``(n, h)``."""
     anchor_rows: Tensor
     """``(m, h)``."""
+    part: str = "input"
+    """``input`` or ``output``: which table of the helper, and of the source."""
 
 
 Coordinates = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -145,8 +147,10 @@ def put_by_helper(builder: MapBuilder, helper: Table, weigh: Weigh) -> np.ndarra
     tokens = open_rows[usable[open_rows]]
     builder.notes["without_helper_row"] = len(open_rows) - len(tokens)
     found = [
-        weigh(HelperSpace(tokens, anchors, columns, _rows(table, tokens), _rows(table, anchors)))
-        for table in tables
+        weigh(
+            HelperSpace(tokens, anchors, columns, _rows(table, tokens), _rows(table, anchors), part)
+        )
+        for table, part in zip(tables, ("input", "output"), strict=False)
     ]
     made: np.ndarray = np.logical_and.reduce([_has_weight(part, len(tokens)) for part in found])
     builder.notes["without_weight"] = int((~made).sum())

@@ -157,6 +157,31 @@ def orthogonal_weights(
     return found
 
 
+def affine_weights(rows: Tensor, anchors: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of sum 1 that make rows of the anchors' span from as few anchors as its dimension.
+
+    Pivoted QR of the anchors, each with a further, constant component, chooses who is kept: rows
+    and component together are reached exactly, up to rounding, in float64.
+
+    Args:
+        rows: ``(n, D)`` float64, affine combinations of anchors.
+        anchors: ``(m, D)`` float64.
+
+    Returns:
+        ``(r,)`` numbers of the anchors kept, ``r <= min(m, D + 1)``, and ``(n, r)`` weights.
+    """
+    from scipy.linalg import qr
+
+    constant = anchors.square().mean().sqrt()
+    wide = torch.cat([anchors, constant.expand(len(anchors), 1)], 1)
+    triangle, pivots = qr(wide.T.numpy(), mode="r", pivoting=True)
+    diagonal = np.abs(np.diag(triangle))
+    kept = np.sort(pivots[: int((diagonal > 1e-10 * diagonal.max()).sum())])
+    goal = torch.cat([rows, constant.expand(len(rows), 1)], 1)
+    weights = torch.linalg.lstsq(wide[torch.from_numpy(kept)].T, goal.T).solution.T
+    return kept, weights.numpy()
+
+
 def refuse_dense(tokens: int, anchors: int) -> None:
     """Refuse weights of every token on every anchor where they are too many."""
     if tokens * anchors > DENSE_LIMIT:

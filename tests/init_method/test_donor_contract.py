@@ -1,5 +1,7 @@
 """What initialisers that read a helper owe, over tokenizers, tied and untied tables, and dtypes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -71,7 +73,7 @@ def test_the_head_takes_its_own_weights_where_the_helper_has_a_head(method):
 
 @pytest.mark.parametrize("method", [name for name in METHODS if name != "salt"])
 def test_the_output_weights_are_those_of_the_helpers_head_alone(method):
-    """The head solved by itself, as the input of a helper whose input is that head."""
+    """The head solved by itself, as the input of a helper and a source whose input is that head."""
     source, target = source_table(KIND, tied=False), target_tokenizer(KIND)
     both = donor_resources(target, tied=False)
     _, token_map = initialise(source, target, DONOR_CONFIGS[method], both, 0)
@@ -79,7 +81,8 @@ def test_the_output_weights_are_those_of_the_helpers_head_alone(method):
         languages=["sw"], helper=helper_table(target), word_vectors=both.word_vectors
     )
     swapped.helper.input = both.helper.output
-    _, alone = initialise(source, target, DONOR_CONFIGS[method], swapped, 0)
+    heads = replace(source, input=source.output)
+    _, alone = initialise(heads, target, DONOR_CONFIGS[method], swapped, 0)
     # A row that the input or the head cannot compute falls back in both.
     kept = (token_map.provenance != Provenance.fallback).nonzero().flatten().tolist()
     assert token_map.counts()["computed"] > 10
