@@ -117,6 +117,9 @@ class TrainingConfig:
     anchor: float = 0.0
     """Pull towards the weights at the start: ``anchor / 2 * |w - w_0|^2`` is added to the loss, as
     EWC does with all importances equal (L2-SP); 0 switches it off."""
+    anchor_l1: float = 0.0
+    """Pull by distance: ``anchor_l1 * sum |w - w_0| / N`` over the N trained weights is added to
+    the loss. LT-SFT has 0.1 for languages."""
     anchor_examples: int = 0
     """EWC proper: each weight's pull is multiplied by its diagonal Fisher information, measured on
     this many documents of each split under the step's ``earlier``; 0: all weights alike."""
@@ -129,6 +132,8 @@ class TrainingConfig:
     edge_layers: int = 1
     """Read when ``trainable`` is ``embeddings_and_edge_layers``: layers at each end."""
     sides: EmbeddingSides = EmbeddingSides.both
+    freeze_norms: bool = False
+    """Keep weights and biases of normalisation layers at their initial values."""
     freeze_special_rows: bool = False
     """Keep control-token rows at their initial values."""
     body_dtype: BodyType = BodyType.auto
@@ -159,7 +164,7 @@ class TrainingConfig:
             ("edge_layers", 1), ("checkpoint_every", 1), ("validate_every", 0),
             ("validation_batches", 1), ("loss_chunk_tokens", 0), ("lr", 0.0),
             ("checkpoint_minutes", 0.0), ("grad_clip", 0.0), ("weight_decay", 0.0), ("anchor", 0.0),
-            ("anchor_examples", 0),
+            ("anchor_examples", 0), ("anchor_l1", 0.0),
         ):  # fmt: skip
             yield from at_least(key, getattr(self, key), minimum)
         yield from in_range("warmup", self.warmup, 0.0, 1.0)

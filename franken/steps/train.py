@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from franken.preference.base import Preference
 from franken.steps.base import HERE, Part, Step, step
 
 with later():
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from franken.config.root import Config
@@ -167,10 +168,12 @@ def fit(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: StepContext, *,
     data: DataConfig, split: str, training: TrainingConfig, trainable: Trainable,
     earlier: Sequence[str] = (), source: DataSource | None = None,
+    masks: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train on a split in place, resumably; write ``training.json`` and return its summary.
 
-    ``source``: what the split is drawn from; ``None``: the data as they are.
+    ``source``: what the split is drawn from; ``None``: the data as they are. ``masks``: see
+    ``train_model``.
     """
 
     def module_of(name: str, folder: str, source: DataSource) -> TextDataModule:
@@ -198,14 +201,14 @@ def fit(
     ]
     return train(
         model, tokenizer, context, datamodule, training=training, trainable=trainable,
-        earlier=before,
+        earlier=before, masks=masks,
     )  # fmt: skip
 
 
 def train(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: StepContext,
     datamodule: Any, *, training: TrainingConfig, trainable: Trainable, earlier: Sequence[Any] = (),
-    preference: Preference | None = None,
+    preference: Preference | None = None, masks: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train on a data module in place; write ``training.json`` and return its summary."""
     loggers = make_loggers(
@@ -215,7 +218,7 @@ def train(
     report = train_model(
         model, tokenizer, datamodule, training, trainable, context.trainer,
         work_dir=context.scratch, seed=context.seed, loggers=loggers, earlier=earlier,
-        preference=preference,
+        preference=preference, masks=masks,
     )  # fmt: skip
     content = report.to_json()
     if hasattr(datamodule, "mixture_report"):  # a user's own has none

@@ -1,8 +1,12 @@
 """What makes two calls the same training run, so that one may continue the other."""
 
+import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 
+import numpy as np
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from franken.config.runtime import Precision
@@ -23,6 +27,7 @@ def run_identity(
     seed: int,
     samples: int = 1024,
     preference: Preference | None = None,
+    masks: Sequence[Tensor] = (),
 ) -> str:
     """Hash of what decides the result: settings, seed, and a sample of the initial weights."""
     settings = {k: v for k, v in asdict(config).items() if k not in _NEUTRAL}
@@ -40,5 +45,13 @@ def run_identity(
             "seed": seed,
             "weights": weights,
             **({} if preference is None else {"preference": asdict(preference)}),
+            **({"masks": _digest(masks)} if masks else {}),
         }
     )
+
+
+def _digest(masks: Sequence[Tensor]) -> str:
+    found = hashlib.sha256()
+    for mask in masks:
+        found.update(np.packbits(mask.cpu().numpy()).tobytes())
+    return found.hexdigest()

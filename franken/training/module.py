@@ -46,8 +46,10 @@ class CausalModule(LightningModule):
             resumed run needs no generator states.
         first_step: optimiser steps already done.
         mixed: dtype of the forward pass under Lightning's autocast; ``None``: float32.
-        anchors: of every trainable parameter the value at the start, for ``config.anchor``.
+        anchors: of every trainable parameter the value at the start, for ``config.anchor`` and
+            ``config.anchor_l1``.
         importances: of every trainable parameter factors of that pull; ``None``: 1.
+        masks: of every trainable parameter which entries move (bool); ``None``: all.
     """
 
     masked: ClassVar[bool] = False
@@ -64,9 +66,11 @@ class CausalModule(LightningModule):
         mixed: torch.dtype | None = None,
         anchors: list[Tensor] | None = None,
         importances: list[Tensor] | None = None,
+        masks: list[Tensor] | None = None,
     ) -> None:
         super().__init__()
         self._anchors, self._importances = anchors or [], importances or []
+        self._masks = masks or []
         self.model = model
         self.config, self.policy = config, policy
         self.seed, self.mixed = seed, mixed
@@ -225,6 +229,9 @@ class CausalModule(LightningModule):
             raise self._lost("loss", self.last_loss)
         if self._anchors:
             self._pull()
+        for mask, (_, parameter) in zip(self._masks, self.named_trained(), strict=False):
+            if parameter.grad is not None:
+                parameter.grad *= like(mask, parameter)
         if self.policy.frozen_rows:
             for parameter in embedding_parameters(self.model):
                 if parameter.grad is not None:
@@ -303,14 +310,22 @@ class CausalModule(LightningModule):
             torch.cuda.manual_seed(seed)
 
     def _pull(self) -> None:
-        """Add the gradient of ``anchor / 2 * sum_i F_i (w_i - w_0i)^2``; F is 1 without EWC."""
+        """Add the gradients of the pulls towards the start.
+
+        ``anchor / 2 * sum_i F_i (w_i - w_0i)^2``, F is 1 without EWC, and
+        ``anchor_l1 / N * sum_i |w_i - w_0i|``.
+        """
         moving = [p for p in self.model.parameters() if p.requires_grad]
+        by_distance = self.config.anchor_l1 / max(1, self.policy.trained_parameters)
         for index, (parameter, start) in enumerate(zip(moving, self._anchors, strict=True)):
             if parameter.grad is None:
                 continue
-            pull = (parameter.detach() - like(start, parameter)) * self.config.anchor
+            moved = parameter.detach() - like(start, parameter)
+            pull = moved * self.config.anchor
             if self._importances:
                 pull *= like(self._importances[index], parameter)
+            if by_distance:
+                pull += by_distance * moved.sign()
             parameter.grad += pull.to(parameter.grad.dtype)
 
     def _clip(self, parameters: list[nn.Parameter], limit: float) -> Tensor:

@@ -65,7 +65,8 @@ def apply_policy(
     Args:
         model: causal LM of a known family, without adapters.
         trainable: what changes.
-        config: reads ``sides``, ``lora``, ``edge_layers`` and ``freeze_special_rows``.
+        config: reads ``sides``, ``lora``, ``edge_layers``, ``freeze_norms`` and
+            ``freeze_special_rows``.
         body_dtype: number format of everything frozen (see :func:`frozen_dtype`).
         special_rows: token ids of control tokens, for ``freeze_special_rows``.
         seed: of the initial LoRA weights.
@@ -92,7 +93,7 @@ def apply_policy(
         chosen = [p for p in model.parameters() if not _contains(tables, p)]
     else:
         chosen = list(model.parameters())
-    frozen = _frozen_tables(model)
+    frozen = _frozen_tables(model) + (norm_parameters(model) if config.freeze_norms else [])
     chosen = [p for p in chosen if not _contains(frozen, p)]
     for parameter in model.parameters():
         training = _contains(chosen, parameter)
@@ -140,6 +141,12 @@ def frozen_dtype(choice: BodyType, device_type: str, mixed_bf16: bool) -> torch.
 def embedding_parameters(model: PreTrainedModel) -> list[nn.Parameter]:
     """Input rows, output rows and head bias, each object once."""
     return _of_sides(model, EmbeddingSides.both)
+
+
+def norm_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Weights and biases of the modules whose class is called a norm (LayerNorm, RMSNorm, ...)."""
+    norms = [m for m in model.modules() if "norm" in type(m).__name__.lower()]
+    return [p for norm in norms for p in norm.parameters(recurse=False) if p.ndim == 1]
 
 
 def heads_of(model: PreTrainedModel) -> list[Head]:

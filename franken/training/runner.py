@@ -1,7 +1,7 @@
 """Train a model for one phase: the only place that builds a Lightning trainer."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,7 @@ def train_model(
     on_log: OnLog | None = None,
     earlier: Sequence[Any] = (),
     preference: Preference | None = None,
+    masks: Mapping[str, torch.Tensor] | None = None,
 ) -> TrainingReport:
     """Train ``model`` in place; killed and called again with equal arguments, it continues.
 
@@ -79,6 +80,7 @@ def train_model(
         earlier: data modules of what was learnt before, for ``config.anchor_examples``.
         preference: tune on pairs of answers, which a ``PreferenceDataModule`` gives, instead of
             next tokens. The reference model is ``model`` as it is now.
+        masks: name of every trained parameter -> which of its entries move (bool); ``None``: all.
 
     Returns:
         The report; the model is left in ``eval`` mode with gradients as they were, trained
@@ -92,7 +94,7 @@ def train_model(
         with isolated(trainer.threads):
             run = _Run(
                 model, tokenizer, datamodule, config, trainable, trainer, work_dir, seed, earlier,
-                preference,
+                preference, masks,
             )  # fmt: skip
             run.fit(list(loggers or []), on_log)
             return run.finish()
@@ -118,6 +120,7 @@ class _Run:
         seed: int,
         earlier: Sequence[Any] = (),
         preference: Preference | None = None,
+        masks: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         check_shape(config, trainer)
         if preference is not None and config.pack_across_documents:
@@ -148,12 +151,15 @@ class _Run:
                 "examples; leave preference out and set training.anchor_examples=0"
             )
         self.anchors = [
-            p.detach().clone() for p in model.parameters() if config.anchor and p.requires_grad
-        ]
+            p.detach().clone() for p in model.parameters()
+            if (config.anchor or config.anchor_l1) and p.requires_grad
+        ]  # fmt: skip
+        self.masks = [] if masks is None else [masks[name] for name in self.policy.names]
         self.importances = self._importances(earlier) if config.anchor_examples else []
         identity = run_identity(
-            model, self.policy, config, trainer.precision, seed, preference=preference
-        )
+            model, self.policy, config, trainer.precision, seed, preference=preference,
+            masks=self.masks,
+        )  # fmt: skip
         if preference is not None:
             self._take_reference(Path(work_dir) / "reference", identity)
         self.folder = CheckpointFolder(Path(work_dir) / "checkpoints", identity)
@@ -193,6 +199,7 @@ class _Run:
             first_step=self.state.step,
             anchors=self.anchors,
             importances=self.importances,
+            masks=self.masks,
         )
         loop = TrainingLoop(module, feed, follow, self.trainer, left, self.folder.directory)
         callbacks: list[pl.Callback] = []

@@ -76,7 +76,7 @@ def frozen_weights(
 def training_options(training: TrainingConfig) -> dict[str, Any]:
     """Options of training that can change its result."""
     # options that came later keep old keys while unset
-    later = ("anchor", "anchor_examples", "budget", "datamodule")
+    later = ("anchor", "anchor_examples", "anchor_l1", "budget", "datamodule", "freeze_norms")
     unset = [name for name in later if not getattr(training, name)]
     if training.masking == MaskingConfig():
         unset.append("masking")
