@@ -137,7 +137,39 @@ def _read_json(path: Path) -> Iterator[Row]:
     if not isinstance(whole, list):
         raise DataError(f"{path}: holds neither a JSON array nor an object with an array 'data'")
     for number, record in enumerate(whole, 1):
-        yield _row(record, f"{path}: record {number}")
+        row = _row(record, f"{path}: record {number}")
+        if isinstance(record.get("paragraphs"), list):
+            yield from _squad_rows(row)
+        else:
+            yield row
+
+
+def _squad_rows(article: Row) -> Iterator[Row]:
+    """Rows as on the hub (id, context, question, answers) of an article in SQuAD 1.1 nesting.
+
+    Raises:
+        DataError: Naming what an article, a paragraph or a question lacks.
+    """
+    try:
+        for paragraph in article.record["paragraphs"]:
+            for question in paragraph["qas"]:
+                answers = question["answers"]
+                record = {
+                    "id": question["id"],
+                    "context": paragraph["context"],
+                    "question": question["question"],
+                    "answers": {
+                        "text": [answer["text"] for answer in answers],
+                        "answer_start": [answer["answer_start"] for answer in answers],
+                    },
+                }
+                yield Row(f"{article.where}, question {question['id']}", record)
+    except KeyError as error:
+        raise DataError(
+            f"{article.where}: looks like SQuAD (it has `paragraphs`), but {error.args[0]!r} is "
+            "missing in it; expected: paragraphs: [{context, qas: [{id, question, answers: "
+            "[{text, answer_start}]}]}]"
+        ) from None
 
 
 def _parsed(text: str, where: str) -> Any:

@@ -19,7 +19,7 @@ Question sets of the transplant experiments are in ``franken.data.question_schem
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -127,27 +127,6 @@ def plain_number(value: Any) -> str:
         raise ValueError(f"{value!r} is no number")
     digits = re.sub(r"[^\d.\-]", "", text)
     return re.sub(r"\.0+$", "", digits) or "0"
-
-
-def flatten_squad(document: Columns) -> Iterator[dict[str, Any]]:
-    """Rows as on the hub (id, context, question, answers) of a file in SQuAD 1.1 nesting.
-
-    Args:
-        document: An entry of ``data``, or the whole file with its ``data``.
-    """
-    for article in document.get("data", [document]):
-        for paragraph in article["paragraphs"]:
-            for question in paragraph["qas"]:
-                answers = question["answers"]
-                yield {
-                    "id": question["id"],
-                    "context": paragraph["context"],
-                    "question": question["question"],
-                    "answers": {
-                        "text": [answer["text"] for answer in answers],
-                        "answer_start": [answer["answer_start"] for answer in answers],
-                    },
-                }
 
 
 def _sib200_labels(rows: Iterable[Columns], lang: str) -> tuple[str, ...]:

@@ -29,6 +29,20 @@ def test_json_arrays_and_data_objects(tmp_path: Path) -> None:
     assert records(tmp_path / "b.json") == [{"x": 2}]
 
 
+def test_squad_nesting_gives_rows_as_on_the_hub(tmp_path: Path) -> None:
+    question = {"id": "q", "question": "?", "answers": [{"text": "a", "answer_start": 3}]}
+    articles = [{"title": "T", "paragraphs": [{"context": "C", "qas": [question, question]}]}]
+    (tmp_path / "a.json").write_text(json.dumps({"version": "1.1", "data": articles}))
+    row = {"id": "q", "context": "C", "question": "?",
+           "answers": {"text": ["a"], "answer_start": [3]}}  # fmt: skip
+    assert records(tmp_path / "a.json") == [row, row]
+    del question["question"]
+    (tmp_path / "a.json").write_text(json.dumps({"data": articles}))
+    with pytest.raises(DataError) as fault:
+        records(tmp_path / "a.json")
+    assert "a.json" in str(fault.value) and "'question'" in str(fault.value)
+
+
 def test_tables_with_a_header_follow_csv_quoting(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text('id\ttext\n1\t"say ""hi"""\n2\tplain\n')
     assert records(tmp_path / "a.tsv") == [

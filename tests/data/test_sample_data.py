@@ -10,8 +10,7 @@ from franken.config.checks import collect_faults
 from franken.config.data import DataConfig
 from franken.config.register import register_schemas
 from franken.data import open_data
-from franken.data.readers import read_file
-from franken.data.schemas import flatten_squad, read_items
+from franken.data.schemas import read_items
 from franken.data.source import DataSource
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -75,10 +74,21 @@ def test_every_evaluation_set_becomes_items(source: DataSource) -> None:
     assert len(source.task_rows("arithmetic", "sw", "train")) == 8
 
 
-def test_more_published_layouts(samples: Path) -> None:
-    gsm8k = [row.record for row in read_file(samples / "eval/gsm8k/test.jsonl")]
-    assert len(read_items("gsm8k", gsm8k, lang="en", source_lang="en")) == 1319
-    mmlu = [row.record for row in read_file(samples / "eval/global_mmlu_lite/id/test.jsonl")]
-    assert len(read_items("global_mmlu", mmlu, lang="id", source_lang="en")) == 400
-    articles = [row.record for row in read_file(samples / "eval/xquad/xquad.de.json")]
-    assert sum(1 for article in articles for _ in flatten_squad(article)) == 1190
+@pytest.mark.parametrize(
+    ("name", "lang", "count"),
+    [("sib200", "am", 204), ("xcopa", "ta", 500), ("flores", "tt", 1012), ("mgsm", "sw", 250),
+     ("gsm8k", "en", 1319), ("global_mmlu_lite", "id", 400), ("xquad", "de", 1190)],
+)  # fmt: skip
+def test_known_sets_read_the_files_as_published(
+    samples: Path, name: str, lang: str, count: int
+) -> None:
+    languages = f"data.languages=[{'sw' if lang == 'en' else lang}]"
+    joined = f"+eval_set@data.evaluation.looked_at={name}"
+    register_schemas()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        chosen = ["data=sample", f"data.root={samples}", languages, joined]
+        config = OmegaConf.to_object(compose("config", overrides=chosen).data)
+    assert isinstance(config, DataConfig)
+    rows = open_data(config).task_rows("looked_at", lang)
+    schema = config.evaluation["looked_at"].schema
+    assert len(read_items(schema, rows, lang=lang, source_lang="en")) == count

@@ -5,7 +5,6 @@ import pytest
 from franken.data.items import AnswerItem, ChoiceItem, MathItem, TranslationItem
 from franken.data.schemas import (
     SIB200_LABELS,
-    flatten_squad,
     plain_number,
     read_items,
     schema_names,
@@ -197,12 +196,3 @@ def test_plain_numbers(value: Any, expected: str) -> None:
 def test_no_numbers(value: Any) -> None:
     with pytest.raises(ValueError, match="no number"):
         plain_number(value)
-
-
-def test_squad_nesting_is_flattened() -> None:
-    question = {"id": "q", "question": "?", "answers": [{"text": "a", "answer_start": 3}]}
-    document = {"data": [{"paragraphs": [{"context": "C", "qas": [question]}]}]}
-    row = {"id": "q", "context": "C", "question": "?",
-           "answers": {"text": ["a"], "answer_start": [3]}}  # fmt: skip
-    assert list(flatten_squad(document)) == [row]
-    assert list(flatten_squad(document["data"][0])) == [row]
