@@ -1,4 +1,7 @@
-"""SIGTERM and SIGUSR1 end a run so that it can go on: SLURM's time limit, a spot machine."""
+"""Signals that end a run so that it can go on: SLURM's time limit, a spot machine.
+
+SIGTERM is a scheduler's, SIGUSR1 a job script's (``--signal``), SIGUSR2 submitit's.
+"""
 
 import multiprocessing
 import os
@@ -11,7 +14,7 @@ from typing import Any
 
 EXIT_CODE = 75
 """``EX_TEMPFAIL``: the same command, run again, goes on where this one ended."""
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Interrupted(BaseException):
@@ -27,6 +30,15 @@ class Interrupted(BaseException):
     def __str__(self) -> str:
         name = signal.Signals(self.number).name
         return f"ended by {name}{self.note}; the same command goes on from here"
+
+    def hand_on(self) -> None:
+        """Let the signal's handler from outside of ``obeying`` have it, where there is one.
+
+        A launcher may have set it: submitit queues the job again and leaves.
+        """
+        handler = signal.getsignal(self.number)
+        if callable(handler):
+            handler(self.number, None)
 
 
 class StopRequest:

@@ -1,24 +1,18 @@
-"""Hydra finds launchers in packages of this name only; what this one does is in franken/cli."""
+"""Hydra loads launchers from packages of this name only; what this one does is in franken/cli.
 
+``conf/hydra/launcher/franken.yaml`` chooses it.
+"""
+
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn
 
-
-@dataclass
-class FrankenLauncherConf:
-    """The group ``hydra/launcher`` has it as ``franken``."""
-
-    _target_: str = "hydra_plugins.franken_launcher.FrankenLauncher"
-
-
-ConfigStore.instance().store(
-    group="hydra/launcher", name="franken", node=FrankenLauncherConf, provider="franken"
-)
+# The presets of conf/hydra/launcher are checked by the schemas that the launchers' packages register
+# under the same names. Hydra 1.3 warns that it is about to stop that, in every process; it goes on.
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated", UserWarning)
 
 
 class FrankenLauncher(BasicLauncher):

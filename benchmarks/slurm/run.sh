@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A SLURM of one node on loopback (Debian: slurm-wlm, munge), started here, used and stopped again: an array of equal commands
-# on one grid, one task of which is requeued while it works; then a job that meets its time limit and goes on after it.
+# on one grid, one task of which is requeued while it works; a job that meets its time limit and goes on after it; and a grid
+# by hydra/launcher=submitit_slurm (pip install 'franken[slurm]') whose jobs meet theirs.
 #
-#   benchmarks/slurm/run.sh [DIRECTORY]     # as root; six to ten minutes, nearly all of them waiting
+#   [PARTS="array limit submitit"] benchmarks/slurm/run.sh [DIRECTORY]     # as root; ten to fifteen minutes, nearly all waiting
 set -euo pipefail
 
 work=$(realpath -m "${1:-outputs/slurm}")
@@ -65,6 +66,8 @@ tiny="base_model.settings.hidden_size=32 base_model.settings.intermediate_size=6
   data.instructions=100 data.evaluation=8 trainer.threads=1 eval_suite=smoke logger=none store.path=store
   training.pretraining.batch_size=4 training.pretraining.sequence_length=64"
 
+parts=" ${PARTS:-array limit submitit} "
+if [[ $parts = *" array "* ]]; then
 say "an array of three equal commands, one of them requeued while it works"
 cat > grid.sh <<JOB
 #!/bin/bash
@@ -81,7 +84,9 @@ wait_for "$array"
 grep -h "jobs:" grid-*.out
 grep -hE "^base: |^vocabulary: " grid-*.out
 ls grid/*/status.json
+fi
 
+if [[ $parts = *" limit "* ]]; then
 say "a job over its time limit, which goes on when it is requeued"
 cat > long.sh <<JOB
 #!/bin/bash
@@ -96,3 +101,12 @@ JOB
 long=$(sbatch --parsable long.sh)
 wait_for "$long"
 grep -E "exit code|ended by|^base|DUE TO" long.out
+fi
+
+if [[ $parts = *" submitit "* ]]; then
+say "a grid by hydra/launcher=submitit_slurm, whose jobs meet their time limit and go on"
+$python -m franken -m seed=0,1 'recipe.evaluate=[base]' training.pretraining.steps="${STEPS:-4000}" $(echo $tiny) \
+  hydra/launcher=submitit_slurm hydra.launcher.timeout_min=2 hydra.launcher.signal_delay_s=60 hydra.launcher.cpus_per_task=1 |
+  grep -A3 "jobs:"
+grep -hE "Caught signal|ended by|step [0-9]+ of" outputs/multirun/adhoc/*/.submitit/*/*_log.{out,err} | cut -c 1-200 || true
+fi

@@ -24,6 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from franken.cli.launchers import launcher_faults
 from franken.config.checks import Fault, collect_faults, faults_later, hint
 from franken.config.root import Config
 from franken.config.runtime import SET_BY_FRANKEN
@@ -61,6 +62,7 @@ class _Checker:
     def __init__(self, loader: ConfigLoader) -> None:
         assert isinstance(loader, ConfigLoaderImpl)
         self.repository = loader.repository
+        self._launcher = ""
         self._known: dict[str, list[str]] = {}
         self.config: Config | None = None
         self.parser = OverridesParser.create(config_loader=loader)
@@ -79,6 +81,7 @@ class _Checker:
             base = compose("config", overrides=sound, return_hydra_config=True)
         except (HydraException, OmegaConfBaseException) as error:
             return [*faults, Fault("config", _plain(error))]
+        self._launcher = str(OmegaConf.select(base, "hydra.launcher._target_"))
         sweeps, more = self._parse(_sweep_params(base))
         faults += more
         for override in sweeps:
@@ -175,7 +178,7 @@ class _Checker:
             config = self.config = to_config(composed())
         except (HydraException, OmegaConfBaseException) as error:
             return [Fault(_key_of(error), _plain(error))]
-        return config_faults(config)
+        return [*launcher_faults(self._launcher, config.sweep), *config_faults(config)]
 
 
 def config_faults(config: Config) -> list[Fault]:

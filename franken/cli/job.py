@@ -61,6 +61,8 @@ def run_job(composed: DictConfig) -> str:
         message = str(error) if signalled else "interrupted"
         status.update(status=INTERRUPTED if signalled else FAILED, error=message)
         write_json(run_dir / STATUS_FILE, status)
+        if isinstance(error, Interrupted):
+            error.hand_on()
         raise
     except Exception as error:
         text = "".join(traceback.format_exception(error))

@@ -23,7 +23,7 @@ def train(folder, on_log=None, **changes):  # type: ignore[no-untyped-def]
     return report, model.state_dict()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_ends_training_after_the_step_at_hand_and_the_bits_are_kept(tmp_path, number):
     def send(point: dict[str, float]) -> None:
         if point["step"] == 2:
