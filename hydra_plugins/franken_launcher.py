@@ -3,16 +3,15 @@
 ``conf/hydra/launcher/franken.yaml`` chooses it.
 """
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn
 
-# The presets of conf/hydra/launcher are checked by the schemas that the launchers' packages register
-# under the same names. Hydra 1.3 warns that it is about to stop that, in every process; it goes on.
-warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated", UserWarning)
+from franken.cli.launchers import quiet_about_presets
+
+quiet_about_presets()  # in processes that a launcher starts, which unpickle what is here
 
 
 class FrankenLauncher(BasicLauncher):

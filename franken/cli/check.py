@@ -24,7 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from franken.cli.launchers import launcher_faults
+from franken.cli.launchers import launcher_faults, quiet_about_presets
 from franken.config.checks import Fault, collect_faults, faults_later, hint
 from franken.config.root import Config
 from franken.config.runtime import SET_BY_FRANKEN
@@ -45,6 +45,7 @@ def judge_command_line(
         conf: the config directory.
         extra: a further config directory (``--config-dir``).
     """
+    quiet_about_presets()
     with initialize_config_dir(str(conf), version_base="1.3", job_name="check"):
         if extra is not None:  # as Hydra's own entry does; sources are read when it is created
             search = create_config_search_path(str(conf))

@@ -1,5 +1,6 @@
 """What a choice of ``hydra/launcher`` needs before a grid can start with it."""
 
+import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 
@@ -35,3 +36,12 @@ def launcher_faults(target: str, sweep: SweepConfig) -> Iterator[Fault]:
             "free shares out jobs among equal commands, each of which runs its own one by one: "
             f"leave hydra/launcher at franken, or take=all with {target.rpartition('.')[2]}",
         )
+
+
+def quiet_about_presets() -> None:
+    """Leave out a warning of Hydra's that is none of the user's business.
+
+    The presets of ``conf/hydra/launcher`` are checked by the schemas that the launchers' packages
+    register under the same names. Hydra 1.3 warns that it is about to stop that; it goes on.
+    """
+    warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated", UserWarning)
