@@ -64,6 +64,8 @@ class TrainerConfig:
     precision: Precision = Precision.fp32
     threads: int | None = None
     """CPU threads of torch; ``null``: torch's default."""
+    workers: int = 1
+    """Processes that tokenise training text of more than some millions of characters."""
     deterministic: bool = True
     progress: bool = True
     """Progress bars (only ever on a terminal)."""
@@ -113,6 +115,7 @@ class TrainerConfig:
             known = ", ".join(ACCELERATORS)
             yield "accelerator", f"must be one of {known}, got {self.accelerator!r}"
         yield from at_least("threads", self.threads, 1)
+        yield from at_least("workers", self.workers, 1)
         yield from at_least("log_every_n_steps", self.log_every_n_steps, 1)
         for name, entry in self.callbacks.items():
             if not isinstance(entry, dict) or not entry.get("_target_"):

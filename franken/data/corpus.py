@@ -5,9 +5,9 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,14 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.progress import Progress
 
-from franken.data.encoding import Encoded, RecordEncoder
+from franken.data.encoding import RecordEncoder
 from franken.data.mixing import StreamSize
+from franken.data.shards import Shard, encoded_shards
 from franken.data.source import Instruction
 from franken.errors import ArtifactError
 from franken.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
-
-CHUNK = 1024
-"""Records tokenised at a time; bounds memory."""
-CHUNK_CHARACTERS = 4_000_000
-"""A chunk of long documents ends earlier."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +60,12 @@ def write_corpus(
     max_tokens: int,
     max_length: int | None = None,
     stream_characters: int | None = None,
+    workers: int = 1,
 ) -> TokenCorpus:
     """Tokenise a stream into ``directory``, which appears whole or not at all.
+
+    Memory is that of a few shards, whatever the stream holds. Shards of long streams that were done
+    when a run was killed are not done again (``franken.data.shards``).
 
     Args:
         records: Texts or instructions; read no further than ``max_tokens`` needs.
@@ -74,14 +74,20 @@ def write_corpus(
         max_tokens: Reading stops at this many tokens; what is kept is the head of the stream.
         max_length: Records are cut to this length; ``None`` leaves them whole.
         stream_characters: Size of the stream that ``records`` are a part of; ``None``: all of it.
+        workers: Processes that tokenise; no bit depends on them.
 
     Returns:
         The corpus, opened.
     """
     scratch = directory.with_name(f".{directory.name}.{uuid.uuid4().hex}.tmp")
     scratch.mkdir(parents=True)
+    parts = directory.with_name(f".{directory.name}.parts")
+    shards = encoded_shards(
+        records, encoder, parts, max_tokens=max_tokens, max_length=max_length, workers=workers
+    )
     try:
-        meta = _write_files(records, encoder, scratch, max_tokens, max_length, directory.name)
+        with closing(shards):
+            meta = _write_files(shards, encoder, scratch, max_tokens, directory.name)
         whole = meta["characters"] if stream_characters is None else stream_characters
         meta["stream_characters"] = max(whole, meta["characters"])
         write_json(scratch / "corpus.json", meta)
@@ -89,6 +95,7 @@ def write_corpus(
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+    shutil.rmtree(parts, ignore_errors=True)
     logger.info("tokenised %s: %s", directory.name, json.dumps(meta, sort_keys=True))
     return open_corpus(directory)
 
@@ -131,17 +138,14 @@ def _publish(scratch: Path, directory: Path) -> None:
 
 
 def _write_files(
-    records: Iterable[str | Instruction],
+    shards: Iterable[Shard],
     encoder: RecordEncoder,
     directory: Path,
     max_tokens: int,
-    max_length: int | None,
     label: str,
 ) -> dict[str, Any]:
     dtype = np.dtype("<u2" if encoder.id_count <= 1 << 16 else "<u4")
     count = token_count = characters = truncated = skipped = 0
-    capped = False
-    stream = iter(records)
     console = Console(stderr=True)
     with (
         Progress(console=console, transient=True, disable=not console.is_terminal) as progress,
@@ -151,51 +155,31 @@ def _write_files(
     ):
         np.zeros(1, dtype="<i8").tofile(offsets)
         bar = progress.add_task(f"tokenising {label}", total=max_tokens)
-        while not capped and (chunk := _next_chunk(stream)):
-            encoded = [item for item in encoder.encode(chunk, max_length) if item is not None]
-            skipped += len(chunk) - len(encoded)
-            capped, kept = _up_to(encoded, max_tokens - token_count)
-            if kept:
-                lengths = np.array([len(item.ids) for item in kept], dtype="<i8")
-                np.concatenate([item.ids for item in kept]).astype(dtype).tofile(tokens)
-                (token_count + np.cumsum(lengths)).astype("<i8").tofile(offsets)
-                np.array([item.silent for item in kept], dtype="<i4").tofile(silent)
-                token_count += int(lengths.sum())
-            count += len(kept)
-            characters += sum(item.characters for item in kept)
-            truncated += sum(item.truncated for item in kept)
+        for shard in shards:
+            ends = np.cumsum(shard.lengths, dtype=np.int64)
+            begun_within = ends - shard.lengths < max_tokens - token_count
+            kept = int(begun_within.sum())
+            size = int(ends[kept - 1]) if kept else 0
+            shard.tokens[:size].astype(dtype).tofile(tokens)
+            (token_count + ends[:kept]).astype("<i8").tofile(offsets)
+            shard.silent[:kept].astype("<i4").tofile(silent)
+            token_count += size
+            count += kept
+            characters += int(shard.characters[:kept].sum(dtype=np.int64))
+            truncated += int(shard.truncated[:kept].sum(dtype=np.int64))
+            skipped += shard.skipped
             progress.update(bar, completed=token_count)
+            if token_count >= max_tokens:
+                break
     return {
         "records": count,
         "tokens": token_count,
         "characters": characters,
         "truncated": truncated,
         "skipped": skipped,
-        "capped": capped,
+        "capped": token_count >= max_tokens,
         "dtype": dtype.str,
     }
-
-
-def _next_chunk(stream: Iterator[str | Instruction]) -> list[str | Instruction]:
-    chunk: list[str | Instruction] = []
-    characters = 0
-    for record in islice(stream, CHUNK):
-        chunk.append(record)
-        characters += len(record) if isinstance(record, str) else sum(map(len, record))
-        if characters >= CHUNK_CHARACTERS:
-            break
-    return chunk
-
-
-def _up_to(encoded: list[Encoded], room: int) -> tuple[bool, list[Encoded]]:
-    """The records that begin within ``room`` tokens, and whether some were left out."""
-    kept: list[Encoded] = []
-    for item in encoded:
-        if room <= 0:
-            return True, kept
-        kept.append(item)
-        room -= len(item.ids)
-    return room <= 0, kept
 
 
 def _map(path: Path, dtype: str, length: int) -> npt.NDArray[Any]:

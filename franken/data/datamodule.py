@@ -54,6 +54,7 @@ class TextDataModule(LightningDataModule):
         *,
         rank: int | None = None,
         world_size: int | None = None,
+        workers: int = 1,
     ) -> None:
         """Nothing is read before ``setup``.
 
@@ -68,6 +69,7 @@ class TextDataModule(LightningDataModule):
             languages: Target languages; a mixture that names none has these and the source's.
             rank: Of this process; ``None`` asks the trainer.
             world_size: Number of processes; ``None`` asks the trainer.
+            workers: Processes that tokenise long streams.
         """
         super().__init__()
         self.mixture = mixture
@@ -81,6 +83,7 @@ class TextDataModule(LightningDataModule):
             source_language,
             tuple(languages),
             training.sequence_length,
+            workers=workers,
         )
         self._ranks = (rank, world_size)
         self._roles: set[str] = set()

@@ -200,5 +200,5 @@ class SegmentDataModule(TextDataModule):
         plain = self.builder
         self.builder = SegmentStreams(
             plain.source, plain.mixture, encoder, plain.directory,  # type: ignore[arg-type]
-            plain.source_language, plain.languages, plain.length, flow,
+            plain.source_language, plain.languages, plain.length, flow, workers=plain.workers,
         )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class StreamBuilder:
     """Target languages."""
     length: int
     """Tokens per sequence; whole records are cut to it."""
+    workers: int = field(default=1, kw_only=True)
+    """Processes that tokenise."""
 
     def stream_keys(self) -> list[StreamKey]:
         """The streams that the mixture asks for and the data offer, sorted.
@@ -111,6 +113,7 @@ class StreamBuilder:
             max_tokens=max_tokens,
             max_length=self.length if key.role in WHOLE_ROLES else None,
             stream_characters=thinning.characters,
+            workers=self.workers,
         )
 
     def as_trained(self, key: StreamKey, records: Iterable[Record]) -> Iterator[str | Instruction]:

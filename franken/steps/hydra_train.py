@@ -147,7 +147,7 @@ class HydraTrainStep(Step):
             flow=flow,
             source=source, mixture=mixture, training=self.training, seed=context.seed,
             work_dir=context.scratch / "corpus", source_language=self.data.source_language,
-            languages=languages,
+            languages=languages, workers=context.trainer.workers,
         )  # fmt: skip
         loggers = make_loggers(
             context.logger, context.run_dir / "curves" / context.name, group=context.experiment,

@@ -187,6 +187,7 @@ def fit(
             work_dir=context.scratch / folder,
             source_language=data.source_language,
             languages=mixture.languages or [data.source_language, *data.languages],
+            workers=context.trainer.workers,
         )
 
     plain = open_data(data)

@@ -40,6 +40,7 @@ def learn(
             seed=context.seed, work_dir=context.scratch / "corpus",
             source_language=step.data.source_language,
             languages=mixture.languages or [step.data.source_language, *step.data.languages],
+            workers=context.trainer.workers,
         )  # fmt: skip
 
     def texts() -> Iterator[str]:
