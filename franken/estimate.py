@@ -8,7 +8,7 @@ interpreter (0.4 GB with all imports) nor the allocator's own waste is in it.
 from dataclasses import dataclass, replace
 from typing import Any
 
-from franken.config.training import BodyType, Trainable, TrainingConfig
+from franken.config.training import AdapterKind, BodyType, Trainable, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,11 @@ def trained_parameters(shape: Shape, trainable: Trainable, training: TrainingCon
         outputs = {"q": queries, "k": keys, "v": keys, "o": queries}
         each = sum(shape.width + outputs[name] for name in training.lora.targets)
         return shape.layers * training.lora.rank * each
+    if trainable is Trainable.adapter:
+        config = training.adapter
+        sites = 2 if config.kind is AdapterKind.houlsby else 1
+        each = 2 * shape.width * max(1, int(shape.width // config.reduction))
+        return sites * each * (shape.layers - len(config.leave_out))
     edges = 2 * training.edge_layers * shape.layer
     return shape.table + (edges if trainable is Trainable.embeddings_and_edge_layers else 0)
 
@@ -148,7 +153,7 @@ def estimate(
     """
     share = processes if sharded else 1
     trained = trained_parameters(shape, trainable, training)
-    added = trained if trainable is Trainable.lora else 0
+    added = trained if trainable in (Trainable.lora, Trainable.adapter) else 0
     frozen = shape.body + shape.table + added - trained
     half_body = training.body_dtype is BodyType.bfloat16 or (
         training.body_dtype is BodyType.auto and half_precision

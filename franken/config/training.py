@@ -19,6 +19,8 @@ class Trainable(StrEnum):
     full = "full"
     lora = "lora"
     """LoRA on the attention projections (peft); body and embeddings are frozen."""
+    adapter = "adapter"
+    """A bottleneck adapter (MAD-X) over those that the model carries; all else is frozen."""
     embeddings_and_edge_layers = "embeddings_and_edge_layers"
     """Embeddings plus the first and last ``edge_layers`` transformer layers."""
 
@@ -64,6 +66,37 @@ class LoraConfig:
         yield from in_range("dropout", self.dropout, 0.0, 1.0)
         if not self.targets or not set(self.targets) <= {"q", "k", "v", "o"}:
             yield "targets", f"must be a non-empty subset of q, k, v, o; got {self.targets}"
+
+
+class AdapterKind(StrEnum):
+    """Where a layer's adapters sit."""
+
+    pfeiffer = "pfeiffer"
+    """One behind the feed-forward block and its residual sum."""
+    houlsby = "houlsby"
+    """One on the output of attention, one on that of the feed-forward block."""
+
+
+@dataclass
+class AdapterConfig:
+    """Bottleneck adapters (Houlsby et al. 2019; Pfeiffer et al. 2020, MAD-X)."""
+
+    kind: AdapterKind = AdapterKind.pfeiffer
+    reduction: float = 16.0
+    """Width of the layers over that of the bottleneck; MAD-X: 2 for languages, 16 for tasks."""
+    activation: str = "relu"
+    """By transformers' name: relu, gelu, swish, ..."""
+    leave_out: list[int] = field(default_factory=lambda: [])
+    """Layers without one; -1 is the last, which MAD-X 2.0 leaves out."""
+    invertible: bool = False
+    """Also a NICE coupling on the embeddings, undone before a head that is tied to them."""
+    invertible_reduction: float = 2.0
+    """Half a row's width over that of the coupling's inner layer."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        for key in ("reduction", "invertible_reduction"):
+            if not getattr(self, key) > 0:
+                yield key, f"must be positive, got {getattr(self, key)}"
 
 
 @dataclass
@@ -127,6 +160,8 @@ class TrainingConfig:
     """Gradient norm limit; 0 switches clipping off."""
     lora: LoraConfig = field(default_factory=LoraConfig)
     """Read when ``trainable`` is ``lora``."""
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    """Read when ``trainable`` is ``adapter``."""
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     """Read for masked language models."""
     edge_layers: int = 1

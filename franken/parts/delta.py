@@ -1,4 +1,4 @@
-"""Deltas: changes kept beside a body: low-rank adapters (LoRA) in PEFT's format, and SkillPacks.
+"""Deltas: changes kept beside a body: LoRA in PEFT's format, bottleneck adapters, SkillPacks.
 
 A delta directory holds ``delta.json`` with its ``kind``; other kinds join by an entry in
 ``apply_delta``.
@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import read_json, write_json
-from franken.parts import safetensors_file, skillpack
+from franken.parts import adapter_files, safetensors_file, skillpack
 from franken.parts.mount import Mounts
 
 DESCRIPTION_FILE = "delta.json"
@@ -190,10 +190,12 @@ def apply_delta(
     if description["kind"] == skillpack.KIND:
         Mounts.of(model).mount(skillpack.SkillPack(directory), name=name)
         return model
+    if description["kind"] == adapter_files.KIND:
+        return adapter_files.load_adapter(model, directory, name=name)
     if description["kind"] != "lora":
         raise ArtifactError(
             f"{directory} holds a delta of kind {description['kind']!r}; known kinds: lora, "
-            f"{skillpack.KIND}"
+            f"{adapter_files.KIND}, {skillpack.KIND}"
         )
     return load_lora(model, directory, adapter=name)
 

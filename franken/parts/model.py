@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import read_json, write_json
 from franken.parts.body import control_tokens_of_body, load_body, quiet_transformers
+from franken.parts.bottleneck import adapter_names
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.fingerprint import body_fingerprint
 from franken.parts.surgery import put_table
@@ -171,6 +172,11 @@ def apply_deltas(model: PreTrainedModel, ref: ModelRef, *, merge: bool) -> None:
     for name, directory in zip(names, ref.deltas, strict=True):
         delta.apply_delta(model, directory, name=name, body=ref.fingerprint)
     delta.activate_adapters(model, names)
+    if merge and adapter_names(model):
+        raise CompatibilityError(
+            f"{len(adapter_names(model))} deltas are bottleneck adapters, which no weights can "
+            "take up; use the model as it is, or adapt with LoRA"
+        )
     if merge:
         delta.merge_lora(model)
 

@@ -76,8 +76,11 @@ class HydraTrainStep(Step):
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.training.budget is not None:
             yield "training.budget", "is not counted in training of several tables; set steps"
-        if self.trainable is Trainable.lora:
-            yield "trainable", "cannot be lora for a Hydra LLM; train before tables are joined"
+        if self.trainable in (Trainable.lora, Trainable.adapter):
+            yield (
+                "trainable",
+                f"cannot be {self.trainable} for a Hydra LLM; train before tables are joined",
+            )
         rows = (Trainable.embeddings, Trainable.embeddings_and_edge_layers)
         if self.trainable in rows and not self.tables:
             yield "tables", f"names no table, but trainable={self.trainable} trains tables"

@@ -78,8 +78,8 @@ class SparseTuneStep(Step):
         yield from at_least("count", self.count, 1)
         if self.bits not in (16, 32) and not 1 <= self.bits <= 8:
             yield "bits", f"must be 32, 16, or 1 to 8; got {self.bits}"
-        if self.trainable is Trainable.lora:
-            yield "trainable", "must name weights of the model (body, full, ...), not lora"
+        if self.trainable in (Trainable.lora, Trainable.adapter):
+            yield "trainable", f"must name weights of the model (body, full), not {self.trainable}"
         if self.select is Selection.lottery and self.explored is None:
             yield "explored", "is missing: the tuned model whose change says which weights move"
         if self.training.weight_decay:

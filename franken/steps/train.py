@@ -22,6 +22,7 @@ with later():
     from franken.data.datamodule import TextDataModule
     from franken.data.source import DataSource
     from franken.files import write_json
+    from franken.parts.adapter_files import save_adapter
     from franken.parts.body import save_body
     from franken.parts.delta import save_lora
     from franken.parts.model import assemble
@@ -40,6 +41,7 @@ with later():
     from franken.steps.common.models import open_model, read_places, write_model
     from franken.training import make_loggers, train_model
     from franken.training.lightning_options import own_datamodule
+    from franken.training.policy import TRAINED_ADAPTER, adapter_shape
 
 _NEEDS = {Trainable.lora: "lora", Trainable.embeddings_and_edge_layers: "edge_layers"}
 _CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)
@@ -126,10 +128,11 @@ class TrainStep(Step):
             CompatibilityError: LoRA on a model that already carries a delta.
         """
         places = read_places(context.inputs["model"])
-        if places["deltas"] and self.trainable is not Trainable.embeddings:
+        beside = (Trainable.embeddings, Trainable.adapter)
+        if places["deltas"] and self.trainable not in beside:
             raise CompatibilityError(
                 f"step {context.name!r} would train the {self.trainable} of a model that carries a "
-                "delta; train before the delta is made, or only the embeddings after it"
+                "delta; train before the delta is made, or only embeddings or an adapter after it"
             )
         ref = open_model(context.inputs["model"], context.store)
         model, tokenizer = assemble(ref)
@@ -146,6 +149,12 @@ class TrainStep(Step):
         fingerprint = places["fingerprint"]
         if self.trainable is Trainable.lora:
             save_lora(model, context.directory / "delta", body=fingerprint)
+            deltas.append([HERE, "", "delta"])
+        if self.trainable is Trainable.adapter:
+            save_adapter(
+                model, context.directory / "delta", adapter_shape(self.training),
+                name=TRAINED_ADAPTER, body=fingerprint,
+            )  # fmt: skip
             deltas.append([HERE, "", "delta"])
         if self.trainable in _CHANGES_BODY:
             folder = context.directory / "body"

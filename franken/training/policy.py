@@ -17,10 +17,14 @@ from transformers import PreTrainedModel
 from franken.config.training import BodyType, EmbeddingSides, Trainable, TrainingConfig
 from franken.errors import CompatibilityError, ConfigError
 from franken.parts.anatomy import Anatomy, anatomy_of
+from franken.parts.bottleneck import AdapterShape, add_adapter
 from franken.parts.segmented import Head, segmented, written_heads
 from franken.training.lora import LORA_MARK, add_lora, lora_modules
 
 log = logging.getLogger(__name__)
+
+TRAINED_ADAPTER = "trained"
+"""Name of the adapter that a policy puts in."""
 
 
 @dataclass
@@ -65,7 +69,7 @@ def apply_policy(
     Args:
         model: causal LM of a known family, without adapters.
         trainable: what changes.
-        config: reads ``sides``, ``lora``, ``edge_layers``, ``freeze_norms`` and
+        config: reads ``sides``, ``lora``, ``adapter``, ``edge_layers``, ``freeze_norms`` and
             ``freeze_special_rows``.
         body_dtype: number format of everything frozen (see :func:`frozen_dtype`).
         special_rows: token ids of control tokens, for ``freeze_special_rows``.
@@ -84,6 +88,8 @@ def apply_policy(
     if trainable is Trainable.lora:
         adapted = add_lora(model, anatomy, config.lora, seed=seed)
         chosen = [p for name, p in model.named_parameters() if LORA_MARK in name]
+    elif trainable is Trainable.adapter:
+        chosen = list(add_adapter(model, adapter_shape(config), TRAINED_ADAPTER, seed=seed))
     elif trainable is Trainable.embeddings:
         chosen = _of_sides(model, config.sides)
     elif trainable is Trainable.embeddings_and_edge_layers:
@@ -120,6 +126,11 @@ def apply_policy(
         100 * report.trained_parameters / max(1, report.all_parameters),
     )
     return report
+
+
+def adapter_shape(config: TrainingConfig) -> AdapterShape:
+    """How the adapter of a phase is built."""
+    return AdapterShape(**vars(config.adapter))
 
 
 def control_rows(tokenizer: Any) -> list[int]:
@@ -237,6 +248,8 @@ def _set_modes(
             module.eval()
         return
     model.eval()
+    if trainable is Trainable.adapter:  # adapters have no dropout
+        return
     if trainable is Trainable.lora:
         ends = lora_modules(model)
     elif trainable is Trainable.embeddings_and_edge_layers:

@@ -137,7 +137,7 @@ def test_wrong_or_damaged_deltas_are_named(tmp_path):
         apply_delta(tiny_model(), tmp_path, name="x")
     path = tmp_path / "delta.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"kind": "sparse"}))
-    with pytest.raises(ArtifactError, match="kind 'sparse'; known kinds: lora, skillpack"):
+    with pytest.raises(ArtifactError, match="kind 'sparse'; known kinds: lora, adapter, skillpack"):
         apply_delta(tiny_model(), tmp_path, name="x")
 
 

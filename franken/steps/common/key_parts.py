@@ -7,6 +7,7 @@ from franken.config.data import DataConfig
 from franken.config.root import Config
 from franken.config.runtime import Precision
 from franken.config.training import (
+    AdapterConfig,
     BodyType,
     EmbeddingSides,
     MaskingConfig,
@@ -80,4 +81,6 @@ def training_options(training: TrainingConfig) -> dict[str, Any]:
     unset = [name for name in later if not getattr(training, name)]
     if training.masking == MaskingConfig():
         unset.append("masking")
+    if training.adapter == AdapterConfig():
+        unset.append("adapter")
     return options(training, *_NEUTRAL_TRAINING, *unset)
