@@ -12,7 +12,7 @@ check, completion) must not pay for torch::
 Inside the block, plain import statements bind small stand-ins. The first use of one of them (an
 attribute, a call, ``isinstance``) makes all imports of the module, in their order, and puts the
 real objects in the places of the stand-ins. Type checkers and linters see ordinary imports. Where
-torch is loaded already there is nothing to save, and the imports are made at once.
+torch and Lightning are loaded already there is nothing to save, and the imports are made at once.
 
 A deferred name cannot be used while its module is being imported, so annotations must stay text
 (``from __future__ import annotations``), and constants made of such names belong into functions.
@@ -27,7 +27,7 @@ import threading
 from types import ModuleType
 from typing import Any, TypeAlias
 
-_HEAVY = "torch"
+_HEAVY = ("torch", "pytorch_lightning")
 _import = builtins.__import__
 _lock = threading.Lock()
 _open: dict[int, "later"] = {}
@@ -45,7 +45,7 @@ class later:
     def __init__(self, *, public: bool = False) -> None:
         self.globals: dict[str, Any] = sys._getframe(1).f_globals
         self._public = public
-        self._eager = not public and _HEAVY in sys.modules
+        self._eager = not public and all(name in sys.modules for name in _HEAVY)
 
     def __enter__(self) -> None:
         if self._eager:

@@ -16,7 +16,7 @@ import franken.lazy
 @pytest.fixture(autouse=True)
 def not_eager(monkeypatch):
     """Torch is loaded in this process, and then nothing would be deferred."""
-    monkeypatch.setattr(franken.lazy, "_HEAVY", "no_such_module")
+    monkeypatch.setattr(franken.lazy, "_HEAVY", ("no_such_module",))
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ def test_steps_that_a_method_needs_are_added_and_shared() -> None:
     second = initialised()["i"]
     graph = build_graph(config_of({**initialised(), "j": second}, ["i", "j"]))
     vectors = graph.steps["piece_vectors"]
-    assert vectors.references() == {"base": "a", "tokenizer": "v"}
+    assert vectors.references() == {"tokenizer": "v"}
     for name in ("i", "j"):
         assert graph.steps[name].references()["piece_vectors"] == "piece_vectors"
     assert "word_vectors" not in graph.steps

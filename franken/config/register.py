@@ -40,12 +40,16 @@ def register_schemas() -> None:
     # Hydra copies its sources, and with them every schema, whenever it composes or lists options.
     # The store is a singleton whose nodes are copied when they are read: one is enough.
     vars(store)["__deepcopy__"] = lambda memo: store
+    wanted = {group: options(group) for group in GROUPS}
+    if vars(store).get("franken_options") == wanted:  # some 150 schemas take a third of a second
+        return
+    vars(store)["franken_options"] = wanted
     store.store(name="root_schema", node=Config, provider="franken")
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():
             store.store(group=f"schema/{group}", name=name, node=node, provider="franken")
     for group in GROUPS:
-        for name, option in options(group).items():
+        for name, option in wanted[group].items():
             store.store(group=f"schema/{group}", name=name, node=option, provider="franken")
             if not option.__module__.startswith("franken."):  # those of others have no YAML file
                 store.store(group=group, name=name, node=option, provider=option.__module__)

@@ -62,7 +62,7 @@ class TokAlignInit(InitMethod):
     """Rule for pieces without a vector."""
 
     def needs(self) -> frozenset[str]:
-        return frozenset({"piece_vectors"})
+        return frozenset({"piece_vectors", "source_piece_vectors"})
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()

@@ -79,7 +79,8 @@ class UnibridgeInit(SimilarityInit):
     """Keep the largest weights whose sum reaches this; 1 keeps all."""
 
     def needs(self) -> frozenset[str]:
-        return frozenset({"piece_vectors"})
+        own = {"piece_vectors"}
+        return frozenset(own | {"source_piece_vectors"} if self.semantic else own)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()

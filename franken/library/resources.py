@@ -58,8 +58,13 @@ def fit_resources(
         made = spaces_of(vectors) if vectors is not None else None
         if made is None:
             option = chosen("word_vectors", makers.get("word_vectors") or "trained", {}, call)
-            train = _word_spaces if unit == "word_vectors" else _piece_spaces
-            made = train(option, source, target, given, seed, call)
+            if unit == "word_vectors":
+                made = _word_spaces(option, given, seed, call)
+            else:
+                sides = {"target": target}
+                if "source_piece_vectors" in needs:
+                    sides["source"] = source.tokenizer
+                made = _piece_spaces(option, sides, given, seed, call)
         setattr(resources, unit, made)
     if "helper" in needs or helper is not None:
         resources.helper = _helper(helper, target, given, seed, makers.get("helper_model"), call)
@@ -79,9 +84,7 @@ def _alignments(given: Given, option: Any, call: str) -> dict[str, WordTable]:
     return {language: config.align(pairs, language) for language, pairs in given.pairs.items()}
 
 
-def _word_spaces(
-    config: Any, source: Table, target: Any, given: Given, seed: int, call: str
-) -> dict[str, VectorSpace]:
+def _word_spaces(config: Any, given: Given, seed: int, call: str) -> dict[str, VectorSpace]:
     from franken.word_vectors.trained import train_space, words_of
 
     languages = [given.source_language, *given.languages]
@@ -102,7 +105,7 @@ def _word_spaces(
 
 
 def _piece_spaces(
-    config: Any, source: Table, target: Any, given: Given, seed: int, call: str
+    config: Any, sides: Mapping[str, PreTrainedTokenizerBase], given: Given, seed: int, call: str
 ) -> dict[str, VectorSpace]:
     from franken.word_vectors.common.pieces import cut_to_pieces
     from franken.word_vectors.trained import train_space
@@ -119,7 +122,7 @@ def _piece_spaces(
             config, derive_seed(seed, "piece_vectors"),
             what=f"text in pieces of the {side} tokenizer",
         )
-        for side, tokenizer in (("target", target), ("source", source.tokenizer))
+        for side, tokenizer in sides.items()
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Static vectors of pieces of the target text."""
+"""Static vectors of target pieces, trained on the target text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from franken.lazy import later
 from franken.side_resource.base import SideResource
 from franken.steps.base import Part, Step
 from franken.steps.vectors import VectorsStep
-from franken.word_vectors.base import VectorUnit
+from franken.word_vectors.base import PieceSide, VectorUnit
 
 with later():
     from pathlib import Path
@@ -22,15 +22,15 @@ with later():
 
 @option
 class PieceVectors(SideResource):
-    """Static vectors of pieces of the target text."""
+    """Static vectors of target pieces, trained on the target text."""
 
     part: ClassVar[Part] = Part.vectors
 
     def step(self, config: Config, data: DataConfig, base: str, tokenizer: str) -> Step:
         return VectorsStep(
-            "vectors", unit=VectorUnit.pieces, base=base, tokenizer=tokenizer,
+            "vectors", unit=VectorUnit.pieces, side=PieceSide.target, tokenizer=tokenizer,
             vectors=config.word_vectors, data=data,
         )  # fmt: skip
 
     def read(self, directory: Path, resources: InitResources) -> None:
-        resources.piece_vectors = load_spaces(directory)
+        resources.piece_vectors = {**resources.piece_vectors, **load_spaces(directory)}

@@ -13,7 +13,7 @@ from franken.data.source import TEXT_STREAMS
 from franken.errors import CompatibilityError, DataError
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
-from franken.word_vectors.base import VectorUnit, WordVectors
+from franken.word_vectors.base import PieceSide, VectorUnit, WordVectors
 
 with later():
     from franken.config.root import Config
@@ -32,37 +32,53 @@ with later():
 class VectorsStep(Step):
     """Train or read static vectors."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     output: ClassVar[Part] = Part.vectors
     inputs: ClassVar[dict[str, Part]] = {"base": Part.model, "tokenizer": Part.vocabulary}
     unit: VectorUnit = VectorUnit.words
+    side: PieceSide | None = None
+    """For ``unit: pieces``, whose tokenizer cuts the text; ``null`` makes a space of each."""
     base: str | None = None
-    """Whose tokenizer cuts the text for ``unit: pieces``, beside the target's."""
+    """The source's, for ``unit: pieces``."""
     tokenizer: str | None = None
+    """The target's, for ``unit: pieces``."""
     vectors: WordVectors = field(default_factory=WordVectors)
     data: DataConfig = field(default_factory=DataConfig)
 
     def references(self) -> dict[str, str]:
-        """Vectors of words depend on no tokenizer."""
-        return super().references() if self.unit is VectorUnit.pieces else {}
+        """Vectors of words depend on no tokenizer, those of one side's pieces on its own."""
+        found = super().references()
+        return {key: value for key, value in found.items() if key in self._read().values()}
+
+    def _read(self) -> dict[str, str]:
+        """Side -> the field that names where its tokenizer comes from."""
+        if self.unit is not VectorUnit.pieces:
+            return {}
+        fields = {"target": "tokenizer", "source": "base"}
+        return fields if self.side is None else {str(self.side): fields[str(self.side)]}
 
     def faults(self) -> Iterator[tuple[str, str]]:
-        if self.unit is VectorUnit.pieces and not (self.base and self.tokenizer):
-            yield "unit", "pieces needs the steps named by base and tokenizer"
+        lacking = [name for name in self._read().values() if not getattr(self, name)]
+        if lacking:
+            yield "unit", f"pieces needs the steps named by {' and '.join(lacking)}"
 
     def key(self, config: Config) -> dict[str, Any]:
         """Of files the content counts, of text that it is trained on the options."""
-        unit = str(self.unit)
+        unit: dict[str, Any] = {"unit": str(self.unit)}
+        if self.side is not None and self._read():
+            unit["side"] = str(self.side)
         if self.vectors.reads_text:
-            return {"unit": unit, "vectors": asdict(self.vectors), "data": texts(self.data)}
+            return {**unit, "vectors": asdict(self.vectors), "data": texts(self.data)}
         files = self.vectors.files(self.unit, [self.data.source_language, *self.data.languages])
+        if sides := self._read():
+            files = {side: path for side, path in files.items() if side in sides}
         return {
-            "unit": unit, "files": {key: hash_or_missing(path) for key, path in files.items()},
+            **unit, "files": {key: hash_or_missing(path) for key, path in files.items()},
             **{k: v for k, v in asdict(self.vectors).items() if k not in ("name", "path", "paths")},
         }  # fmt: skip
 
     def run(self, context: StepContext) -> dict[str, Any]:
-        """Writes one space per language, or ``target`` and ``source`` for pieces."""
+        """Writes one space per language, or per side for pieces."""
         data, languages = open_data(self.data), self.data.languages
 
         def lines(language: str, most: int | None) -> Iterable[str]:
@@ -96,13 +112,15 @@ class VectorsStep(Step):
         return {"unit": str(self.unit), "words": {key: len(s.words) for key, s in spaces.items()}}
 
     def _tokenizers(self, context: StepContext) -> dict[str, Any]:
-        """Of either side; none where vectors are read from files."""
+        """Side -> tokenizer; without tokenizers where vectors are read from files."""
         if not self.vectors.reads_text:
-            return {}
-        return {
-            "target": load_tokenizer(context.inputs["tokenizer"].path / "tokenizer"),
-            "source": load_tokenizer(open_model(context.inputs["base"], context.store).table),
-        }
+            return dict.fromkeys(self._read())
+        return {side: self._tokenizer(context, side) for side in self._read()}
+
+    def _tokenizer(self, context: StepContext, side: str) -> Any:
+        if side == "target":
+            return load_tokenizer(context.inputs["tokenizer"].path / "tokenizer")
+        return load_tokenizer(open_model(context.inputs["base"], context.store).table)
 
 
 def _lines(data: DataSource, language: str, most: int | None) -> Iterable[str]:

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from franken.word_vectors.common.space import VectorSpace
 
-PIECE_SIDES = ("target", "source")
-"""Spaces of ``unit: pieces``: whose tokenizer cut the target text."""
+
+class PieceSide(StrEnum):
+    """Spaces of ``unit: pieces``: whose tokenizer cut the target text."""
+
+    target = "target"
+    source = "source"
 
 
 class VectorUnit(StrEnum):
@@ -59,10 +63,11 @@ class WordVectors:
     def of_pieces(
         self, tokenizers: Mapping[str, Any], languages: list[str], lines: Lines, seed: int
     ) -> dict[str, VectorSpace]:
-        """Spaces ``target`` and ``source``: pieces of the target languages' text.
+        """Spaces by side: pieces of the target languages' text.
 
         Args:
-            tokenizers: of either side.
+            tokenizers: side (``target``, ``source``) -> its tokenizer, for the sides that are asked
+                for.
             languages: the target languages.
             lines: text to train on.
             seed: of the training.

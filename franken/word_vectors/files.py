@@ -11,7 +11,7 @@ from franken.config.checks import at_least
 from franken.declare import option
 from franken.errors import DataError
 from franken.lazy import later
-from franken.word_vectors.base import PIECE_SIDES, Lines, VectorUnit, WordVectors
+from franken.word_vectors.base import Lines, PieceSide, VectorUnit, WordVectors
 
 with later():
     from franken.word_vectors.common.read import read_vectors
@@ -48,7 +48,7 @@ class VectorFiles(WordVectors):
     def files(self, unit: VectorUnit, languages: list[str]) -> dict[str, str]:
         """Path of each language, or of ``target`` and ``source``; "" where none is named."""
         if unit is VectorUnit.pieces:
-            return {side: self.paths.get(side, "") for side in PIECE_SIDES}
+            return {side: self.paths.get(side, "") for side in map(str, PieceSide)}
         return {
             language: self.paths.get(language) or self.path.replace("{lang}", language)
             for language in languages
@@ -70,14 +70,14 @@ class VectorFiles(WordVectors):
     def of_pieces(
         self, tokenizers: Mapping[str, Any], languages: list[str], lines: Lines, seed: int
     ) -> dict[str, VectorSpace]:
-        found = {
-            key: path for key, path in self.files(VectorUnit.pieces, languages).items() if path
-        }
+        named = self.files(VectorUnit.pieces, languages)
+        found = {side: path for side in tokenizers if (path := named[side])}
         if not found:
+            wanted = " and ".join(f"+word_vectors.paths.{side}=FILE" for side in tokenizers)
             raise DataError(
-                "word_vectors=files names no vectors of pieces; give "
-                "+word_vectors.paths.target=FILE (and .source), choose word_vectors=trained, or a "
-                "method that reads words (init_method.unit=words)"
+                f"word_vectors=files names no vectors of {' or '.join(tokenizers)} pieces; give "
+                f"{wanted}, choose word_vectors=trained, or a method that reads words "
+                "(init_method.unit=words)"
             )
         return {key: self._read(path) for key, path in found.items()}
 

@@ -17,7 +17,7 @@ from franken.config.checks import at_least
 from franken.declare import option
 from franken.errors import DataError
 from franken.lazy import later
-from franken.word_vectors.base import PIECE_SIDES, Lines, WordVectors
+from franken.word_vectors.base import Lines, WordVectors
 
 with later():
     import numpy as np
@@ -83,10 +83,10 @@ class GloveVectors(WordVectors):
         self, tokenizers: Mapping[str, Any], languages: list[str], lines: Lines, seed: int
     ) -> dict[str, VectorSpace]:
         spaces = {}
-        for side in PIECE_SIDES:
+        for side, tokenizer in tokenizers.items():
             text = chain.from_iterable(lines(language, self.max_lines) for language in languages)
             spaces[side] = glove_space(
-                list(cut_to_pieces(text, tokenizers[side])),
+                list(cut_to_pieces(text, tokenizer)),
                 self,
                 seed,
                 what=f"text of {', '.join(languages)} in pieces of the {side} tokenizer",

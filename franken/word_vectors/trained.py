@@ -12,7 +12,7 @@ from franken.config.checks import at_least
 from franken.declare import option
 from franken.errors import DataError
 from franken.lazy import later
-from franken.word_vectors.base import PIECE_SIDES, Lines, WordVectors
+from franken.word_vectors.base import Lines, WordVectors
 
 with later():
     import regex
@@ -64,7 +64,7 @@ class TrainedVectors(WordVectors):
     max_n: int = 5
     """Longest character n-gram."""
     buckets: int = 100_000
-    """Rows that n-grams are hashed to; fastText's own 2,000,000 take 0.8 GB at 100 dimensions."""
+    """Values that n-grams are hashed to (fastText 2,000,000); rows are made for those in use."""
     lr: float = 0.05
     """Learning rate at the start; it falls to 0."""
     subsample: float = 1e-3
@@ -101,10 +101,10 @@ class TrainedVectors(WordVectors):
         self, tokenizers: Mapping[str, Any], languages: list[str], lines: Lines, seed: int
     ) -> dict[str, VectorSpace]:
         spaces = {}
-        for side in PIECE_SIDES:
+        for side, tokenizer in tokenizers.items():
             text = chain.from_iterable(lines(language, self.max_lines) for language in languages)
             spaces[side] = train_space(
-                list(cut_to_pieces(text, tokenizers[side])),
+                list(cut_to_pieces(text, tokenizer)),
                 self,
                 seed,
                 what=f"text of {', '.join(languages)} in pieces of the {side} tokenizer",
@@ -141,6 +141,8 @@ def train_space(
     """
     from gensim.models.fasttext import FastText
 
+    from franken.word_vectors.common.used_buckets import UsedBuckets
+
     buckets = config.buckets if config.max_n else 0
     model = FastText(
         vector_size=config.dim,
@@ -156,6 +158,8 @@ def train_space(
         workers=1,
         seed=seed % 2**32,
     )
+    if buckets:
+        model.wv = UsedBuckets(config.dim, config.min_n, config.max_n, buckets)
     cut = _Cut(sentences)
     model.build_vocab(corpus_iterable=cut)
     words = list(model.wv.index_to_key)
@@ -172,11 +176,14 @@ def train_space(
         epochs=passes(model.corpus_total_words, config),
     )
     counts = torch.tensor([model.wv.get_vecattr(word, "count") for word in words])
-    vectors = torch.from_numpy(model.wv.vectors.copy())
+    vectors = torch.from_numpy(model.wv.vectors)
     if not buckets:
         return VectorSpace(words, vectors, counts)
-    ngrams = torch.from_numpy(model.wv.vectors_ngrams.copy())
-    return VectorSpace(words, vectors, counts, ngrams, config.min_n, config.max_n)
+    ngrams = torch.from_numpy(model.wv.vectors_ngrams)
+    slots = torch.from_numpy(model.wv.slots)
+    return VectorSpace(
+        words, vectors, counts, ngrams, config.min_n, config.max_n, slots, config.buckets
+    )
 
 
 def passes(words: int, config: TrainedVectors) -> int:

@@ -216,7 +216,8 @@ def test_pieces_without_any_vector_fall_back_with_their_count(source, target, re
 
 
 def test_options():
-    assert UnibridgeInit().needs() == {"piece_vectors"}
+    assert UnibridgeInit().needs() == {"piece_vectors", "source_piece_vectors"}
+    assert UnibridgeInit(semantic=False).needs() == {"piece_vectors"}
     assert set(faults_of(UnibridgeInit, temperature=0, nucleus=1.5)) == {
         "temperature",
         "nucleus",

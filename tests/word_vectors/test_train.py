@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from gensim.models.fasttext import ft_ngram_hashes
 
 from franken.errors import DataError
 from franken.word_vectors.trained import Architecture, TrainedVectors, passes, train_space, words_of
@@ -43,7 +44,19 @@ def test_words_come_by_frequency_with_their_counts():
     space = train_space([["b", "a", "b"], ["c", "b", "a"]] * 3, SMALL, 0, what="text")
     assert space.words == ["b", "a", "c"]
     assert space.counts.tolist() == [9, 6, 3]
-    assert space.ngrams.shape == (500, 16)
+
+
+def test_buckets_have_rows_where_a_known_word_has_an_ngram_in_them():
+    space = train_space(sentences(), SMALL, 0, what="text")
+    used = {h for word in space.words for h in ft_ngram_hashes(word, SMALL.min_n, SMALL.max_n, 500)}
+    assert space.slots.tolist() == sorted(used)
+    assert space.ngrams.shape == (len(used), 16)
+    guess, known = space.lookup(["breathe", "zzzzzzz"])
+    rows = [h for h in ft_ngram_hashes("breathe", SMALL.min_n, SMALL.max_n, 500) if h in used]
+    expected = space.ngrams[[space.slots.tolist().index(h) for h in rows]].mean(0)
+    torch.testing.assert_close(guess[0], expected)
+    strange = ft_ngram_hashes("zzzzzzz", SMALL.min_n, SMALL.max_n, 500)
+    assert known.tolist() == [True, bool(used & set(strange))]
 
 
 SCRIPT = """

@@ -14,7 +14,7 @@ from franken.parts.tokenizer_files import save_tokenizer
 from franken.steps.common.keys import step_key
 from franken.steps.vectors import VectorsStep
 from franken.word_vectors import load_spaces
-from franken.word_vectors.base import VectorUnit
+from franken.word_vectors.base import PieceSide, VectorUnit
 from franken.word_vectors.common.pieces import piece_labels
 from franken.word_vectors.files import VectorFiles
 from franken.word_vectors.trained import TrainedVectors
@@ -78,6 +78,13 @@ def test_pieces_get_a_space_for_each_tokenizer(data, context, tmp_path, monkeypa
     assert sorted(spaces) == ["source", "target"]
     assert set(spaces["target"].words) <= set(piece_labels(target_tokenizer(KIND)))
     assert set(spaces["source"].words) <= set(piece_labels(source_tokenizer(KIND)))
+    step.side, context.directory = PieceSide.target, tmp_path / "target"
+    context.directory.mkdir()
+    step.run(context)
+    alone = load_spaces(context.directory)
+    assert sorted(alone) == ["target"]
+    assert torch.equal(alone["target"].vectors, spaces["target"].vectors)
+    assert step.references() == {"tokenizer": "t"}
     assert "▁nyumba" in spaces["target"].words
     assert "▁nyumba" not in spaces["source"].words
 
@@ -101,8 +108,8 @@ def test_files_are_read_by_language_and_must_agree_in_width(data, context, tmp_p
         VectorsStep(vectors=files, data=data).run(context)
     with pytest.raises(DataError, match=r"no file for 'en'; give \+word_vectors\.paths\.en=FILE"):
         VectorsStep(vectors=VectorFiles(paths={"sw": "x"}), data=data).run(context)
-    step = VectorsStep(unit=VectorUnit.pieces, vectors=files, data=data)
-    with pytest.raises(DataError, match="names no vectors of pieces"):
+    step = VectorsStep(unit=VectorUnit.pieces, base="b", tokenizer="t", vectors=files, data=data)
+    with pytest.raises(DataError, match=r"paths\.target=FILE"):
         step.run(context)
 
 

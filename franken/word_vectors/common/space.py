@@ -1,7 +1,7 @@
 """Words with vectors, and the n-grams that give vectors to words never seen."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -30,10 +30,15 @@ class VectorSpace:
     counts: Tensor | None = None
     """``(n,)`` int64 occurrences in the text that the vectors come from, where they are known."""
     ngrams: Tensor | None = None
-    """``(buckets, d)`` float32 vectors of hashed n-grams, if any."""
+    """``(buckets, d)`` float32 vectors of hashed n-grams, if any; with ``slots`` ``(used, d)``."""
     min_n: int = 0
     max_n: int = 0
     """Lengths of n-grams in characters, the marks ``<`` and ``>`` around a word counted."""
+    slots: Tensor | None = None
+    """``(used,)`` int64, ascending: the buckets that ``ngrams`` has, where it has not all. The rest
+    were never trained (fastText keeps their initial noise); n-grams that fall there say nothing."""
+    buckets: int = 0
+    """Number of buckets, where ``slots`` are given."""
 
     def __post_init__(self) -> None:
         """Refuse what does not belong together."""
@@ -80,19 +85,21 @@ class VectorSpace:
     def transformed(self, matrix: Tensor) -> "VectorSpace":
         """The same words with ``vectors @ matrix``; n-grams too, as both are linear."""
         ngrams = None if self.ngrams is None else self.ngrams @ matrix
-        return VectorSpace(
-            self.words, self.vectors @ matrix, self.counts, ngrams, self.min_n, self.max_n
-        )
+        return replace(self, vectors=self.vectors @ matrix, ngrams=ngrams)
 
     def save(self, directory: Path) -> None:
         """Write ``vectors.safetensors`` and ``space.json``."""
         directory.mkdir(parents=True, exist_ok=True)
-        tensors = {"vectors": self.vectors, "counts": self.counts, "ngrams": self.ngrams}
+        tensors = {
+            "vectors": self.vectors, "counts": self.counts, "ngrams": self.ngrams,
+            "slots": self.slots,
+        }  # fmt: skip
         save_file(
             {name: tensor.contiguous() for name, tensor in tensors.items() if tensor is not None},
             directory / "vectors.safetensors",
         )
-        content = {"words": self.words, "min_n": self.min_n, "max_n": self.max_n}
+        sizes = {"min_n": self.min_n, "max_n": self.max_n, "buckets": self.buckets}
+        content = {"words": self.words, **sizes}
         write_json(directory / "space.json", content)
 
     @staticmethod
@@ -112,6 +119,8 @@ class VectorSpace:
                 tensors.get("ngrams"),
                 content["min_n"],
                 content["max_n"],
+                tensors.get("slots"),
+                content.get("buckets", 0),
             )
         except (OSError, ValueError, KeyError, SafetensorError, CompatibilityError) as error:
             raise ArtifactError(
@@ -120,14 +129,19 @@ class VectorSpace:
             ) from error
 
     def _guessed(self, words: Sequence[str]) -> Tensor:
-        """``(m, d)`` mean n-gram vectors; zero rows for words too short to have one."""
+        """``(m, d)`` mean n-gram vectors; zero rows for words without any."""
         from gensim.models.fasttext import ft_ngram_hashes
 
         assert self.ngrams is not None
-        buckets = len(self.ngrams)
+        buckets = len(self.ngrams) if self.slots is None else self.buckets
         hashes = [ft_ngram_hashes(word, self.min_n, self.max_n, buckets) for word in words]
         ends = torch.tensor([0, *map(len, hashes)]).cumsum(0)
         flat = torch.tensor([value for found in hashes for value in found], dtype=torch.int64)
+        if self.slots is not None:
+            place = torch.searchsorted(self.slots, flat).clamp(max=max(len(self.slots) - 1, 0))
+            found = self.slots[place] == flat if len(self.slots) else flat < 0
+            ends = torch.cat([ends[:1], found.long().cumsum(0)])[ends]
+            flat = place[found]
         return embedding_bag(flat, self.ngrams, ends, mode="mean", include_last_offset=True)
 
 
