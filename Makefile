@@ -28,9 +28,10 @@ $(WEIGHTS): weights.txt | $(STAMP)
 	rm -r models/download
 	touch $@
 
-# A process for every core, one thread each: small tensors gain nothing from a second thread. A file's tests stay together, with their fixtures.
+# A process for every core, one thread each: small tensors gain nothing from a second thread. A file's tests stay together, with their fixtures;
+# files with slow tests begin first (tests/conftest.py), so that all processes end together.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
 lint: setup
 	$(BIN)/ruff check franken tests benchmarks

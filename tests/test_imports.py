@@ -24,13 +24,30 @@ def modules() -> dict[str, Path]:
     }
 
 
+BLOCKS = (ast.mod, ast.stmt, ast.excepthandler, ast.match_case)
+
+
+@cache
+def statements(path: Path) -> list[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """The imports of a file, inside functions as well, and whether each is for typing alone."""
+    found: list[tuple[ast.Import | ast.ImportFrom, bool]] = []
+    left: list[tuple[ast.AST, bool]] = [(ast.parse(path.read_text(encoding="utf-8")), False)]
+    while left:
+        node, typing = left.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found.append((node, typing))
+        guarded = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        left += [
+            (child, typing or (guarded and child in node.body))
+            for child in ast.iter_child_nodes(node)
+            if isinstance(child, BLOCKS)
+        ]
+    return found
+
+
 def imported(path: Path, *, typing_too: bool = True) -> Iterator[str]:
     """Modules that a file imports, inside functions as well."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in [] if typing_too else list(ast.walk(tree)):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            node.body = []
-    for node in ast.walk(tree):
+    for node in [node for node, typing in statements(path) if typing_too or not typing]:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("franken"):
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"

@@ -1,11 +1,11 @@
 """Finds every fault of a command line and of the config that it composes, before any work.
 
 Hydra stops at the first fault; a person who mistyped three keys wants to hear of three. So the
-overrides are looked at one by one against a config composed without the doubtful ones; what is
-sound is composed once more as a whole and its dataclasses and its graph are asked for faults.
+config is composed of the sound options, the values are put into it one by one, as Hydra would, and
+the dataclasses and the graph of what comes out are asked for faults.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
@@ -63,45 +63,43 @@ class _Checker:
     def __init__(self, loader: ConfigLoader) -> None:
         assert isinstance(loader, ConfigLoaderImpl)
         self.repository = loader.repository
-        self._launcher = ""
         self._known: dict[str, list[str]] = {}
         self.config: Config | None = None
         self.parser = OverridesParser.create(config_loader=loader)
 
     def check(self, overrides: list[str]) -> list[Fault]:
-        parsed, faults = self._parse(overrides)
-        groups = [o for o in parsed if self._is_group(o)]
-        values = [o for o in parsed if not self._is_group(o)]
-        sound = []
-        for override in groups:
-            fault = self._group_fault(override)
-            faults += [fault] if fault else []
-            if fault is None:
-                sound.append(_first_choice(override))
+        typed, faults = self._parse(overrides)
+        options = self._sound(typed, faults)
         try:
-            base = compose("config", overrides=sound, return_hydra_config=True)
+            config = compose("config", overrides=options, return_hydra_config=True)
+            swept, more = self._parse(_sweep_params(config))
+            faults += more
+            chosen = {override.key_or_group for override in typed}
+            swept = [o for o in swept if o.key_or_group not in chosen]
+            sweep = self._sound(swept, faults)
+            values = [o for o in (*swept, *typed) if not self._is_group(o)]
+            faults += self._put(values, config)
+            if sweep and not faults:  # once more, with what the first job of the sweep chooses
+                config = compose("config", overrides=[*options, *sweep], return_hydra_config=True)
+                faults += self._put(values, config)
         except (HydraException, OmegaConfBaseException) as error:
             return [*faults, Fault("config", _plain(error))]
-        self._launcher = str(OmegaConf.select(base, "hydra.launcher._target_"))
-        sweeps, more = self._parse(_sweep_params(base))
-        faults += more
-        for override in sweeps:
-            if self._is_group(override):
-                fault = self._group_fault(override)
-                faults += [fault] if fault else []
+        return faults or self._faults_of(config)
+
+    def _sound(self, overrides: Iterable[Override], faults: list[Fault]) -> list[str]:
+        """Those that choose an option, each with its first choice; what is wrong joins faults."""
+        sound = []
+        for override in filter(self._is_group, overrides):
+            fault = self._group_fault(override)
+            if fault is None:
+                sound.append(_first_choice(override))
             else:
-                values.append(override)
-        for override in values:
-            fault = self._value_fault(override, base)
-            faults += [fault] if fault else []
-        if faults:
-            return faults
-        swept = [o for o in sweeps if o.key_or_group not in {v.key_or_group for v in parsed}]
-        if values or swept:
-            return self._config_faults([_first_choice(o) for o in [*groups, *swept, *parsed]])
-        with open_dict(base):  # nothing but options was chosen: that is composed already
-            del base["hydra"]
-        return self._faults_of(lambda: base)
+                faults.append(fault)
+        return sound
+
+    def _put(self, values: Iterable[Override], config: DictConfig) -> list[Fault]:
+        faults = [self._value_fault(override, config) for override in values]
+        return [fault for fault in faults if fault is not None]
 
     def _parse(self, overrides: Iterable[str]) -> tuple[list[Override], list[Fault]]:
         parsed: list[Override] = []
@@ -142,44 +140,49 @@ class _Checker:
             self._known[group] = names
         return self._known[group]
 
-    def _value_fault(self, override: Override, base: DictConfig) -> Fault | None:
+    def _value_fault(self, override: Override, config: DictConfig) -> Fault | None:
+        """What is wrong with a value. Where nothing is, the config has it, a sweep's first one."""
         key = override.key_or_group
-        if override.is_delete():
-            return None
         if override.is_add() or override.is_force_add():
-            return self._added_fault(override, base)
-        fault = _missing_key(key, base)
+            return self._added_fault(override, config)
+        fault = _missing_key(key, config)
         if fault is not None:
             return fault
-        for value in _choices(override):
-            trial = OmegaConf.create({"root": base})["root"]
+        if override.is_delete():
             try:
-                OmegaConf.update(trial, key, value, merge=True)
+                ConfigLoaderImpl._apply_overrides_to_config([override], config)
+            except (HydraException, OmegaConfBaseException) as error:
+                return Fault(key, _plain(error))
+            return None
+        for value in reversed(_choices(override)):
+            try:
+                OmegaConf.update(config, key, value, merge=True)
             except (OmegaConfBaseException, ValueError, TypeError) as error:
                 return Fault(key, f"cannot be {value!r}: {_plain(error)}")
         return None
 
-    def _added_fault(self, override: Override, base: DictConfig) -> Fault | None:
-        fault = _foreign_key(override.key_or_group, base)
+    def _added_fault(self, override: Override, config: DictConfig) -> Fault | None:
+        fault = _foreign_key(override.key_or_group, config)
         if fault is not None:
             return fault
         try:
-            compose("config", overrides=[_first_choice(override)])
+            first = self.parser.parse_overrides([_first_choice(override)])
+            ConfigLoaderImpl._apply_overrides_to_config(first, config)
         except (HydraException, OmegaConfBaseException) as error:
             group = override.key_or_group.partition(".")[0]
             how = f"write it into an option file of your own, {group}/NAME.yaml under --config-dir"
             return Fault(override.key_or_group, f"cannot be added here ({_plain(error)}); {how}")
         return None
 
-    def _config_faults(self, overrides: list[str]) -> list[Fault]:
-        return self._faults_of(lambda: compose("config", overrides=list(dict.fromkeys(overrides))))
-
-    def _faults_of(self, composed: Callable[[], DictConfig]) -> list[Fault]:
+    def _faults_of(self, composed: DictConfig) -> list[Fault]:
+        launcher = str(OmegaConf.select(composed, "hydra.launcher._target_"))
+        with open_dict(composed):
+            del composed["hydra"]
         try:
-            config = self.config = to_config(composed())
-        except (HydraException, OmegaConfBaseException) as error:
+            config = self.config = to_config(composed)
+        except OmegaConfBaseException as error:
             return [Fault(_key_of(error), _plain(error))]
-        return [*launcher_faults(self._launcher, config.sweep), *config_faults(config)]
+        return [*launcher_faults(launcher, config.sweep), *config_faults(config)]
 
 
 def config_faults(config: Config) -> list[Fault]:

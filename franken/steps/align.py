@@ -9,18 +9,18 @@ from typing import Any, ClassVar
 from franken.alignment.base import Alignment
 from franken.alignment.gold import GoldAlignment
 from franken.config.data import DataConfig
+from franken.data import DataSource, Pair, open_data
 from franken.errors import DataError
+from franken.files import write_json
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
+from franken.steps.common.file_hashes import whole_hash
+from franken.steps.common.key_parts import texts
 
 with later():
     from franken.alignment import WordTable, save_tables
     from franken.config.root import Config
-    from franken.data import DataSource, Pair, open_data
-    from franken.files import write_json
     from franken.steps.common.context import StepContext
-    from franken.steps.common.file_hashes import whole_hash
-    from franken.steps.common.key_parts import texts
 
 
 @step

@@ -10,14 +10,15 @@ from typing import Any, ClassVar
 
 from franken.config.checks import at_least
 from franken.config.data import DataConfig
+from franken.data import open_data
 from franken.errors import DataError
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
+from franken.steps.common.key_parts import prompt, texts
 
 with later():
     from franken.composition.hydra import HydraModel, Segment, assemble_hydra
     from franken.config.root import Config
-    from franken.data import open_data
     from franken.data.encoding import split_pair
     from franken.data.generated_pairs import write_pairs
     from franken.data.source import Pair
@@ -27,7 +28,6 @@ with later():
     from franken.eval_suite.readout import read_out
     from franken.seeds import derive_seed
     from franken.steps.common.context import StepContext
-    from franken.steps.common.key_parts import prompt, texts
     from franken.steps.common.models import open_hydra_model
     from franken.tokenizer.text_ids import opening_ids
 

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from franken.config.data import DataConfig
+from franken.data import open_data
 from franken.errors import DataError
+from franken.files import sampled_hash, write_json
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
+from franken.steps.common.key_parts import texts
 from franken.vocab.base import Vocab
 
 with later():
     from franken.config.root import Config
-    from franken.data import open_data
-    from franken.files import sampled_hash, write_json
     from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer
     from franken.steps.common.context import StepContext
-    from franken.steps.common.key_parts import texts
     from franken.steps.common.lines import lines_of
     from franken.steps.common.models import open_model
     from franken.vocab import VocabTexts, build_vocabulary

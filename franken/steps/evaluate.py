@@ -9,26 +9,26 @@ from typing import Any, ClassVar
 
 from franken.config.data import DataConfig
 from franken.config.eval_suite import EvalSuiteConfig, LmEvalSuite, SuiteConfig
+from franken.data import open_data
 from franken.errors import CompatibilityError
+from franken.files import read_json, write_atomically, write_json
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
+from franken.steps.common.file_hashes import harness_hash, texts_hash
+from franken.steps.common.key_parts import options, precision_of, texts
 
 with later():
     from franken.composition.hydra import assemble_hydra
     from franken.config.root import Config
-    from franken.data import open_data
     from franken.data.source import DataSource
     from franken.eval_suite import Score, SuiteResult, evaluate
     from franken.eval_suite.journal import Journal
-    from franken.files import read_json, write_atomically, write_json
     from franken.parts.model import assemble
     from franken.parts.table import load_table
     from franken.skillpack.evaluation import evaluate_by_task, evaluate_routed
     from franken.skillpack.experts import Experts
     from franken.statistics import units as unit_files
     from franken.steps.common.context import StepContext
-    from franken.steps.common.file_hashes import harness_hash, texts_hash
-    from franken.steps.common.key_parts import options, precision_of, texts
     from franken.steps.common.models import is_hydra, open_hydra_model, open_model
     from franken.steps.route import is_routed, open_router, open_routing
     from franken.tasks.new_tokens import origin_of

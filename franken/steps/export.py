@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from franken.files import read_json
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
 
@@ -11,7 +12,6 @@ with later():
     from franken.composition.hydra import write_hydra
     from franken.composition.hydra.card import hydra_card
     from franken.config.root import Config
-    from franken.files import read_json
     from franken.parts.card import CardFacts, model_card
     from franken.parts.export import export_model
     from franken.steps.common.context import StepContext

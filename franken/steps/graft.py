@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from franken.config.checks import in_range
 from franken.config.pack import MergeMethod
 from franken.errors import CompatibilityError
+from franken.files import write_json
 from franken.lazy import later
 from franken.steps.base import HERE, Part, Step, step
 
@@ -18,7 +19,6 @@ with later():
     import torch
 
     from franken.config.root import Config
-    from franken.files import write_json
     from franken.parts.body import save_body
     from franken.parts.model import assemble
     from franken.parts.skillpack import SkillPack, check_base

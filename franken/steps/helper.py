@@ -7,19 +7,19 @@ from typing import Any, ClassVar
 
 from franken.config.base_model import LoadedModel
 from franken.config.data import DataConfig
+from franken.data import open_data
+from franken.files import write_json
 from franken.helper_model.base import HelperModel
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
+from franken.steps.common.file_hashes import checkpoint_hash
+from franken.steps.common.key_parts import precision_of, texts
 
 with later():
     from franken.config.root import Config
-    from franken.data import open_data
-    from franken.files import write_json
     from franken.parts.table import save_table
     from franken.parts.tokenizer_files import load_tokenizer
     from franken.steps.common.context import StepContext
-    from franken.steps.common.file_hashes import checkpoint_hash
-    from franken.steps.common.key_parts import precision_of, texts
     from franken.steps.common.lines import lines_of
 
 

@@ -9,32 +9,32 @@ from typing import Any, ClassVar
 from franken.config.checks import in_range
 from franken.config.data import TEXT_ROLES, DataConfig, Mixture
 from franken.config.training import Trainable, TrainingConfig
+from franken.data import open_data
 from franken.data.source import TEXT_STREAMS
 from franken.errors import CompatibilityError
+from franken.files import write_json
 from franken.lazy import later
 from franken.steps.base import HERE, Part, Step, step
+from franken.steps.common.key_parts import (
+    frozen_weights,
+    precision_of,
+    prompt,
+    split_of,
+    training_options,
+)
 from franken.steps.train import capabilities_to_train
 
 with later():
     from franken.composition.hydra import assemble_hydra
     from franken.composition.hydra.writing import save_hydra_body
     from franken.config.root import Config
-    from franken.data import open_data
     from franken.data.generated_pairs import WithPairs
     from franken.data.mismatched_pairs import Mismatched
     from franken.data.segments import Flow, SegmentDataModule, SegmentEncoder
-    from franken.files import write_json
     from franken.parts.restore import restore_body, restore_table
     from franken.parts.segmented import segmented
     from franken.parts.table import save_table
     from franken.steps.common.context import StepContext
-    from franken.steps.common.key_parts import (
-        frozen_weights,
-        precision_of,
-        prompt,
-        split_of,
-        training_options,
-    )
     from franken.steps.common.models import open_hydra_model, read_places, write_model
     from franken.training import make_loggers, train_model
 

@@ -11,17 +11,18 @@ from franken.alignment.gold import GoldAlignment
 from franken.config.checks import hint
 from franken.config.data import DataConfig
 from franken.config.training import TrainingConfig
+from franken.data import open_data
 from franken.errors import DataError
+from franken.files import sampled_hash, write_json
 from franken.init_method.base import InitMethod
 from franken.lazy import later
 from franken.side_resource.base import side_resources
 from franken.steps.base import HERE, Part, Step, step
+from franken.steps.common.key_parts import precision_of, split_of, texts, training_options
 
 with later():
     from franken.alignment.gold import has_links
     from franken.config.root import Config
-    from franken.data import open_data
-    from franken.files import sampled_hash, write_json
     from franken.init_method import InitResources, closeness, fit_map, initialise
     from franken.init_method.gold_alignment import GoldAlignmentInit
     from franken.measure import measured
@@ -30,7 +31,6 @@ with later():
     from franken.seeds import derive_seed
     from franken.steps.common.context import StepContext
     from franken.steps.common.initialise_large import initialise_large, is_large
-    from franken.steps.common.key_parts import precision_of, split_of, texts, training_options
     from franken.steps.common.models import open_model, read_places, write_model
     from franken.token_map.storage import save_map
 

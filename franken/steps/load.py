@@ -12,6 +12,7 @@ from franken.config.training import TrainingConfig
 from franken.errors import CompatibilityError
 from franken.lazy import later
 from franken.steps.base import HERE, Part, Step, step
+from franken.steps.common.file_hashes import checkpoint_hash
 
 with later():
     import torch
@@ -32,7 +33,6 @@ with later():
     from franken.parts.table_rows import open_rows, rows_of_checkpoint, save_rows
     from franken.parts.tokenizer_files import load_checkpoint_tokenizer
     from franken.steps.common.context import StepContext
-    from franken.steps.common.file_hashes import checkpoint_hash
     from franken.steps.common.models import read_places, write_model
 
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from franken.lazy import later
 from franken.steps.base import HERE, Step, step
+from franken.steps.common.file_hashes import hydra_hash
 
 with later():
     from franken.composition.hydra import link_hydra
     from franken.config.root import Config
     from franken.steps.common.context import StepContext
-    from franken.steps.common.file_hashes import hydra_hash
     from franken.steps.common.models import write_model
 
 

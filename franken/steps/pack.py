@@ -8,16 +8,17 @@ from typing import Any, ClassVar
 
 from franken.config.data import DataConfig
 from franken.config.pack import PackConfig, Rounding, operator_of
+from franken.data import open_data
 from franken.errors import CompatibilityError, DataError
 from franken.lazy import later
 from franken.pack_operator.base import RowUse
 from franken.steps.base import Part, Step, step
+from franken.steps.common.key_parts import options, split_of
 
 with later():
     import torch
 
     from franken.config.root import Config
-    from franken.data import open_data
     from franken.data.encoding import RecordEncoder
     from franken.parts.model import ModelRef, assemble
     from franken.parts.skillpack import SkillPack
@@ -27,7 +28,6 @@ with later():
     from franken.skillpack.extract import pack_difference
     from franken.skillpack.language import pack_language
     from franken.steps.common.context import StepContext
-    from franken.steps.common.key_parts import options, split_of
     from franken.steps.common.models import open_model
     from franken.token_map.storage import load_map
 

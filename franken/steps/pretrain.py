@@ -9,9 +9,16 @@ from typing import Any
 from franken.config.base_model import BaseModelConfig, PretrainedModel
 from franken.config.data import DataConfig
 from franken.config.training import Trainable, TrainingConfig
+from franken.data import DataSource, open_data
 from franken.errors import ConfigError
 from franken.lazy import later
 from franken.steps.base import HERE, Step, step
+from franken.steps.common.key_parts import (
+    options,
+    precision_of,
+    split_of,
+    training_options,
+)
 
 with later():
     import torch
@@ -22,7 +29,6 @@ with later():
     )
 
     from franken.config.root import Config
-    from franken.data import DataSource, open_data
     from franken.families.objective import auto_class, is_masked
     from franken.parts.anatomy import anatomy_of
     from franken.parts.body import save_body
@@ -31,12 +37,6 @@ with later():
     from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer
     from franken.seeds import derive_seed
     from franken.steps.common.context import StepContext
-    from franken.steps.common.key_parts import (
-        options,
-        precision_of,
-        split_of,
-        training_options,
-    )
     from franken.steps.common.models import write_model
     from franken.steps.train import fit
     from franken.tokenizer.families import SpecialTokens, train_tokenizer

@@ -11,14 +11,15 @@ from typing import Any, ClassVar
 
 from franken.config.checks import at_least, in_range
 from franken.errors import DataError
+from franken.files import write_json
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
+from franken.steps.common.file_hashes import hash_or_missing
 
 with later():
     from franken.config.root import Config
     from franken.data.source import Preference
     from franken.eval_suite.readout import read_out
-    from franken.files import write_json
     from franken.parts.model import assemble
     from franken.preference.common import answers as answer_files
     from franken.preference.common import ranking
@@ -31,7 +32,6 @@ with later():
         verdict,
     )
     from franken.steps.common.context import StepContext
-    from franken.steps.common.file_hashes import hash_or_missing
     from franken.steps.common.models import open_model
     from franken.steps.sample_answers import refuse_routed
 

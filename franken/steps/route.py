@@ -9,23 +9,23 @@ from typing import Any, ClassVar
 
 from franken.config.checks import in_range
 from franken.config.data import DataConfig
+from franken.data import open_data
 from franken.errors import CompatibilityError
+from franken.files import read_json, write_json
 from franken.lazy import later
 from franken.router.base import LearnedRouter, Router
 from franken.steps.base import Part, Step, step
+from franken.steps.common.key_parts import options, precision_of, split_of
 
 with later():
     from franken.config.root import Config
-    from franken.data import open_data
     from franken.data.encoding import RecordEncoder
     from franken.data.source import DataSource, Instruction
-    from franken.files import read_json, write_json
     from franken.parts.model import assemble
     from franken.parts.skillpack import SkillPack
     from franken.skillpack.experts import Experts
     from franken.skillpack.router import PackRouter, train_router
     from franken.steps.common.context import StepContext
-    from franken.steps.common.key_parts import options, precision_of, split_of
     from franken.steps.common.models import open_model, read_places, write_model
     from franken.steps.pack import pack_facts
     from franken.store import Artifact, Store

@@ -9,16 +9,17 @@ from typing import Any, ClassVar
 
 from franken.config.checks import at_least, in_range
 from franken.config.data import DataConfig
+from franken.data import open_data
 from franken.errors import CompatibilityError, DataError
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
+from franken.steps.common.key_parts import precision_of
 
 with later():
     from rich.console import Console
     from rich.progress import track
 
     from franken.config.root import Config
-    from franken.data import open_data
     from franken.data.source import Instruction
     from franken.decoding import Decoding, Ends, Strategy, Written, decode, stop_ids
     from franken.decoding.ends import before_stop, plain_text, text_is_over
@@ -29,7 +30,6 @@ with later():
     from franken.preference.common.answers import Answer, Answered, read_answers, write_answers
     from franken.seeds import derive_seed
     from franken.steps.common.context import StepContext
-    from franken.steps.common.key_parts import precision_of
     from franken.steps.common.models import open_model
     from franken.steps.route import is_routed
     from franken.store import Artifact

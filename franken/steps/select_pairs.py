@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, field
 from typing import Any, ClassVar
 
+from franken.files import read_json, write_json
 from franken.inference.base import SelectConfig
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
 
 with later():
     from franken.config.root import Config
-    from franken.files import read_json, write_json
     from franken.inference.xtransplant import rows as row_files
     from franken.inference.xtransplant.rows import read_rows
     from franken.inference.xtransplant.selection import check_whole, select_pairs

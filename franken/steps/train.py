@@ -8,20 +8,27 @@ from typing import Any, ClassVar
 
 from franken.config.data import DataConfig, FileData
 from franken.config.training import Trainable, TrainingConfig
+from franken.data import open_data
 from franken.errors import CompatibilityError
+from franken.files import write_json
 from franken.lazy import later
 from franken.preference.base import Preference
 from franken.steps.base import HERE, Part, Step, step
+from franken.steps.common.key_parts import (
+    frozen_weights,
+    options,
+    precision_of,
+    split_of,
+    training_options,
+)
 
 with later():
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from franken.config.root import Config
-    from franken.data import open_data
     from franken.data.datamodule import TextDataModule
     from franken.data.source import DataSource
-    from franken.files import write_json
     from franken.parts.adapter_files import save_adapter
     from franken.parts.body import save_body
     from franken.parts.delta import save_lora
@@ -31,13 +38,6 @@ with later():
     from franken.parts.table import save_table
     from franken.steps.common.best_answers import instructing, pair_module
     from franken.steps.common.context import StepContext
-    from franken.steps.common.key_parts import (
-        frozen_weights,
-        options,
-        precision_of,
-        split_of,
-        training_options,
-    )
     from franken.steps.common.models import open_model, read_places, write_model
     from franken.training import make_loggers, train_model
     from franken.training.lightning_options import own_datamodule

@@ -10,19 +10,21 @@ from typing import Any, ClassVar
 
 from franken.config.data import ChatForm, DataConfig
 from franken.config.prompts import DefectPolicy, Portion, PromptsConfig
+from franken.data import DataSource, open_data
+from franken.files import write_json
 from franken.inference.base import Inference, Numbers
 from franken.inference.xtransplant import XTransplant
 from franken.inference.xtransplant.choices import DonorKind, Site, Stop
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
+from franken.steps.common.file_hashes import hash_or_missing
+from franken.steps.common.key_parts import options, texts
 
 with later():
     import torch
 
     from franken.config.root import Config
-    from franken.data import DataSource, open_data
     from franken.eval_suite.progress import shown_progress
-    from franken.files import write_json
     from franken.inference.xtransplant import rows as row_files
     from franken.inference.xtransplant.bounds import blocks
     from franken.inference.xtransplant.contract import Pair
@@ -37,8 +39,6 @@ with later():
     from franken.parts.model import assemble
     from franken.prompts import Defect, check_prompts, languages_of
     from franken.steps.common.context import StepContext
-    from franken.steps.common.file_hashes import hash_or_missing
-    from franken.steps.common.key_parts import options, texts
     from franken.steps.common.models import open_model
 
 log = logging.getLogger(__name__)

@@ -9,21 +9,21 @@ from itertools import chain, islice
 from typing import Any, ClassVar
 
 from franken.config.data import DataConfig
+from franken.data import DataSource, open_data
 from franken.data.source import TEXT_STREAMS
 from franken.errors import CompatibilityError, DataError
+from franken.files import write_json
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
+from franken.steps.common.file_hashes import hash_or_missing
+from franken.steps.common.key_parts import texts
 from franken.word_vectors.base import PieceSide, VectorUnit, WordVectors
 
 with later():
     from franken.config.root import Config
-    from franken.data import DataSource, open_data
-    from franken.files import write_json
     from franken.parts.tokenizer_files import load_tokenizer
     from franken.seeds import derive_seed
     from franken.steps.common.context import StepContext
-    from franken.steps.common.file_hashes import hash_or_missing
-    from franken.steps.common.key_parts import texts
     from franken.steps.common.models import open_model
     from franken.word_vectors import save_spaces
 

@@ -1,11 +1,21 @@
 """Faults of a command line come all at once, with key, value, choices and nearest match."""
 
-import pytest
+from dataclasses import replace
 
-from franken.cli.check import check_command_line
+import pytest
+from hydra import compose, initialize_config_dir
+
+from franken.cli.check import (
+    check_command_line,
+    config_faults,
+    judge_command_line,
+    to_config,
+)
 from franken.cli.listing import _ADDED, GROUPS, options_of
 from franken.cli.paths import config_dir
 from franken.config.register import register_schemas
+from franken.config.root import Config
+from franken.declare import options as declared
 from franken.library.options import options
 
 register_schemas()
@@ -68,6 +78,19 @@ def test_mappings_take_new_keys() -> None:
     assert faults_of("word_vectors=files", "+word_vectors.paths.sw=/x", "+hydra.job.x=1") == {}
 
 
+def test_what_is_judged_is_what_hydra_composes() -> None:
+    typed = [
+        "word_vectors=files", "+word_vectors.paths.sw=/x", "word_vectors.paths.sw=/y",
+        "word_vectors.path='z/{lang}'", "~eval_suite.tasks.arithmetic", "init_method=focus",
+        "training.adaptation.lr=1e-4", "data.mixtures.mix.shares={parallel: 0.5}",
+    ]  # fmt: skip
+    faults, found = judge_command_line([*typed, "seed=7,8", "router=none,oracle"], config_dir())
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        composed = compose("config", overrides=[*typed, "seed=7", "router=none"])
+    assert faults == []
+    assert found == to_config(composed)
+
+
 def test_values_out_of_range_are_found_by_the_dataclasses() -> None:
     found = faults_of(
         "vocab.size=2", "training.repair.lora.rank=0", "data.mixtures.mix.temperature=0"
@@ -100,10 +123,6 @@ def test_a_language_that_yaml_misreads_is_refused_with_the_reason() -> None:
 
 @pytest.mark.parametrize("code", ["no", "nan", "on", "yes", "n"])
 def test_language_codes_that_look_like_other_things_stay_codes(code: str) -> None:
-    from hydra import compose, initialize_config_dir
-
-    from franken.cli.check import to_config
-
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = to_config(compose("config", overrides=[f"data.languages=[{code}]"]))
     assert config.data.languages == [code]
@@ -153,7 +172,27 @@ def test_every_option_of_a_group_of_its_own_is_sound(group: str) -> None:
         options(group, name, **values)
 
 
-@pytest.mark.parametrize("group", [g for g in GROUPS if g not in (*ELSEWHERE, *ALONE, *_ADDED)])
+DECLARED = ("init_method", "preference", "router")
+"""Groups whose options are their declarations, defaults and all (tests/declare)."""
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return judge_command_line([], config_dir())[1]
+
+
+@pytest.mark.parametrize("group", DECLARED)
+def test_every_declared_option_is_sound_in_the_whole(group: str, config: Config) -> None:
+    for name, option in declared(group).items():
+        needed = dict(x.split("=") for x in NEEDED.get((group, name), []))
+        values = {key.removeprefix(f"{group}."): value for key, value in needed.items()}
+        found = config_faults(replace(config, **{group: option(**values)}))
+        assert found == [], f"{group}={name}"
+
+
+@pytest.mark.parametrize(
+    "group", [g for g in GROUPS if g not in (*ELSEWHERE, *ALONE, *DECLARED, *_ADDED)]
+)
 def test_every_option_composes(group: str) -> None:
     for name, _ in options_of(group, config_dir()):
         found = faults_of(f"{group}={name}", *NEEDED.get((group, name), []))

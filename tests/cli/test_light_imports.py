@@ -45,6 +45,33 @@ def test_looking_at_configs_imports_nothing_heavy(argv: list[str], shown: str) -
     assert not modules & HEAVY
 
 
+KEYS = """
+import json, sys, tempfile
+from pathlib import Path
+from franken.cli.check import judge_command_line
+from franken.cli.paths import config_dir
+from franken.config.register import register_schemas
+from franken.run import Runner
+register_schemas()
+with tempfile.TemporaryDirectory() as place:
+    for name in {experiments!r}:
+        overrides = [f"+experiment={{name}}", f"store.path={{place}}"]
+        faults, config = judge_command_line(overrides, config_dir())
+        assert Runner(config, Path(place)).keys, faults
+print("\\nMODULES", json.dumps(sorted({{name.split(".")[0] for name in sys.modules}})))
+"""
+
+
+def test_finding_what_is_done_imports_nothing_heavy() -> None:
+    """The key of every step is computed: a finished run asks for no more."""
+    names = ["quickstart", "graftllm/preference", "hydra_llm/zero_shot_mt", "xtransplant/select"]
+    done = subprocess.run(
+        [sys.executable, "-c", KEYS.format(experiments=names)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert not set(json.loads(done.stdout.rpartition("MODULES")[2])) & HEAVY
+
+
 def test_completion_imports_nothing_heavy() -> None:
     line = "franken init_method="
     modules, text = modules_after(

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -48,12 +49,18 @@ def test_a_file_that_says_other_is_stale(tmp_path):
     assert "focus.yaml" in stale
 
 
+@cache
+def composed(group):
+    """Every option of a group beside each other, by name."""
+    register_schemas()
+    each = [f"+{group}@{name}={name}" for name in options(group)]
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return compose(overrides=each)
+
+
 @pytest.mark.parametrize(("group", "name"), ALL)
 def test_an_option_composes_to_its_defaults(group, name):
-    register_schemas()
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        composed = compose(overrides=[f"+{group}={name}"])
-    made = OmegaConf.to_object(composed[group])
+    made = OmegaConf.to_object(composed(group)[name])
     assert made == options(group)[name]()
     assert type(made) is options(group)[name]
     assert {fault.key for fault in collect_faults(made)} <= UNSET.get((group, name), set())

@@ -1,15 +1,11 @@
 """Recipes that run transplants: targets, faults, keys; and the report of what they leave."""
 
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from franken.cli.check import to_config
-from franken.config.register import register_schemas
 from franken.recipe import build_graph, graph_faults
 from franken.report import write_report
 from franken.report.runs import load_runs
@@ -19,21 +15,15 @@ from franken.report.transplant_summaries import Transplant, transplants_of
 from franken.report.transplants import CAUTION, transplant_notes, transplant_tables
 from franken.resampling import best_of, bootstrap_mean
 from franken.steps.common.keys import step_key
+from tests.composing import compose_config
 
 CONF = Path(__file__).parents[2] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment/xtransplant").glob("*.yaml"))
 
 
-@cache
-def config_of(*overrides: str) -> Any:
-    register_schemas()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return to_config(compose("config", overrides=list(overrides)))
-
-
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiments_have_sound_graphs(name: str) -> None:
-    config = config_of(f"+experiment=xtransplant/{name}")
+    config = compose_config(f"+experiment=xtransplant/{name}")
     graph = build_graph(config)
     assert graph.targets == config.recipe.run
     assert {graph.steps[step].kind for step in graph.runs} == {"transplant"}
@@ -43,7 +33,7 @@ def test_experiments_have_sound_graphs(name: str) -> None:
 
 
 def test_the_culture_preset_asks_what_its_data_tell() -> None:
-    config = config_of("+experiment=xtransplant/culture")
+    config = compose_config("+experiment=xtransplant/culture")
     assert config.data.customs > 0
     assert {one.source for one in config.prompts.sets.values()} == {"customs"}
     assert config.inference.direction == "x2en"
@@ -60,12 +50,12 @@ def test_the_culture_preset_asks_what_its_data_tell() -> None:
     ],
 )
 def test_faulty_recipes(override: str, message: str) -> None:
-    faults = graph_faults(config_of("+experiment=xtransplant/apply", override))
+    faults = graph_faults(compose_config("+experiment=xtransplant/apply", override))
     assert any(message in str(fault) for fault in faults), faults
 
 
 def keys_of(*overrides: str) -> dict[str, str]:
-    config = config_of("+experiment=xtransplant/pilot", *overrides)
+    config = compose_config("+experiment=xtransplant/pilot", *overrides)
     graph, keys = build_graph(config), {}
     for name, step in graph.steps.items():
         inputs = {place: keys[ref] for place, ref in step.references().items()}

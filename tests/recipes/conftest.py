@@ -1,20 +1,15 @@
 """Whole recipes on a world and models small enough for seconds."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
-from hydra import compose, initialize_config_dir
 
-from franken.cli.check import to_config
-from franken.cli.paths import config_dir
-from franken.config.register import register_schemas
 from franken.config.root import Config
-
-register_schemas()
+from tests import composing
+from tests.forking import Franken
 
 PHASES = ("pretraining", "instructions", "adaptation", "repair", "edges")
 TINY_MODEL = [
@@ -41,32 +36,32 @@ TINY = [
 ]  # fmt: skip
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every file here runs whole recipes."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker("slow")
+
+
 def compose_config(*overrides: str, pretrained: bool = True) -> Config:
-    with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return to_config(
-            compose("config", overrides=[*(TINY_MODEL if pretrained else []), *TINY, *overrides])
-        )
+    return composing.compose_config(*(TINY_MODEL if pretrained else []), *TINY, *overrides)
 
 
 @pytest.fixture(scope="session")
 def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One store for all recipe tests that do not damage it: shared steps are made once."""
-    return tmp_path_factory.mktemp("recipes") / "store"
+    """One store for all recipe tests that do not damage it: shared steps are made once.
+
+    The workers of one session have it together: it is made for several processes.
+    """
+    root = tmp_path_factory.getbasetemp()
+    return (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "recipes" / "store"
 
 
 @pytest.fixture
-def franken(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the command line in a fresh process and directory."""
+def franken(tmp_path: Path) -> Callable[..., CompletedProcess[str]]:
+    """Runs the command line in a process of its own and a fresh directory."""
 
-    def run(
-        *argv: str, tiny: bool = True, check: bool = False, **env: str
-    ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "franken", *argv, *((*TINY_MODEL, *TINY) if tiny else ())]
-        done = subprocess.run(
-            command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, **env}
-        )
-        if check:
-            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done
+    def run(*argv: str, check: bool = False) -> CompletedProcess[str]:
+        return Franken([*argv, *TINY_MODEL, *TINY], tmp_path).done(check=check)
 
     return run

@@ -1,16 +1,15 @@
 """Killed at any point and run again: the same bytes as an undisturbed run."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from franken.files import sha256_file
 from franken.interruption import EXIT_CODE
+from tests.forking import Franken
 
 from .conftest import TINY, TINY_MODEL
 
@@ -18,24 +17,18 @@ SLOW_STEPS = [
     *TINY_MODEL,
     *TINY,
     "recipe.evaluate=[adapted]",
-    "eval_suite=smoke",
+    "eval_suite=intrinsics",
     "data.languages=[ka]",
     "training.pretraining.steps=40",
-    "training.adaptation.steps=40",
 ]
 
 
-def start(cwd: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "franken", *SLOW_STEPS, "store.path=store", *more]
-    return subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+def start(cwd: Path) -> Franken:
+    return Franken([*SLOW_STEPS, "store.path=store"], cwd)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, out[-2000:] + err[-4000:]
-    return out
+def finish(process: Franken) -> str:
+    return process.done(check=True).stdout
 
 
 def weights(cwd: Path) -> dict[str, str]:
@@ -52,14 +45,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return weights(cwd)
 
 
-def kill_when(process: subprocess.Popen[str], condition: object) -> None:
+def wait_for(process: Franken, moment: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 240
-    while not condition():  # type: ignore[operator]
-        assert process.poll() is None, process.communicate()[1][-3000:]
-        assert time.monotonic() < deadline, "the moment to kill never came"
+    while not moment():
+        assert not process.ended(), process.done(check=True)
+        assert time.monotonic() < deadline, "the moment never came"
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
 
 
 def checkpoints(cwd: Path) -> int:
@@ -70,8 +61,10 @@ def checkpoints(cwd: Path) -> int:
 def test_a_kill_during_training_leaves_no_trace_in_the_weights(
     tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
-    kill_when(process := start(tmp_path), lambda: checkpoints(tmp_path) >= 1)
-    assert process.returncode == -signal.SIGKILL
+    process = start(tmp_path)
+    wait_for(process, lambda: checkpoints(tmp_path) >= 1)
+    process.send(signal.SIGKILL)
+    assert process.done().returncode == -signal.SIGKILL
     assert not list((tmp_path / "store").glob("pretrain/*/manifest.json"))
     finish(start(tmp_path))
     assert weights(tmp_path) == undisturbed
@@ -82,13 +75,11 @@ def test_a_time_limit_during_training_ends_the_run_with_its_code_and_it_goes_on(
     tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
     process = start(tmp_path)
-    while checkpoints(tmp_path) < 1:
-        assert process.poll() is None, process.communicate()[1][-3000:]
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=300)[1]
-    assert process.returncode == EXIT_CODE
-    assert "SIGTERM" in said
+    wait_for(process, lambda: checkpoints(tmp_path) >= 1)
+    process.send(signal.SIGTERM)
+    done = process.done()
+    assert done.returncode == EXIT_CODE
+    assert "SIGTERM" in done.stderr
     finish(start(tmp_path))
     assert weights(tmp_path) == undisturbed
 
@@ -98,7 +89,10 @@ def test_a_kill_between_steps_keeps_what_is_done(
     tmp_path: Path, undisturbed: dict[str, str]
 ) -> None:
     base = tmp_path / "store" / "pretrain"
-    kill_when(start(tmp_path), lambda: bool(list(base.glob("*/manifest.json"))))
+    process = start(tmp_path)
+    wait_for(process, lambda: bool(list(base.glob("*/manifest.json"))))
+    process.send(signal.SIGKILL)
+    assert process.done().returncode == -signal.SIGKILL
     out = finish(start(tmp_path))
     assert weights(tmp_path) == undisturbed
     assert "base: pretrain ..." not in out

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.forking import Franken
 from tests.training.together import free_port
 
 from .conftest import TINY, TINY_MODEL
@@ -16,7 +17,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo"),
 ]
-JOB = ["-m", "franken", *TINY_MODEL, *TINY, "recipe.evaluate=[base]", "eval_suite=smoke",
+JOB = [*TINY_MODEL, *TINY, "recipe.evaluate=[base]", "eval_suite=intrinsics",
        "data.languages=[ka]", "hydra.run.dir=job"]  # fmt: skip
 DEADLINE = 150
 
@@ -32,18 +33,10 @@ def test_nodes_with_a_store_each_and_the_second_needs_none(tmp_path):
     for rank in ("0", "1"):
         (tmp_path / rank).mkdir()
         variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": rank}
-        nodes.append(
-            subprocess.Popen(
-                [sys.executable, *JOB, "trainer.num_nodes=2", "store.path=store"],
-                cwd=tmp_path / rank,
-                env={**os.environ, **variables},
-                text=True,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
-        )
-    said = [node.communicate(timeout=DEADLINE)[0] for node in nodes]
-    assert [node.returncode for node in nodes] == [0, 0], said
+        argv = [*JOB, "trainer.num_nodes=2", "store.path=store"]
+        nodes.append(Franken(argv, tmp_path / rank, variables))
+    for node in nodes:
+        node.done(check=True)
     assert (tmp_path / "0" / "job" / "results.jsonl").exists()
     assert '"steps": 6' in loss_of(tmp_path / "0" / "store")
     assert list((tmp_path / "1").iterdir()) == []
@@ -52,8 +45,8 @@ def test_nodes_with_a_store_each_and_the_second_needs_none(tmp_path):
 def test_torchrun_shards_over_one_store(tmp_path):
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-        "--master-port", str(free_port()), *JOB, "trainer.devices=2", "trainer.strategy=fsdp",
-        "store.path=store",
+        "--master-port", str(free_port()), "-m", "franken", *JOB, "trainer.devices=2",
+        "trainer.strategy=fsdp", "store.path=store",
     ]  # fmt: skip
     done = subprocess.run(
         command, cwd=tmp_path, text=True, capture_output=True, timeout=DEADLINE,

@@ -8,8 +8,9 @@ import pytest
 
 from franken.files import read_json
 
-GRID = ["-m", "init_method=subtoken_mean,mean", "recipe.evaluate=[initial]", "eval_suite=smoke",
-        "data.languages=[ka]", "hydra.sweep.dir=grid", "store.path=store"]  # fmt: skip
+GRID = ["-m", "init_method=subtoken_mean,mean", "recipe.evaluate=[initial]",
+        "eval_suite=intrinsics", "data.languages=[ka]", "hydra.sweep.dir=grid",
+        "store.path=store"]  # fmt: skip
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """A run that is killed and started again ends with the bits of an undisturbed one."""
 
-import multiprocessing
 import random
 import signal
 from pathlib import Path
@@ -9,10 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests.forking import CONTEXT
 from tests.training import killed
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.training.killed"])
 
 
 def start(case: str, work_dir: Path, kill_at: tuple[str, int] | None = None) -> int:

@@ -1,6 +1,5 @@
 """Two nodes train as one process does: the same losses, the same table."""
 
-import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import torch
 
 from franken.errors import FrankenError
 from franken.training.state import TrainingReport
+from tests.forking import CONTEXT
 from tests.training import together
 from tests.training.tiny import CPU
 
@@ -17,8 +17,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo"),
 ]
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.training.together"])
 DEADLINE = 60
 
 
