@@ -13,6 +13,7 @@ from franken.config.training import Trainable, TrainingConfig
 from franken.errors import CompatibilityError
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
+from franken.steps.common.key_parts import precision_of, split_of, training_options
 
 with later():
     import torch
@@ -25,7 +26,6 @@ with later():
     from franken.seeds import derive_seed
     from franken.skillpack.extract import pack_forms
     from franken.steps.common.context import StepContext
-    from franken.steps.common.key_parts import precision_of, split_of, training_options
     from franken.steps.common.models import open_model
     from franken.steps.pack import pack_facts
     from franken.steps.train import fit
