@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from franken.config.base_model import TokenizerKind
 from franken.errors import ConfigError
-from franken.tokenizer.pipeline import Pipeline, build
+from franken.tokenizer.assembly import build
+from franken.tokenizer.pipeline import Pipeline
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

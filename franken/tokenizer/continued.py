@@ -1,17 +1,15 @@
 """Go on with BPE where a finished tokenizer stopped."""
 
 import heapq
-import itertools
 from collections import defaultdict
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from franken.tokenizer.compose import Merge
-from franken.tokenizer.token_words import FIRST_LETTER, TokenWords
+from franken.tokenizer.token_words import FIRST_LETTER, TokenWords, placed_pairs
 
 MIN_FREQUENCY = 2
-
-_Pair = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,8 @@ def continue_merges(
     counts: list[int] = []
     merges: list[Merge] = []
     refused = 0
-    for frequency, pair in table.best_first(min_frequency):
+    for frequency, letters in table.best_first(min_frequency):
+        pair = ord(letters[0]) - FIRST_LETTER, ord(letters[1]) - FIRST_LETTER
         left, right = pieces[pair[0]], pieces[pair[1]]
         whole = left + right
         if pair in guarded:
@@ -80,34 +79,30 @@ def continue_merges(
             found.append(whole)
             counts.append(frequency)
         merges.append((left, right))
-        table.merge(pair, ids[whole])
+        table.merge(letters, chr(FIRST_LETTER + ids[whole]))
     return Continuation(found, merges, counts, refused)
 
 
 class _Table:
-    """Words as lists of symbols, with the counts of their pairs."""
+    """Words as strings of one letter per symbol, with the counts of their pairs."""
 
     def __init__(self, words: TokenWords) -> None:
-        self._words: list[list[int]] = []
-        self._weights: list[int] = []
-        self._counts: dict[_Pair, int] = defaultdict(int)
-        self._places: dict[_Pair, set[int]] = defaultdict(set)
-        for word, weight in sorted(words.words.items()):
-            if len(word) < 2:
-                continue
-            symbols = [ord(letter) - FIRST_LETTER for letter in word]
-            place = len(self._words)
-            self._words.append(symbols)
-            self._weights.append(weight)
-            for pair in itertools.pairwise(symbols):
-                self._counts[pair] += weight
-                self._places[pair].add(place)
+        kept = [(word, weight) for word, weight in words.words.items() if len(word) > 1]
+        self._words = [word for word, _ in kept]
+        self._weights = [weight for _, weight in kept]
+        pairs = placed_pairs(self._words, self._weights)
+        self._counts: dict[str, int] = dict(zip(pairs.letters, pairs.counts.tolist(), strict=True))
+        # Where each pair stood at first is a slice of one array; what merging adds is a list.
+        self._at = pairs.places
+        bounds = pairs.bounds.tolist()
+        self._first = dict(zip(pairs.letters, pairwise(bounds), strict=True))
+        self._later: dict[str, list[int]] = defaultdict(list)
         self._heap = [(-count, pair) for pair, count in self._counts.items()]
         heapq.heapify(self._heap)
 
-    def best_first(self, min_frequency: int) -> Iterator[tuple[int, _Pair]]:
+    def best_first(self, min_frequency: int) -> Iterator[tuple[int, str]]:
         """The most frequent pair of what the words have become; each pair comes once."""
-        seen: set[_Pair] = set()
+        seen: set[str] = set()
         while self._heap:
             count, pair = heapq.heappop(self._heap)
             now = self._counts.get(pair, 0)
@@ -119,31 +114,47 @@ class _Table:
             seen.add(pair)
             yield now, pair
 
-    def merge(self, pair: _Pair, new: int) -> None:
+    def merge(self, pair: str, new: str) -> None:
         """Write ``new`` wherever ``pair`` stands."""
-        left, right = pair
-        counts, places, grown = self._counts, self._places, set()
-        for place in places.pop(pair, ()):
-            symbols, weight = self._words[place], self._weights[place]
-            merged: list[int] = []
-            index, size = 0, len(symbols)
-            while index < size:
-                if index + 1 < size and symbols[index] == left and symbols[index + 1] == right:
-                    merged.append(new)
-                    index += 2
-                else:
-                    merged.append(symbols[index])
-                    index += 1
-            if len(merged) == size:
+        words, weights, counts, later = self._words, self._weights, self._counts, self._later
+        first, last = self._first.get(pair, (0, 0))
+        grown: set[str] = set()
+        for place in [*self._at[first:last].tolist(), *later.pop(pair, ())]:
+            word = words[place]
+            at = word.find(pair)
+            if at < 0:
                 continue
-            for old in itertools.pairwise(symbols):
-                counts[old] -= weight
-            for fresh in itertools.pairwise(merged):
-                counts[fresh] += weight
-                if new in fresh:
-                    places[fresh].add(place)
-                    grown.add(fresh)
-            self._words[place] = merged
+            merged = words[place] = word.replace(pair, new)
+            weight = weights[place]
+            if len(merged) < len(word) - 1:
+                self._recount(place, word, new)
+                grown.update(a + b for a, b in pairwise(merged) if new in (a, b))
+                continue
+            # One occurrence: only the pairs with its two neighbours change.
+            if at:
+                before = word[at - 1]
+                counts[before + pair[0]] -= weight
+                fresh = before + new
+                counts[fresh] = counts.get(fresh, 0) + weight
+                later[fresh].append(place)
+                grown.add(fresh)
+            if at + 1 < len(merged):
+                after = merged[at + 1]
+                counts[pair[1] + after] -= weight
+                fresh = new + after
+                counts[fresh] = counts.get(fresh, 0) + weight
+                later[fresh].append(place)
+                grown.add(fresh)
         for fresh in grown:
             heapq.heappush(self._heap, (-counts[fresh], fresh))
         counts.pop(pair, None)
+
+    def _recount(self, place: int, before: str, new: str) -> None:
+        """Count the pairs of a word anew, in which several places changed."""
+        counts, weight, word = self._counts, self._weights[place], self._words[place]
+        for a, b in pairwise(before):
+            counts[a + b] -= weight
+        for a, b in pairwise(word):
+            counts[a + b] = counts.get(a + b, 0) + weight
+            if new in (a, b):
+                self._later[a + b].append(place)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from franken.tokenizer.language_group import learn_group, training_streams
 from franken.tokenizer.learn import (
     CHARACTER_COVERAGE,
     LONGEST_PIECE,
+    alphabet_of,
     find_alphabet,
     training_backend,
 )
@@ -22,6 +24,7 @@ from franken.tokenizer.pipeline import Pipeline
 from franken.tokenizer.sampling import Lines, lines_of, usage_counts
 from franken.tokenizer.token_words import TokenWords, WordReader
 from franken.tokenizer.types import VocabTexts
+from franken.tokenizer.word_counts import WordCounter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -84,10 +87,17 @@ def read_texts(
         target = usage_counts(backend, every, pipeline.size)
         return TextUse(source, target, TokenWords(), TokenWords(), [], [])
     in_order = sorted(pipeline.pieces, key=pipeline.pieces.__getitem__)
-    characters = _missing_characters(pipeline, streams)
-    reader = WordReader(pipeline, [*in_order, *characters])
-    target_words = reader.read(streams.values())
-    source_words = reader.read([texts.source], limit=source_lines)
+    counter = WordCounter(pipeline)
+    targets = {name: counter.count(lines_of(text())) for name, text in streams.items()}
+    if counter.whole:
+        counts = (counter.characters(text) for text in targets.values())
+        characters = _beyond(pipeline, alphabet_of(counts, _coverage(pipeline)))
+    else:
+        characters = _missing_characters(pipeline, streams)
+    reader = WordReader(base, pipeline, [*in_order, *characters])
+    target_words = reader.read(targets.values())
+    source_lines_read = islice(lines_of(texts.source()), source_lines)
+    source_words = reader.read([counter.count(source_lines_read)])
     usage = np.zeros((2, pipeline.size), dtype=np.int64)
     ids = [pipeline.pieces[piece] for piece in in_order]
     usage[:, ids] = [each.usage[: len(ids)] for each in (source_words, target_words)]
@@ -121,7 +131,7 @@ def grow(
         use.target_words,
         use.names,
         count - len(characters),
-        guarded={pair for pair, uses in use.source_words.pairs().items() if uses > tolerated},
+        guarded=use.source_words.pairs_above(tolerated),
         apart=range(first + len(characters), len(use.names)),
         min_frequency=min_frequency,
         longest=LONGEST_PIECE * (BYTES_PER_CHARACTER if byte_level else 1),
@@ -132,12 +142,16 @@ def grow(
 def _missing_characters(pipeline: Pipeline, streams: Mapping[str, Lines]) -> list[str]:
     if pipeline.kind is TokenizerKind.byte_level_bpe:
         return []
-    found = find_alphabet(
-        training_backend(pipeline).normalizer,
-        streams,
-        coverage=CHARACTER_COVERAGE if pipeline.has_bytes else 1.0,
-    )
-    return [char for char in found if char not in pipeline.pieces]
+    normalizer = training_backend(pipeline).normalizer
+    return _beyond(pipeline, find_alphabet(normalizer, streams, coverage=_coverage(pipeline)))
+
+
+def _beyond(pipeline: Pipeline, alphabet: list[str]) -> list[str]:
+    return [char for char in alphabet if char not in pipeline.pieces]
+
+
+def _coverage(pipeline: Pipeline) -> float:
+    return CHARACTER_COVERAGE if pipeline.has_bytes else 1.0
 
 
 def _grow_unigram(

@@ -147,10 +147,14 @@ def find_alphabet(
     coverage: float = CHARACTER_COVERAGE,
 ) -> list[str]:
     """The characters that make ``coverage`` of each language, most frequent first."""
+    return alphabet_of((count_characters(normalizer, t) for t in streams.values()), coverage)
+
+
+def alphabet_of(languages: Iterable[Counter[str]], coverage: float) -> list[str]:
+    """:func:`find_alphabet` of counted characters, those of each language apart."""
     total: Counter[str] = Counter()
     covered: set[str] = set()
-    for texts in streams.values():
-        counts = _count_characters(normalizer, texts)
+    for counts in languages:
         missing = (1.0 - coverage) * counts.total()
         ranked = sorted(counts.items(), key=lambda item: (item[1], item[0]))
         rare: set[str] = set()
@@ -164,7 +168,8 @@ def find_alphabet(
     return sorted(covered, key=lambda char: (-total[char], char))
 
 
-def _count_characters(normalizer: "Normalizer | None", texts: Lines) -> Counter[str]:
+def count_characters(normalizer: "Normalizer | None", texts: Lines) -> Counter[str]:
+    """How often the normalised lines of a text hold each character."""
     counts: Counter[str] = Counter()
     for line in lines_of(texts()):
         counts.update(line if normalizer is None else normalizer.normalize_str(line))

@@ -6,14 +6,14 @@ that are no text stay bytes.
 """
 
 import copy
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from franken.config.base_model import TokenizerKind
+from franken.tokenizer.assembly import added_token, backend_of, empty_backend, spec_of
 from franken.tokenizer.pipeline import (
     BYTE_PIECE,
     SPACE,
@@ -21,10 +21,10 @@ from franken.tokenizer.pipeline import (
     ReadOnlyKind,
     byte_to_char,
     pipeline_of,
-    spec_of,
 )
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerBase
 
 ROLE_RANK = ("bos", "eos", "unk", "pad", "cls", "sep", "mask")
@@ -194,7 +194,7 @@ def encode_pieces(
     known = _ENCODERS.get(tokenizer)
     if known is None or known[0] != len(tokenizer):
         reading = reading or Reading.of(tokenizer)
-        encoder = PieceEncoder(reading.pipeline, reading.special)
+        encoder = PieceEncoder(tokenizer, reading)
         known = _ENCODERS[tokenizer] = (len(tokenizer), encoder)
     return known[1].encode(batch)
 
@@ -205,12 +205,15 @@ _BATCH = 16384
 class PieceEncoder:
     """A tokenizer without its special tokens, dummy prefix and post-processor."""
 
-    def __init__(self, pipeline: Pipeline, special: set[int]) -> None:
-        from tokenizers import Tokenizer
-
-        self._pipeline = pipeline
-        spec = json.dumps(spec_of(_bare(pipeline, special)), ensure_ascii=False)
-        self._backend = Tokenizer.from_str(spec)
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", reading: Reading) -> None:
+        self._pipeline = pipeline = reading.pipeline
+        hidden = {
+            piece: f"\ufdd0{index}"
+            for piece, index in pipeline.pieces.items()
+            if index in reading.special
+        }
+        shared = _around_the_model_of(tokenizer, pipeline, hidden)
+        self._backend = shared or backend_of(spec_of(_bare(pipeline, hidden)))
         self._unk = None if pipeline.unk is None else pipeline.pieces[pipeline.unk]
 
     def encode(self, batch: Sequence[bytes]) -> list[list[int]]:
@@ -220,17 +223,19 @@ class PieceEncoder:
         return [ids for start in starts for ids in self._encode(batch[start : start + _BATCH])]
 
     def _encode(self, batch: Sequence[bytes]) -> list[list[int]]:
-        parts = [list(self._parts(data)) for data in batch]
-        texts = [part for pieces in parts for part in pieces if isinstance(part, str)]
-        encoded = iter(self._texts(texts))
+        texts = [text_of(data) for data in batch]
+        encoded = iter(self._texts([text for text in texts if text]))
         return [
-            [
-                index
-                for part in pieces
-                for index in (next(encoded) if isinstance(part, str) else self._raw(part))
-            ]
-            for pieces in parts
+            next(encoded) if text else self._mixed(data)
+            for text, data in zip(texts, batch, strict=True)
         ]
+
+    def _mixed(self, data: bytes) -> list[int]:
+        """Ids of bytes that are no whole UTF-8."""
+        ids: list[int] = []
+        for part in self._parts(data):
+            ids += self._texts([part])[0] if isinstance(part, str) else self._raw(part)
+        return ids
 
     def _texts(self, texts: list[str]) -> list[list[int]]:
         found = [
@@ -264,15 +269,8 @@ class PieceEncoder:
 
     def _parts(self, data: bytes) -> Iterator[str | bytes]:
         """Runs of text and runs of bytes that are no text."""
-        try:
-            text = data.decode()
-        except UnicodeDecodeError:
-            if self._pipeline.kind is TokenizerKind.byte_level_bpe:
-                yield data
-                return
-        else:
-            if text:
-                yield text
+        if not data or self._pipeline.kind is TokenizerKind.byte_level_bpe:
+            yield data
             return
         run, is_raw = "", False
         for char in data.decode(errors="surrogateescape"):
@@ -297,11 +295,19 @@ _ENCODERS: WeakKeyDictionary[Any, tuple[int, PieceEncoder]] = WeakKeyDictionary(
 """Encoders already built, dropped together with their tokenizers."""
 
 
-def _bare(pipeline: Pipeline, special: set[int]) -> Pipeline:
+def _bare(pipeline: Pipeline, hidden: Mapping[str, str]) -> Pipeline:
     """The pipeline without anything that adds, strips or reserves text."""
-    hidden = {
-        piece: f"\ufdd0{index}" for piece, index in pipeline.pieces.items() if index in special
-    }
+    return Pipeline(
+        kind=pipeline.kind,
+        spec=_bare_rules(pipeline, hidden),
+        pieces={hidden.get(piece, piece): index for piece, index in pipeline.pieces.items()},
+        merges=pipeline.merges,
+        scores={hidden.get(piece, piece): score for piece, score in pipeline.scores.items()},
+        added=[token for token in pipeline.added if token["content"] not in hidden],
+    )
+
+
+def _bare_rules(pipeline: Pipeline, hidden: Mapping[str, str]) -> dict[str, Any]:
     unk = pipeline.unk
     spec = copy.deepcopy(pipeline.spec)
     spec["post_processor"] = None
@@ -319,14 +325,32 @@ def _bare(pipeline: Pipeline, special: set[int]) -> Pipeline:
         if splits
         else None
     )
-    return Pipeline(
-        kind=pipeline.kind,
-        spec=spec,
-        pieces={hidden.get(piece, piece): index for piece, index in pipeline.pieces.items()},
-        merges=pipeline.merges,
-        scores={hidden.get(piece, piece): score for piece, score in pipeline.scores.items()},
-        added=[token for token in pipeline.added if token["content"] not in hidden],
-    )
+    return spec
+
+
+def _around_the_model_of(
+    tokenizer: "PreTrainedTokenizerBase", pipeline: Pipeline, hidden: Mapping[str, str]
+) -> "Tokenizer | None":
+    """The backend of :func:`_bare` with the tokenizer's own model inside, where that will do.
+
+    It will where BPE never makes the hidden pieces out of their text, and where added tokens that
+    the model lacks get their ids. To build the model anew takes a second.
+    """
+    if not pipeline.is_bpe or pipeline.spec["model"].get("ignore_merges"):
+        return None
+    if any(len(p) == 1 for p in hidden) or any(a + b in hidden for a, b in pipeline.merges):
+        return None
+    backend = empty_backend(_bare_rules(pipeline, hidden))
+    backend.model = tokenizer.backend_tokenizer.model
+    inside = backend.get_vocab_size()
+    kept = [
+        {**token, "content": hidden.get(token["content"], token["content"])}
+        for token in sorted(pipeline.added, key=lambda token: token["id"])
+        if token["content"] not in hidden or token["id"] >= inside
+    ]
+    backend.add_tokens([added_token(token) for token in kept])
+    right = all(backend.token_to_id(token["content"]) == token["id"] for token in kept)
+    return backend if right else None
 
 
 def _without_prefix(step: dict[str, Any]) -> dict[str, Any]:

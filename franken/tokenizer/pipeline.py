@@ -7,16 +7,19 @@ name of its class: transformers may rebuild a class from vocabulary and merges w
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from franken.config.base_model import TokenizerKind
 from franken.errors import CompatibilityError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerBase
 
 SPACE = "\u2581"
 """The word-start marker of SentencePiece."""
@@ -147,6 +150,9 @@ def pipeline_of(tokenizer: "PreTrainedTokenizerBase") -> Pipeline:
     Raises:
         CompatibilityError: If it has no ``tokenizers`` backend or is of no supported kind.
     """
+    known = _READ.get()
+    if known is not None and tokenizer in known:
+        return known[tokenizer]
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise CompatibilityError(
@@ -168,7 +174,31 @@ def pipeline_of(tokenizer: "PreTrainedTokenizerBase") -> Pipeline:
     merges = [_pair(merge) for merge in model.get("merges", ())]
     if "merges" in model:
         model["merges"] = []
-    return Pipeline(kind, spec, pieces, merges, scores, added, _settings_of(tokenizer))
+    found = Pipeline(kind, spec, pieces, merges, scores, added, settings_of(tokenizer))
+    remember(tokenizer, found)
+    return found
+
+
+@contextmanager
+def reading_once() -> Iterator[None]:
+    """Take each tokenizer apart at most once in the block, where none may change meanwhile."""
+    if _READ.get() is not None:
+        yield
+        return
+    token = _READ.set(WeakKeyDictionary())
+    try:
+        yield
+    finally:
+        _READ.reset(token)
+
+
+def remember(tokenizer: "PreTrainedTokenizerBase", pipeline: Pipeline) -> None:
+    """Let :func:`pipeline_of` give ``pipeline`` for the rest of :func:`reading_once`."""
+    if (known := _READ.get()) is not None:
+        known[tokenizer] = pipeline
+
+
+_READ: ContextVar["WeakKeyDictionary[Any, Pipeline] | None"] = ContextVar("_READ", default=None)
 
 
 def editable_pipeline_of(tokenizer: "PreTrainedTokenizerBase", purpose: str) -> Pipeline:
@@ -223,54 +253,6 @@ def kind_of_spec(spec: dict[str, Any]) -> Kind:
     )
 
 
-def build(pipeline: Pipeline) -> "PreTrainedTokenizerFast":
-    """Put a pipeline together again.
-
-    The class is the plain ``PreTrainedTokenizerFast``, so that every loader takes
-    ``tokenizer.json`` as it stands, whatever ``model_type`` a neighbouring ``config.json`` names.
-    """
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    backend = Tokenizer.from_str(json.dumps(spec_of(pipeline), ensure_ascii=False))
-    # The class takes a deep copy of what it is given, which nobody else has, for half of the time.
-    setattr(backend, "__deepcopy__", lambda memo: backend)  # noqa: B010 - no attribute of the stub
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **pipeline.settings)
-    delattr(backend, "__deepcopy__")
-    return tokenizer
-
-
-def spec_of(pipeline: Pipeline) -> dict[str, Any]:
-    """The complete ``tokenizer.json`` form of a pipeline, in time linear in its pieces."""
-    model = dict(pipeline.spec["model"])
-    if pipeline.kind is TokenizerKind.sentencepiece_unigram:
-        unk, floor = pipeline.unk, min(pipeline.scores.values(), default=0.0)
-        # The list has no holes: an id without a piece gets one that no text can hold.
-        vocab: list[list[Any]] = [[f"\ufdd1{index}", floor] for index in range(pipeline.size)]
-        for piece, index in pipeline.pieces.items():
-            vocab[index] = [piece, pipeline.scores.get(piece, floor)]
-        model["vocab"] = vocab
-        model["unk_id"] = None if unk is None else pipeline.pieces[unk]
-    else:
-        # Added tokens may only be left out of the model where they follow it without a gap.
-        tail = _tail(pipeline)
-        inside = {p: i for p, i in pipeline.pieces.items() if i not in tail}
-        model["vocab"] = dict(sorted(inside.items(), key=lambda item: item[1]))
-        if pipeline.is_bpe:
-            model["merges"] = pipeline.merges
-    added = [{**token, "id": pipeline.pieces[token["content"]]} for token in pipeline.added]
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": sorted(added, key=lambda token: token["id"]),
-        **{part: pipeline.spec.get(part) for part in ("normalizer", "pre_tokenizer")},
-        "post_processor": _with_ids(pipeline.spec.get("post_processor"), pipeline.pieces),
-        "decoder": pipeline.spec.get("decoder"),
-        "model": model,
-    }
-
-
 @cache
 def byte_to_char() -> dict[int, str]:
     """The printable letter that byte-level BPE writes for each byte (as GPT-2)."""
@@ -279,19 +261,6 @@ def byte_to_char() -> dict[int, str]:
     letters = {byte: chr(byte) for byte in printable}
     letters |= {byte: chr(256 + rank) for rank, byte in enumerate(others)}
     return dict(sorted(letters.items()))
-
-
-def _tail(pipeline: Pipeline) -> set[int]:
-    """Ids of the unbroken run of added tokens at the end, for byte-level BPE (as in Llama 3)."""
-    if pipeline.kind is not TokenizerKind.byte_level_bpe:
-        return set()
-    ids = {pipeline.pieces[token["content"]] for token in pipeline.added}
-    tail, index = set(), pipeline.size - 1
-    while index in ids:
-        tail.add(index)
-        index -= 1
-    holes = index + 1 - (len(pipeline.pieces) - len(tail))
-    return set() if holes else tail
 
 
 def _flatten(step: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
@@ -310,23 +279,8 @@ def _pair(merge: str | Iterable[str]) -> tuple[str, str]:
     return left, right
 
 
-def _with_ids(part: Any, pieces: dict[str, int]) -> Any:
-    """A post-processor whose special tokens carry the ids of ``pieces``."""
-    if isinstance(part, list):
-        if len(part) == 2 and isinstance(part[0], str) and isinstance(part[1], int):
-            return [part[0], pieces.get(part[0], part[1])]
-        return [_with_ids(item, pieces) for item in part]
-    if not isinstance(part, dict):
-        return part
-    if "tokens" in part and "ids" in part:
-        ids = [
-            pieces.get(token, old) for token, old in zip(part["tokens"], part["ids"], strict=True)
-        ]
-        return {**part, "ids": ids}
-    return {key: _with_ids(value, pieces) for key, value in part.items()}
-
-
-def _settings_of(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+def settings_of(tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+    """Special roles, chat template, padding side: the arguments of ``PreTrainedTokenizerFast``."""
     settings: dict[str, Any] = dict(tokenizer.special_tokens_map)
     if tokenizer.extra_special_tokens:
         settings["extra_special_tokens"] = list(map(str, tokenizer.extra_special_tokens))

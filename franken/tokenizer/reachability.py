@@ -29,7 +29,7 @@ def unreachable_pieces(
     reading = reading or Reading.of(tokenizer)
     asked = [piece for piece in pieces if reading.bytes[reading.pipeline.pieces[piece]]]
     texts = [reading.bytes[reading.pipeline.pieces[piece]] or b"" for piece in asked]
-    encoded = PieceEncoder(reading.pipeline, reading.special).encode(texts)
+    encoded = PieceEncoder(tokenizer, reading).encode(texts)
     return [
         piece
         for piece, ids in zip(asked, encoded, strict=True)

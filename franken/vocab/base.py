@@ -12,7 +12,9 @@ from franken.tokenizer.options import PieceTraining
 with later():
     from transformers import PreTrainedTokenizerBase
 
+    from franken.garbage import without_collection
     from franken.seeds import derive_seed
+    from franken.tokenizer.pipeline import reading_once
     from franken.tokenizer.report import vocabulary_report, warn_of_lossy_text, warn_of_targets
     from franken.tokenizer.types import VocabResult, VocabTexts
 
@@ -66,6 +68,11 @@ def build_vocabulary(
     """
     checked(config, f"vocab={config.name}")
     texts = replace(texts, seed=derive_seed(seed, "vocab"))
+    with reading_once(), without_collection():
+        return _build(base, config, texts)
+
+
+def _build(base: PreTrainedTokenizerBase, config: Vocab, texts: VocabTexts) -> VocabResult:
     result = config.build(base, texts)
     report = {"option": config.name, **result.report}
     report |= vocabulary_report(base, result.tokenizer, texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from franken.declare import option
@@ -13,7 +14,8 @@ from franken.vocab.base import Vocab
 with later():
     from transformers import PreTrainedTokenizerBase
 
-    from franken.tokenizer import pipeline as pipelines
+    from franken.tokenizer.assembly import build
+    from franken.tokenizer.pipeline import ReadOnlyKind, pipeline_of
     from franken.tokenizer.types import VocabResult, VocabTexts
 
 TOKENIZER_FILES = (
@@ -47,15 +49,16 @@ class FromPretrainedVocab(Vocab):
 
     def build(self, base: PreTrainedTokenizerBase, texts: VocabTexts) -> VocabResult:
         """Load the tokenizer at ``config.path``; code that comes with it is never run."""
-        pipeline = pipelines.pipeline_of(load_tokenizer(self.path, revision=self.revision))
-        if pipeline.kind is pipelines.ReadOnlyKind.wordpiece:
+        pipeline = pipeline_of(load_tokenizer(self.path, revision=self.revision))
+        settings = dict(pipeline.settings)
+        if pipeline.kind is ReadOnlyKind.wordpiece:
             # BERT's [CLS] and [SEP] stand where a language model has bos and eos.
             for role, stand_in in (("bos_token", "cls_token"), ("eos_token", "sep_token")):
-                if role not in pipeline.settings and stand_in in pipeline.settings:
-                    pipeline.settings[role] = pipeline.settings[stand_in]
+                if role not in settings and stand_in in settings:
+                    settings[role] = settings[stand_in]
         reserved = len(pipeline.reserved())
         parts = {"reserved": reserved, "new": len(pipeline.pieces) - reserved}
-        return VocabResult(pipelines.build(pipeline), {"parts": parts})
+        return VocabResult(build(replace(pipeline, settings=settings)), {"parts": parts})
 
 
 def load_tokenizer(path: str, *, revision: str | None = None) -> PreTrainedTokenizerBase:

@@ -9,7 +9,8 @@ from franken.vocab.base import Vocab
 with later():
     from transformers import PreTrainedTokenizerBase
 
-    from franken.tokenizer import pipeline as pipelines
+    from franken.tokenizer.assembly import build
+    from franken.tokenizer.pipeline import pipeline_of
     from franken.tokenizer.types import VocabResult, VocabTexts
 
 
@@ -19,7 +20,7 @@ class OriginalVocab(Vocab):
 
     def build(self, base: PreTrainedTokenizerBase, texts: VocabTexts) -> VocabResult:
         """The base tokenizer in the plain class that loads the same everywhere."""
-        pipeline = pipelines.pipeline_of(base)
+        pipeline = pipeline_of(base)
         reserved = len(pipeline.reserved())
         parts = {"reserved": reserved, "kept": len(pipeline.pieces) - reserved}
-        return VocabResult(pipelines.build(pipeline), {"parts": parts})
+        return VocabResult(build(pipeline), {"parts": parts})

@@ -11,6 +11,7 @@ from franken.tokenizer.continued import continue_merges
 from franken.tokenizer.pipeline import pipeline_of
 from franken.tokenizer.reachability import unreachable_pieces
 from franken.tokenizer.token_words import FIRST_LETTER, TokenWords, WordReader
+from franken.tokenizer.word_counts import WordCounter
 from franken.vocab import VocabTexts
 from franken.vocab.extension import ExtensionVocab
 from tests.vocab.toys import (
@@ -102,7 +103,9 @@ def test_a_word_reader_reads_the_tokens_of_the_tokenizer(kind):
     base = base_tokenizer(kind)
     names = sorted(base.get_vocab(), key=base.get_vocab().__getitem__)
     lines = [*ENGLISH[:50], *TARGETS["ta"][:9], "", " <eos> odd  (lines), 12 "]
-    found = WordReader(pipeline_of(base), names).read([lambda: lines])
+    pipeline = pipeline_of(base)
+    counted = WordCounter(pipeline).count(lines)
+    found = WordReader(base, pipeline, names).read([counted])
     ids = Counter(index for line in lines for index in ids_of(base, line))
     assert {index: count for index, count in enumerate(found.usage) if count} == ids
     spelled = {

@@ -12,7 +12,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from franken.config.base_model import TokenizerKind
 from franken.errors import CompatibilityError, ConfigError, DataError
 from franken.files import hash_json
-from franken.tokenizer.pipeline import build, pipeline_of
+from franken.tokenizer.assembly import build
+from franken.tokenizer.pipeline import pipeline_of
 from franken.vocab import SpecialTokens, family_of, train_tokenizer
 from tests.faults import raises
 from tests.vocab.toys import (

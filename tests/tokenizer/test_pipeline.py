@@ -4,7 +4,8 @@ import copy
 import time
 
 from franken.config.base_model import TokenizerKind
-from franken.tokenizer.pipeline import Pipeline, build, byte_to_char, spec_of
+from franken.tokenizer.assembly import build, spec_of
+from franken.tokenizer.pipeline import Pipeline, byte_to_char
 from tests.vocab.toys import added
 
 

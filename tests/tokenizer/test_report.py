@@ -3,7 +3,8 @@
 import pytest
 
 from franken.config.base_model import TokenizerKind
-from franken.tokenizer.pipeline import build, pipeline_of
+from franken.tokenizer.assembly import build
+from franken.tokenizer.pipeline import pipeline_of
 from franken.tokenizer.report import vocabulary_report
 from franken.vocab import VocabTexts
 from tests.vocab.toys import ENGLISH, TARGETS, base_tokenizer, ids_of, spec_of, wrap, xlmr_like

@@ -8,7 +8,8 @@ import regex
 
 from franken.config.base_model import TokenizerKind
 from franken.tokenizer.options import Splitting
-from franken.tokenizer.pipeline import build, pipeline_of
+from franken.tokenizer.assembly import build
+from franken.tokenizer.pipeline import pipeline_of
 from franken.tokenizer.splits import GPT2_PATTERN, cut_words, repair_marks, with_marks
 from franken.vocab import VocabTexts, build_vocabulary
 from franken.vocab.extension import ExtensionVocab
