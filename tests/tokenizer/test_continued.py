@@ -1,5 +1,6 @@
 """BPE that goes on where a finished tokenizer stopped: borders, order, what it must leave alone."""
 
+import random
 from collections import Counter
 from itertools import pairwise
 
@@ -58,7 +59,7 @@ def slow_merges(counts, count):
                 pairs[pair] += number
         best = min(pairs, key=lambda pair: (-pairs[pair], order[pair[0]], order[pair[1]]))
         merges.append(best)
-        order["".join(best)] = len(order)
+        order.setdefault("".join(best), len(order))
         merged = Counter()
         for word, number in words.items():
             merged[joined(word, best)] += number
@@ -71,6 +72,21 @@ def test_merges_are_those_of_counting_all_pairs_each_time():
     found = continue_merges(words_of(counts), NAMES, 9)
     assert found.merges == slow_merges(counts, 9)
     assert found.counts == sorted(found.counts, reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_merges_are_those_of_counting_anew_where_letters_repeat(seed):
+    draw = random.Random(seed)
+    counts = {
+        "".join(draw.choices("abc", k=draw.randint(1, 9))): draw.randint(1, 9) for _ in range(40)
+    }
+    found = continue_merges(words_of(counts), NAMES, 12)
+    assert found.merges[:12] == slow_merges(counts, 12)
+
+
+def test_no_words_give_no_merges():
+    assert continue_merges(words_of({"a": 5}), NAMES, 9).merges == []
+    assert continue_merges(words_of({}), NAMES, 9).merges == []
 
 
 def test_guarded_pairs_and_tokens_apart_are_never_merged():

@@ -7,8 +7,8 @@ import pytest
 import regex
 
 from franken.config.base_model import TokenizerKind
-from franken.tokenizer.options import Splitting
 from franken.tokenizer.assembly import build
+from franken.tokenizer.options import Splitting
 from franken.tokenizer.pipeline import pipeline_of
 from franken.tokenizer.splits import GPT2_PATTERN, cut_words, repair_marks, with_marks
 from franken.vocab import VocabTexts, build_vocabulary
