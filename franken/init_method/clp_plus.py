@@ -57,6 +57,6 @@ class ClpPlusInit(HelperInit):
             )
             return found.rows, found.columns, found.weights
 
-        builder = MapBuilder(source, target, self, seed)
+        builder = MapBuilder(source, target, self, seed, resources.device)
         put_by_helper(builder, check_helper(builder, resources), weigh)
         return finish_norms(build_with_fallback(builder, self.fallback), source.input, Rescale.none)

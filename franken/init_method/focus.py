@@ -95,7 +95,7 @@ class FocusInit(SimilarityInit):
         Raises:
             DataError: where the vectors are missing, or no shared piece has one.
         """
-        builder = MapBuilder(source, target, self, seed)
+        builder = MapBuilder(source, target, self, seed, resources.device)
         vectors, known = _vectors(builder, self, resources)
         folded = folded_overlap(builder, spaces=True) if self.fuzzy else {}
         partners = {row: old for row, old in builder.overlap.items() if builder.target_bytes[row]}

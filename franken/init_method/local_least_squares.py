@@ -74,7 +74,7 @@ class LocalLeastSquaresInit(HelperInit):
         seed: int,
     ) -> TokenMap:
         """Fit the map; errors as in :mod:`franken.init_method.salt`."""
-        builder = MapBuilder(source, target, self, seed)
+        builder = MapBuilder(source, target, self, seed, resources.device)
         helper = check_helper(builder, resources)
         put_by_helper(builder, helper, lambda space: _weigh(space, self))
         return finish_norms(build_with_fallback(builder, self.fallback), source.input, Rescale.none)

@@ -93,7 +93,7 @@ class OfaInit(SimilarityInit):
         """
         found, pairs = languages_in_one_space(resources, self.align, self.name)
         spaces = list(found.values())
-        builder = MapBuilder(source, target, self, seed)
+        builder = MapBuilder(source, target, self, seed, resources.device)
         folded = folded_overlap(builder, spaces=True) if self.fuzzy and self.copy_overlap else {}
         builder.copy_overlap()
         put_copies(builder, folded)

@@ -73,6 +73,6 @@ class OmpInit(HelperInit):
             weights = projection_weights(space.token_rows, space.anchor_rows, support)
             return support.rows, support.columns, weights
 
-        builder = MapBuilder(source, target, self, seed)
+        builder = MapBuilder(source, target, self, seed, resources.device)
         put_by_helper(builder, check_helper(builder, resources), weigh)
         return finish_norms(build_with_fallback(builder, self.fallback), source.input, Rescale.none)

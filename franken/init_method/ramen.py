@@ -120,7 +120,7 @@ class RamenInit(SimilarityInit):
         Raises:
             DataError: where alignments (or word vectors of a language) are missing.
         """
-        builder = MapBuilder(source, target, self, seed)
+        builder = MapBuilder(source, target, self, seed, resources.device)
         if self.parallel:
             tables = resources.require("alignments", self.name)
             copy_or_say(builder)

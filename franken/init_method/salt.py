@@ -190,7 +190,7 @@ class SaltInit(HelperInit):
             CompatibilityError: where the helper has another vocabulary, or no shared token has
                 vectors.
         """
-        builder = MapBuilder(source, target, self, seed)
+        builder = MapBuilder(source, target, self, seed, resources.device)
         helper = check_helper(builder, resources)
         share_by(builder, self.overlap)
         spaces = _spaces(builder, helper, resources)
@@ -268,7 +268,7 @@ def _near(
         left[mine] = False
         queries = vectors[torch.from_numpy(space.tokens[mine])]
         among = vectors[torch.from_numpy(space.anchors[anchors])]
-        near = _select(queries, among, config)
+        near = _select(queries, among.to(builder.device), config)
         found.append((mine[near.rows], anchors[near.columns], near.weights))
     builder.notes["aux"] = {"spaces": notes, "without_vector": int(left.sum())}
     if not any(note["anchors"] for note in notes):

@@ -81,7 +81,7 @@ class TokAlignInit(InitMethod):
             DataError: where vectors of a side are missing, or no shared piece has one on both.
         """
         spaces = resources.require("piece_vectors", self.name)
-        builder = MapBuilder(source, target, self, seed)
+        builder = MapBuilder(source, target, self, seed, resources.device)
         new = piece_space_vectors(spaces, "target", target, self.name, ngrams=False)
         old = piece_space_vectors(spaces, "source", source.tokenizer, self.name, ngrams=False)
         has_row = torch.zeros_like(old[1])
@@ -95,7 +95,7 @@ class TokAlignInit(InitMethod):
         columns = old[1].nonzero().flatten()
         left = self._relative(new[0][rows], new[0][pairs[0]])
         right = self._relative(old[0][columns], old[0][pairs[1]])
-        best, scores = top_neighbours(left, right, 1, metric="dot")
+        best, scores = top_neighbours(left, right.to(builder.device), 1, metric="dot")
         builder.put_entries(rows.numpy(), columns[best[:, 0]].numpy(), np.ones(len(rows)))
         builder.notes["tokalign"] = {
             "pivots": len(pairs[0]),

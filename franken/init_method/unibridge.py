@@ -101,7 +101,7 @@ class UnibridgeInit(SimilarityInit):
                 them, or no copied piece has a vector.
         """
         spaces = dict(resources.require("piece_vectors", self.name))
-        builder = MapBuilder(source, target, self, seed)
+        builder = MapBuilder(source, target, self, seed, resources.device)
         vectors, known = piece_space_vectors(spaces, "target", target, self.name, ngrams=True)
         usable = known
         if not self.rare:

@@ -97,7 +97,7 @@ class WechselInit(SimilarityInit):
         """
         spaces, pairs = languages_in_one_space(resources, self.align, self.name)
         old, new = [spaces[resources.source_language]], target_spaces(spaces, resources)
-        builder = MapBuilder(source, target, self, seed)
+        builder = MapBuilder(source, target, self, seed, resources.device)
         copy_or_say(builder)
         if self.token_vectors is TokenVectors.decode:
             target_vectors = decoded_vectors(builder.target_bytes, new)

@@ -135,6 +135,7 @@ def transfer(
         config, source, target_tokenizer, given, seed, call=call, helper=helper, vectors=vectors,
         makers=makers,
     )  # fmt: skip
+    resources.device = "cuda" if model.device.type == "cuda" else "cpu"
     own_seed = derive_seed(seed, "init_method", config.name)
     table, token_map = initialise(source, target_tokenizer, config, resources, own_seed)
     if config.learned:

@@ -150,6 +150,7 @@ def _resources(step: InitialiseStep, context: StepContext) -> InitResources:
         languages=list(languages),
         lexicons={language: data.lexicon(language) for language in known},
         texts=lambda language: data.texts("monolingual", language),
+        device=context.device,
     )
     known_sides = side_resources()
     for name, artifact in context.inputs.items():

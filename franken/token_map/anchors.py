@@ -33,7 +33,7 @@ class HelperSpace:
     token_rows: Tensor
     """``(n, h)``."""
     anchor_rows: Tensor
-    """``(m, h)``."""
+    """``(m, h)``, on the device that compares them."""
     part: str = "input"
     """``input`` or ``output``: which table of the helper, and of the source."""
 
@@ -146,12 +146,11 @@ def put_by_helper(builder: MapBuilder, helper: Table, weigh: Weigh) -> np.ndarra
     open_rows = np.array(builder.undecided(), dtype=np.int64)
     tokens = open_rows[usable[open_rows]]
     builder.notes["without_helper_row"] = len(open_rows) - len(tokens)
-    found = [
-        weigh(
-            HelperSpace(tokens, anchors, columns, _rows(table, tokens), _rows(table, anchors), part)
-        )
-        for table, part in zip(tables, ("input", "output"), strict=False)
-    ]
+    found = []
+    for table, part in zip(tables, ("input", "output"), strict=False):
+        anchor_rows = _rows(table, anchors).to(builder.device)
+        token_rows = _rows(table, tokens)
+        found.append(weigh(HelperSpace(tokens, anchors, columns, token_rows, anchor_rows, part)))
     made: np.ndarray = np.logical_and.reduce([_has_weight(part, len(tokens)) for part in found])
     builder.notes["without_weight"] = int((~made).sum())
     for side, (row, anchor, weights) in enumerate(found):

@@ -18,8 +18,14 @@ _BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 _SINGLE = torch.finfo(torch.float32).eps
 
 
-def fast_dtype() -> torch.dtype:
-    """What this processor multiplies fastest; no result depends on it."""
+def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
+    """What a device multiplies fastest; no result depends on it.
+
+    A GPU adds products of bfloat16 in bfloat16 where it likes, beyond the bound: there numbers of
+    eight bits are multiplied as float32, which TF32 too does without loss.
+    """
+    if torch.device(device).type != "cpu":
+        return torch.float32
     return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16") else torch.float32
 
 
@@ -58,20 +64,28 @@ class AtomSearch:
         atoms: ``(N, D)`` float32.
         normalise: compare directions; otherwise long atoms are preferred.
         dtype: of the first comparison; default: :func:`fast_dtype`.
+        few_bits: numbers of eight bits are compared first, in whatever format; default: not on the
+            CPU.
     """
 
     def __init__(
-        self, atoms: Tensor, *, normalise: bool = False, dtype: torch.dtype | None = None
+        self,
+        atoms: Tensor,
+        *,
+        normalise: bool = False,
+        dtype: torch.dtype | None = None,
+        few_bits: bool | None = None,
     ) -> None:
         self._atoms = atoms
-        self._dtype = fast_dtype() if dtype is None else dtype
+        self._dtype = fast_dtype(atoms.device) if dtype is None else dtype
+        self._few_bits = atoms.device.type != "cpu" if few_bits is None else few_bits
         lengths = torch.linalg.vector_norm(atoms, dim=1, dtype=torch.float64)
         self._order = lengths.argsort(descending=True, stable=True)
         # A power of two is exact; with it no rounding error falls below the least number.
         unit = 2.0 ** -torch.log2(lengths.max()).ceil()
         self._scale = torch.where(lengths > 0, 1 / lengths if normalise else unit, 0.0)
         places = -(-len(atoms) // _GROUP) * _GROUP
-        self._coarse = torch.zeros(places, atoms.shape[1], dtype=self._dtype)
+        self._coarse = atoms.new_zeros(places, atoms.shape[1], dtype=self._dtype)
         self._tiles = [
             self._tile(start, min(start + _TILE_ROWS, places))
             for start in range(0, places, _TILE_ROWS)
@@ -80,7 +94,7 @@ class AtomSearch:
     def _tile(self, start: int, stop: int) -> _Tile:
         numbers = self._order[start:stop]
         exact = self._atoms[numbers].double() * self._scale[numbers, None]
-        coarse = self._coarse[start : start + len(numbers)].copy_(exact).double()
+        coarse = self._coarse[start : start + len(numbers)].copy_(self._rounded(exact)).double()
         lost, length = (exact - coarse).norm(dim=1).max(), coarse.norm(dim=1).max()
         return _Tile(start, stop, float(lost), float(length))
 
@@ -102,23 +116,28 @@ class AtomSearch:
         sizes = self._sizes(unit, pairs)
         sizes[(taken[pairs.vectors] == pairs.atoms[:, None]).any(1)] = 0.0
         pairs, sizes = pairs.where(sizes > 0), sizes[sizes > 0]
-        order = np.lexsort((pairs.atoms, -sizes, pairs.vectors))
-        owners, firsts = np.unique(pairs.vectors.numpy()[order], return_index=True)
-        found = torch.full((len(vectors),), -1)
-        found[torch.from_numpy(owners)] = pairs.atoms[torch.from_numpy(order[firsts])]
-        return found
+        owner, atom, size = (x.cpu().numpy() for x in (pairs.vectors, pairs.atoms, sizes))
+        order = np.lexsort((atom, -size, owner))
+        owners, firsts = np.unique(owner[order], return_index=True)
+        found = torch.full((len(vectors),), -1, device="cpu")
+        found[torch.from_numpy(owners)] = torch.from_numpy(atom[order[firsts]])
+        return found.to(vectors.device)
+
+    def _rounded(self, exact: Tensor) -> Tensor:
+        """To the number format of the first comparison, or to eight bits in it."""
+        return (exact.to(torch.bfloat16) if self._few_bits else exact).to(self._dtype)
 
     def _candidates(self, unit: Tensor, asked: Tensor) -> _Pairs:
         """Pairs that are the best or differ from it by less than the first comparison's errors."""
-        coarse = unit.to(self._dtype)
+        coarse, where = self._rounded(unit), unit.device
         lost = (unit - coarse.double()).norm(dim=1).float() + 2 * unit.shape[1] * _SINGLE
         rounding = 0.6 * torch.finfo(self._dtype).eps  # of the result: at most half an eps
-        scores = torch.empty(len(self._coarse), len(unit), dtype=self._dtype)
-        groups = torch.empty(len(scores) // _GROUP, len(unit), dtype=self._dtype)
-        slack = torch.tensor([tile.lost for tile in self._tiles])[:, None] + (
-            torch.tensor([tile.length for tile in self._tiles])[:, None] * lost
+        scores = coarse.new_empty(len(self._coarse), len(unit))
+        groups = coarse.new_empty(len(scores) // _GROUP, len(unit))
+        slack = torch.tensor([tile.lost for tile in self._tiles], device=where)[:, None] + (
+            torch.tensor([tile.length for tile in self._tiles], device=where)[:, None] * lost
         )
-        least = torch.full((len(unit),), torch.inf)
+        least = torch.full((len(unit),), torch.inf, device=where)
         least[asked] = 0.0
         for tile, error in zip(self._tiles, slack, strict=True):
             part = scores[tile.start : tile.stop]
@@ -146,13 +165,13 @@ class AtomSearch:
         sizes = self._sizes(unit.float(), pairs)
         length = self._tiles[0].length if self._tiles else 0.0
         error = 2 * (unit.shape[1] + 4) * _SINGLE * length
-        most = torch.zeros(len(unit)).scatter_reduce(0, pairs.vectors, sizes, "amax")
+        most = sizes.new_zeros(len(unit)).scatter_reduce(0, pairs.vectors, sizes, "amax")
         return pairs.where(sizes >= most[pairs.vectors] - 2 * error)
 
     def _sizes(self, vectors: Tensor, pairs: _Pairs) -> Tensor:
         """``(P,)`` sizes of the inner products, in the number format of the vectors."""
         step = max(1, _PAIRS_BYTES // (8 * vectors.shape[1]))
-        found = torch.empty(len(pairs.atoms), dtype=vectors.dtype)
+        found = vectors.new_empty(len(pairs.atoms))
         for start in range(0, len(found), step):
             vector, atom = pairs.vectors[start : start + step], pairs.atoms[start : start + step]
             rows = self._atoms[atom].to(vectors.dtype)

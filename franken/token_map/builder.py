@@ -45,6 +45,7 @@ class MapBuilder:
         target: PreTrainedTokenizerBase,
         config: FitOptions,
         seed: int,
+        device: str = "cpu",
     ) -> None:
         """Compare the vocabularies.
 
@@ -53,12 +54,13 @@ class MapBuilder:
             target: tokenizer of the new table.
             config: options of the method.
             seed: seed of all draws.
+            device: where vectors are compared.
 
         Raises:
             CompatibilityError: where the source tokenizer is of no known kind.
         """
         self.source, self.target = source, target
-        self.config, self.seed = config, seed
+        self.config, self.seed, self.device = config, seed, device
         old = Reading.of(source.tokenizer)
         new = old if target is source.tokenizer else Reading.of(target)
         self.source_bytes = (old.bytes + [None] * source.rows)[: source.rows]

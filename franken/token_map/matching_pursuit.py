@@ -33,8 +33,8 @@ def pursue(
     same on every processor, up to anchors that are equally good to the last bits of float64.
 
     Args:
-        queries: ``(n, h)``.
-        anchors: ``(m, h)``.
+        queries: ``(n, h)``; a chunk at a time is brought to the anchors.
+        anchors: ``(m, h)``, on the device that does the work.
         k: at most ``min(k, h, m)`` are taken: past ``h`` the residual is rounding noise (the
             release goes on and its coefficients explode).
         normalise: compare directions; otherwise long anchors are preferred, as released.
@@ -42,20 +42,21 @@ def pursue(
         chunk_rows: queries at a time; does not change the result.
 
     As many chunks are worked on at once as torch may use threads, each with one: no step waits for
-    another thread, and no bit depends on how many there are. Memory: ``chunk_rows x (m / 2 + 2 k
-    h)`` floats for each.
+    another thread, and no bit depends on how many there are; elsewhere than on the CPU one chunk at
+    a time. Memory: ``chunk_rows x (m / 2 + 2 k h)`` floats for each.
     """
     steps = min(k, queries.shape[1], len(anchors))
-    chosen = torch.full((len(queries), steps), -1)
+    chosen = torch.full((len(queries), steps), -1, device="cpu")
     if not steps:
         return Support.of_table(chosen)
     search = AtomSearch(anchors.float(), normalise=normalise)
 
     def work(part: slice) -> None:
-        chosen[part] = _pursue(queries[part].double(), anchors, steps, search, tolerance)
+        rows = queries[part].to(anchors.device).double()
+        chosen[part] = _pursue(rows, anchors, steps, search, tolerance).cpu()
 
     parts = [slice(start, start + chunk_rows) for start in range(0, len(queries), chunk_rows)]
-    workers = torch.get_num_threads()
+    workers = torch.get_num_threads() if anchors.device.type == "cpu" else 1
     with one_thread(), ThreadPoolExecutor(workers) as pool:
         list(pool.map(work, parts))
     return Support.of_table(chosen)
@@ -67,8 +68,8 @@ def _pursue(
     """``(B, steps)`` anchor numbers; -1 once a query is finished."""
     count, width = residual.shape
     goal = residual.norm(dim=1) * tolerance
-    basis = torch.zeros(count, steps, width, dtype=torch.float64)
-    chosen = torch.full((count, steps), -1)
+    basis = residual.new_zeros(count, steps, width)
+    chosen = residual.new_full((count, steps), -1, dtype=torch.int64)
     active = residual.norm(dim=1) > goal
     for step in range(steps):
         if not bool(active.any()):

@@ -1,7 +1,8 @@
 """The nearest anchors of many vectors, and weights over them; never a ``queries x anchors`` matrix.
 
 Similarities are float32 matrix products of one fixed height, so that no row depends on how many
-there are or how they are tiled; of each tile only the best ``k`` columns are kept.
+there are or how they are tiled; of each tile only the best ``k`` columns are kept. They are made
+where the anchors lie; what is found comes back to the CPU, where maps are made.
 """
 
 from collections.abc import Iterator
@@ -47,8 +48,8 @@ def top_neighbours(
     """The ``k`` most similar anchors of each query.
 
     Args:
-        queries: ``(n, d)``.
-        anchors: ``(m, d)``.
+        queries: ``(n, d)``; where they lie elsewhere than the anchors, a chunk is brought there.
+        anchors: ``(m, d)``, on the device that does the work.
         k: how many; at most ``m`` are returned.
         query_rows: ``(n,)`` rows of a larger ``queries`` that are asked; spares a copy of them.
         anchor_rows: ``(m,)`` rows of a larger ``anchors`` that may be chosen, likewise; anchor
@@ -67,8 +68,8 @@ def top_neighbours(
     """
     anchors = _prepared(queries, anchors, metric, anchor_rows)
     count, width = len(queries if query_rows is None else query_rows), min(k, len(anchors))
-    columns = torch.empty(count, width, dtype=torch.int64)
-    scores = torch.empty(count, width)
+    columns = torch.empty(count, width, dtype=torch.int64, device="cpu")
+    scores = torch.empty(count, width, device="cpu")
     for start, similarity in _similarities(queries, anchors, metric, chunk_rows, query_rows):
         stop = start + len(similarity)
         scores[start:stop], columns[start:stop] = _best(similarity, width)
@@ -92,12 +93,12 @@ def nearest_rows(
     Returns:
         ``(n, min(k, m))`` int64 numbers of table rows, the nearest first; equal ones ascending.
     """
-    best_rows = torch.empty(len(queries), 0, dtype=torch.int64)
-    best_scores = torch.empty(len(queries), 0)
+    best_rows = torch.empty(len(queries), 0, dtype=torch.int64, device="cpu")
+    best_scores = torch.empty(len(queries), 0, device="cpu")
     for tile in rows.split(tile_rows):
         columns, scores = top_neighbours(queries, table[tile], k)
         best_scores = torch.cat([best_scores, scores], 1)
-        best_rows = torch.cat([best_rows, tile[columns]], 1)
+        best_rows = torch.cat([best_rows, tile.cpu()[columns]], 1)
         # Earlier tiles have lower rows and come first, so a stable sort keeps equal ones ascending.
         best_scores, order = best_scores.sort(dim=1, descending=True, stable=True)
         best_scores, best_rows = best_scores[:, :k], best_rows.gather(1, order[:, :k])
@@ -121,7 +122,7 @@ def sparsemax(scores: Tensor) -> Tensor:
     exact = scores.double()
     exact = exact - exact.amax(-1, keepdim=True)  # of the same projection, and safe from overflow
     falling = exact.sort(-1, descending=True).values
-    count = torch.arange(1, exact.shape[-1] + 1, dtype=torch.float64)
+    count = torch.arange(1, exact.shape[-1] + 1, dtype=torch.float64, device=exact.device)
     totals = falling.cumsum(-1)
     support = (1 + count * falling > totals).sum(-1, keepdim=True)
     threshold = (totals.gather(-1, support - 1) - 1) / support
@@ -168,9 +169,9 @@ def sparsemax_neighbours(
             chosen = places[row, rank[row, place]]
             found.append(
                 (
-                    (some[row] + start).numpy(),
-                    columns[chosen].numpy(),
-                    weights[row, place].numpy(),
+                    (some[row] + start).cpu().numpy(),
+                    columns[chosen].cpu().numpy(),
+                    weights[row, place].cpu().numpy(),
                 )
             )
     return _grouped(found)
@@ -203,7 +204,7 @@ def _of_one_width(order: Tensor, sizes: Tensor) -> Iterator[Tensor]:
 
 def _padded(scores: Tensor, starts: Tensor, sizes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     """``(b, k)`` scores of some rows, filled up with -inf, and where they lie in ``scores``."""
-    place = torch.arange(int(sizes[rows].max()))
+    place = torch.arange(int(sizes[rows].max()), device=scores.device)
     places = (starts[rows][:, None] + place).clamp(max=len(scores) - 1)
     return scores[places].masked_fill(place >= sizes[rows][:, None], -torch.inf), places
 
@@ -215,7 +216,7 @@ def fixed_height_product(left: Tensor, right: Tensor, *, out: Tensor) -> None:
         if len(part) == _PRODUCT_ROWS:
             torch.mm(part, right.T, out=out[start : start + _PRODUCT_ROWS])
         else:
-            block = torch.zeros(_PRODUCT_ROWS, left.shape[1])
+            block = torch.zeros(_PRODUCT_ROWS, left.shape[1], device=left.device)
             block[: len(part)] = part
             out[start : start + len(part)] = (block @ right.T)[: len(part)]
 
@@ -257,11 +258,12 @@ def _similarities(
     count = len(queries if query_rows is None else query_rows)
     fitting = _BUFFER_BYTES // (4 * max(len(anchors), 1)) // _PRODUCT_ROWS * _PRODUCT_ROWS
     height = min(chunk_rows, max(fitting, _PRODUCT_ROWS), count)
-    buffer = torch.empty(max(height, 1), len(anchors))
+    buffer = torch.empty(max(height, 1), len(anchors), device=anchors.device)
     squares = anchors.square().sum(1) if metric == "euclidean" else None
     for start in range(0, count, len(buffer)):
         some = slice(start, start + len(buffer))
-        chunk = queries[some if query_rows is None else query_rows[some]].float()
+        chunk = queries[some if query_rows is None else query_rows[some]]
+        chunk = chunk.to(anchors.device).float()
         chunk = chunk / _norms(chunk) if metric == "cosine" else chunk
         scores = buffer[: len(chunk)]
         fixed_height_product(chunk, anchors, out=scores)
@@ -283,8 +285,10 @@ def _best(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
     else:
         groups = similarity[:, : stride * _GROUP].view(len(similarity), _GROUP, stride).amax(1)
         chosen = groups.topk(k, dim=1, sorted=False).indices
-        members = chosen[:, None] + stride * torch.arange(_GROUP)[:, None]
-        rest = torch.arange(stride * _GROUP, similarity.shape[1]).expand(len(similarity), -1)
+        where = similarity.device
+        members = chosen[:, None] + stride * torch.arange(_GROUP, device=where)[:, None]
+        rest = torch.arange(stride * _GROUP, similarity.shape[1], device=where)
+        rest = rest.expand(len(similarity), -1)
         among = torch.cat([members.flatten(1), rest], 1)
         found = similarity.gather(1, among).topk(k, dim=1, sorted=False).indices
         columns = among.gather(1, found)

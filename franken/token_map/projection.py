@@ -47,8 +47,8 @@ class Support:
     def of_table(columns: Tensor) -> "Support":
         """From ``(n, k)`` anchor numbers; -1 leaves a place empty."""
         taken = columns >= 0
-        sizes = taken.sum(1).numpy()
-        return Support(np.r_[0, np.cumsum(sizes)].astype(np.int64), columns[taken].numpy())
+        sizes = taken.sum(1).cpu().numpy()
+        return Support(np.r_[0, np.cumsum(sizes)].astype(np.int64), columns[taken].cpu().numpy())
 
 
 def projection_weights(
@@ -69,7 +69,7 @@ def projection_weights(
 
     Args:
         queries: ``(n, h)`` helper rows of the tokens.
-        anchors: ``(m, h)`` helper rows of the anchors.
+        anchors: ``(m, h)`` helper rows of the anchors, on the device that does the work.
         support: who takes part.
         rcond: singular values of ``E'`` below this share of its largest are taken as zero.
         ridge: ``|w E' - e|² + ridge * s * |w|²`` is minimised, ``s`` the mean squared length of the
@@ -89,11 +89,13 @@ def projection_weights(
         for start in range(0, len(members), step):
             chosen = members[start : start + step]
             places = support.indptr[chosen][:, None] + np.arange(size)
-            columns = torch.from_numpy(support.columns[places])
+            columns = torch.from_numpy(support.columns[places]).to(anchors.device)
             rows = anchors.index_select(0, columns.flatten()).double().view(*columns.shape, width)
-            wanted = queries[torch.from_numpy(chosen)].double()
-            share = None if importance is None else torch.from_numpy(importance[places])
-            weights[places] = _solve(rows, wanted, rcond, ridge, center, share).numpy()
+            wanted = queries[torch.from_numpy(chosen)].to(rows.device).double()
+            share = None
+            if importance is not None:
+                share = torch.from_numpy(importance[places]).to(rows.device)
+            weights[places] = _solve(rows, wanted, rcond, ridge, center, share).cpu().numpy()
     return weights
 
 
@@ -109,8 +111,8 @@ def dense_weights(
         CompatibilityError: where they would be more than ``DENSE_LIMIT``.
     """
     refuse_dense(len(queries), len(anchors))
-    rows, wanted = anchors.double(), queries.double()
-    shift = rows.mean(0) if center else torch.zeros(rows.shape[1], dtype=torch.float64)
+    rows, wanted = anchors.double(), queries.to(anchors.device).double()
+    shift = rows.mean(0) if center else torch.zeros_like(rows[0])
     left, values, right = torch.linalg.svd(rows - shift, full_matrices=False)
     penalty = ridge * rows.square().sum(1).mean()
     kept = values > rcond * values.max()
@@ -118,7 +120,7 @@ def dense_weights(
     weights = ((wanted - shift) @ right.T * factors) @ left.T
     if center:
         weights += (1 - weights.sum(1, keepdim=True)) / len(rows)
-    found: np.ndarray = weights.numpy()
+    found: np.ndarray = weights.cpu().numpy()
     return found
 
 
@@ -145,15 +147,16 @@ def orthogonal_weights(
     """
     refuse_dense(len(queries), len(anchors))
     rows = anchors.double()
-    cross = torch.zeros(rows.shape[1], sources.shape[1], dtype=torch.float64)
+    cross = rows.new_zeros(rows.shape[1], sources.shape[1])
     for start in range(0, len(rows), _PART_ROWS):
         part = slice(start, start + _PART_ROWS)
-        cross += rows[part].T @ sources[part].double()
+        cross += rows[part].T @ sources[part].to(rows.device).double()
     left, values, _ = torch.linalg.svd(cross, full_matrices=False)
     kept = values > rcond * values.max()
     left, values = left[:, kept], values[kept]
     scale = values.sum() / (left * (rows.T @ rows @ left)).sum()
-    found: np.ndarray = (scale * (queries.double() @ left / values) @ left.T @ rows.T).numpy()
+    weights = scale * (queries.to(rows.device).double() @ left / values) @ left.T @ rows.T
+    found: np.ndarray = weights.cpu().numpy()
     return found
 
 
@@ -206,14 +209,15 @@ def _solve(
     if ridge > 0:
         penalties = ridge * rows.square().sum((1, 2)) / size
         penalty = penalties.sqrt()
-        damping = torch.zeros(count, size, size + 1, dtype=torch.float64)
+        damping = rows.new_zeros(count, size, size + 1)
         damping.diagonal(dim1=1, dim2=2)[:] = penalty[:, None]
     if importance is not None:
         rows = rows * importance.sqrt()[:, :, None]
     if size <= width and not center:
         weights, certain = _by_products(rows, wanted, penalties, rcond)
     else:
-        weights, certain = torch.empty(count, size).double(), torch.zeros(count, dtype=torch.bool)
+        weights = rows.new_empty(count, size)
+        certain = rows.new_zeros(count, dtype=torch.bool)
     if not bool(certain.all()):
         left = ~certain
         weights[left] = _by_rotations(
@@ -239,7 +243,7 @@ def _by_products(
     if penalties is not None:
         gram.diagonal(dim1=1, dim2=2).add_(penalties[:, None])
     factor, faults = torch.linalg.cholesky_ex(gram)
-    identity = torch.eye(rows.shape[1], dtype=torch.float64).expand_as(factor)
+    identity = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device).expand_as(factor)
     inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
     bound = 1 / (factor.norm(dim=(1, 2)) * inverse.norm(dim=(1, 2)))
     certain = (faults == 0) & (bound > max(rcond, _MODERATE))  # NaN counts as doubtful
@@ -277,10 +281,10 @@ def _least_norm(factor: Tensor, right: Tensor, rcond: float) -> Tensor:
     others take a singular value decomposition.
     """
     size = factor.shape[2]
-    found = torch.empty(len(factor), size, 1, dtype=torch.float64)
-    doubtful = torch.ones(len(factor), dtype=torch.bool)
+    found = factor.new_empty(len(factor), size, 1)
+    doubtful = factor.new_ones(len(factor), dtype=torch.bool)
     if factor.shape[1] == size:
-        identity = torch.eye(size, dtype=torch.float64).expand_as(factor)
+        identity = torch.eye(size, dtype=factor.dtype, device=factor.device).expand_as(factor)
         inverse = torch.linalg.solve_triangular(factor, identity, upper=True)
         bound = 1 / (factor.norm(dim=(1, 2)) * inverse.norm(dim=(1, 2)))
         doubtful = ~(bound > rcond)  # NaN counts as doubtful

@@ -37,6 +37,8 @@ class InitResources:
     """Target language -> its monolingual records, from the start at each call."""
     extra: dict[str, Any] = field(default_factory=dict)
     """For methods of other packages."""
+    device: str = "cpu"
+    """Where neighbours, pursuits and least squares are computed; maps are made on the CPU."""
 
     def require(self, name: str, method: str) -> Any:
         """A resource that a method cannot do without.

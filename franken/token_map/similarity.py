@@ -44,7 +44,7 @@ def put_softmax_rows(
     if not len(sources) or not len(usable):
         return notes
     columns, scores = top_neighbours(
-        target[0], source[0], neighbours,
+        target[0], source[0].to(builder.device), neighbours,
         query_rows=torch.from_numpy(usable), anchor_rows=sources,
     )  # fmt: skip
     weights = softmax_weights(scores, temperature)
@@ -84,7 +84,8 @@ def put_sparsemax_rows(
     """
     if not len(rows):
         return {}
-    found = sparsemax_neighbours(queries, anchors, temperature=temperature)
+    here = anchors.to(builder.device)
+    found = sparsemax_neighbours(queries, here, temperature=temperature)
     if nucleus < 1:
         found = nucleus_of(found, nucleus)
     builder.put_entries(rows[found.rows], sources[found.columns], found.weights)
