@@ -76,6 +76,32 @@ class Mixture:
             yield "shares", "needs at least one role with a positive weight"
 
 
+class RomanForm(StrEnum):
+    """What stands in the place of a romanised language's text."""
+
+    replace = "replace"
+    """Its Latin form."""
+    append = "append"
+    """In training text both: the text, and its Latin form on a line of its own."""
+
+
+@dataclass
+class RomaniseConfig:
+    """Text in Latin letters (RomanSetu), by uroman (``pip install 'franken[romanise]'``)."""
+
+    languages: list[str] = field(default_factory=lambda: [])
+    """Whose text is romanised, evaluation sets included; empty: none."""
+    form: RomanForm = RomanForm.replace
+    codes: dict[str, str] = field(default_factory=lambda: {})
+    """Our code -> ISO 639-3 code, for uroman's rules of one language; else those of the script."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from language_faults("languages", self.languages)
+        for code in self.codes:
+            if code not in self.languages:
+                yield f"codes.{code}", "is not among romanise.languages"
+
+
 @dataclass
 class DataConfig:
     """What every data option has."""
@@ -97,8 +123,14 @@ class DataConfig:
     the response the assistant's, and the end of a turn is learnt as its end. Tasks have an option
     of the same name."""
 
+    romanise: RomaniseConfig = field(default_factory=RomaniseConfig)
+    """Languages whose text is put in Latin letters."""
+
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from language_faults("languages", self.languages)
+        for code in self.romanise.languages:
+            if code not in (self.source_language, *self.languages):
+                yield "romanise.languages", f"names {code!r}, which is no language of the data"
         yield from language_faults("source_language", [self.source_language])
         if len(set(self.languages)) != len(self.languages):
             yield "languages", f"names a language twice: {self.languages}"

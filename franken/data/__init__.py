@@ -1,6 +1,7 @@
 """Text by role and evaluation sets by schema; ``open_data`` opens the option a config names."""
 
 from importlib import import_module
+from typing import Any
 
 from franken.config.data import DataConfig, FileData, MicroworldData
 from franken.data.source import DataSource, Instruction, Pair, Preference
@@ -29,4 +30,7 @@ def open_data(config: DataConfig) -> DataSource:
         case _:
             name = config.name
     source: DataSource = import_module(f"{__name__}.{name}").open_source(config)
+    if config.romanise.languages:
+        romanised: Any = import_module(f"{__name__}.romanised")
+        source = romanised.Romanised(source, config.romanise)
     return source
