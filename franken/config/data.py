@@ -79,9 +79,9 @@ class Mixture:
 class RomanForm(StrEnum):
     """What stands in the place of a romanised language's text."""
 
-    replace = "replace"
+    latin = "latin"
     """Its Latin form."""
-    append = "append"
+    both = "both"
     """In training text both: the text, and its Latin form on a line of its own."""
 
 
@@ -91,7 +91,7 @@ class RomaniseConfig:
 
     languages: list[str] = field(default_factory=lambda: [])
     """Whose text is romanised, evaluation sets included; empty: none."""
-    form: RomanForm = RomanForm.replace
+    form: RomanForm = RomanForm.latin
     codes: dict[str, str] = field(default_factory=lambda: {})
     """Our code -> ISO 639-3 code, for uroman's rules of one language; else those of the script."""
 

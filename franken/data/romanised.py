@@ -110,7 +110,7 @@ class Romanised(Overlay):
 
     def _form(self, text: str, lang: str) -> str:
         latin = self._latin(text, lang)
-        both = self._roman.form is RomanForm.append and latin != text
+        both = self._roman.form is RomanForm.both and latin != text
         return f"{text}\n{latin}" if both else latin
 
     def _latin(self, text: str, lang: str) -> str:

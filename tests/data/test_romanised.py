@@ -40,7 +40,7 @@ def test_pairs_keep_source_and_links_and_words_of_the_lexicon_are_romanised():
 
 
 def test_both_forms_stand_below_each_other_in_training_text_but_not_in_tasks():
-    plain, roman = source(form=RomanForm.append)
+    plain, roman = source(form=RomanForm.both)
     native = next(plain.texts("monolingual", "ka"))
     assert next(roman.texts("monolingual", "ka")) == f"{native}\n{spelled(None)(native)}"
     rows = roman.task_rows("topic_classification", "ka")
@@ -65,7 +65,7 @@ def test_other_languages_and_the_base_keep_their_keys():
         {"monolingual"}, ["en", "id"]
     )
     assert roman.fingerprint({"monolingual"}, ["ka"]) != plain.fingerprint({"monolingual"}, ["ka"])
-    appended = source(form=RomanForm.append)[1]
+    appended = source(form=RomanForm.both)[1]
     assert appended.fingerprint() != roman.fingerprint() != plain.fingerprint()
 
 

@@ -1,5 +1,6 @@
 """The other options, and the one door to all of them."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from franken.errors import ConfigError
 from franken.tokenizer.pipeline import pipeline_of
 from franken.tokenizer.reachability import is_reachable
 from franken.vocab import build_vocabulary, extension
+from franken.vocab.alp import AlpVocab
 from franken.vocab.extension import ExtensionVocab
 from franken.vocab.from_pretrained import FromPretrainedVocab
 from franken.vocab.original import OriginalVocab
@@ -172,3 +174,18 @@ def test_without_bytes_every_character_of_the_targets_gets_a_piece(config):
     tokenizer = build_vocabulary(base, config, texts, 0).tokenizer
     assert rare not in base.get_vocab()
     assert tokenizer.unk_token_id not in {i for line in lines for i in ids_of(tokenizer, line)}
+
+
+def test_the_searched_vocabulary_is_that_of_its_size_from_scratch():
+    base = base_tokenizer(TokenizerKind.byte_level_bpe)
+    options = {"start": 300, "step": 40, "most": 460}
+    by_change = AlpVocab(**options, change=1.0).build(base, vocab_texts())
+    history = by_change.report["alp"]
+    sizes, values = zip(*history, strict=True)
+    assert list(sizes) == list(range(300, sizes[-1] + 1, 40))
+    gains = [abs(b - a) for a, b in itertools.pairwise(values)]
+    assert all(gain >= 1.0 for gain in gains[:-1])
+    assert gains[-1] < 1.0 or sizes[-1] in (420, 460)
+    same = ScratchVocab(size=sizes[-1], include_source=False).build(base, vocab_texts())
+    assert spec_of(by_change.tokenizer) == spec_of(same.tokenizer)
+    assert AlpVocab(**options, change=1e9).build(base, vocab_texts()).report["alp"][-1][0] == 340
