@@ -7,8 +7,9 @@ from franken.declare import entry_points_of
 
 GROUPS = (
     "base_model", "vocab", "init_method", "alignment", "word_vectors", "helper_model", "data",
-    "eval_set", "training", "preference", "composition", "pack", "router", "inference", "prompts",
-    "eval_suite", "recipe", "trainer", "callbacks", "logger", "hydra/launcher",
+    "eval_set", "training", "preference", "distillation", "composition", "pack", "router",
+    "inference", "prompts", "eval_suite", "recipe", "trainer", "callbacks", "logger",
+    "hydra/launcher",
 )  # fmt: skip
 
 _ADDED = {"eval_set": "+eval_set@data.evaluation.TASK", "experiment": "+experiment"}

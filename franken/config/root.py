@@ -19,6 +19,7 @@ from franken.config.runtime import (
     TrainerConfig,
 )
 from franken.config.training import TrainingSet
+from franken.distillation.base import Distillation
 from franken.helper_model.base import HelperModel
 from franken.inference.base import Inference
 from franken.init_method.base import InitMethod
@@ -43,6 +44,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingSet = field(default_factory=TrainingSet)
     preference: Preference = field(default_factory=Preference)
+    distillation: Distillation = field(default_factory=Distillation)
     composition: Composition = field(default_factory=Composition)
     pack: PackConfig = field(default_factory=PackConfig)
     router: Router = field(default_factory=Router)

@@ -27,7 +27,7 @@ from franken.errors import ConfigError
 
 GROUPS = (
     "vocab", "init_method", "alignment", "word_vectors", "helper_model", "composition", "router",
-    "preference", "inference",
+    "preference", "distillation", "inference",
 )  # fmt: skip
 """Groups whose options declare themselves; each is a package ``franken.<group>``."""
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from franken.config.data import DataConfig, FileData
 from franken.config.training import Trainable, TrainingConfig
 from franken.data import open_data
+from franken.distillation.base import Distillation
 from franken.errors import CompatibilityError
 from franken.files import write_json
 from franken.lazy import later
@@ -40,6 +41,7 @@ with later():
     from franken.steps.common.context import StepContext
     from franken.steps.common.models import open_model, read_places, write_model
     from franken.training import make_loggers, train_model
+    from franken.training.distillation import Teaching
     from franken.training.lightning_options import own_datamodule
     from franken.training.policy import TRAINED_ADAPTER, adapter_shape
 
@@ -53,7 +55,9 @@ class TrainStep(Step):
     """Tune part of a model on one split of the data."""
 
     version: ClassVar[int] = 2
-    inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "ranked": Part.preferences}
+    inputs: ClassVar[dict[str, Part]] = {
+        "model": Part.model, "ranked": Part.preferences, "teacher": Part.model,
+    }  # fmt: skip
     model: str = ""
     trainable: Trainable = Trainable.embeddings
     data: DataConfig = field(default_factory=DataConfig)
@@ -68,11 +72,21 @@ class TrainStep(Step):
     """A ``rank_answers`` step; without ``preference`` its best answers stand for the role
     ``instructions``."""
 
+    distillation: Distillation | None = None
+    """Learn what ``teacher`` makes of the same text, beside the next tokens."""
+    teacher: str | None = None
+    """A model of any tokenizer, such as the one that ``model`` was made from."""
+
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.training.anchor_examples and not self.earlier:
             yield "earlier", "names no split, but training.anchor_examples measures on some"
         if self.training.anchor_examples and not self.training.anchor:
             yield "training.anchor", "is 0, so anchor_examples weighs a pull that is not there"
+        if self.distillation is not None and self.preference is not None:
+            yield "distillation", "learns from text, preference from pairs; leave one of them out"
+        if (self.distillation is None) != (self.teacher is None):
+            lacking = "teacher" if self.teacher is None else "distillation"
+            yield lacking, "is missing: distillation and teacher are given together"
         for split in self.earlier:
             if split not in self.data.mixtures:
                 known = ", ".join(self.data.mixtures)
@@ -115,6 +129,9 @@ class TrainStep(Step):
             if self.ranked is None:
                 pairs = open_data(self.data).fingerprint({"preferences"})
                 content["pairs"] = [pairs, self.data.mixtures[self.split].tasks]
+        if self.distillation is not None:
+            version = self.distillation.version
+            content["distillation"] = {**options(self.distillation), "version": version}
         if self.training.anchor_examples:
             content["earlier"] = [split_of(self.data, split) for split in self.earlier]
         return content
@@ -143,7 +160,7 @@ class TrainStep(Step):
         else:
             report = fit(
                 model, tokenizer, context, data=self.data, split=self.split, earlier=self.earlier,
-                source=instructing(self, context), **shape,
+                source=instructing(self, context), teaching=teaching_of(self, context), **shape,
             )  # fmt: skip
         body, table, deltas = places["body"], places["table"], list(places["deltas"])
         fingerprint = places["fingerprint"]
@@ -178,6 +195,7 @@ def fit(
     data: DataConfig, split: str, training: TrainingConfig, trainable: Trainable,
     earlier: Sequence[str] = (), source: DataSource | None = None,
     masks: Mapping[str, Tensor] | None = None,
+    teaching: Teaching | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train on a split in place, resumably; write ``training.json`` and return its summary.
 
@@ -211,14 +229,23 @@ def fit(
     ]
     return train(
         model, tokenizer, context, datamodule, training=training, trainable=trainable,
-        earlier=before, masks=masks,
+        earlier=before, masks=masks, teaching=teaching,
     )  # fmt: skip
+
+
+def teaching_of(step: TrainStep, context: StepContext) -> Teaching | None:
+    """The step's teacher and loss; ``None`` where it has none."""
+    if step.distillation is None:
+        return None
+    teacher, tokenizer = assemble(open_model(context.inputs["teacher"], context.store))
+    return Teaching(step.distillation, teacher, tokenizer)
 
 
 def train(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: StepContext,
     datamodule: Any, *, training: TrainingConfig, trainable: Trainable, earlier: Sequence[Any] = (),
     preference: Preference | None = None, masks: Mapping[str, Tensor] | None = None,
+    teaching: Teaching | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train on a data module in place; write ``training.json`` and return its summary."""
     loggers = make_loggers(
@@ -228,7 +255,7 @@ def train(
     report = train_model(
         model, tokenizer, datamodule, training, trainable, context.trainer,
         work_dir=context.scratch, seed=context.seed, loggers=loggers, earlier=earlier,
-        preference=preference, masks=masks,
+        preference=preference, masks=masks, teaching=teaching,
     )  # fmt: skip
     content = report.to_json()
     if hasattr(datamodule, "mixture_report"):  # a user's own has none

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from franken.config.runtime import Precision
 from franken.config.training import TrainingConfig
+from franken.distillation.base import Distillation
 from franken.files import hash_json
 from franken.preference.base import Preference
 from franken.training.policy import PolicyReport
@@ -28,6 +29,7 @@ def run_identity(
     samples: int = 1024,
     preference: Preference | None = None,
     masks: Sequence[Tensor] = (),
+    distillation: Distillation | None = None,
 ) -> str:
     """Hash of what decides the result: settings, seed, and a sample of the initial weights."""
     settings = {k: v for k, v in asdict(config).items() if k not in _NEUTRAL}
@@ -46,6 +48,7 @@ def run_identity(
             "weights": weights,
             **({} if preference is None else {"preference": asdict(preference)}),
             **({"masks": _digest(masks)} if masks else {}),
+            **({} if distillation is None else {"distillation": asdict(distillation)}),
         }
     )
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from franken.config.runtime import Precision, TrainerConfig
 from franken.config.training import Trainable, TrainingConfig
+from franken.distillation.common.pairing import Pairing
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
 from franken.families.objective import is_masked
 from franken.interruption import Interrupted, listening
@@ -24,6 +25,7 @@ from franken.training.batches import Batch, StepFeed, completed, count_hidden, t
 from franken.training.callbacks import FollowRun, OnLog
 from franken.training.checkpoint_tensors import read_weights
 from franken.training.checkpoints import CheckpointFolder
+from franken.training.distillation import DistillationModule, Teaching
 from franken.training.environment import isolated
 from franken.training.fisher import diagonal_fisher, documents_of
 from franken.training.identity import run_identity
@@ -60,6 +62,7 @@ def train_model(
     earlier: Sequence[Any] = (),
     preference: Preference | None = None,
     masks: Mapping[str, torch.Tensor] | None = None,
+    teaching: Teaching | None = None,
 ) -> TrainingReport:
     """Train ``model`` in place; killed and called again with equal arguments, it continues.
 
@@ -81,6 +84,7 @@ def train_model(
         preference: tune on pairs of answers, which a ``PreferenceDataModule`` gives, instead of
             next tokens. The reference model is ``model`` as it is now.
         masks: name of every trained parameter -> which of its entries move (bool); ``None``: all.
+        teaching: a teacher whose view of the same text is learnt beside the next tokens.
 
     Returns:
         The report; the model is left in ``eval`` mode with gradients as they were, trained
@@ -94,7 +98,7 @@ def train_model(
         with isolated(trainer.threads):
             run = _Run(
                 model, tokenizer, datamodule, config, trainable, trainer, work_dir, seed, earlier,
-                preference, masks,
+                preference, masks, teaching,
             )  # fmt: skip
             run.fit(list(loggers or []), on_log)
             return run.finish()
@@ -121,6 +125,7 @@ class _Run:
         earlier: Sequence[Any] = (),
         preference: Preference | None = None,
         masks: Mapping[str, torch.Tensor] | None = None,
+        teaching: Teaching | None = None,
     ) -> None:
         check_shape(config, trainer)
         if preference is not None and config.pack_across_documents:
@@ -144,11 +149,13 @@ class _Run:
         )
         masked = is_masked(model.config)
         self.masker = TokenMasker.of(tokenizer, config.masking) if masked else None
-        self.preference = preference
-        if masked and (preference is not None or config.anchor_examples):
+        self.preference, self.teaching = preference, teaching
+        self.pairing = Pairing(tokenizer, teaching.tokenizer) if teaching is not None else None
+        if masked and (preference or teaching or config.anchor_examples):
             raise ConfigError(
                 "a masked language model is not tuned on pairs of answers, nor anchored by "
-                "examples; leave preference out and set training.anchor_examples=0"
+                "examples, nor taught by another; leave preference and distillation out and set "
+                "training.anchor_examples=0"
             )
         self.anchors = [
             p.detach().clone() for p in model.parameters()
@@ -159,6 +166,7 @@ class _Run:
         identity = run_identity(
             model, self.policy, config, trainer.precision, seed, preference=preference,
             masks=self.masks,
+            distillation=None if teaching is None else teaching.distillation,
         )  # fmt: skip
         if preference is not None:
             self._take_reference(Path(work_dir) / "reference", identity)
@@ -251,6 +259,11 @@ class _Run:
         options |= {"seed": self.seed, "mixed": self.mixed}
         if self.masker is not None:
             return MaskedModule(model, self.policy, self.config, masker=self.masker, **options)
+        if self.teaching is not None and self.pairing is not None:
+            return DistillationModule(
+                model, self.policy, self.config, teaching=self.teaching, pairing=self.pairing,
+                **options,
+            )  # fmt: skip
         if self.preference is None:
             return CausalModule(model, self.policy, self.config, **options)
         return PreferenceModule(
@@ -263,7 +276,9 @@ class _Run:
         return None if self.preference is None else count_pairs
 
     def _prepare(self, first_step: int) -> Callable[[Batch, int, int], Batch] | None:
-        masker = self.masker
+        masker, pairing = self.masker, self.pairing
+        if pairing is not None:
+            return lambda batch, step, part: pairing.pair(batch)
         if masker is None:
             return None
         return lambda batch, step, part: masker.hide(

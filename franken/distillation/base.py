@@ -1,0 +1,55 @@
+"""What every distillation loss has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from franken.config.checks import at_least
+from franken.lazy import later
+
+with later():
+    from torch import Tensor
+
+    from franken.distillation.common.view import View
+
+
+class Balance(StrEnum):
+    """How the losses of teaching and of the next token are weighed."""
+
+    fixed = "fixed"
+    """By ``weight`` and ``next_token``."""
+    gradient = "gradient"
+    """Each by 1 over the norm of its gradient at the last hidden states, the two factors scaled to
+    sum 1 (GradMag; there it is the last layer's weights); ``weight`` has no effect."""
+
+
+@dataclass
+class Distillation:
+    """Teaches a model what another one makes of the same text, whatever its tokenizer."""
+
+    version: ClassVar[int] = 1
+    """Code version: raised when a change of its code changes results, so that keys change."""
+
+    name: str = ""
+    """The loss."""
+    next_token: float = 1.0
+    """Factor of the plain next-token loss, a mean over tokens; 0 leaves it out."""
+    weight: float = 1.0
+    """Factor of the distillation loss, a mean over chunks of a batch."""
+    balance: Balance = Balance.gradient
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("next_token", self.next_token, 0.0)
+        yield from at_least("weight", self.weight, 0.0)
+
+    def loss(self, student: View, teacher: View) -> tuple[Tensor, int]:
+        """The loss summed over chunks, and how many these are.
+
+        Args:
+            student: the model that trains.
+            teacher: the other one, outside autograd; chunks of one number hold the same bytes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is no loss of its own")

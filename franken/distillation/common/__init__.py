@@ -1,0 +1,1 @@
+"""Chunks of equal bytes under two tokenizers, and what a model makes of them."""
