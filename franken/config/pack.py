@@ -116,8 +116,8 @@ class ClassRule:
     """Kind of tensor (``table``, ``attention``, ``mlp``, ``vector``, ``other``), several with
     ``|``; or a regular expression on its name, after ``re:``."""
     op: str = "dense"
-    """A file of ``franken/pack_operator``: dare, dense, lowrank, prune, sign, sign_plus_lowrank,
-    skip."""
+    """A file of ``franken/pack_operator``: dare, dense, dqrelo, lowrank, prune, sign,
+    sign_plus_lowrank, skip."""
     schedule: str | None = None
     """lowrank: a name under ``schedules``, or ``uniform<bits>`` for one width at the bytes of the
     default schedule; ``null``: ``rank`` columns of ``bits``."""
@@ -133,7 +133,7 @@ class ClassRule:
     """prune, dare: share of the entries kept."""
     index: SparseIndex = SparseIndex.auto
     options: dict[str, Any] = field(default_factory=dict)
-    """Settings of an operator from another package."""
+    """Settings of the operator alone: ``rounds`` of dqrelo, those of other packages' operators."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from self._match_faults()
