@@ -60,10 +60,18 @@ class LoraConfig:
     dropout: float = 0.0
     targets: list[str] = field(default_factory=lambda: ["q", "k", "v", "o"])
     """Attention projections by role; which ones the paper used is not stated."""
+    first: int | None = None
+    """Adapters in this many first layers, and in ``last`` last ones, alone (LayRA: 10 and 2 of 32);
+    ``null`` for both: in all."""
+    last: int | None = None
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("rank", self.rank, 1)
         yield from in_range("dropout", self.dropout, 0.0, 1.0)
+        yield from at_least("first", self.first, 0)
+        yield from at_least("last", self.last, 0)
+        if (self.first, self.last) == (0, 0):
+            yield "first", "and last are 0, so no layer has an adapter"
         if not self.targets or not set(self.targets) <= {"q", "k", "v", "o"}:
             yield "targets", f"must be a non-empty subset of q, k, v, o; got {self.targets}"
 

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from franken.config.training import LoraConfig
-from franken.errors import CompatibilityError
+from franken.errors import CompatibilityError, ConfigError
 from franken.parts.anatomy import Anatomy
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,10 @@ def add_lora(model: PreTrainedModel, anatomy: Anatomy, config: LoraConfig, *, se
     """
     targets = lora_targets(anatomy, config.targets)
     found = _carriers(model, anatomy, targets)
+    edges = None
+    if config.first is not None or config.last is not None:
+        edges = edge_indices(model, anatomy, config.first or 0, config.last or 0)
+        found = {path: m for path, m in found.items() if _layer_of(path, anatomy) in edges}
     transposed = any(isinstance(module, Conv1D) for module in found.values())
     alpha = config.alpha if config.alpha is not None else config.rank
     peft_config = PeftLoraConfig(
@@ -44,7 +48,7 @@ def add_lora(model: PreTrainedModel, anatomy: Anatomy, config: LoraConfig, *, se
         r=config.rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # peft divides: any number will do
         lora_dropout=config.dropout,
-        target_modules=_narrowed(model, anatomy, targets, found),
+        target_modules=_narrowed(model, anatomy, targets, found, edges),
         fan_in_fan_out=transposed,
         bias="none",
     )
@@ -70,6 +74,25 @@ def lora_targets(anatomy: Anatomy, roles: list[str]) -> list[str]:
                 ", ".join(extra),
             )
     return targets
+
+
+def edge_indices(model: nn.Module, anatomy: Anatomy, first: int, last: int) -> list[int]:
+    """Indices of the first and last layers, ascending, each once.
+
+    Raises:
+        ConfigError: where they are more than the model has.
+    """
+    count = len(list(model.get_submodule(anatomy.layers).children()))
+    if first + last > count:
+        raise ConfigError(
+            f"lora.first={first} and lora.last={last} are {first + last} layers, the model has "
+            f"{count}; lower them, or leave both null for all layers"
+        )
+    return sorted({*range(first), *range(count - last, count)})
+
+
+def _layer_of(path: str, anatomy: Anatomy) -> int:
+    return int(path.removeprefix(f"{anatomy.layers}.").partition(".")[0])
 
 
 def _carriers(model: nn.Module, anatomy: Anatomy, targets: list[str]) -> dict[str, nn.Module]:
@@ -101,14 +124,19 @@ def _carriers(model: nn.Module, anatomy: Anatomy, targets: list[str]) -> dict[st
 
 
 def _narrowed(
-    model: nn.Module, anatomy: Anatomy, targets: list[str], found: dict[str, nn.Module]
-) -> list[str] | str:
-    """What peft is given: ends of paths, or a pattern where other towers have the same ends."""
+    model: nn.Module, anatomy: Anatomy, targets: list[str], found: dict[str, nn.Module],
+    layers: list[int] | None = None,
+) -> list[str] | str:  # fmt: skip
+    """What peft is given: ends of paths, or a pattern where other modules have the same ends.
+
+    ``layers``: indices of those that get an adapter; ``None``: all.
+    """
     ends = tuple(f".{target}" for target in targets)
     if not any(p.endswith(ends) and p not in found for p, _ in model.named_modules()):
         return targets
     options = "|".join(map(re.escape, targets))
-    return rf"{re.escape(anatomy.layers)}\.\d+\.({options})"
+    indices = r"\d+" if layers is None else f"({'|'.join(map(str, layers))})"
+    return rf"{re.escape(anatomy.layers)}\.{indices}\.({options})"
 
 
 def lora_modules(model: nn.Module) -> list[nn.Module]:

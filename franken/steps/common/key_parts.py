@@ -83,4 +83,9 @@ def training_options(training: TrainingConfig) -> dict[str, Any]:
         unset.append("masking")
     if training.adapter == AdapterConfig():
         unset.append("adapter")
-    return options(training, *_NEUTRAL_TRAINING, *unset)
+    found = options(training, *_NEUTRAL_TRAINING, *unset)
+    found["lora"] = {
+        key: value for key, value in found["lora"].items()
+        if value is not None or key not in ("first", "last")
+    }  # fmt: skip
+    return found
