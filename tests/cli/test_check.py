@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from franken.cli.check import (
     check_command_line,
@@ -13,10 +14,10 @@ from franken.cli.check import (
 )
 from franken.cli.listing import _ADDED, GROUPS, options_of
 from franken.cli.paths import config_dir
+from franken.config.checks import collect_faults, faults_later
 from franken.config.register import register_schemas
 from franken.config.root import Config
 from franken.declare import options as declared
-from franken.library.options import options
 
 register_schemas()
 
@@ -168,10 +169,20 @@ def test_every_option_says_what_it_is_for(group: str) -> None:
 
 @pytest.mark.parametrize("group", ALONE)
 def test_every_option_of_a_group_of_its_own_is_sound(group: str) -> None:
-    for name, _ in options_of(group, config_dir()):
-        needed = dict(x.split("=") for x in NEEDED.get((group, name), []))
-        values = {key.removeprefix(f"{group}."): value for key, value in needed.items()}
-        options(group, name, **values)
+    names = [name for name, _ in options_of(group, config_dir())]
+    each = [f"+{group}@options.{place}={name}" for place, name in enumerate(names)]
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        composed = list(compose(overrides=each).options.values())
+    for name, option in zip(names, composed, strict=True):
+        option.merge_with(own_needs(group, name))
+        with faults_later():
+            assert collect_faults(OmegaConf.to_object(option)) == [], f"{group}={name}"
+
+
+def own_needs(group: str, name: str) -> dict[str, str]:
+    """What an option cannot do without, by its fields."""
+    typed = dict(text.split("=") for text in NEEDED.get((group, name), []))
+    return {key.removeprefix(f"{group}."): value for key, value in typed.items()}
 
 
 DECLARED = ("init_method", "preference", "router")
@@ -186,9 +197,8 @@ def config() -> Config:
 @pytest.mark.parametrize("group", DECLARED)
 def test_every_declared_option_is_sound_in_the_whole(group: str, config: Config) -> None:
     for name, option in declared(group).items():
-        needed = dict(x.split("=") for x in NEEDED.get((group, name), []))
-        values = {key.removeprefix(f"{group}."): value for key, value in needed.items()}
-        found = config_faults(replace(config, **{group: option(**values)}))
+        made = option(**own_needs(group, name))
+        found = config_faults(replace(config, **{group: made}))
         assert found == [], f"{group}={name}"
 
 

@@ -53,9 +53,9 @@ def test_a_file_that_says_other_is_stale(tmp_path):
 def composed(group):
     """Every option of a group beside each other, by name."""
     register_schemas()
-    each = [f"+{group}@{name}={name}" for name in options(group)]
+    each = [f"+{group}@options.{name}={name}" for name in options(group)]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        return compose(overrides=each)
+        return compose(overrides=each).options
 
 
 @pytest.mark.parametrize(("group", "name"), ALL)

@@ -65,7 +65,7 @@ def test_a_kill_during_training_leaves_no_trace_in_the_weights(
     wait_for(process, lambda: checkpoints(tmp_path) >= 1)
     process.send(signal.SIGKILL)
     assert process.done().returncode == -signal.SIGKILL
-    assert not list((tmp_path / "store").glob("pretrain/*/manifest.json"))
+    assert not list((tmp_path / "store").glob("pretrain/[!.]*/manifest.json"))
     finish(start(tmp_path))
     assert weights(tmp_path) == undisturbed
 
@@ -90,7 +90,7 @@ def test_a_kill_between_steps_keeps_what_is_done(
 ) -> None:
     base = tmp_path / "store" / "pretrain"
     process = start(tmp_path)
-    wait_for(process, lambda: bool(list(base.glob("*/manifest.json"))))
+    wait_for(process, lambda: bool(list(base.glob("[!.]*/manifest.json"))))
     process.send(signal.SIGKILL)
     assert process.done().returncode == -signal.SIGKILL
     out = finish(start(tmp_path))
