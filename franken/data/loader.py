@@ -168,10 +168,15 @@ class PackedLoader:
         Raises:
             CompatibilityError: If the state belongs to other data, shares, seed or batch shape.
         """
-        if (state["plan"], state["accumulate"]) != (self.planner.identity(), self.shape.accumulate):
+        saved, ours = (
+            (state["plan"], state["accumulate"]),
+            (self.planner.identity(), self.shape.accumulate),
+        )
+        if saved != ours:
             raise CompatibilityError(
                 "the saved loader position belongs to other data, mixture, tokenizer, seed or "
-                "batch shape than this run; start the training step anew"
+                f"batch shape than this run: plan {saved[0]} in {saved[1]} batches a step, here "
+                f"{ours[0]} in {ours[1]}; start the training step anew"
             )
         self.batches = int(state["batches"])
         cursors = [Cursor(*map(int, cursor)) for cursor in state["cursors"]]

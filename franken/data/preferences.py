@@ -123,7 +123,11 @@ def _worded(row: Row, turns: Sequence[Turn], wording: Wording) -> str:
     system = [turn.text for turn in turns if turn.role == "system" and turn.text]
     spoken = [turn for turn in turns if turn.role != "system"]
     if not spoken or spoken[-1].role != "user":
-        raise DataError(f"{row.where}: the conversation before the answers must end in a question")
+        last = spoken[-1].role if spoken else "nothing"
+        raise DataError(
+            f"{row.where}: the conversation before the answers must end in a question (role user); "
+            f"it ends in {last}"
+        )
     if not spoken[-1].text:
         return ""
     parts: list[str] = []

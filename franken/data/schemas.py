@@ -189,9 +189,10 @@ def _mgsm(row: Columns, number: int, context: _Context) -> MathItem:
 
 
 def _gsm8k(row: Columns, number: int, context: _Context) -> MathItem:
-    _, mark, answer = _text(row, "answer").rpartition("####")
+    text = _text(row, "answer")
+    _, mark, answer = text.rpartition("####")
     if not mark:
-        raise _Misfit("the answer has no '#### number'")
+        raise _Misfit(f"the answer {text!r} does not end in '#### number'")
     return MathItem(str(row.get("id", number)), _text(row, "question"), _number(answer))
 
 

@@ -4,8 +4,6 @@ import logging
 from pathlib import Path
 from types import SimpleNamespace
 
-import pytest
-
 from franken.alignment import load_tables
 from franken.alignment.files import FilesAlignment
 from franken.alignment.gold import GoldAlignment
@@ -13,6 +11,7 @@ from franken.alignment.ibm1 import Ibm1Alignment
 from franken.config.data import FileData, MicroworldData, Source
 from franken.errors import DataError
 from franken.steps.align import AlignStep
+from tests.faults import raises
 
 
 def run(data, alignment, folder: Path) -> dict:
@@ -53,19 +52,21 @@ def test_every_target_language_gets_a_table_close_to_gold(tmp_path, caplog):
 def test_missing_parallel_text_is_an_error_that_names_language_and_role(tmp_path):
     data = files(tmp_path, en="a")
     data.parallel = {}
-    with pytest.raises(DataError, match=r"no role parallel for 'sw'.*alignment=files"):
+    with raises(
+        DataError, "alignment=ibm1", "parallel", "'sw'", "data.parallel.train", "alignment=files"
+    ):
         run(data, Ibm1Alignment(), tmp_path / "out")
 
 
 def test_parallel_text_without_words_is_an_error_that_names_the_language(tmp_path):
     data = files(tmp_path, en=" \n \n", sw=" \n \n")
-    with pytest.raises(DataError, match=r"'sw'.*role parallel.*nothing to align"):
+    with raises(DataError, "'sw'", "parallel", "train"):
         run(data, Ibm1Alignment(), tmp_path / "out")
 
 
 def test_sides_of_unequal_length_are_an_error_that_names_the_files(tmp_path):
     data = files(tmp_path, en="a\nb\nc\n", sw="x\n")
-    with pytest.raises(DataError, match=r"sw\.txt ends after 1 lines"):
+    with raises(DataError, "data.parallel.train", tmp_path / "sw.txt", 1, tmp_path / "en.txt"):
         run(data, Ibm1Alignment(), tmp_path / "out")
 
 

@@ -17,7 +17,7 @@ from franken.alignment.ibm1 import Ibm1Alignment
 from franken.config.data import MicroworldData
 from franken.data import Pair, open_data
 from franken.errors import ArtifactError, DataError
-from tests.faults import faults_of
+from tests.faults import faults_of, raises
 
 from .toys import as_dict, bitext, random_pairs, slow_grow_diag_final_and
 
@@ -37,12 +37,12 @@ def test_tables_come_back_as_they_were(tmp_path):
 
 
 def test_a_damaged_or_missing_table_is_refused(tmp_path):
-    with pytest.raises(ArtifactError, match="holds no word table"):
+    with raises(ArtifactError, tmp_path):
         WordTable.load(tmp_path)
     Ibm1Alignment().align([("a b", "x y")], "sw").save(tmp_path)
     path = tmp_path / "word_table.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
-    with pytest.raises(ArtifactError, match="damaged"):
+    with raises(ArtifactError, path):
         WordTable.load(tmp_path)
 
 
@@ -77,22 +77,22 @@ def test_pharaoh_links_with_their_text(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("given", "names"),
     [
-        ({"target": "nyumba"}, r"sw\.target ends after 1 lines, but .*sw\.source goes on"),
-        ({"links": "1-0"}, r"sw\.links ends after 1 lines"),
-        ({"links": "1-0\n9-0"}, r"sw\.links:2: link 9-0 points outside the sentences of 2 and 2"),
-        ({"links": "1-0\n1:0"}, r"sw\.links:2: '1:0' is no link"),
-        ({"source": "", "target": "", "links": ""}, "no sentence pair"),
+        ({"target": "nyumba"}, ["sw.target", 1, "sw.source"]),
+        ({"links": "1-0"}, ["sw.links", 1, "sw.source"]),
+        ({"links": "1-0\n9-0"}, ["sw.links:2", "9-0", 2]),
+        ({"links": "1-0\n1:0"}, ["sw.links:2", "'1:0'", "i-j"]),
+        ({"source": "", "target": "", "links": ""}, ["sw.source", "sw.target"]),
     ],
 )
-def test_files_that_do_not_fit_together_are_named_with_their_line(tmp_path, given, message):
-    with pytest.raises(DataError, match=message):
+def test_files_that_do_not_fit_together_are_named_with_their_line(tmp_path, given, names):
+    with raises(DataError, *names):
         files(tmp_path, **given).align([], "sw")
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"ka\.source cannot be read"):
+    with raises(DataError, tmp_path / "ka.source"):
         files(tmp_path).align([], "ka")
 
 
@@ -110,17 +110,17 @@ def test_a_word_table_of_the_reference_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "names"),
     [
-        ("house\tnyumba\n", r"sw\.tsv:1: 2 columns, expected 3"),
-        ("house\tnyumba\tmany\n", r"sw\.tsv:1: 'many' is no non-negative number"),
-        ("house\tnyumba\t-1\n", r"sw\.tsv:1: '-1' is no non-negative number"),
-        ("\n", "holds no word pair"),
+        ("house\tnyumba\n", ["sw.tsv:1", 2, 3]),
+        ("house\tnyumba\tmany\n", ["sw.tsv:1", "'many'"]),
+        ("house\tnyumba\t-1\n", ["sw.tsv:1", "'-1'"]),
+        ("\n", ["sw.tsv"]),
     ],
 )
-def test_a_bad_word_table_is_named_with_its_line(tmp_path, text, message):
+def test_a_bad_word_table_is_named_with_its_line(tmp_path, text, names):
     (tmp_path / "sw.tsv").write_text(text)
-    with pytest.raises(DataError, match=message):
+    with raises(DataError, *names):
         FilesAlignment(table=str(tmp_path / "sw.tsv")).align([], "sw")
 
 
@@ -148,7 +148,7 @@ def test_gold_links_are_counted():
 
 
 def test_text_without_gold_links_is_refused():
-    with pytest.raises(DataError, match="'sw' comes without word links"):
+    with raises(DataError, "alignment=gold", "'sw'", "data=microworld", "alignment=ibm1"):
         GoldAlignment().align([Pair("a", "b")], "sw")
 
 
@@ -175,13 +175,13 @@ def test_the_program_gets_the_words_and_its_links_are_counted(tmp_path):
 
 
 def test_a_program_that_is_absent_or_fails_says_so(tmp_path):
-    with pytest.raises(DataError, match=r"pip install .franken\[eflomal\]"):
+    with raises(DataError, "alignment=eflomal", "'no-such-aligner'", "alignment.program"):
         EflomalAlignment(program="no-such-aligner").align([("a", "b")], "sw")
     failing = EflomalAlignment(program=program(tmp_path, "echo out of memory >&2; exit 3\n"))
-    with pytest.raises(DataError, match="status 3: out of memory"):
+    with raises(DataError, tmp_path / "eflomal-align", 3, "out of memory"):
         failing.align([("a", "b")], "sw")
     short = EflomalAlignment(program=program(tmp_path, 'touch "$F" "$R"\n'))
-    with pytest.raises(DataError, match="has 0 lines for 1 sentence pairs"):
+    with raises(DataError, "forward", 0, 1):
         short.align([("a", "b")], "sw")
 
 

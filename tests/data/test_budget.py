@@ -11,6 +11,7 @@ from franken.config.training import TrainingConfig
 from franken.data.budget import text_bytes_of_tokens
 from franken.data.datamodule import TextDataModule
 from tests.data.conftest import ListSource
+from tests.faults import raises
 from tests.parts.tiny import LINES, tiny_tokenizer
 
 SCHEDULE = TrainingConfig(steps=1, batch_size=4, sequence_length=32, budget="3kB")
@@ -27,7 +28,7 @@ def test_amounts_are_read(text: str, expected: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "MB", "-3MB", "5 apples", "0", "1e6"])
 def test_other_amounts_are_refused(text: str) -> None:
-    with pytest.raises(ValueError):
+    with raises(ValueError, repr(text)):
         bytes_of(text)
 
 

@@ -14,6 +14,7 @@ from franken.config.training import TrainingConfig
 from franken.data.datamodule import TextDataModule
 from franken.errors import DataError
 from tests.data.conftest import ListSource
+from tests.faults import raises
 
 ALL = {"monolingual": 0.4, "documents": 0.3, "parallel": 0.1, "instructions": 0.2}
 TRAINING = TrainingConfig(steps=12, batch_size=8, sequence_length=48, accumulate=2)
@@ -169,7 +170,7 @@ def test_a_mixture_without_any_of_its_roles_is_refused(
     source: ListSource, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     source.content = {key: rows for key, rows in source.content.items() if key[0] != "parallel"}
-    with pytest.raises(DataError, match=r"data\.parallel\.train"):
+    with raises(DataError, "parallel", "sw, ru", "'lists'", "data.parallel.train"):
         module_of(source, tokenizer, tmp_path, Mixture({"parallel": 1.0})).setup()
 
 
@@ -177,7 +178,7 @@ def test_an_empty_stream_is_named(
     source: ListSource, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     source.content["documents", "ru", "train"] = [""]
-    with pytest.raises(DataError, match=r"documents/ru is empty.*hold no token"):
+    with raises(DataError, "documents/ru", "data.documents.train", "'ru'"):
         module_of(source, tokenizer, tmp_path).setup()
 
 

@@ -7,6 +7,7 @@ from franken.data.source import Instruction, Pair
 from franken.errors import CompatibilityError
 from franken.tokenizer.text_ids import continuations
 from tests.data.conftest import word_tokenizer
+from tests.faults import raises
 
 
 def decoded(encoder: RecordEncoder, ids: list[int]) -> str:
@@ -132,7 +133,7 @@ def test_in_chat_form_the_end_of_a_turn_ends_a_response_and_bos_stands_once() ->
     records = [Instruction("2+2 =\n", " 4")]
     plain = RecordEncoder(tokenizer, chat="auto")  # it has no template yet
     assert not plain.chat
-    with pytest.raises(CompatibilityError, match="chat template"):
+    with raises(CompatibilityError, "chat=on", "chat_template.jinja", "chat=auto"):
         RecordEncoder(tokenizer, chat="on")
     tokenizer.chat_template = CHAT.replace("({{ m.content }})", "({{ m.content }}")
     encoder = RecordEncoder(tokenizer, chat="auto")

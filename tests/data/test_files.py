@@ -13,6 +13,7 @@ from franken.data import open_data
 from franken.data.files import FileSource
 from franken.data.source import DataSource, Instruction, Pair
 from franken.errors import DataError
+from tests.faults import raises
 
 
 def write_jsonl(path: Path, rows: list[Any]) -> None:
@@ -118,7 +119,7 @@ def test_words_need_columns_and_as_many_on_every_line(tmp_path: Path) -> None:
     lexicon = Source(
         str(tmp_path / "{lang}.txt"), format=FileFormat.words, columns=["source", "target"]
     )
-    with pytest.raises(DataError, match=r"de\.txt:2: has 3 columns where 2 are expected"):
+    with raises(DataError, tmp_path / "de.txt:2", 3, 2, "source, target"):
         open_data(FileData(languages=["de"], lexicon=lexicon)).lexicon("de")
 
 
@@ -174,9 +175,9 @@ def test_aligned_text_files(config: FileData, tmp_path: Path) -> None:
     source.validate()
     assert list(source.pairs("sw")) == [Pair("one", "moja"), Pair("two", "mbili")]
     (tmp_path / "x.sw").write_text("moja\n")
-    with pytest.raises(DataError, match=r"x.en has 2 lines and .*x.sw has 1"):
+    with raises(DataError, "data.parallel.train", tmp_path / "x.en", 2, tmp_path / "x.sw", 1):
         source.validate()
-    with pytest.raises(DataError, match=r"x.sw ends after 1 lines, but .*x.en goes on"):
+    with raises(DataError, "data.parallel.train", tmp_path / "x.en", tmp_path / "x.sw", 1):
         list(source.pairs("sw"))
 
 
@@ -235,10 +236,9 @@ def test_unpinned_hub_data_are_warned_about(
     assert open_data(config).fingerprint() != unpinned
 
 
-def fault(config: FileData) -> str:
-    with pytest.raises(DataError) as caught:
+def refused(config: FileData, *names: object) -> None:
+    with raises(DataError, *names):
         FileSource(config).validate()
-    return str(caught.value)
 
 
 def test_validate_reports_all_faults_at_once(config: FileData, tmp_path: Path) -> None:
@@ -247,33 +247,34 @@ def test_validate_reports_all_faults_at_once(config: FileData, tmp_path: Path) -
     (tmp_path / "en-sw.jsonl").unlink()
     (tmp_path / "swahili.txt").write_text("one\tmoja\nbroken line\n")
     write_jsonl(tmp_path / "ask.jsonl", [{"question": "?", "meta": {"a": 1}}])
-    message = fault(config)
-    assert "en.jsonl:1: byte 14" in message
-    assert "ta.jsonl is empty" in message
-    assert "there is no file" in message
-    assert "en-sw.jsonl" in message
-    assert "swahili.txt:2: has 1 columns where 2 are expected (source, target)" in message
-    assert "ask.jsonl:1: has no field 'instruction'; found: question, meta.a" in message
+    for names in (
+        ["en.jsonl:1", 14, "0xe9"],
+        ["data.monolingual.train", "'ta'", "ta.jsonl"],
+        ["data.parallel.train", "en-sw.jsonl"],
+        ["swahili.txt:2", 1, 2, "source, target"],
+        ["ask.jsonl:1", "'instruction'", "question, meta.a"],
+    ):
+        refused(config, *names)
 
 
 def test_records_of_another_type_are_named(config: FileData, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "mono" / "en.jsonl", [{"text": "a"}] * 5 + [{"text": 5}])
-    assert "en.jsonl:6: the field 'text' holds int 5, where a string" in fault(config)
+    refused(config, "en.jsonl:6", "'text'", "int 5")
 
 
 def test_half_characters_are_named(config: FileData, tmp_path: Path) -> None:
     (tmp_path / "mono" / "en.jsonl").write_text('{"text": "a \\ud83d b"}\n')
-    assert "en.jsonl:1: character 3 of the field 'text' is half a surrogate" in fault(config)
+    refused(config, "en.jsonl:1", 3, "'text'")
 
 
 def test_blank_files_are_named(config: FileData, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "mono" / "ta.jsonl", [{"text": " "}])
-    assert "data.monolingual.train: holds no record with content for language 'ta'" in fault(config)
+    refused(config, "data.monolingual.train", "'ta'", tmp_path / "mono/ta.jsonl")
 
 
 def test_one_file_for_two_languages_is_refused(config: FileData, tmp_path: Path) -> None:
     config.documents = {"train": Source("{root}/mono/en.jsonl")}
-    assert "'en' and 'sw' would read the same records" in fault(config)
+    refused(config, "data.documents.train", "'en'", "'sw'", tmp_path / "mono/en.jsonl")
 
 
 def test_late_faults_are_raised_while_reading(config: FileData, tmp_path: Path) -> None:
@@ -281,7 +282,7 @@ def test_late_faults_are_raised_while_reading(config: FileData, tmp_path: Path) 
     (tmp_path / "mono" / "sw.jsonl").write_text("".join(rows))
     source = open_data(config)
     source.validate()
-    with pytest.raises(DataError, match=r"sw.jsonl:1501: has no field 'text'; found: txt"):
+    with raises(DataError, "sw.jsonl:1501", "'text'", "txt"):
         list(source.texts("monolingual", "sw"))
 
 
@@ -302,11 +303,11 @@ def test_evaluation_sets_by_part(config: FileData) -> None:
     assert source.task_languages("topics") == ["en", "sw", "ta"]
     assert source.task_rows("topics", "sw")[0]["text"] == "sw test"
     assert source.task_rows("topics", "sw", "valid")[0]["text"] == "sw dev"
-    with pytest.raises(DataError, match="has no part 'train'"):
+    with raises(DataError, "data.evaluation.topics", "'train'"):
         source.task_rows("topics", "sw", "train")
-    with pytest.raises(DataError, match="has no language 'xx'; it has en, sw, ta"):
+    with raises(DataError, "data.evaluation.topics", "'xx'", "en, sw, ta"):
         source.task_rows("topics", "xx")
-    with pytest.raises(DataError, match="has no 'topcis'; it has topics"):
+    with raises(DataError, "data.evaluation", "'topcis'", "topics"):
         source.task_rows("topcis", "sw")
 
 
@@ -316,11 +317,9 @@ def test_evaluation_faults(config: FileData, tmp_path: Path) -> None:
         tmp_path / "eval" / "sw" / "test.jsonl",
         [{"category": label, "text": "a"} for label in ("travel", "sprots")],
     )
-    assert "row 2 of the 'sw' evaluation set is no sib200 row: category is 'sprots'" in fault(
-        config
-    )
+    refused(config, 2, "'sw'", "sib200", "category", "'sprots'")
     config.evaluation["topics"].schema = "sib2000"
-    assert "data.evaluation.topics.schema: 'sib2000' is no schema; known: belebele" in fault(config)
+    refused(config, "data.evaluation.topics.schema", "'sib2000'", "belebele")
 
 
 def flores(config: FileData, tmp_path: Path) -> FileSource:
@@ -345,7 +344,9 @@ def test_flores_lines_are_joined_by_position(config: FileData, tmp_path: Path) -
         {"id": "1", "sentence_en": "two", "sentence_sw": "mbili"},
     ]
     (tmp_path / "flores" / "swh_Latn.devtest").write_text("moja\n")
-    with pytest.raises(DataError, match=r"eng_Latn.devtest \(2 sentences\) .* do not match"):
+    with raises(
+        DataError, "data.evaluation.translation", "eng_Latn.devtest", 2, "swh_Latn.devtest", 1
+    ):
         source.task_rows("translation", "sw")
 
 

@@ -13,6 +13,7 @@ from franken.data import open_data
 from franken.data.hub import read_hub
 from franken.data.source import Pair
 from franken.errors import DataError
+from tests.faults import raises
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 HUB = FileFormat.hub
@@ -167,7 +168,7 @@ def test_what_cannot_be_opened_is_named(
     opus: Path, path: str, config: str | None, split: str
 ) -> None:
     path = path.replace("{opus}", str(opus))
-    with pytest.raises(DataError, match=r"cannot be read .*local copy") as caught:
+    with raises(DataError, path, split, "`path`") as caught:
         list(read_hub(path, config, split))
     assert path in str(caught.value)
 
@@ -177,6 +178,6 @@ def test_a_script_is_never_run(tmp_path: Path) -> None:
     directory.mkdir()
     marker = tmp_path / "ran"
     (directory / "scripted.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
-    with pytest.raises(DataError):
+    with raises(DataError, directory, "scripted.py"):
         list(read_hub(str(directory)))
     assert not marker.exists()

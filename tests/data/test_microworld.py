@@ -17,6 +17,7 @@ from franken.data.microworld.grammar import LANGUAGES, grammar, links, sentence
 from franken.data.microworld.lexicon import SHARED, TOPICS, Concept, all_concepts, concepts
 from franken.data.microworld.tasks import SumItem
 from franken.errors import DataError
+from tests.faults import raises
 
 SMALL = MicroworldData(
     sentences=2000, documents=300, parallel=300, instructions=400, evaluation=140
@@ -292,7 +293,7 @@ def test_lexicon_coverage_drops_that_share_of_the_concepts() -> None:
 
 
 def test_an_unknown_language_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(DataError, match=r"does not speak xx.*ka"):
+    with raises(DataError, "data.languages", "xx", "ka", "data=local"):
         Microworld(MicroworldData(languages=["xx"])).validate()
 
 

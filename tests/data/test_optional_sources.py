@@ -13,6 +13,7 @@ from franken.config.register import register_schemas
 from franken.data import open_data
 from franken.data.files import FileSource
 from franken.errors import DataError
+from tests.faults import raises
 
 
 def local_data(root: Path, *overrides: str) -> FileData:
@@ -64,7 +65,7 @@ def test_a_role_in_one_language_alone(root: Path) -> None:
     source.validate()
     assert source.has("documents", "sw")
     assert not source.has("documents", "en")
-    with pytest.raises(DataError, match=r"documents/en\.train\.jsonl"):
+    with raises(DataError, "data.documents.train", root / "documents/en.train.jsonl", "'en'"):
         source.texts("documents", "en").__next__()
 
 
@@ -91,11 +92,11 @@ def test_fields_of_the_file_are_set_without_a_plus(root: Path) -> None:
 
 
 def test_a_root_without_any_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"data\.root"):
+    with raises(DataError, "data.root", tmp_path / "typo"):
         opened(local_data(tmp_path / "typo")).validate()
 
 
 def test_a_file_that_is_not_optional_is_still_missed(root: Path) -> None:
     data = local_data(root, "data.documents.train.optional=false")
-    with pytest.raises(DataError, match=r"data\.documents\.train"):
+    with raises(DataError, "data.documents.train", root / "documents/en.train.jsonl"):
         opened(data).validate()

@@ -12,6 +12,7 @@ from franken.data.encoding import RecordEncoder
 from franken.data.packing import Cursor, Packer, Piece
 from franken.data.source import Instruction
 from franken.errors import ArtifactError
+from tests.faults import raises
 
 
 def corpus_of(
@@ -67,7 +68,7 @@ def test_a_cut_file_is_noticed(
     path.write_bytes(path.read_bytes()[:-1])
     if name == "corpus.json":
         path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(ArtifactError, match="delete it"):
+    with raises(ArtifactError, tmp_path / "corpus", "delimiter" if name == "corpus.json" else name):
         open_corpus(tmp_path / "corpus")
 
 
@@ -92,7 +93,7 @@ def test_a_failed_writing_leaves_nothing(
         yield "a"
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match="No space left"):
+    with raises(OSError, "[Errno 28]"):
         write_corpus(broken(), RecordEncoder(tokenizer), tmp_path / "c", max_tokens=10)
     assert list(tmp_path.iterdir()) == []
 

@@ -10,6 +10,7 @@ from franken.data.schemas import (
     schema_names,
 )
 from franken.errors import DataError
+from tests.faults import raises
 
 ROWS: dict[str, dict[str, Any]] = {
     "sib200": {"index_id": 7, "category": "sports", "text": "A match."},
@@ -99,23 +100,22 @@ def test_questions_about_one_passage_are_a_cluster_of_the_same_name_in_every_lan
 
 
 @pytest.mark.parametrize(
-    ("schema", "change", "message"),
+    ("schema", "change", "names"),
     [
-        ("sib200", {"category": "sprots"}, "category is 'sprots'; valid: science/technology"),
-        ("sib200", {"text": ""}, "'text' holds ''"),
-        ("belebele", {"correct_answer_num": "5"}, "correct_answer_num is '5'; valid: 1, 2, 3, 4"),
-        ("belebele", {"mc_answer4": None}, "'mc_answer4' holds None"),
-        ("xcopa", {"question": "because"}, "question is 'because'; valid: cause, effect"),
-        ("xcopa", {"label": 2}, "label is '2'; valid: 0, 1"),
-        ("global_mmlu", {"answer": "E"}, "answer is 'E'"),
-        ("mgsm", {"answer_number": "many"}, "'many' is no number"),
-        ("gsm8k", {"answer": "4"}, "no '#### number'"),
+        ("sib200", {"category": "sprots"}, ["category", "'sprots'", "science/technology"]),
+        ("sib200", {"text": ""}, ["'text'", "''"]),
+        ("belebele", {"correct_answer_num": "5"}, ["correct_answer_num", "'5'", "1, 2, 3, 4"]),
+        ("belebele", {"mc_answer4": None}, ["'mc_answer4'", None]),
+        ("xcopa", {"question": "because"}, ["question", "'because'", "cause, effect"]),
+        ("xcopa", {"label": 2}, ["label", "'2'", "0, 1"]),
+        ("global_mmlu", {"answer": "E"}, ["answer", "'E'", "A, B, C, D"]),
+        ("mgsm", {"answer_number": "many"}, ["answer", "'many'"]),
+        ("gsm8k", {"answer": "4"}, ["answer", "'4'", "####"]),
     ],
 )
-def test_misfits_name_the_row(schema: str, change: dict[str, Any], message: str) -> None:
-    with pytest.raises(DataError, match="row 2 of the 'sw' evaluation set") as caught:
+def test_misfits_name_the_row(schema: str, change: dict[str, Any], names: list[Any]) -> None:
+    with raises(DataError, 2, "'sw'", schema, *names):
         read(schema, ROWS[schema], {**ROWS[schema], **change})
-    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("schema", schema_names())
@@ -124,7 +124,7 @@ def test_every_needed_column_is_missed(schema: str) -> None:
                 "changed", "example_id", "query", "data_idx"}  # fmt: skip
     for column in set(ROWS[schema]) - optional - ({"answer"} if schema == "mgsm" else set()):
         row = {name: value for name, value in ROWS[schema].items() if name != column}
-        with pytest.raises(DataError, match=f"column '{column}' is missing; found: "):
+        with raises(DataError, f"'{column}'", schema, ", ".join(sorted(row))):
             read(schema, row)
 
 
@@ -140,25 +140,24 @@ def test_countries_decide_the_language() -> None:
 
     assert countries("es") == ["Peru 0"]
     assert countries("sw") == ["Kenya 1", "Kenya 0"]
-    with pytest.raises(DataError, match="is empty"):
+    with raises(DataError, "'en'", "globalopinionqa"):
         countries("tr")
 
 
 @pytest.mark.parametrize(
-    ("schema", "change", "message"),
+    ("schema", "change", "names"),
     [
-        ("xnli", {"label": 3}, "label is '3'; valid: 0, 1, 2"),
-        ("xquad", {"answers": {"text": "a"}}, "where {text: [...]} is expected"),
-        ("mkqa", {"queries": {"en": "who?"}}, "no query or answers in 'sw'; it has en"),
-        ("globalopinionqa", {"options": "['Yes']"}, "Kenya: 1 options but 3 shares"),
-        ("globalopinionqa", {"options": "Yes or no"}, "cannot be read"),
-        ("culturalbench", {"answer": "E"}, "answer is 'E'; valid: A, B, C, D"),
+        ("xnli", {"label": 3}, ["label", "'3'", "0, 1, 2"]),
+        ("xquad", {"answers": {"text": "a"}}, ["'answers'", "{'text': 'a'}", "{text: [...]}"]),
+        ("mkqa", {"queries": {"en": "who?"}}, ["'sw'", "en"]),
+        ("globalopinionqa", {"options": "['Yes']"}, ["Kenya", 1, 3, "'selections'"]),
+        ("globalopinionqa", {"options": "Yes or no"}, ["'options'", "'Yes or no'"]),
+        ("culturalbench", {"answer": "E"}, ["answer", "'E'", "A, B, C, D"]),
     ],
 )
-def test_misfits_of_question_sets(schema: str, change: dict[str, Any], message: str) -> None:
-    with pytest.raises(DataError, match="row 1 of the 'sw' evaluation set") as caught:
+def test_misfits_of_question_sets(schema: str, change: dict[str, Any], names: list[Any]) -> None:
+    with raises(DataError, 1, "'sw'", schema, *names):
         read(schema, {**ROWS[schema], **change})
-    assert message in str(caught.value)
 
 
 def test_a_label_set_of_its_own() -> None:
@@ -177,9 +176,9 @@ def test_a_few_rows_have_the_labels_of_the_whole_set() -> None:
 
 
 def test_unknown_and_empty_sets() -> None:
-    with pytest.raises(DataError, match="'sib' is no schema; known: belebele"):
+    with raises(DataError, "'sib'", "belebele", "xquad"):
         read("sib")
-    with pytest.raises(DataError, match="is empty"):
+    with raises(DataError, "'sw'", "xcopa"):
         read("xcopa")
 
 
@@ -194,5 +193,5 @@ def test_plain_numbers(value: Any, expected: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "12 apples", "1,2", None, True, "one"])
 def test_no_numbers(value: Any) -> None:
-    with pytest.raises(ValueError, match="no number"):
+    with raises(ValueError, repr(value)):
         plain_number(value)

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from franken.config.data import DataConfig, Mixture
 from franken.data.encoding import split_pair
 from franken.data.generated_pairs import WithPairs, write_pairs
@@ -13,6 +11,7 @@ from franken.data.mixing import StreamKey
 from franken.data.segments import Flow, SegmentStreams, Turn
 from franken.data.source import Pair
 from franken.errors import DataError
+from tests.faults import raises
 
 PAIRS = [Pair(f"en{i}", f"sw{i}") for i in range(8)]
 TABLES = {"en": "source", "sw": "target"}
@@ -58,14 +57,14 @@ def test_copies_fall_on_every_direction_alike() -> None:
 
 
 def test_a_language_without_a_table_is_named() -> None:
-    with pytest.raises(DataError, match=r"language 'ta' of the training data has no table.*en, sw"):
+    with raises(DataError, "'ta'", "en, sw"):
         Flow(TABLES).of("ta")
 
 
 def test_braces_inside_a_sentence_stay() -> None:
     prompt, answer = split_pair("{from_text} = {to_text}", ("a {to_text}", "{from_text} b"), "xy")
     assert (prompt, answer) == ("a {to_text} =", "{from_text} b")
-    with pytest.raises(DataError, match=r"after \{from_text\}"):
+    with raises(DataError, "'{to_text} <- {from_text}'", "{from_text}"):
         split_pair("{to_text} <- {from_text}", ("a", "b"), "xy")
 
 
@@ -79,7 +78,7 @@ def test_generated_pairs_stand_for_the_role_parallel(tmp_path: Path) -> None:
     before = source.fingerprint()
     write_pairs(PAIRS[:3], tmp_path, "sw")
     assert source.fingerprint() != before
-    with pytest.raises(DataError, match="no pairs were generated for language 'ta'"):
+    with raises(DataError, "'ta'"):
         list(source.pairs("ta"))
 
 

@@ -10,6 +10,7 @@ from franken.errors import CompatibilityError
 from franken.parts.control_tokens import ControlTokens, carry_over, control_tokens_of
 from franken.parts.surgery import put_table
 from franken.parts.table import Table
+from tests.faults import raises
 from tests.parts.tiny import SPECIALS, tiny_config, tiny_model, tiny_tokenizer
 
 
@@ -121,7 +122,7 @@ class TestTokensOfImages:
         old, new = tiny_tokenizer(size=96), tiny_tokenizer(size=110)
         old.add_tokens(["<image>"], special_tokens=True)
         config = self.config(image_token_index=96)
-        with pytest.raises(CompatibilityError, match="image_token_index is 96"):
+        with raises(CompatibilityError, "LlamaConfig.image_token_index", 96, "'<image>'"):
             carry_over([config], new, control_tokens_of([config], old))
         assert config.image_token_index == 96
 
@@ -129,12 +130,17 @@ class TestTokensOfImages:
         """Gemma 3's text models name an id beyond their table, which an extension would fill."""
         old, new = tiny_tokenizer(size=96), tiny_tokenizer(size=110)
         config = self.config(image_token_index=96)
-        with pytest.raises(CompatibilityError, match="image_token_index is 96"):
+        with raises(
+            CompatibilityError,
+            "LlamaConfig.image_token_index",
+            96,
+            repr(new.convert_ids_to_tokens(96)),
+        ):
             carry_over([config], new, control_tokens_of([config], old))
 
     def test_what_an_id_meant_must_be_known(self):
         config = self.config(image_token_index=90)
-        with pytest.raises(CompatibilityError, match="image_token_index is 90"):
+        with raises(CompatibilityError, "LlamaConfig.image_token_index", 90, "previous"):
             carry_over([config], tiny_tokenizer(size=110), None)
 
     def test_a_table_that_lacks_the_token_leaves_the_model_as_it_was(self):
@@ -143,7 +149,7 @@ class TestTokensOfImages:
         model.config.image_token_index = 96
         before = model.get_input_embeddings().weight
         table = Table(tiny_tokenizer(size=110), torch.zeros(110, before.shape[1]), None, None, "")
-        with pytest.raises(CompatibilityError, match="image_token_index"):
+        with raises(CompatibilityError, "LlamaConfig.image_token_index", 96, "'<image>'"):
             put_table(model, table, previous=old)
         assert model.get_input_embeddings().weight is before
         assert model.config.vocab_size == 97

@@ -20,6 +20,7 @@ from franken.parts.export import export_model
 from franken.parts.model import ModelRef
 from franken.parts.surgery import put_table, take_table
 from franken.parts.table import save_table
+from tests.faults import raises
 from tests.parts.tiny import logits_of, tiny_tokenizer
 
 KINDS = [
@@ -75,7 +76,7 @@ def test_names_are_those_of_the_model():
 
 def test_a_row_per_token_elsewhere_is_named():
     small = AutoConfig.for_model("gemma3n_text", **overrides("gemma3n_text", 96))
-    with pytest.raises(CompatibilityError, match="embed_tokens_per_layer"):
+    with raises(CompatibilityError, "'gemma3n_text'", "model.embed_tokens_per_layer.weight"):
         anatomy_of(small)
     # Gemma 4 with none, as its larger models are
     large = AutoConfig.for_model("gemma4_text", **overrides("gemma4_text", 96))
@@ -83,7 +84,7 @@ def test_a_row_per_token_elsewhere_is_named():
 
 
 def test_input_and_output_rows_of_two_widths_are_refused():
-    with pytest.raises(CompatibilityError, match="one shape"):
+    with raises(CompatibilityError, "'rembert'", 256, 1664):
         anatomy_of_family("rembert")
 
 
@@ -105,7 +106,7 @@ def test_another_package_can_register_a_family(monkeypatch):
     monkeypatch.setattr(declared, "entry_points", registered)
     assert declared.facts_of("olmo") == {"parallel": True}
     assert declared.facts_of("cohere") == {"parallel": True}  # our own, still there
-    with pytest.raises(CompatibilityError, match="it is ours"):
+    with raises(CompatibilityError, "'mllama'", "it is ours"):
         anatomy_of_family("mllama")
 
 

@@ -20,6 +20,7 @@ from franken.parts.export import export_model
 from franken.parts.model import assemble, ref_of
 from franken.parts.table import save_table, table_of_checkpoint
 from franken.parts.tokenizer_files import tokenizer_identity
+from tests.faults import raises
 from tests.parts.steps import run_load
 from tests.parts.tiny import logits_of, save_checkpoint, some_ids, tiny_model, tiny_tokenizer
 
@@ -203,13 +204,13 @@ def test_a_dry_run_asks_nobody_and_lists(exported, hub, monkeypatch, capsys):
 
 def test_without_licence_card_or_weights_nothing_is_sent(parts, exported, tmp_path):
     export_model(parts, tmp_path / "bare", card=model_card(parts, CardFacts("x")))
-    with pytest.raises(ConfigError, match="licence"):
+    with raises(ConfigError, "--licence"):
         publish.prepare(tmp_path / "bare", "me/model")
     assert "license: gemma" in publish.prepare(tmp_path / "bare", "me/x", licence="gemma").card
-    with pytest.raises(ConfigError):
+    with raises(ConfigError, "'apache-2.0'", "'mit'"):
         publish.prepare(exported, "me/model", licence="mit")
-    with pytest.raises(ConfigError):
+    with raises(ConfigError, "'no owner'"):
         publish.prepare(exported, "no owner", licence="apache-2.0")
     (exported / "README.md").unlink()
-    with pytest.raises(ArtifactError):
+    with raises(ArtifactError, exported, "README.md"):
         publish.prepare(exported, "me/model")

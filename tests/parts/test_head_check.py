@@ -8,6 +8,7 @@ from franken.errors import CompatibilityError
 from franken.eval_suite.readout import read_out
 from franken.parts.head_check import check_head, head_difference
 from tests.composition.hydras import hydra
+from tests.faults import raises
 from tests.parts.tiny import tiny_model
 
 SIZES = {
@@ -48,7 +49,7 @@ def test_a_head_that_does_more_is_refused_for_training_and_run_whole_in_evaluati
         return out
 
     model.forward = doubled
-    with pytest.raises(CompatibilityError):
+    with raises(CompatibilityError, type(model).__name__, 2, "'model'"):
         check_head(model)
     assert read_out(model).whole_logits
 

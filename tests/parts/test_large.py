@@ -18,6 +18,7 @@ from franken.parts.safetensors_file import computed_entry, read_header, write_fi
 from franken.parts.table import load_table, save_table, table_of_checkpoint
 from franken.parts.table_rows import open_rows, rows_of_checkpoint, save_rows
 from franken.steps.common.initialise_large import initialise_large
+from tests.faults import raises
 from tests.parts.tiny import save_checkpoint, tiny_model, tiny_tokenizer
 
 HOLE = 1 << 20
@@ -68,7 +69,7 @@ def test_rows_that_are_not_finite_are_refused_while_they_are_written(source, tmp
 
     rows = rows_of_checkpoint(source)
     rows.readers["output"] = lambda start, stop: torch.full((stop - start, 16), torch.nan)
-    with pytest.raises(ArtifactError, match="output"):
+    with raises(ArtifactError, "table.output", 0, 100):
         save_rows(rows, tmp_path / "bad", {})
     assert not (tmp_path / "bad" / "table.json").exists()
 

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from franken.errors import ConfigError
 from franken.layer_swap import main
 from franken.parts.layer_swap import plan
+from tests.faults import raises
 from tests.parts.tiny import save_checkpoint, tiny_model, tiny_tokenizer
 
 LAYERS = 6
@@ -76,7 +77,7 @@ def test_counts_are_the_papers_in_proportion() -> None:
     assert (whole.both, whole.task) == ([3, 4, 6, 7], [5])
     assert plan(10, 10, 0, 3).both == []
     for bad in [(4, 3, 2, 0), (4, 1, 1, 2), (4, -1, 0, 0)]:
-        with pytest.raises(ConfigError):
+        with raises(ConfigError, f"bottom {bad[1]}", f"top {bad[2]}", bad[0]):
             plan(*bad)
 
 

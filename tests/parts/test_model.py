@@ -12,6 +12,7 @@ from franken.parts.export import export_model
 from franken.parts.model import ModelRef, assemble, load_ref, ref_of, save_ref
 from franken.parts.surgery import put_table
 from franken.parts.table import load_table, save_table, table_of_checkpoint
+from tests.faults import raises
 from tests.parts.tiny import (
     TEXT_FAMILIES,
     logits_of,
@@ -178,31 +179,31 @@ def test_a_table_of_foreign_lineage_is_refused(base, tmp_path):
     other = save_checkpoint(
         tiny_model("gemma2", rows=100, seed=9), tiny_tokenizer(), tmp_path / "other"
     )
-    with pytest.raises(CompatibilityError, match=r"was made for base body .* its own base model"):
+    with raises(CompatibilityError, tmp_path / "base_table", other):
         assemble(ref_of(other, tmp_path / "base_table"))
 
 
 def test_a_body_that_was_exchanged_is_refused(base, tmp_path):
     ref = ref_of(base, tmp_path / "base_table")
     save_checkpoint(tiny_model("gemma2", rows=100, seed=9), tiny_tokenizer(), base)
-    with pytest.raises(ArtifactError, match="changed or replaced"):
+    with raises(ArtifactError, base, ref.fingerprint[:12]):
         assemble(ref)
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("fault", "names"),
     [
-        ({"model.norm.weight": None}, r"lacks tensors .* model\.norm\.weight"),
-        ({"model.layers.0.surprise.weight": torch.zeros(3)}, "model does not know: .*surprise"),
-        ({"model.norm.weight": torch.zeros(3)}, "shape is not the config's: .*norm"),
+        ({"model.norm.weight": None}, ["model.norm.weight"]),
+        ({"model.layers.0.surprise.weight": torch.zeros(3)}, ["model.layers.0.surprise.weight"]),
+        ({"model.norm.weight": torch.zeros(3)}, ["'model.norm.weight'", [3], [16]]),
     ],
     ids=["missing", "unexpected", "shape"],
 )
-def test_a_body_that_is_not_what_its_config_says_is_refused(fault, message, base):
+def test_a_body_that_is_not_what_its_config_says_is_refused(fault, names, base):
     path = base / "model.safetensors"
     tensors = load_file(path) | fault
     save_file({n: t for n, t in tensors.items() if t is not None}, path, {"format": "pt"})
-    with pytest.raises(ArtifactError, match=message):
+    with raises(ArtifactError, base, *names):
         load_body(base)
 
 
@@ -214,7 +215,7 @@ def test_references_survive_json_and_move_with_their_parts(base, tmp_path):
     loaded = load_ref(tmp_path / "refs" / "one")
     assert loaded.body.resolve() == ref.body
     assert loaded.deltas[0].resolve() == ref.deltas[0]
-    with pytest.raises(ArtifactError, match="is no model"):
+    with raises(ArtifactError, tmp_path, "model.json"):
         load_ref(tmp_path)
-    with pytest.raises(ArtifactError, match="expected the description of a model"):
+    with raises(ArtifactError, {"kind": "table"}):
         ModelRef.from_json({"kind": "table"})

@@ -16,6 +16,7 @@ from franken.parts.tokenizer_files import (
     token_count,
     tokenizer_identity,
 )
+from tests.faults import raises
 from tests.parts.tiny import LINES, TEXT_FAMILIES, tiny_config, tiny_tokenizer
 from tests.vocab.toys import gemma_like, llama2_like
 
@@ -110,16 +111,16 @@ def test_a_tokenizer_that_cannot_come_back_is_refused(tmp_path, monkeypatch):
     tiny_config("llama", tied=True, rows=96).save_pretrained(tmp_path)
     wrong = tiny_tokenizer(size=80)
     monkeypatch.setattr(tokenizer_files.AutoTokenizer, "from_pretrained", lambda *_, **__: wrong)
-    with pytest.raises(CompatibilityError, match="encodes otherwise"):
+    with raises(CompatibilityError, "AutoTokenizer", tmp_path):
         save_exported_tokenizer(tiny_tokenizer(), tmp_path)
 
 
 def test_damaged_or_absent_files_are_named(tmp_path):
-    with pytest.raises(ArtifactError, match=r"no tokenizer\.json"):
+    with raises(ArtifactError, tmp_path, "tokenizer.json"):
         load_tokenizer(tmp_path)
     save_tokenizer(tiny_tokenizer(), tmp_path)
     (tmp_path / "tokenizer.json").write_text("{")
-    with pytest.raises(ArtifactError, match="cannot be read"):
+    with raises(ArtifactError, tmp_path, "line 1 column 2"):
         load_tokenizer(tmp_path)
 
 
@@ -172,7 +173,7 @@ def test_tekken_alone_loads_through_its_extra_or_says_which(tmp_path):
     }
     (tmp_path / "tekken.json").write_text(json.dumps({"config": config, "vocab": vocab}))
     if find_spec("mistral_common") is None:
-        with pytest.raises(CompatibilityError, match=r"franken\[mistral\]"):
+        with raises(CompatibilityError, tmp_path, "tekken.json", "franken[mistral]"):
             load_checkpoint_tokenizer(tmp_path)
         return
     tokenizer = load_checkpoint_tokenizer(tmp_path)

@@ -18,6 +18,7 @@ from franken.token_map.resources import InitResources
 from franken.tokenizer.named_tokens import NamedToken, read_named_tokens
 from franken.vocab import VocabTexts, build_vocabulary
 from franken.vocab.extension import ExtensionVocab
+from tests.faults import raises
 from tests.vocab.toys import ENGLISH, KINDS, TARGETS, base_tokenizer
 
 LINES: list[dict[str, Any]] = [
@@ -91,14 +92,21 @@ def test_a_plain_file_has_a_token_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
-    ['{"token": "a"}\n{"token": "a"}', "[1]", '{"token": 3}', '{"token": "a", "liek": "b"}', "",
-     '{"token": "a", "special": "yes"}', '{"token": " "}'],
-)  # fmt: skip
-def test_a_faulty_file_is_refused(tmp_path: Path, line: str) -> None:
+    ("text", "names"),
+    [
+        ('{"token": "a"}\n{"token": "a"}', ["tokens.jsonl:2", "'a'"]),
+        ("[1]", ["tokens.jsonl:1", "list"]),
+        ('{"token": 3}', ["tokens.jsonl:1", "`token`"]),
+        ('{"token": "a", "liek": "b"}', ["tokens.jsonl:1", "'liek'", "'like'"]),
+        ("", ["tokens.jsonl"]),
+        ('{"token": "a", "special": "yes"}', ["tokens.jsonl:1", "'special'"]),
+        ('{"token": " "}', ["tokens.jsonl:1", "' '"]),
+    ],
+)
+def test_a_faulty_file_is_refused(tmp_path: Path, text: str, names: list[str]) -> None:
     path = tmp_path / "tokens.jsonl"
-    path.write_text(line)
-    with pytest.raises(DataError):
+    path.write_text(text)
+    with raises(DataError, *names):
         read_named_tokens(path)
 
 
@@ -108,12 +116,12 @@ def test_a_token_like_an_unknown_one_is_refused(tmp_path: Path) -> None:
     base = base_tokenizer(KINDS[0])
     new = build_vocabulary(base, ExtensionVocab(tokens=str(path)), texts(), 0).tokenizer
     source = Table(base, torch.ones(len(base), 2), None, None, "body")
-    for tokenizer in (new, base):
-        with pytest.raises(DataError):
+    for tokenizer, named in ((new, "'<nowhere>'"), (base, "vocab.tokens")):
+        with raises(DataError, "init_method.tokens", "'<a>'", named):
             initialise(
                 source, tokenizer, NamedTokensInit(tokens=str(path)), InitResources("en", []), 0
             )
-    with pytest.raises(ConfigError):
+    with raises(ConfigError, "init_method=named_tokens", "tokens", "vocab.tokens"):
         initialise(source, new, NamedTokensInit(), InitResources("en", []), 0)
 
 

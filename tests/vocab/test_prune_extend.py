@@ -17,6 +17,7 @@ from franken.tokenizer.sampling import usage_counts
 from franken.tokenizer.scripts import uses_only_scripts
 from franken.vocab import VocabTexts, canonical_bytes, train_tokenizer, vocabulary_overlap
 from franken.vocab.prune_extend import PruneExtendVocab
+from tests.faults import raises
 from tests.vocab.toys import (
     BPE_KINDS,
     ENGLISH,
@@ -165,7 +166,14 @@ def test_only_as_many_pieces_give_way_as_there_are_better_ones():
 def test_a_small_probe_gives_nothing_away_and_says_what_to_do():
     base = base_tokenizer(TokenizerKind.byte_level_bpe)
     texts = replace(vocab_texts(), source=lambda: ENGLISH[:2])
-    with pytest.raises(ConfigError, match=r"vocab\.added.*vocab\.kept_share"):
+    with raises(
+        ConfigError,
+        "vocab=prune_extend",
+        len(base),
+        "vocab.size",
+        "vocab.added",
+        "vocab.kept_share",
+    ):
         PruneExtendVocab().build(base, texts)
     assert PruneExtendVocab(added=20).build(base, texts).report["parts"]["pruned"] == 20
 
@@ -265,20 +273,20 @@ def test_another_size_is_met_exactly_and_bos_is_still_written(name, change):
 
 def test_a_size_too_small_for_the_kept_pieces_is_refused():
     base = base_tokenizer(TokenizerKind.sentencepiece_bpe)
-    with pytest.raises(ConfigError, match=r"vocab\.size: 400 .*vocab\.kept_share"):
+    with raises(ConfigError, "vocab.size", 400, "vocab.kept_share"):
         replace(PLAIN, size=400).build(base, vocab_texts())
 
 
 def test_source_text_is_needed():
-    with pytest.raises(DataError, match="source-language text"):
+    with raises(DataError, "vocab=prune_extend", "data.source_lang"):
         PLAIN.build(base_tokenizer(KINDS[0]), replace(vocab_texts(), source=lambda: []))
 
 
 def test_target_text_is_needed():
-    with pytest.raises(DataError, match=r"data\.languages"):
+    with raises(DataError, "vocab=prune_extend", "data.languages", "vocab=original"):
         PLAIN.build(base_tokenizer(KINDS[0]), replace(vocab_texts(), targets={}))
     texts = replace(vocab_texts(), targets={"xx": lambda: ["", " "]})
-    with pytest.raises(DataError, match="xx"):
+    with raises(DataError, "xx", "data.languages"):
         PLAIN.build(base_tokenizer(KINDS[0]), texts)
 
 

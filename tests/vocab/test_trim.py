@@ -14,6 +14,7 @@ from franken.tokenizer.pipeline import pipeline_of
 from franken.tokenizer.reachability import unreachable_pieces
 from franken.tokenizer.trim import trim_vocabulary
 from franken.vocab.__main__ import main
+from tests.faults import raises
 from tests.parts.tiny import LINES, logits_of, save_checkpoint, tiny_model, tiny_tokenizer
 from tests.vocab.toys import ENGLISH, KINDS, RUSSIAN_WORDS, base_tokenizer
 
@@ -58,9 +59,9 @@ def test_a_script_keeps_all_its_pieces_and_a_size_the_most_used() -> None:
     small = trim_vocabulary(base, ENGLISH, size=330)
     assert len(small.tokenizer) == 330
     assert unreachable_pieces(small.tokenizer, pipeline_of(small.tokenizer).normal()) == []
-    with pytest.raises(ConfigError):
+    with raises(ConfigError, "size", 100, 269):
         trim_vocabulary(base, ENGLISH, size=100)
-    with pytest.raises(ConfigError):
+    with raises(ConfigError, "texts", "scripts"):
         trim_vocabulary(base)
 
 
@@ -133,5 +134,5 @@ def test_faults_are_told_before_anything_is_read(tmp_path: Path, arguments: list
 def test_a_row_that_is_not_there_is_refused(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer()
     base = save_checkpoint(tiny_model(rows=96), tokenizer, tmp_path / "base")
-    with pytest.raises(CompatibilityError):
+    with raises(CompatibilityError, tmp_path / "base", 96):
         selected_rows(base, tokenizer, [0, 1, 96])

@@ -6,6 +6,7 @@ from gensim.models.fasttext import FastText
 
 from franken.errors import ArtifactError, CompatibilityError
 from franken.word_vectors import VectorSpace, load_spaces, save_spaces
+from tests.faults import raises
 
 SENTENCES = [["nyumba", "kubwa"], ["nyumba", "ndogo"], ["maji", "baridi"]] * 20
 
@@ -72,19 +73,19 @@ def test_spaces_come_back_from_disk_as_they_were(space, tmp_path):
 
 
 def test_damage_is_an_error_that_says_where(space, tmp_path):
-    with pytest.raises(ArtifactError, match="holds no word vectors"):
+    with raises(ArtifactError, tmp_path, "*/space.json"):
         load_spaces(tmp_path)
     save_spaces({"sw": space}, tmp_path)
     file = tmp_path / "sw" / "vectors.safetensors"
     file.write_bytes(file.read_bytes()[:40])
-    with pytest.raises(ArtifactError, match="sw cannot be read"):
+    with raises(ArtifactError, tmp_path / "sw"):
         load_spaces(tmp_path)
 
 
 def test_parts_that_do_not_belong_together_are_refused():
-    with pytest.raises(CompatibilityError, match="2 words have vectors"):
+    with raises(CompatibilityError, 2, (3, 4)):
         VectorSpace(["a", "b"], torch.zeros(3, 4))
-    with pytest.raises(CompatibilityError, match="1 counts"):
+    with raises(CompatibilityError, 2, 1):
         VectorSpace(["a", "b"], torch.zeros(2, 4), torch.tensor([1]))
-    with pytest.raises(CompatibilityError, match="4 dimensions, n-grams 3"):
+    with raises(CompatibilityError, 4, 3):
         VectorSpace(["a"], torch.zeros(1, 4), ngrams=torch.zeros(5, 3))

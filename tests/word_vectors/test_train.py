@@ -12,7 +12,7 @@ from gensim.models.fasttext import ft_ngram_hashes
 
 from franken.errors import DataError
 from franken.word_vectors.trained import Architecture, TrainedVectors, passes, train_space, words_of
-from tests.faults import faults_of
+from tests.faults import faults_of, raises
 
 SMALL = TrainedVectors(dim=16, epochs=15, buckets=500, min_count=1, subsample=0.0)
 
@@ -105,7 +105,7 @@ def test_long_lines_are_used_whole():
 
 def test_text_without_a_frequent_word_is_an_error_that_says_which():
     for text in ([], [[]], [["once"], ["only"]]):
-        with pytest.raises(DataError, match="monolingual text of ka occurs 2 times"):
+        with raises(DataError, "monolingual text of ka", 2, "word_vectors.min_count"):
             train_space(text, TrainedVectors(dim=4), 0, what="monolingual text of ka")
 
 

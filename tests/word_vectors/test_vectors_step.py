@@ -18,7 +18,7 @@ from franken.word_vectors.base import PieceSide, VectorUnit
 from franken.word_vectors.common.pieces import piece_labels
 from franken.word_vectors.files import VectorFiles
 from franken.word_vectors.trained import TrainedVectors
-from tests.faults import faults_of
+from tests.faults import faults_of, raises
 from tests.init_method.tiny import ENGLISH, SWAHILI, source_tokenizer, target_tokenizer
 from tests.recipes.conftest import compose_config
 
@@ -91,7 +91,7 @@ def test_pieces_get_a_space_for_each_tokenizer(data, context, tmp_path, monkeypa
 
 def test_a_language_without_text_is_named(data, context):
     data.monolingual["train"].languages = ["en"]
-    with pytest.raises(DataError, match="monolingual text of 'sw'"):
+    with raises(DataError, "'sw'", "'files'", "data.monolingual", "word_vectors=files"):
         VectorsStep(vectors=TRAINED, data=data).run(context)
 
 
@@ -104,12 +104,14 @@ def test_files_are_read_by_language_and_must_agree_in_width(data, context, tmp_p
     VectorsStep(vectors=files, data=data).run(context)
     assert torch.equal(load_spaces(context.directory)["sw"].vectors, torch.ones(1, 2))
     files.paths = {"sw": str(tmp_path / "bad.vec")}
-    with pytest.raises(CompatibilityError, match="differ in dimension"):
+    with raises(CompatibilityError, {"en": 2, "sw": 3}):
         VectorsStep(vectors=files, data=data).run(context)
-    with pytest.raises(DataError, match=r"no file for 'en'; give \+word_vectors\.paths\.en=FILE"):
+    with raises(DataError, "'en'", "+word_vectors.paths.en=FILE"):
         VectorsStep(vectors=VectorFiles(paths={"sw": "x"}), data=data).run(context)
     step = VectorsStep(unit=VectorUnit.pieces, base="b", tokenizer="t", vectors=files, data=data)
-    with pytest.raises(DataError, match=r"paths\.target=FILE"):
+    with raises(
+        DataError, "word_vectors=files", "+word_vectors.paths.target=FILE", "init_method.unit=words"
+    ):
         step.run(context)
 
 
