@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import franken.lazy
+from tests.faults import raises
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +121,7 @@ def test_a_missing_attribute_is_an_import_error(module):
         "from franken.lazy import later\nwith later():\n    from json import no_such_name\n"
         "def use(): return no_such_name()\n",
     )
-    with pytest.raises(ImportError, match="no_such_name"):
+    with raises(ImportError, "no_such_name"):
         user.use()
 
 
@@ -129,7 +130,7 @@ def test_use_while_the_module_is_imported_is_refused_with_its_name(tmp_path, mod
     text = (
         "from franken.lazy import later\nwith later():\n    import slow_part\nX = slow_part.value\n"
     )
-    with pytest.raises(ImportError, match="lazy_user"):
+    with raises(ImportError, "lazy_user"):
         module("lazy_user", text)
 
 
@@ -186,7 +187,7 @@ def test_public_names_of_a_package_are_imported_when_asked_for(tmp_path, module)
     assert user.Thing is sys.modules["slow_part"].Thing
     assert "slow_package" not in sys.modules
     assert user.inner.answer == 42
-    with pytest.raises(AttributeError, match="nothing"):
+    with raises(AttributeError, "nothing"):
         _ = user.nothing
 
 

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from franken.composition.swap import SpecialRows, SwapComposition
 from franken.config.base_model import PretrainedModel
 from franken.config.data import MicroworldData, Mixture
@@ -13,6 +11,7 @@ from franken.errors import ConfigError
 from franken.init_method.focus import FocusInit
 from franken.init_method.salt import SaltInit
 from franken.recipe import build_graph, graph_faults
+from tests.faults import raises
 
 MIXTURES = {"pretraining": Mixture(), "adaptation": Mixture()}
 
@@ -106,7 +105,7 @@ def test_a_run_without_targets_is_refused() -> None:
 
 
 def test_building_a_faulty_graph_raises() -> None:
-    with pytest.raises(ConfigError, match="no step kind"):
+    with raises(ConfigError, "recipe.steps.a.step", "'x'"):
         build_graph(config_of({"a": {"step": "x"}}, ["a"]))
 
 

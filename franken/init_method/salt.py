@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 
 from franken.config.checks import at_least
 from franken.declare import option
-from franken.errors import CompatibilityError
+from franken.errors import CompatibilityError, DataError
 from franken.init_method.base import HelperInit
 from franken.lazy import later
 from franken.token_map.options import AnchorOptions, Overlap, Rescale, Solver
@@ -336,8 +336,10 @@ def _word_spaces(builder: MapBuilder, resources: InitResources) -> list[Space]:
     has_text = np.array([bool(surface) for surface in surfaces])
     languages = [code for code in resources.languages if code in vectors]
     if not languages:
-        resources.word_vectors = {}
-        resources.require("word_vectors", "salt")
+        raise DataError(
+            f"init_method=salt needs word vectors of {' or '.join(resources.languages)}; there are "
+            f"some of {', '.join(vectors)}"
+        )
     listed, composed = [], []
     for language in languages:
         found, known = vectors[language].lookup(surfaces)

@@ -124,6 +124,10 @@ def _described(path: Path) -> Iterator[None]:
     """Turns what a description with missing or wrong entries causes into an ArtifactError."""
     try:
         yield
+    except ArtifactError as error:
+        if str(path.parent) in str(error):
+            raise
+        raise ArtifactError(f"{path}: {error}; pack again") from error
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ArtifactError(
             f"{path} is damaged: an entry is missing or has a wrong value "

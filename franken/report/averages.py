@@ -18,7 +18,7 @@ def macro_average(
         ValueError: for no task, or a task without groups.
     """
     if not tasks or any(not groups for groups in tasks.values()):
-        raise ValueError("an average needs at least one task, and each task at least one group")
+        raise ValueError("tasks is empty or one of them has no group: an average needs one of each")
     means = []
     for task, groups in tasks.items():
         own = (weights or {}).get(task, {})

@@ -214,7 +214,7 @@ class TokenMap:
         if self.indptr[0] != 0 or self.indptr[-1] != self.weights.shape[0]:
             faults.append(f"indptr runs from {int(self.indptr[0])} to {int(self.indptr[-1])}")
         elif bool((self.sizes() < 0).any()):
-            faults.append("indptr is not ascending")
+            faults.append(f"indptr falls at row {_first(self.sizes() < 0)}")
         return faults
 
     def _content_faults(self) -> list[str]:
@@ -224,24 +224,39 @@ class TokenMap:
         outside = (self.indices < 0) | (self.indices >= self.source_rows)
         if bool(outside.any()):
             first = int(self.indices[outside][0])
-            faults.append(f"source row {first} lies outside 0..{self.source_rows - 1}")
-        every = [self.weights] + ([] if self.output_weights is None else [self.output_weights])
-        if not all(bool(torch.isfinite(weights).all()) for weights in every):
-            faults.append("a weight is NaN or infinite")
+            faults.append(f"indices: source row {first} lies outside 0..{self.source_rows - 1}")
+        every = {"weights": self.weights}
+        if self.output_weights is not None:
+            every["output_weights"] = self.output_weights
         sizes, copies = self.sizes(), self.copies()
-        if bool((sizes[copies] != 1).any()):
-            faults.append("a special or copied row has not exactly one source row")
-        elif any(bool((weights[self.indptr[:-1][copies]] != 1).any()) for weights in every):
-            faults.append("a special or copied row has a weight other than 1")
+        for name, weights in every.items():
+            if not bool(torch.isfinite(weights).all()):
+                faults.append(f"{name} hold NaN or infinity")
+        if (row := _first(copies & (sizes != 1))) is not None:
+            faults.append(
+                f"row {row} (special or copied) has {int(sizes[row])} source rows, expected 1"
+            )
+        else:
+            faults += self._copy_faults(every)
         without = (sizes == 0) & ~self.drawn_from_class()
-        if bool(without[self.provenance == int(Provenance.computed)].any()):
-            faults.append("a computed row has no weights")
+        if (row := _first(without & (self.provenance == int(Provenance.computed)))) is not None:
+            faults.append(f"row {row} (computed) has no weights")
         for kind in (Provenance.padding, Provenance.given):
-            if bool((sizes[self.provenance == int(kind)] > 0).any()):
-                faults.append(f"a {kind.name} row has weights")
+            if (row := _first((self.provenance == int(kind)) & (sizes > 0))) is not None:
+                faults.append(f"row {row} ({kind.name}) has {int(sizes[row])} weights, expected 0")
         faults += self._class_faults()
         if not bool(self.exemplars.any()):
-            faults.append("no source row stands for text, so there is no mean row")
+            faults.append("exemplars: no source row stands for text, so there is no mean row")
+        return faults
+
+    def _copy_faults(self, every: dict[str, Tensor]) -> list[str]:
+        """Of rows that are one source row as it is: their weight must be 1."""
+        rows, faults = self.copies().nonzero().flatten(), []
+        for name, weights in every.items():
+            values = weights[self.indptr[:-1][rows]]
+            if (at := _first(values != 1)) is not None:
+                where = f"{name} of row {int(rows[at])} (special or copied)"
+                faults.append(f"{where}: {float(values[at])}, expected 1")
         return faults
 
     def _class_faults(self) -> list[str]:
@@ -256,3 +271,9 @@ class TokenMap:
             for index in asked
             if sizes[index] == 0
         ]
+
+
+def _first(mask: Tensor) -> int | None:
+    """Place of the first True, None where there is none."""
+    found = mask.nonzero().flatten()
+    return int(found[0]) if len(found) else None

@@ -138,8 +138,9 @@ class CheckpointFolder:
             seal = read_json(self._sidecar(path))
             if seal["identity"] != self.identity:
                 raise ArtifactError(
-                    f"{path} belongs to another training run (other config, weights or seed). "
-                    f"Remove {self.directory} or train in another directory"
+                    f"{path} belongs to another training run (other config, weights or seed): "
+                    f"{seal['identity']!r}, this one is {self.identity!r}. Remove "
+                    f"{self.directory} or train in another directory"
                 )
             if "files" in seal:
                 for name, expected in seal["files"].items():

@@ -75,9 +75,10 @@ def apply_policy(
         special_rows: token ids of control tokens, for ``freeze_special_rows``.
         seed: of the initial LoRA weights.
     """
-    if any(LORA_MARK in name for name, _ in model.named_parameters()):
+    adapter = next((name for name, _ in model.named_parameters() if LORA_MARK in name), None)
+    if adapter is not None:
         raise CompatibilityError(
-            "the model to train carries LoRA adapters already; merge its deltas first"
+            f"the model to train carries LoRA adapters already ({adapter}); merge its deltas first"
         )
     anatomy = anatomy_of(model.config)
     tables = embedding_parameters(model)

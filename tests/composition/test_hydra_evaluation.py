@@ -13,6 +13,7 @@ from franken.eval_suite import SuiteResult, evaluate
 from franken.eval_suite.encoding import Encoder, MixedEncoder
 from franken.eval_suite.hydra import voices
 from tests.eval_suite.conftest import ENGLISH, RUSSIAN, TinyData
+from tests.faults import raises
 
 from .hydras import LINEAGE, base, other_table
 
@@ -145,8 +146,8 @@ def test_tables_can_be_named_and_unknown_ones_are_refused(
     one = run(hydra, data, mt=TaskConfig(**{**vars(TRANSLATE), "read": "target"}))
     two = run(hydra, data, mt=TRANSLATE)
     assert [i["generation"] for i in one.items["mt"]] != [i["generation"] for i in two.items["mt"]]
-    with pytest.raises(CompatibilityError, match=r"no table 'targte'.*source, target"):
+    with raises(CompatibilityError, "'targte'", "source, target"):
         run(hydra, data, mt=TaskConfig(**{**vars(TRANSLATE), "write": "targte"}))
     hydra.router = TableRouter(("source", "target"), {"en": "source"})
-    with pytest.raises(CompatibilityError, match="tag 'ru' has no table"):
+    with raises(CompatibilityError, "'ru'", "en, source, target"):
         run(hydra, data, mt=TRANSLATE)

@@ -15,6 +15,7 @@ from franken.parts.anatomy import embedding_scale, logit_scale, logit_softcap
 from franken.parts.segmented import SegmentedEmbedding, TableModule, view_of
 from franken.parts.surgery import put_table
 from tests.bounds import sum_error
+from tests.faults import raises
 from tests.parts.tiny import tiny_tokenizer
 
 from .hydras import FAMILIES, LINEAGE, base, hydra, other_table
@@ -119,7 +120,7 @@ def test_the_common_space_has_the_published_sizes() -> None:
     assert layout.shift("en", [0, 32006]) == [32000, 64006]
     labels = layout.labels(torch.tensor([5, 31999, 32000, 64006]))
     assert labels.tolist() == [5, 31999, -100, -100]
-    with pytest.raises(CompatibilityError, match="outside the 32000 rows"):
+    with raises(CompatibilityError, 32000, "'tt'"):
         layout.shift("tt", [32000])
 
 
@@ -155,25 +156,25 @@ def test_only_tables_of_the_same_base_are_taken() -> None:
     model, table = base("llama", True)
     foreign = other_table(table)
     foreign.lineage = "b" * 64
-    with pytest.raises(CompatibilityError, match=r"'xx' was made for base body bbbbbbbbbbbb"):
+    with raises(CompatibilityError, "'xx'", "b" * 12, LINEAGE[:12]):
         HydraModel(model, {"en": table, "xx": foreign}, lineage=LINEAGE)
     made = HydraModel(model, {"en": table}, lineage=LINEAGE)
-    with pytest.raises(CompatibilityError, match="made for base body"):
+    with raises(CompatibilityError, "'xx'", "b" * 12, LINEAGE[:12]):
         made.add("xx", foreign)
-    with pytest.raises(CompatibilityError, match="at least one table"):
+    with raises(CompatibilityError, "table"):
         HydraModel(model, {}, lineage=LINEAGE)
 
 
 def test_unknown_names_and_empty_segments_are_refused_by_name() -> None:
     made, _ = hydra()
-    with pytest.raises(CompatibilityError, match=r"no table 'yy'.*tables: en, xx"):
+    with raises(CompatibilityError, "'yy'", "en, xx"):
         made.view("yy")
     view = made.view("xx")
-    with pytest.raises(CompatibilityError, match="this view reads xx, not 'en'"):
+    with raises(CompatibilityError, "xx", "'en'"):
         view.encode([("en", "the cat")])
-    with pytest.raises(DataError, match=r"segment 2 of 2 .table 'xx'. is empty"):
+    with raises(DataError, "segment 2 of 2", "'xx'"):
         made.view("xx", ["en"]).encode([("en", "the cat"), ("xx", "")])
-    with pytest.raises(DataError, match="no segment"):
+    with raises(DataError, "segment"):
         view.encode([])
 
 
@@ -188,14 +189,14 @@ def test_adding_a_table_changes_nothing_else() -> None:
     after = dict(made.named_parameters())
     assert all(torch.equal(after[name], value) for name, value in weights.items())
     assert made.router.by_script("ሰላም") == made.router.by_tag("am") == "zz"
-    with pytest.raises(CompatibilityError, match="already"):
+    with raises(CompatibilityError, "'zz'"):
         made.add("zz", third)
-    for name, claim, message in (
-        ("yy", {"languages": ["am"]}, "'am' goes to the table 'zz' already"),
-        ("am", {}, "a table is itself called 'am'"),
-        ("a/b", {}, "'a/b' cannot name a table"),
+    for name, claim, names in (
+        ("yy", {"languages": ["am"]}, ["'am'", "'zz'", "'yy'"]),
+        ("am", {}, ["'am'", "'zz'"]),
+        ("a/b", {}, ["'a/b'"]),
     ):
-        with pytest.raises(CompatibilityError, match=message):
+        with raises(CompatibilityError, *names):
             made.add(name, third, **claim)
     assert set(made.names) == set(made.router.tables) == {"en", "xx", "zz"}
 

@@ -12,6 +12,7 @@ from franken.composition.hydra import add_table, load_hydra, open_hydra, save_hy
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import sha256_file, write_json
 from franken.parts.export import export_model
+from tests.faults import raises
 
 from .hydras import FAMILIES, hydra, other_table
 from .test_hydra_model import MIXED
@@ -53,10 +54,10 @@ def test_adding_a_language_writes_one_directory_and_no_other_file(tmp_path: Path
     assert set(loaded.names) == {"en", "xx", "am"}
     assert loaded.router.by_tag("ti") == loaded.router.by_script("ሰላም") == "am"
     assert torch.equal(loaded.tables["am"].embedding.weight, table.input)
-    with pytest.raises(ArtifactError, match="exists already"):
+    with raises(ArtifactError, tmp_path / "h/tables/am"):
         add_table(tmp_path / "h", "am", table)
     table.lineage = "c" * 64
-    with pytest.raises(CompatibilityError, match="'tt' was made for base body cccccccccccc"):
+    with raises(CompatibilityError, "'tt'", "c" * 12):
         add_table(tmp_path / "h", "tt", table)
     assert not (tmp_path / "h" / "tables" / "tt").exists()
 
@@ -65,33 +66,33 @@ def test_an_addition_that_cannot_be_told_apart_is_refused(tmp_path: Path) -> Non
     made, _ = hydra(languages={"tt": "xx"}, scripts={"xx": ("Cyrillic",)})
     save_hydra(made, tmp_path / "h")
     table = made.tables["en"].table()
-    with pytest.raises(CompatibilityError, match=r"'a/b' cannot name a table"):
+    with raises(CompatibilityError, "'a/b'"):
         add_table(tmp_path / "h", "a/b", table)
     for claim in ({"languages": ["tt"]}, {"scripts": ["Cyrillic"]}):
-        with pytest.raises(CompatibilityError, match="goes to the table 'xx' already"):
+        with raises(CompatibilityError, repr(next(iter(claim.values()))[0]), "'xx'", "'am'"):
             add_table(tmp_path / "h", "am", table, **claim)
-    with pytest.raises(CompatibilityError, match="'tt' goes to the table 'xx', but a table is"):
+    with raises(CompatibilityError, "'tt'", "'xx'"):
         add_table(tmp_path / "h", "tt", table)
-    with pytest.raises(CompatibilityError, match="'en' goes to the table 'en' already"):
+    with raises(CompatibilityError, "'en'", "'am'"):
         add_table(tmp_path / "h", "am", table, languages=["en"])
     assert open_hydra(tmp_path / "h").tables.keys() == {"en", "xx"}
 
 
 @pytest.mark.parametrize(
-    ("route", "message"),
+    ("route", "names"),
     [
-        ({"languages": ["tt"]}, r"'tt' goes to the table 'en' and, by .*xx.route\.json, to 'xx'"),
-        ({"languages": ["en"]}, "'en' goes to the table 'xx', but a table is itself called 'en'"),
-        ({"scripts": ["Latin"]}, "script 'Latin' goes to the table 'en' already"),
+        ({"languages": ["tt"]}, ["'tt'", "'en'", "'xx'", "xx/route.json"]),
+        ({"languages": ["en"]}, ["'en'", "'xx'"]),
+        ({"scripts": ["Latin"]}, ["'Latin'", "'en'", "'xx'"]),
     ],
 )
 def test_a_directory_whose_tables_claim_the_same_is_refused(
-    route: dict[str, list[str]], message: str, tmp_path: Path
+    route: dict[str, list[str]], names: list[str], tmp_path: Path
 ) -> None:
     made, _ = hydra(languages={"tt": "en"}, scripts={"en": ("Latin",)})
     save_hydra(made, tmp_path / "h")
     write_json(tmp_path / "h" / "tables" / "xx" / "route.json", route)
-    with pytest.raises(CompatibilityError, match=message):
+    with raises(CompatibilityError, *names):
         open_hydra(tmp_path / "h")
 
 
@@ -105,14 +106,14 @@ def test_what_a_killed_addition_left_is_no_table(tmp_path: Path) -> None:
 
 def test_damaged_and_missing_parts_are_named(tmp_path: Path) -> None:
     made, _ = hydra()
-    with pytest.raises(ArtifactError, match=r"no Hydra LLM: it has no hydra\.json"):
+    with raises(ArtifactError, tmp_path, "hydra.json"):
         load_hydra(tmp_path)
     save_hydra(made, tmp_path / "h")
     weights = tmp_path / "h" / "tables" / "xx" / "table.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(ArtifactError, match="damaged"):
+    with raises(ArtifactError, weights, "sha256"):
         load_hydra(tmp_path / "h")
 
 
@@ -138,5 +139,5 @@ def test_every_table_exports_as_a_plain_model(family: str, tied: bool, tmp_path:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == f"{ids} {expected.double().sum().item()}"
-    with pytest.raises(CompatibilityError, match="no table 'yy'"):
+    with raises(CompatibilityError, "'yy'"):
         ref.plain("yy")

@@ -15,6 +15,7 @@ from franken.errors import CompatibilityError, ConfigError
 from franken.parts.segmented import segmented
 from franken.training import apply_policy, train_model
 from franken.training.module import CausalModule
+from tests.faults import raises
 
 from .hydras import hydra
 
@@ -88,7 +89,7 @@ def test_a_turn_is_its_prompt_in_one_vocabulary_and_its_response_in_the_other(
 def test_text_in_a_table_that_is_not_written_is_refused() -> None:
     made, _ = hydra()
     view = made.view("xx", ["en"])
-    with pytest.raises(CompatibilityError, match="write in table 'en'"):
+    with raises(CompatibilityError, "'en'"):
         encoder_of(view).encode([Turn("", "the cat", "en", "en")])
 
 
@@ -151,5 +152,5 @@ def test_sides_and_special_rows_of_several_tables() -> None:
     config = TrainingConfig(sides=EmbeddingSides.output)
     report = apply_policy(view.model, Trainable.embeddings, config)
     assert report.trained_parameters == made.tables["xx"].head.weight.numel()
-    with pytest.raises(ConfigError, match="freeze_special_rows"):
+    with raises(ConfigError, "freeze_special_rows"):
         apply_policy(view.model, Trainable.embeddings, TrainingConfig(freeze_special_rows=True))

@@ -13,6 +13,7 @@ from franken.data.corpus import TokenCorpus, write_corpus
 from franken.data.encoding import Encoded
 from franken.data.source import Instruction
 from franken.errors import ArtifactError
+from tests.faults import raises
 
 TEXTS = ["abc" * (n % 7) for n in range(200)]
 """Every seventh is empty."""
@@ -84,7 +85,7 @@ def test_neither_shards_nor_processes_nor_a_cap_between_them_change_a_bit(
 @pytest.mark.usefixtures("small_shards")
 def test_shards_that_were_done_are_not_done_again(tmp_path):
     texts = [*TEXTS[:100], "the end?"]
-    with pytest.raises(RuntimeError, match="fatal"):
+    with raises(RuntimeError, "fatal"):
         written(tmp_path, texts)
     parts = tmp_path / ".corpus.parts"
     assert len(list(parts.iterdir())) > 3
@@ -116,6 +117,6 @@ def test_where_a_record_ends_and_its_fields_do_is_part_of_what_a_shard_is():
 
 @pytest.mark.usefixtures("small_shards")
 def test_a_process_that_is_killed_is_an_error_and_what_is_done_stays(tmp_path):
-    with pytest.raises(ArtifactError, match=r"trainer\.workers"):
+    with raises(ArtifactError, tmp_path, "trainer.workers"):
         written(tmp_path, [*TEXTS, "?"], Letters(ends=True), workers=2)
     assert list((tmp_path / ".corpus.parts").glob("[0-9]*.safetensors"))

@@ -1,6 +1,5 @@
 """Declared options: found by walking, light to read, written to their YAML files."""
 
-import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,6 +22,7 @@ from franken.errors import ConfigError
 from franken.init_method.base import InitMethod
 from franken.init_method.focus import FocusInit
 from franken.init_method.salt import SaltInit
+from tests.faults import raises
 
 UNSET = {
     ("alignment", "files"): {"links"},
@@ -112,7 +112,7 @@ def test_an_option_is_a_dataclass_with_the_name_of_its_module_or_its_own():
      (PackConfig, {"schedule_width": 0}, "schedule_width"), (TrainingConfig, {"lr": -1.0}, "lr")],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_when_options_are_made(cls, values, key):
-    with pytest.raises(ConfigError, match=re.escape(key)):
+    with raises(ConfigError, cls.__name__, key):
         cls(**values)
     with faults_later():
         assert [fault.key for fault in collect_faults(cls(**values))] == [key]

@@ -13,6 +13,7 @@ from franken.draft.tuning import tune_on_target
 from franken.errors import ConfigError
 from franken.init_method.subtoken_mean import SubtokenMeanInit
 from franken.init_method.weighted_pooling import PoolingScheme, WeightedPoolingInit
+from tests.faults import raises
 from tests.parts.tiny import LINES, logits_of, save_checkpoint, some_ids, tiny_model, tiny_tokenizer
 
 GAMMA, NEW = 3, 20
@@ -113,7 +114,7 @@ def test_layers_go_by_name_and_the_rest_stays() -> None:
     ids = some_ids(96)
     assert torch.equal(logits_of(without_layers(whole, []), ids), logits_of(whole, ids))
     for bad in ([4], [0, 1, 2, 3]):
-        with pytest.raises(ConfigError):
+        with raises(ConfigError, "drop_layers", bad):
             without_layers(whole, bad)
 
 

@@ -15,6 +15,7 @@ from franken.eval_suite import evaluate
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.journal import Journal
 from franken.eval_suite.readout import read_out
+from tests.faults import raises
 
 ENGLISH = [
     "the cat sees the red house",
@@ -260,7 +261,7 @@ def test_a_killed_run_goes_on_and_a_finished_one_asks_the_model_nothing(
 def test_a_task_that_samples_is_refused(case, data, tasks, tmp_path):
     source = (tasks / "writing.yaml").read_text().replace("do_sample: false", "do_sample: true")
     (tasks / "writing.yaml").write_text(source)
-    with pytest.raises(DataError, match="do_sample"):
+    with raises(DataError, "do_sample", "include_path"):
         evaluate(case.model, case.tokenizer, suite_of(tasks, "tiny_writing_ru"), data)
 
 
@@ -269,7 +270,7 @@ def test_an_unknown_task_is_named_before_anything_runs(case, data, tasks, monkey
 
     own = lm_eval._indexed
     monkeypatch.setattr(lm_eval, "_indexed", lambda places, defaults: own(places, defaults=False))
-    with pytest.raises(ConfigError, match="tiny_choice"):
+    with raises(ConfigError, "'tiny_chice'", "tiny_choice"):
         check_suite(suite_of(tasks, "tiny_chice"), data)
 
 
@@ -336,7 +337,7 @@ def test_globs_mean_groups_in_the_languages_of_the_data(data):
     assert found("mmlu_*", "sums", of_data=True) == ["mmlu_sw", "sums"]
     assert found("*_stem", "!mmlu_de*") == ["mmlu_sw_stem"]
     data.config.languages = ["ta"]
-    with pytest.raises(ConfigError, match="ta"):
+    with raises(ConfigError, "ta"):
         found("mmlu_*", of_data=True)
 
 

@@ -20,6 +20,7 @@ from franken.eval_suite.prompts import nearest_shots
 from franken.eval_suite.readout import read_out
 from franken.eval_suite.scoring import Request, log_probs
 from franken.eval_suite.suite import some_of
+from tests.faults import raises
 
 TOPIC = TaskConfig(
     source="topic",
@@ -232,7 +233,7 @@ def test_nearest_examples_stand_beside_the_item(case, data):
         assert beside.startswith(asked)  # the tiny data's other parts hold the item itself
         assert not other.startswith(asked)
     config.shots = 6
-    with pytest.raises(ConfigError, match="6 examples asked for"):
+    with raises(ConfigError, "eval_suite.tasks.translation.shots", 6):
         run(case, data, translation=config)
 
 
@@ -280,17 +281,17 @@ def test_languages_that_the_data_lack_are_skipped_and_listed(case, data, caplog)
 
 
 @pytest.mark.parametrize(
-    ("task", "message"),
+    ("task", "names"),
     [
-        (TaskConfig(source="topics", prompt="x"), "'topics'.*Did you mean 'topic'.*arithmetic"),
-        (TaskConfig(kind="bits_per_byte", source="news"), "'news'.*monolingual"),
-        (TaskConfig(source="translation", prompt="x"), "schema 'flores'.*sib200"),
-        (TaskConfig(source="topic", prompt="{txt} :"), "{txt}.*Did you mean {text}"),
-        (TaskConfig(source="topic", prompt="{text :"), "no template"),
+        (TaskConfig(source="topics", prompt="x"), ["'topics'", "'topic'", "arithmetic"]),
+        (TaskConfig(kind="bits_per_byte", source="news"), ["'news'", "monolingual"]),
+        (TaskConfig(source="translation", prompt="x"), ["'flores'", "sib200"]),
+        (TaskConfig(source="topic", prompt="{txt} :"), ["{txt}", "{text}"]),
+        (TaskConfig(source="topic", prompt="{text :"), ["'{text :'"]),
     ],
 )
-def test_wrong_sources_and_templates_say_what_is_valid(case, data, task, message):
-    with pytest.raises(ConfigError, match=message):
+def test_wrong_sources_and_templates_say_what_is_valid(case, data, task, names):
+    with raises(ConfigError, *names):
         run(case, data, wrong=task)
 
 

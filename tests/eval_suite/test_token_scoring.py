@@ -21,6 +21,7 @@ from franken.eval_suite.sharing import (
     shared_rows,
     stems,
 )
+from tests.faults import raises
 
 
 def slow(model, request):
@@ -254,7 +255,7 @@ def test_progress_counts_every_request_once(case, requests):
 
 @pytest.mark.parametrize(("context", "continuation"), [((), (1,)), ((1,), ())])
 def test_an_empty_side_is_refused(context, continuation):
-    with pytest.raises(ValueError, match="at least one token"):
+    with raises(ValueError, "context", "continuation"):
         Request(context, continuation)
 
 

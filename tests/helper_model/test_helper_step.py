@@ -17,7 +17,7 @@ from franken.parts.table import load_table
 from franken.parts.tokenizer_files import save_tokenizer
 from franken.steps.common.keys import step_key
 from franken.steps.helper import HelperStep
-from tests.faults import faults_of
+from tests.faults import faults_of, raises
 from tests.helper_model.test_checkpoint import BERT, TARGET, save
 from tests.init_method.tiny import SWAHILI
 
@@ -98,7 +98,7 @@ def test_the_key_of_a_trained_helper_follows_options_data_and_seed(data, tmp_pat
 
 
 def test_a_path_that_is_no_checkpoint_is_refused_before_work(data) -> None:
-    with pytest.raises(DataError, match="nowhere"):
+    with raises(DataError, "path='./nowhere'"):
         key_of(HelperStep(helper=CheckpointHelper(path="./nowhere"), data=data))
 
 

@@ -26,6 +26,7 @@ from franken.inference.xtransplant.donors import donor_vectors
 from franken.inference.xtransplant.drafts import guess
 from franken.inference.xtransplant.scoring import watch_options
 from franken.transplant_engine.base import engine_of
+from tests.faults import raises
 from tests.inference.small import small_host, some_prompt, some_task
 
 WAVEFRONT = [
@@ -72,7 +73,7 @@ def test_families_without_an_exchangeable_attention(family: str) -> None:
     pairs = pair_set("grid", host.depth)
     oracle = run_naive(host, task, pairs, Intervention(), DECODING, WHOLE)
     assert_equal(run_cache(host, task, pairs, Intervention(), DECODING, WHOLE), oracle)
-    with pytest.raises(CompatibilityError, match="use engine=cache"):
+    with raises(CompatibilityError, "engine=wavefront", repr(family), "engine=cache"):
         run_wavefront(host, task, pairs, Intervention(), DECODING, WHOLE)
 
 
@@ -119,9 +120,9 @@ def test_all_positions_run_on_cache_and_naive_alone() -> None:
     assert_equal(run_cache(host, task, pairs, what, DECODING, WHOLE), oracle)
     last = run_naive(host, task, pairs, Intervention(), DECODING, WHOLE)
     assert not torch.equal(last.first_logits, oracle.first_logits)  # type: ignore[arg-type]
-    with pytest.raises(CompatibilityError, match="engine=cache"):
+    with raises(CompatibilityError, "engine=wavefront", "engine=cache"):
         run_wavefront(host, task, pairs, what, DECODING)
-    with pytest.raises(CompatibilityError, match="9 and 8 tokens"):
+    with raises(CompatibilityError, "positions=all", 9, 8):
         run_naive(host, some_task(8, 9), pairs, what, DECODING)
 
 
@@ -268,7 +269,7 @@ def test_watched_logits_are_those_of_the_first_step() -> None:
 def test_layers_out_of_range() -> None:
     host, task = small_host("llama"), some_task()
     for engine in (run_cache, run_wavefront):
-        with pytest.raises(ConfigError, match=r"\[0, 3\] is out of range; the model has 3 layers"):
+        with raises(ConfigError, "inference.pairs", [0, 3], "3 layers"):
             engine(host, task, [(0, 3)], Intervention(), DECODING)
 
 

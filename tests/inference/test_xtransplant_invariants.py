@@ -26,10 +26,12 @@ from franken.inference.xtransplant.choices import DonorKind, Op, Site
 from franken.inference.xtransplant.donors import donor_vectors
 from franken.inference.xtransplant.host import check_site
 from franken.inference.xtransplant.preflight import (
+    EngineMismatch,
     Preflight,
     clean_continuation_difference,
     preflight,
 )
+from tests.faults import raises
 from tests.inference.small import small_host, some_prompt, some_task
 from tests.parts.tiny import tiny_model
 
@@ -209,18 +211,18 @@ def test_a_fault_of_decoding_alone_is_refused_in_half_precision() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wavefront._Front, "_decode", mixed_up)
-        with pytest.raises(
-            CompatibilityError, match=r"margins while decoding differ by 1\.\d+e-01"
-        ):
+        with raises(EngineMismatch, "engine=wavefront") as caught:
             half_precision_preflight(run_wavefront)
+        assert 0.1 < caught.value.report.margin_difference < 0.2
 
     def another_end(*args: Any, **kwargs: Any) -> Any:
         runs = run_wavefront(*args, **kwargs)
         runs.tokens[0] = [*runs.tokens[0][:-1], 3 + runs.tokens[0][-1] % 7]
         return runs
 
-    with pytest.raises(CompatibilityError, match=r"tokens differ for pairs \[\(0, 0\)\]"):
+    with raises(EngineMismatch, "engine=wavefront") as caught:
         half_precision_preflight(another_end)
+    assert caught.value.parted == [(0, 0)]
 
 
 def test_margins_that_differ_while_decoding_are_refused() -> None:
@@ -229,8 +231,9 @@ def test_margins_that_differ_while_decoding_are_refused() -> None:
         runs.margins[:, 3] += 0.5
         return runs
 
-    with pytest.raises(CompatibilityError, match=r"margins while decoding differ by [45]\.\d+e-01"):
+    with raises(EngineMismatch, "engine=wavefront") as caught:
         half_precision_preflight(drifting)
+    assert 0.4 < caught.value.report.margin_difference < 0.6
 
 
 def test_noise_has_the_norms_of_the_vectors_it_stands_for() -> None:
@@ -263,8 +266,9 @@ def test_preflight_refuses_an_engine_that_differs() -> None:
                      name="wavefront", count=4)  # fmt: skip
     assert good.tokens_equal == good.pairs == 4
     assert host.layer_tokens == before
-    with pytest.raises(CompatibilityError, match=r"wavefront does not equal naive.*\(0, 0\)"):
+    with raises(EngineMismatch, "engine=wavefront") as caught:
         preflight(host, task, pairs, Intervention(), DECODING, faulty, name="wavefront", count=4)
+    assert caught.value.parted == [(0, 0)]
 
 
 def test_preflight_refuses_a_faulty_cache() -> None:
@@ -275,28 +279,29 @@ def test_preflight_refuses_a_faulty_cache() -> None:
         runs.first_logits = runs.first_logits + 0.01  # type: ignore[operator]
         return runs
 
-    with pytest.raises(CompatibilityError, match="first-step logits differ by 1"):
+    with raises(EngineMismatch, "engine=wavefront", "inference.engine=cache") as caught:
         preflight(host, task, pair_set("grid", 3), Intervention(), DECODING, shifted,
                   name="wavefront", count=4)  # fmt: skip
+    assert caught.value.report.logit_difference == pytest.approx(0.01, rel=1e-3)
 
 
 @pytest.mark.parametrize("family", ["gemma2", "phi", "gpt_neox"])
 def test_the_faulty_site_needs_a_residual_after_attention(family: str) -> None:
-    with pytest.raises(CompatibilityError, match="use site=attn_out"):
+    with raises(CompatibilityError, "site=mid_residual_added", repr(family), "site=attn_out"):
         check_site(small_host(family), Site.mid_residual_added)
 
 
 def test_layers_without_a_key_value_cache_are_refused() -> None:
     model = tiny_model("llama")
     model.config.layer_types = ["linear_attention", "full_attention"]
-    with pytest.raises(CompatibilityError, match="layers of kind linear_attention"):
+    with raises(CompatibilityError, "'llama'", "linear_attention"):
         open_host(model)
 
 
 def test_a_feed_forward_that_is_no_module_is_refused() -> None:
     model = tiny_model("llama")
     del model.model.layers[1].mlp
-    with pytest.raises(CompatibilityError, match=r"layer 1 of model family .llama. has no"):
+    with raises(CompatibilityError, "layer 1", "'llama'", "mlp"):
         open_host(model)
 
 

@@ -24,6 +24,7 @@ from franken.inference.xtransplant.selection import select_pairs
 from franken.inference.xtransplant.session import Session
 from franken.inference.xtransplant.wavefront import run_wavefront
 from franken.transplant_engine.wavefront import Wavefront
+from tests.faults import raises
 from tests.parts.tiny import tiny_model, tiny_tokenizer
 
 PROMPTS = PromptsConfig(
@@ -227,7 +228,7 @@ def test_an_engine_that_differs_stops_the_run(host: Host, tmp_path: Path, monkey
         return runs
 
     monkeypatch.setattr(Wavefront, "run", staticmethod(faulty))
-    with pytest.raises(CompatibilityError, match=r"Use inference\.engine=cache"):
+    with raises(CompatibilityError, "engine=wavefront", "inference.engine=cache"):
         run(host, CONFIG, tmp_path)
 
 
@@ -306,7 +307,7 @@ def test_batches_that_differ_stop_the_run(host: Host, tmp_path: Path, monkeypatc
         RowFiles(tmp_path / "one"), lambda name, lang: [(1, 0)],
         Progress(tmp_path / "progress.json", tmp_path / "one"),
     )  # fmt: skip
-    with pytest.raises(CompatibilityError, match=r"engine=batches does not.*engine=naive"):
+    with raises(CompatibilityError, "engine=batches", "engine=naive"):
         made.run([samples])
 
 
@@ -316,7 +317,7 @@ def test_parts_are_disjoint_and_empty_ones_refused() -> None:
     assert [s.pair.index for s in pilot] == [0, 1, 2]
     assert [s.pair.index for s in rest] == [3, 4]
     tokens = Tokens(tiny_tokenizer(), CONFIG, 512)
-    with pytest.raises(DataError, match="part rest is empty"):
+    with raises(DataError, "topics tr", "part rest", "prompts.pilot"):
         gather(replace(PROMPTS, pilot=9), "topics", DATA, "tr", Portion.rest, tokens,
                donor=DonorKind.translation, stop=Stop.text, seed=0)  # fmt: skip
 

@@ -15,6 +15,7 @@ from franken.token_map import projection
 from franken.token_map.neighbours import sparsemax
 from franken.token_map.options import Fallback, Metric
 from tests.bounds import one_error
+from tests.faults import raises
 from tests.init_method.donor import (
     KIND,
     alike,
@@ -97,7 +98,7 @@ def test_absolute_weights_sum_to_no_more_than_the_guard_allows(least: float) -> 
 
 def test_clp_parity_is_refused_where_it_would_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection, "DENSE_LIMIT", 1000)
-    with pytest.raises(CompatibilityError, match="max_anchors"):
+    with raises(CompatibilityError, "max_anchors"):
         make(ClpInit(parity=True))
     make(ClpInit(max_anchors=5))
 

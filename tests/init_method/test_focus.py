@@ -15,6 +15,7 @@ from franken.token_map.token_vectors import decoded_vectors, piece_space_vectors
 from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from franken.word_vectors import VectorSpace
 from franken.word_vectors.base import VectorUnit
+from tests.faults import raises
 from tests.init_method.spaces import (
     cosines,
     dense,
@@ -161,12 +162,12 @@ def test_words_serve_where_pieces_have_no_vectors(source, target):
 
 def test_no_anchor_or_no_vectors_is_an_error(source, target):
     foreign = {"target": VectorSpace(["▁nyumba"], torch.ones(1, 4))}
-    with pytest.raises(DataError, match="focus has no anchor"):
+    with raises(DataError, "init_method=focus", "anchor"):
         fit_map(
             source, target, FocusInit(),
             resources_of(source.tokenizer, target, piece_vectors=foreign), 0,
         )  # fmt: skip
-    with pytest.raises(DataError, match="needs piece vectors, and there are none"):
+    with raises(DataError, "init_method=focus", "piece vectors"):
         fit_map(
             source, target, FocusInit(),
             resources_of(source.tokenizer, target, piece_vectors={}), 0,

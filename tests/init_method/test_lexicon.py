@@ -14,6 +14,7 @@ from franken.token_map.options import Fallback
 from franken.tokenizer.families import train_tokenizer
 from franken.tokenizer.pieces import encode_piece
 from tests.bounds import sum_error
+from tests.faults import raises
 from tests.init_method.tiny import ENGLISH, LEXICON, RESOURCES, SWAHILI, row_of, written
 
 KIND = TokenizerKind.sentencepiece_bpe
@@ -158,7 +159,7 @@ def test_the_fallback_takes_what_the_lexicon_does_not_know(source, target, rule)
 
 def test_no_lexicon_at_all_is_an_error_that_says_what_to_do(source, target):
     for lexicons in ({}, {"sw": []}, {"sw": [("", "nyumba"), ("house", " ")]}):
-        with pytest.raises(DataError, match="init_method=lexicon needs a lexicon"):
+        with raises(DataError, "init_method=lexicon", "lexicon"):
             fit_map(source, target, LexiconInit(), InitResources(lexicons=lexicons), 0)
 
 

@@ -12,6 +12,7 @@ from franken.init_method.merge import MergeInit
 from franken.parts.table import Table
 from franken.tokenizer.pieces import canonical_bytes, encode_pieces
 from franken.tokenizer.pipeline import pipeline_of
+from tests.faults import raises
 from tests.init_method.tiny import (
     RESOURCES,
     edited,
@@ -84,7 +85,7 @@ def test_rows_are_those_of_a_plain_recursion_input_and_head(kind):
 
 def test_unigram_targets_are_refused():
     kind = TokenizerKind.sentencepiece_unigram
-    with pytest.raises(CompatibilityError, match="Unigram, which has none"):
+    with raises(CompatibilityError, "init_method=merge", "Unigram"):
         fit_map(source_table(kind), target_tokenizer(kind), MergeInit(), RESOURCES, 0)
 
 

@@ -20,6 +20,7 @@ from franken.token_map.token_vectors import (
 )
 from franken.tokenizer.pieces import encode_piece
 from tests.bounds import one_error
+from tests.faults import raises
 from tests.init_method.spaces import cosines, dense, projected_on_simplex, resources_of
 from tests.init_method.tiny import row_of, source_table
 
@@ -162,10 +163,10 @@ def test_monolingual_weights_are_the_dense_sparsemax_over_all_source_pieces(sour
 
 
 def test_missing_resources_are_named(source, target):
-    with pytest.raises(DataError, match="init_method=ramen needs alignments"):
+    with raises(DataError, "init_method=ramen", "alignments"):
         fit_map(source, target, RamenInit(), resources_of(source.tokenizer, target), 0)
     nothing = resources_of(source.tokenizer, target, word_vectors={})
-    with pytest.raises(DataError, match="init_method=ramen needs word vectors"):
+    with raises(DataError, "init_method=ramen", "word vectors"):
         fit_map(source, target, MONOLINGUAL, nothing, 0)
 
 

@@ -18,6 +18,7 @@ from franken.init_method.subtoken_mean import SubtokenMeanInit
 from franken.parts.table import Table
 from franken.tokenizer.pieces import canonical_bytes, encode_pieces
 from franken.tokenizer.spans import SpanReader
+from tests.faults import raises
 from tests.init_method.tiny import (
     RESOURCES,
     SWAHILI,
@@ -148,7 +149,7 @@ def test_text_that_a_tokenizer_changes_is_left_out_and_counted():
     assert batch.skipped == 1
     assert len(batch.edges) == 3
     assert source is not target
-    with pytest.raises(DataError, match=r"no text that both tokenizers keep \(1 skipped\)"):
+    with raises(DataError, 1, "skipped"):
         by_hand("xyz")
 
 
@@ -156,7 +157,7 @@ def test_rows_without_evidence_are_those_of_the_start():
     kind = TokenizerKind.byte_level_bpe
     source, target = source_table(kind), target_tokenizer(kind)
     merged = fit_map(source, target, MergeInit(), RESOURCES, 0)
-    with pytest.warns(UserWarning, match="none of the new pieces occurs"):
+    with pytest.warns(UserWarning, match="init_method=span_align"):
         token_map = fit_map(source, target, SpanAlignInit(), resources("the house"), 0)
     assert all(token_map.row(row) == merged.row(row) for row in range(token_map.rows))
     plain = fit_map(source, target, SubtokenMeanInit(), RESOURCES, 0)
@@ -197,9 +198,9 @@ def test_rows_follow_their_token_when_ids_move():
 def test_what_it_needs_is_named():
     kind = TokenizerKind.sentencepiece_unigram
     source, target = source_table(kind), target_tokenizer(kind)
-    with pytest.raises(DataError, match="needs monolingual text"):
+    with raises(DataError, "init_method=span_align", "monolingual"):
         fit_map(source, target, SpanAlignInit(), InitResources(languages=["sw"]), 0)
-    with pytest.raises(CompatibilityError, match="Unigram"):
+    with raises(CompatibilityError, "init_method=merge", "Unigram"):
         fit_map(source, target, SpanAlignInit(start=AlignStart.merge), RESOURCES, 0)
 
 

@@ -9,6 +9,7 @@ from franken.init_method.tokalign import TokAlignInit
 from franken.tokenizer.pieces import vocabulary_overlap
 from franken.word_vectors import VectorSpace
 from franken.word_vectors.common.pieces import piece_labels
+from tests.faults import raises
 from tests.init_method.spaces import cosines, drawn, resources_of, rotation
 from tests.init_method.tiny import written
 
@@ -104,5 +105,5 @@ def test_pivots_follow_the_seed(source, target, resources):
 def test_without_a_shared_piece_that_has_vectors_it_is_refused(source, target):
     spaces = {side: VectorSpace(["nothing"], torch.ones(1, 4)) for side in ("target", "source")}
     given = resources_of(source.tokenizer, target, piece_vectors=spaces)
-    with pytest.raises(DataError, match="no pivot"):
+    with raises(DataError, "init_method=tokalign", "word_vectors.min_count"):
         fit_map(source, target, TokAlignInit(), given, 0)

@@ -33,7 +33,7 @@ from franken.token_map.word_pieces import filtered_pairs, spread_table
 from franken.tokenizer.families import train_tokenizer
 from franken.tokenizer.pieces import canonical_bytes, encode_piece, special_roles
 from tests.bounds import one_error
-from tests.faults import faults_of
+from tests.faults import faults_of, raises
 from tests.init_method.tiny import edited, row_of, source_table
 
 PAIRS = [
@@ -555,7 +555,7 @@ def test_the_mean_of_its_own_pieces_is_a_choice(tables):
 
 
 def test_no_alignment_at_all_is_an_error():
-    with pytest.raises(DataError, match="init_method=trans_tokenization needs alignments"):
+    with raises(DataError, "init_method=trans_tokenization", "alignments"):
         fit(source_of(SP), target_of(SP), {})
 
 

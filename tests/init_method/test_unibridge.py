@@ -17,7 +17,7 @@ from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from franken.word_vectors import VectorSpace
 from franken.word_vectors.common.pieces import piece_labels
 from tests.bounds import one_error
-from tests.faults import faults_of
+from tests.faults import faults_of, raises
 from tests.init_method.spaces import (
     cosines,
     dense,
@@ -171,19 +171,19 @@ def test_what_is_missing_is_named(source, target, resources):
         return fit_map(source, target, UnibridgeInit(**options), given, 0)
 
     spaces = resources.piece_vectors
-    with pytest.raises(DataError, match="needs piece vectors, and there are none"):
+    with raises(DataError, "init_method=unibridge", "piece vectors"):
         refit({})
-    with pytest.raises(DataError, match="needs vectors of the source pieces"):
+    with raises(DataError, "init_method=unibridge", "source", "target"):
         refit({"target": spaces["target"]})
     assert refit({"target": spaces["target"]}, semantic=False).counts()["computed"] > 0
     other = VectorSpace(["zzz"], torch.ones(1, 16))
-    with pytest.raises(DataError, match="shared pieces: no pair"):
+    with raises(DataError, "pieces", 1):
         refit({**spaces, "source": other})
     narrow = VectorSpace(spaces["source"].words, spaces["source"].vectors[:, :3])
-    with pytest.raises(DataError, match="16 and 3 dimensions"):
+    with raises(DataError, 16, 3):
         refit({**spaces, "source": narrow}, align=False)
     alone = VectorSpace(["▁nyumba"], torch.ones(1, 16))
-    with pytest.raises(DataError, match="unibridge has no anchor"):
+    with raises(DataError, "init_method=unibridge", "anchor"):
         refit({**spaces, "target": alone}, semantic=False)
 
 

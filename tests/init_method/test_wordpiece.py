@@ -16,6 +16,7 @@ from franken.parts.tokenizer_files import save_exported_tokenizer
 from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from franken.vocab import VocabTexts, build_vocabulary
 from franken.vocab.from_pretrained import FromPretrainedVocab
+from tests.faults import raises
 from tests.init_method.donor import word_space
 from tests.init_method.tiny import CONFIGS, RESOURCES, source_table, target_tokenizer
 from tests.vocab.wordpiece import wordpiece_tokenizer
@@ -91,7 +92,7 @@ def test_rows_of_a_wordpiece_model_go_to_a_vocabulary_of_another_kind():
 
 
 def test_methods_of_merges_have_none_to_follow():
-    with pytest.raises(CompatibilityError, match="target tokenizer is WordPiece, which has none"):
+    with raises(CompatibilityError, "init_method=merge", "WordPiece"):
         initialise(source_table(KINDS[0]), wordpiece_tokenizer(), MergeInit(), RESOURCES, 0)
 
 

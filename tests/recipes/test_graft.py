@@ -12,6 +12,7 @@ from franken.parts.skillpack import SkillPack
 from franken.recipe import graph_faults
 from franken.run import Runner
 from franken.steps.common.models import open_model
+from tests.faults import raises
 
 from .conftest import compose_config
 
@@ -77,7 +78,7 @@ def test_packs_add_up_and_scale(graft: Runner) -> None:
 
 
 def test_a_pack_on_another_body_is_refused(graft: Runner) -> None:
-    with pytest.raises(CompatibilityError, match="was made on body"):
+    with raises(CompatibilityError, "'on_tuned'"):
         graft.ensure("on_tuned")
 
 

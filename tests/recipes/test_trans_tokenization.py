@@ -12,6 +12,7 @@ from franken.parts.model import assemble
 from franken.run import Runner
 from franken.steps.common.models import open_model, read_places
 from franken.token_map.storage import load_map
+from tests.faults import raises
 
 from .conftest import compose_config
 
@@ -103,5 +104,5 @@ def test_files_made_elsewhere_enter_the_key_by_their_content(
         keys.append(Runner(config, tmp_path / "run").keys["alignment"])
     assert keys[0] == keys[1] != keys[2]
     (tmp_path / "two" / "ka.tsv").unlink()
-    with pytest.raises(DataError, match=r"alignment\.table: .*ka\.tsv is no file"):
+    with raises(DataError, "alignment.table", tmp_path / "two/ka.tsv"):
         Runner(config, tmp_path / "run")

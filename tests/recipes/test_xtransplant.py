@@ -10,6 +10,7 @@ from franken.errors import DataError
 from franken.files import read_json
 from franken.inference.xtransplant.rows import only, read_rows
 from franken.run import Runner
+from tests.faults import raises
 
 from .conftest import compose_config
 
@@ -80,7 +81,7 @@ def test_pairs_from_a_file_and_a_refusal_of_their_own_pilot(store: Path, tmp_pat
              "recipe.run=[grid]")  # fmt: skip
     filed = finished(store, tmp_path / "file", "recipe.steps.grid.portion=rest", *given)
     assert rows_of(filed, "grid").equals(rows_of(runner, "apply"))
-    with pytest.raises(DataError, match="selection and evaluation must be disjoint"):
+    with raises(DataError, path, "part: rest"):
         finished(store, tmp_path / "pilot", *given)
 
 

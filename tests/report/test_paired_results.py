@@ -16,6 +16,7 @@ from franken.report.runs import load_groups
 from franken.report.tables import overview, task_table
 from franken.statistics import Units
 from franken.statistics.units import UNITS_FILE
+from tests.faults import raises
 
 ITEMS = 200
 
@@ -110,7 +111,7 @@ def test_items_are_read_back_beside_the_results(two_runs, three):
     records = read_records(two_runs[0])
     assert [record.units for record in records] == [record.units for record in three[:2]]
     (two_runs[0] / UNITS_FILE).write_text("{}\n")
-    with pytest.raises(DataError, match=f"{UNITS_FILE}:1"):
+    with raises(DataError, two_runs[0] / f"{UNITS_FILE}:1", "'key'"):
         read_records(two_runs[0])
 
 

@@ -6,6 +6,7 @@ import torch
 
 from franken.parts.forms.bits import pack_bits, packed_length, unpack_bits
 from franken.parts.forms.quantised import Floats, Quantised, fit_grid
+from tests.faults import raises
 
 
 @pytest.mark.parametrize("bits", range(1, 9))
@@ -31,7 +32,7 @@ def test_thirty_two_values_of_three_bits_take_twelve_bytes():
 
 
 def test_a_code_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="does not fit into 2 bits"):
+    with raises(ValueError, 4, "2 bits"):
         pack_bits(torch.tensor([[4]], dtype=torch.uint8), 2)
 
 

@@ -8,6 +8,7 @@ from franken.errors import CompatibilityError
 from franken.parts.weights import LoadedWeights
 from franken.skillpack import pack_difference
 from franken.skillpack.calibration import input_moments
+from tests.faults import raises
 from tests.parts.tiny import tiny_model
 from tests.skillpack.pairs import policy, tuned_copy
 
@@ -74,7 +75,9 @@ def test_gptq_without_moments_is_refused(tmp_path):
     found = policy("svd_quantised", "pack.quant.method=gptq")
     moments = input_moments(model, texts())
     del moments["model.layers.1.mlp.up_proj.weight"]
-    with pytest.raises(CompatibilityError, match=r"inputs of 'model.layers.1.mlp.up_proj"):
+    with raises(
+        CompatibilityError, "pack.quant.method=gptq", "'model.layers.1.mlp.up_proj.weight'"
+    ):
         pack_difference(
             LoadedWeights(model), LoadedWeights(tuned_copy(model)), found, tmp_path / "p",
             name="p", hessians=moments,

@@ -6,6 +6,7 @@ from franken.config.pack import ClassRule, operator_of
 from franken.declare import options
 from franken.errors import ConfigError
 from franken.pack_operator.base import PackOperator
+from tests.faults import raises
 
 
 @pytest.mark.parametrize("name", sorted(options("pack_operator")))
@@ -21,5 +22,5 @@ def test_every_operator_is_made_by_its_name_and_knows_its_widths(name: str) -> N
 def test_an_unknown_operator_is_a_fault_of_its_own_key() -> None:
     rule = ClassRule(op="lowrnk")
     assert [key for key, _ in rule.faults()] == ["op"]
-    with pytest.raises(ConfigError):
+    with raises(ConfigError, "pack_operator.name", "'lowrnk'", "'lowrank'"):
         operator_of(rule)

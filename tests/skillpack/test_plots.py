@@ -11,6 +11,7 @@ from franken.report.size_plots import draw_sizes, finding
 from franken.report.sizes import families, learnt_task
 from franken.skillpack.__main__ import main
 from franken.skillpack.plots import Task, forgetting, forgetting_of, size_points
+from tests.faults import raises
 
 
 def record(model, value, *, task="arithmetic", metric="acc_exact", variant="", **extra):
@@ -25,12 +26,12 @@ def test_forgetting_and_backward_transfer_by_hand():
     assert found.forgetting == pytest.approx(((0.9 - 0.5) + (0.7 - 0.6)) / 2)
     assert found.backward_transfer == pytest.approx(((0.5 - 0.8) + (0.6 - 0.7)) / 2)
     assert found.average == pytest.approx(2.0 / 3)
-    with pytest.raises(DataError, match="after every stage"):
+    with raises(DataError, "x", [[0.5, 0.5]]):
         forgetting("x", [[0.5, 0.5]])
     # bits per byte in the second column: shown, but no part of a mean of accuracies
     part = forgetting("x", [[0.8, 9.0], [0.5, 1.2]], [True, False])
     assert (part.average, part.forgetting) == (0.5, pytest.approx(0.3))
-    with pytest.raises(DataError, match="no task before the last"):
+    with raises(DataError, "x", "accuracy"):
         forgetting("x", [[9.0, 0.1], [1.2, 0.5]], [False, True])
 
 
@@ -123,5 +124,5 @@ def test_a_gain_within_the_noise_has_no_share():
     ]  # fmt: skip
     (point,) = size_points(records, task="arithmetic", metric="acc_exact", lang="en")
     assert point.recovery is None
-    with pytest.raises(DataError, match="no score of 'tuned'"):
+    with raises(DataError, "'tuned'", "arithmetic:acc_exact"):
         size_points(records[:1], task="arithmetic", metric="acc_exact", lang="en")

@@ -26,6 +26,7 @@ from franken.skillpack.router import (
     train_router,
 )
 from franken.steps.route import RouteStep, router_examples
+from tests.faults import raises
 from tests.parts.tiny import tiny_model, tiny_tokenizer
 from tests.skillpack.pairs import exact_policy, tuned_copy
 
@@ -264,9 +265,9 @@ def test_a_router_is_shown_text_of_the_source_language_too():
 
 
 def test_too_few_examples_are_refused(experts):
-    with pytest.raises(DataError, match="2 examples are too few"):
+    with raises(DataError, "2 examples", "router.examples"):
         train_router(experts, [([1, 2, 3], 1)] * 2, SequenceRouter(), seed=0)
-    with pytest.raises(DataError, match="has a response"):
+    with raises(DataError, "router", "router.examples"):
         train_router(experts, [([1, 2, 3], 3)] * 10, SequenceRouter(), seed=0)
 
 
@@ -277,7 +278,7 @@ def test_one_example_that_is_left_to_train_on_is_refused(experts):
         if torch.randperm(3, generator=_held_out(seed))[0] == 1
     )  # fmt: skip
     examples = [([1, 2, 3], 1), ([4, 5, 6], 1), ([7, 8, 9], 3)]  # the last has no response
-    with pytest.raises(DataError, match=r"only one.*router\.examples"):
+    with raises(DataError, "of 2", "router.examples"):
         train_router(experts, examples, SequenceRouter(epochs=1), seed=seed)
 
 

@@ -14,6 +14,7 @@ from franken.token_map.neighbours import (
     top_neighbours,
 )
 from tests.bounds import sum_error
+from tests.faults import raises
 from tests.init_method.spaces import projected_on_simplex
 
 
@@ -172,12 +173,12 @@ def test_a_uniform_world_has_every_anchor_in_the_support() -> None:
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
-    with pytest.raises(CompatibilityError, match="8 dimensions and anchors 5"):
+    with raises(CompatibilityError, 8, 5):
         top_neighbours(vectors(2, 8), vectors(2, 5), 1)
-    with pytest.raises(CompatibilityError, match="NaN"):
+    with raises(CompatibilityError, "anchors", "NaN"):
         top_neighbours(vectors(2), vectors(2) * torch.nan, 1)
-    with pytest.raises(CompatibilityError, match="no anchors"):
+    with raises(CompatibilityError, "sparsemax_neighbours", "anchors"):
         sparsemax_neighbours(vectors(2), vectors(0))
-    with pytest.raises(CompatibilityError, match="manhattan"):
+    with raises(CompatibilityError, "metric", "'manhattan'", "cosine, dot"):
         top_neighbours(vectors(2), vectors(2), 1, metric="manhattan")
     assert len(sparsemax_neighbours(vectors(0), vectors(0)).rows) == 0

@@ -13,6 +13,7 @@ from franken.token_map.projection import (
     orthogonal_weights,
     projection_weights,
 )
+from tests.faults import raises
 
 
 def rows(count: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -154,7 +155,7 @@ def test_all_anchors_at_once_are_the_same_weights(count: int, options: dict) -> 
 
 def test_dense_weights_that_would_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(projection, "DENSE_LIMIT", 100)
-    with pytest.raises(CompatibilityError, match="21 tokens on all 5 anchors"):
+    with raises(CompatibilityError, 21, 5, 100, "max_anchors"):
         dense_weights(rows(21, 4), rows(5, 4), rcond=0.0, ridge=0.0, center=False)
 
 

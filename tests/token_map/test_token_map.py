@@ -13,6 +13,7 @@ from franken.init_method.lexicon import LexiconInit
 from franken.parts.tokenizer_files import tokenizer_identity
 from franken.token_map.options import Fallback
 from franken.token_map.storage import load_map, save_map
+from tests.faults import raises
 from tests.init_method.tiny import RESOURCES, hand_made_map, source_table, target_tokenizer
 
 KIND = TokenizerKind.sentencepiece_unigram
@@ -41,25 +42,28 @@ def test_a_good_map_has_no_faults_and_counts_every_row_once():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "names"),
     [
-        ({"indices": torch.tensor([2, 0, 0, 3], dtype=torch.int32)}, "source row 3 lies outside"),
-        ({"indices": torch.tensor([2, 0, 0, -1], dtype=torch.int32)}, "source row -1 lies outside"),
-        ({"weights": torch.tensor([1, 1, float("nan"), 0.2])}, "NaN"),
-        ({"weights": torch.tensor([1, 0.5, 0.5, 0.5])}, "other than 1"),
-        ({"weights": torch.ones(4, dtype=torch.float64)}, "weights is torch.float64"),
-        ({"provenance": torch.tensor([0, 1, 1, 3, 4], dtype=torch.uint8)}, "exactly one"),
-        ({"provenance": torch.tensor([0, 1, 2, 2, 4], dtype=torch.uint8)}, "computed row has no"),
-        ({"provenance": torch.tensor([0, 1, 4, 3, 4], dtype=torch.uint8)}, "padding row has"),
-        ({"provenance": torch.tensor([0, 1, 2, 3, 9], dtype=torch.uint8)}, "code 9"),
-        ({"indptr": torch.tensor([0, 1, 2, 4, 4, 5])}, "indptr runs from 0 to 5"),
-        ({"indptr": torch.tensor([0, 2, 1, 4, 4, 4])}, "not ascending"),
-        ({"exemplars": torch.zeros(3, dtype=torch.bool)}, "no mean row"),
-        ({"keys": [b"one"]}, "1 keys for 5 rows"),
+        ({"indices": torch.tensor([2, 0, 0, 3], dtype=torch.int32)}, ["indices", 3, "0..2"]),
+        ({"indices": torch.tensor([2, 0, 0, -1], dtype=torch.int32)}, ["indices", -1, "0..2"]),
+        ({"weights": torch.tensor([1, 1, float("nan"), 0.2])}, ["weights", "NaN"]),
+        ({"weights": torch.tensor([1, 0.5, 0.5, 0.5])}, ["weights", "row 1", 0.5]),
+        (
+            {"weights": torch.ones(4, dtype=torch.float64)},
+            ["weights", torch.float64, torch.float32],
+        ),
+        ({"provenance": torch.tensor([0, 1, 1, 3, 4], dtype=torch.uint8)}, ["row 2", 2, 1]),
+        ({"provenance": torch.tensor([0, 1, 2, 2, 4], dtype=torch.uint8)}, ["row 3", "computed"]),
+        ({"provenance": torch.tensor([0, 1, 4, 3, 4], dtype=torch.uint8)}, ["row 2", "padding", 2]),
+        ({"provenance": torch.tensor([0, 1, 2, 3, 9], dtype=torch.uint8)}, ["provenance", 9]),
+        ({"indptr": torch.tensor([0, 1, 2, 4, 4, 5])}, ["indptr", 0, 5]),
+        ({"indptr": torch.tensor([0, 2, 1, 4, 4, 4])}, ["indptr", "row 1"]),
+        ({"exemplars": torch.zeros(3, dtype=torch.bool)}, ["exemplars"]),
+        ({"keys": [b"one"]}, ["keys", 1, 5]),
     ],
 )
-def test_a_map_that_would_make_a_wrong_table_is_refused(change, message):
-    with pytest.raises(CompatibilityError, match=message):
+def test_a_map_that_would_make_a_wrong_table_is_refused(change, names):
+    with raises(CompatibilityError, *names):
         dataclasses.replace(good(), **change).validate()
 
 
@@ -104,33 +108,33 @@ def test_a_damaged_file_is_named(fitted, tmp_path, name):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
     path.write_bytes(bytes(content))
-    with pytest.raises(ArtifactError, match=name.replace(".", r"\.")):
+    with raises(ArtifactError, tmp_path / name):
         load_map(tmp_path)
 
 
 def test_missing_and_foreign_directories_are_named(fitted, tmp_path):
-    with pytest.raises(ArtifactError, match=r"no token map: it has no token_map\.json"):
+    with raises(ArtifactError, tmp_path, "token_map.json"):
         load_map(tmp_path)
     save_map(fitted[1], tmp_path)
     description = json.loads((tmp_path / "token_map.json").read_text())
-    for change, message in (
-        ({"kind": "table"}, "does not describe a token map"),
+    for change, *names in (
+        ({"kind": "table"}, "token_map.json"),
         ({"schema": 99}, "schema 99"),
-        ({"fallback": {"kind": "median"}}, "does not describe a token map"),
-        ({"fallback": None}, "fallback is None, expected a mapping"),
-        ({"notes": None}, "notes is None, expected a mapping"),
-        ({"notes": {"method": 5}}, "method is 5, expected a string"),
-        ({"notes": {"trained": None}}, "trained is None, expected a mapping"),
-        ({"noise_std": "much"}, "noise_std is 'much', expected a number"),
-        ({"norm_match": 1}, "norm_match is 1, expected true or false"),
-        ({"target_tokenizer_sha256": 3}, "target_tokenizer_sha256 is 3, expected a string"),
+        ({"fallback": {"kind": "median"}}, "'median'", "Fallback"),
+        ({"fallback": None}, "fallback", None),
+        ({"notes": None}, "notes", None),
+        ({"notes": {"method": 5}}, "method", 5),
+        ({"notes": {"trained": None}}, "trained", None),
+        ({"noise_std": "much"}, "noise_std", "'much'"),
+        ({"norm_match": 1}, "norm_match", 1),
+        ({"target_tokenizer_sha256": 3}, "target_tokenizer_sha256", 3),
     ):
         (tmp_path / "token_map.json").write_text(json.dumps(description | change))
-        with pytest.raises(ArtifactError, match=message):
+        with raises(ArtifactError, tmp_path / "token_map.json", *names):
             load_map(tmp_path)
     (tmp_path / "token_map.json").write_text(json.dumps(description))
     (tmp_path / "token_map.safetensors").unlink()
-    with pytest.raises(ArtifactError, match="is missing"):
+    with raises(ArtifactError, tmp_path / "token_map.safetensors"):
         load_map(tmp_path)
 
 

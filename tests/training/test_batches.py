@@ -12,6 +12,7 @@ from franken.training.batches import (
     next_tokens,
     rows_of_rank,
 )
+from tests.faults import raises
 from tests.training.tiny import TinyData
 
 CONFIG = TrainingConfig(batch_size=4, sequence_length=12)
@@ -31,7 +32,7 @@ def test_processes_share_the_rows_of_a_batch():
     batch = {"input_ids": torch.arange(8).reshape(4, 2), "loss_weight": 0.5}
     shares = [rows_of_rank(batch, rank, 2)["input_ids"][:, 0].tolist() for rank in (0, 1)]
     assert shares == [[0, 4], [2, 6]]
-    with pytest.raises(ConfigError, match=r"raise training\.batch_size"):
+    with raises(ConfigError, "training.batch_size"):
         rows_of_rank(batch, 0, 5)
 
 
@@ -76,7 +77,7 @@ def test_hiding_is_told_the_step_and_counted_after():
 
 
 def test_an_empty_loader_is_an_error_not_a_hang():
-    with pytest.raises(DataError, match="gives no batch"):
+    with raises(DataError, "batch"):
         next(iter(_empty()))
 
 

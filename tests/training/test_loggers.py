@@ -14,6 +14,7 @@ from franken.config.training import Trainable, TrainingConfig
 from franken.errors import ConfigError
 from franken.training.loggers import close_loggers, is_online, is_secret, log_tables, make_loggers
 from franken.training.runner import train_model
+from tests.faults import raises
 from tests.training.tiny import CPU, TinyData, tiny_model
 
 FAKE = {
@@ -40,7 +41,7 @@ def test_none_is_no_logger(tmp_path):
 
 
 def test_an_unknown_logger_names_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match="none, csv or wandb"):
+    with raises(ConfigError, "'tensorboard'", "none, csv or wandb"):
         make_loggers(LoggerConfig("tensorboard"), tmp_path)
 
 

@@ -10,6 +10,7 @@ from franken.tokenizer.pieces import canonical_bytes
 from franken.training.masked import MaskedModule, documents
 from franken.training.masking import TokenMasker
 from franken.training.module import CausalModule
+from tests.faults import raises
 from tests.init_method.texts import ENGLISH, SWAHILI
 from tests.parts.encoders import KINDS, encoder_tokenizer, tiny_encoder
 
@@ -136,5 +137,5 @@ def test_a_batch_without_a_hidden_token_has_a_gradient_of_zeros():
 
 def test_a_module_of_the_other_kind_refuses_the_model(tokenizer, family):
     model = tiny_encoder(family, tokenizer)
-    with pytest.raises(CompatibilityError):
+    with raises(CompatibilityError, type(model).__name__):
         CausalModule.for_training(model, Trainable.embeddings, TrainingConfig())

@@ -24,7 +24,7 @@ from franken.training.lightning_options import (
     own_callbacks,
     own_datamodule,
 )
-from tests.faults import faults_of
+from tests.faults import faults_of, raises
 from tests.init_method.texts import ENGLISH
 from tests.parts.tiny import tiny_model, tiny_tokenizer
 from tests.training.tiny import CPU, TinyData
@@ -122,7 +122,7 @@ def test_a_users_own_data_module_takes_the_place_of_frankens(tmp_path: Path) -> 
         ("no.such.Thing", "no.such.Thing"),
         ("pathlib.Path", "train_dataloader"),
     ):
-        with pytest.raises(ConfigError, match=found):
+        with raises(ConfigError, "training.datamodule", target, found):
             own_datamodule(TrainingConfig(datamodule={"_target_": target}), "training")
     assert "datamodule" in faults_of(TrainingConfig, datamodule={"rows": 1})
 
@@ -134,7 +134,7 @@ def test_a_plain_batch_is_filled_in() -> None:
     assert batch["position_ids"].tolist() == [[0, 1, 2, 3]]
     assert batch["labels"].tolist() == [[5, 6, 7, -100]]
     assert completed({"input_ids": ids})["segment_ids"].tolist() == [[1, 1, 1, 1]]
-    with pytest.raises(DataError, match="input_ids"):
+    with raises(DataError, "input_ids", "ids"):
         completed({"ids": ids})
 
 
@@ -181,5 +181,5 @@ def test_callbacks_of_the_user_are_called(tmp_path: Path) -> None:
 def test_a_callback_without_a_class_is_a_fault() -> None:
     faulty = TrainerConfig(callbacks={"mine": {"monitor": "x"}})
     assert [fault.key for fault in collect_faults(faulty)] == ["callbacks.mine"]
-    with pytest.raises(ConfigError, match=r"callbacks\.mine"):
+    with raises(ConfigError, "callbacks.mine", "no.such.Callback"):
         own_callbacks(TrainerConfig(callbacks={"mine": {"_target_": "no.such.Callback"}}))

@@ -15,6 +15,7 @@ from franken.config.runtime import Precision
 from franken.config.training import BodyType, LoraConfig, Trainable, TrainingConfig
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
 from franken.training.runner import train_model
+from tests.faults import raises
 from tests.training.tiny import CPU, TinyData, packed_batch, tiny_model
 
 
@@ -246,7 +247,7 @@ def test_the_weights_of_the_best_validation_are_kept(tmp_path):
 def test_selection_without_validation_text_is_refused(tmp_path):
     settings = config(validate_every=1)
     data = TinyData(settings, validation=False)
-    with pytest.raises(DataError, match="no validation text"):
+    with raises(DataError, "validation"):
         train(tiny_model(), settings, Trainable.full, tmp_path, data=data)
 
 
@@ -255,11 +256,8 @@ def test_a_diverging_run_names_step_rate_and_remedy_and_keeps_its_weights(tmp_pa
     settings = config(steps=5, checkpoint_every=1)
     once = tiny_model("gemma2")
     train(once, config(steps=1), Trainable.embeddings, tmp_path / "once")
-    with pytest.raises(
-        FrankenError, match=r"loss of step 2 of 5 is nan .* Lower training"
-    ) as found:
+    with raises(FrankenError, "step 2 of 5", "nan", 0.01, "training"):
         train(model, settings, Trainable.embeddings, tmp_path, data=Poisoned(settings, model))
-    assert "0.01" in str(found.value)
     assert torch.equal(model.model.embed_tokens.weight, once.model.embed_tokens.weight)
     assert not any(p.isnan().any() for n, p in model.named_parameters() if "norm" not in n)
 
@@ -343,7 +341,7 @@ def test_the_report_is_plain_and_counts_real_tokens(tmp_path):
 
 def test_a_batch_that_processes_cannot_share_is_refused(tmp_path):
     settings = config(batch_size=6, accumulate=2)
-    with pytest.raises(ConfigError, match="2 processes cannot share"):
+    with raises(ConfigError, 2, 6):
         train_model(
             tiny_model(), None, TinyData(settings), settings, Trainable.full,
             replace(CPU, devices=2, strategy="ddp"), work_dir=tmp_path, seed=0,
@@ -362,5 +360,5 @@ def test_ctrl_c_stays_an_interrupt_and_leaves_its_handler(tmp_path):
 
 def test_a_work_directory_of_another_run_is_refused(tmp_path):
     train(tiny_model(), config(), Trainable.embeddings, tmp_path)
-    with pytest.raises(ArtifactError, match="another training run"):
+    with raises(ArtifactError, tmp_path):
         train(tiny_model(), config(lr=0.5), Trainable.embeddings, tmp_path)

@@ -8,7 +8,7 @@ from franken.errors import DataError
 from franken.word_vectors.common import cooccurrence
 from franken.word_vectors.common.cooccurrence import cooccurrences
 from franken.word_vectors.glove import GloveVectors, fit_glove, glove_space
-from tests.faults import faults_of
+from tests.faults import faults_of, raises
 
 CONFIG = GloveVectors(dim=8, window=3, epochs=4, min_count=1)
 
@@ -79,7 +79,7 @@ def test_equal_seeds_give_equal_bytes_and_words_come_by_frequency():
 
 
 def test_text_without_pairs_is_refused():
-    with pytest.raises(DataError, match=r"word_vectors\.min_count"):
+    with raises(DataError, "text", "word_vectors.min_count"):
         glove_space([["a"], ["b"]], CONFIG, 0, what="text")
 
 

@@ -59,6 +59,15 @@ class Preflight:
         return asdict(self)
 
 
+class EngineMismatch(CompatibilityError):
+    """An engine does not equal ``naive``: by ``report``, and in the tokens of pairs ``parted``."""
+
+    def __init__(self, message: str, report: Preflight, parted: Sequence[Pair]) -> None:
+        super().__init__(message)
+        self.report = report
+        self.parted = list(parted)
+
+
 def preflight(
     host: Host,
     task: Task,
@@ -91,7 +100,7 @@ def preflight(
         draft_rows: as in the run; the vanilla answer is then taken as a draft here too.
 
     Raises:
-        CompatibilityError: where they differ, with the figures and what to use instead.
+        EngineMismatch: where they differ, with the figures and what to use instead.
     """
     plain = Task(task.target, task.donor, draft=task.draft)
     chosen = _chosen(pairs, count, seed)
@@ -109,12 +118,14 @@ def preflight(
     margins_differ = report.margin_difference > allowed
     if continuation > allowed or difference > allowed or margins_differ or parted:
         shown = f"; tokens differ for pairs {parted[:3]}" if parted else ""
-        raise CompatibilityError(
+        raise EngineMismatch(
             f"engine={name} does not equal naive on this model ({host.anatomy.family}, {dtype}): "
             f"first-step logits differ by {difference:.2e}, a clean continuation from a pre-filled "
             f"cache by {continuation:.2e}, allowed are {allowed:.2e}; margins while decoding "
             f"differ by {report.margin_difference:.2e}, allowed is twice that{shown}. Use "
-            f"inference.engine={'cache' if name == 'wavefront' else 'naive'}"
+            f"inference.engine={'cache' if name == 'wavefront' else 'naive'}",
+            report,
+            parted,
         )
     return report
 
