@@ -45,7 +45,9 @@ def errors_page() -> str:
         "what was found and what to do. `except franken.errors.FrankenError` catches them all.\n\n"
         "On the command line faults of the config are printed all at once before anything starts. "
         "An error of a step stops that job and leaves its traceback in the run's directory; the "
-        "other jobs of a grid go on, and the same command again computes only what is missing.\n"
+        "other jobs of a grid go on, and the same command again computes only what is missing. "
+        "Exit codes: 0 all well, 1 a job failed (of the small commands: something was found), 2 a "
+        "wrong request, 75 ended by a signal.\n"
     ]
     parts += [
         f"## `{kind.__name__}`\n\n{_text(kind)}" for kind in kinds if issubclass(kind, FrankenError)

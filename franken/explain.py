@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from franken.errors import ArtifactError, DataError, FrankenError
+from franken.commands import answered, whole
+from franken.errors import ArtifactError, DataError
 from franken.token_map.storage import load_map
 
 if TYPE_CHECKING:
@@ -35,16 +36,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of the command; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["compare"]:
-        return _compare(_compare_parser().parse_args(given[1:]))
+        compared = _compare_parser().parse_args(given[1:])
+        return answered(lambda: _compare(compared))
     if given[:1] == ["--new"]:
-        return _new_tokens(_new_parser().parse_args(given[1:]))
+        asked = _new_parser().parse_args(given[1:])
+        return answered(lambda: _new_tokens(asked))
     options = _parser().parse_args(given)
-    try:
-        token_map = load_map(find_map(options.map))
-        answer = _answer(token_map, options.piece, options.worst)
-    except FrankenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return answered(lambda: _explain(options))
+
+
+def _explain(options: argparse.Namespace) -> int:
+    token_map = load_map(find_map(options.map))
+    answer = _answer(token_map, options.piece, options.worst)
     _give(answer, _show, as_json=options.json)
     for problem in answer.get("unknown", []):
         print(f"error: {problem}", file=sys.stderr)
@@ -73,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("map", type=Path, help="directory of a token map, or of its step")
     parser.add_argument("piece", nargs="*", help='pieces of the new vocabulary, e.g. "nyumba"')
-    parser.add_argument("--worst", type=_positive, metavar="N", help="the N least supported rows")
+    parser.add_argument("--worst", type=whole(1), metavar="N", help="the N least supported rows")
     parser.add_argument("--json", action="store_true", help="for machines")
     return parser
 
@@ -86,7 +89,7 @@ def _compare_parser() -> argparse.ArgumentParser:
     parser.add_argument("first", type=Path, help="directory of a token map, or of its step")
     parser.add_argument("second", type=Path)
     parser.add_argument(
-        "--top", type=_positive, default=10, metavar="N", help="rows that differ most"
+        "--top", type=whole(1), default=10, metavar="N", help="rows that differ most"
     )
     parser.add_argument("--part", choices=("input", "output"), default="input")
     parser.add_argument("--json", action="store_true", help="for machines")
@@ -100,7 +103,7 @@ def _new_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("run", type=Path, help="directory of a run whose suite has new_tokens")
     parser.add_argument("piece", nargs="*", help="new pieces to look up")
-    parser.add_argument("--dead", type=_positive, default=10, metavar="N",
+    parser.add_argument("--dead", type=whole(1), default=10, metavar="N",
                         help="the N most frequent new tokens that are never produced")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="for machines")
     return parser
@@ -110,17 +113,13 @@ def _new_tokens(options: argparse.Namespace) -> int:
     from franken.report.new_tokens import most_used_dead, new_token_table
     from franken.report.runs import load_groups
 
-    try:
-        runs = [run for group in load_groups([options.run]) for run in group]
-        table = new_token_table(record for run in runs for record in run.records)
-        if table is None:
-            raise ArtifactError(
-                f"{options.run} holds no figures of new tokens; score an adapted model with a task "
-                "of kind new_tokens, e.g. eval_suite=adaptation"
-            )
-    except FrankenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    runs = [run for group in load_groups([options.run]) for run in group]
+    table = new_token_table(record for run in runs for record in run.records)
+    if table is None:
+        raise ArtifactError(
+            f"{options.run} holds no figures of new tokens; score an adapted model with a task "
+            "of kind new_tokens, e.g. eval_suite=adaptation"
+        )
     items = {
         file.stem: [json.loads(line) for line in file.read_text("utf-8").splitlines()]
         for file in sorted(options.run.glob("**/new_tokens/*.jsonl"))
@@ -156,23 +155,11 @@ def _new_tokens(options: argparse.Namespace) -> int:
     return 0
 
 
-def _positive(text: str) -> int:
-    """A number of rows, at least 1."""
-    count = int(text) if text.strip().lstrip("+-").isdecimal() else 0
-    if count < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return count
-
-
 def _compare(options: argparse.Namespace) -> int:
-    try:
-        from franken.token_map.compare import compare_maps
+    from franken.token_map.compare import compare_maps
 
-        maps = [load_map(find_map(place)) for place in (options.first, options.second)]
-        answer = compare_maps(*maps, top=options.top, part=options.part)
-    except FrankenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    maps = [load_map(find_map(place)) for place in (options.first, options.second)]
+    answer = compare_maps(*maps, top=options.top, part=options.part)
     _give(answer, _show_comparison, as_json=options.json)
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from franken.errors import FrankenError
+from franken.commands import answered, whole
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -15,16 +15,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
     from franken.parts.layer_swap import TablesOf, swap_layers
 
-    try:
+    def command() -> int:
         swap = swap_layers(
             options.task, options.language, options.output, bottom=options.bottom,
             top=options.top, transition=options.transition, tables=TablesOf(options.tables),
         )  # fmt: skip
-    except FrankenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(asdict(swap)))
-    return 0
+        print(json.dumps(asdict(swap)))
+        return 0
+
+    return answered(command)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,9 +32,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("task", type=Path, help="tuned on the task, in the language of its data")
     made.add_argument("language", type=Path, help="tuned on the language, from the same base")
     made.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    made.add_argument("--bottom", type=int, help="default: 5 of 32 layers, in proportion")
-    made.add_argument("--top", type=int, help="default: 2 of 32 layers, in proportion")
-    made.add_argument("--transition", type=int, default=0, help="averaged layers at each seam")
+    made.add_argument("--bottom", type=whole(0), help="default: 5 of 32 layers, in proportion")
+    made.add_argument("--top", type=whole(0), help="default: 2 of 32 layers, in proportion")
+    made.add_argument("--transition", type=whole(0), default=0, help="averaged layers at each seam")
     made.add_argument("--tables", choices=["language", "task"], default="language")
     return made
 

@@ -11,12 +11,15 @@ from pathlib import Path
 from franken.composition.swap import SpecialRows
 from franken.config.base_model import LoadedModel
 from franken.config.checks import Fault
+from franken.config.data import ChatForm
 from franken.config.root import Config
 from franken.errors import FrankenError
+from franken.files import read_json
 from franken.recipe import Graph, build_graph
 from franken.steps.base import Part
 from franken.steps.load import LoadStep
 from franken.steps.swap import SwapStep
+from franken.vocab.from_pretrained import TOKENIZER_FILES, FromPretrainedVocab
 
 
 def checkpoint_faults(config: Config) -> list[Fault]:
@@ -49,6 +52,8 @@ class _Look:
                 yield Fault(self._key(name), message)
         if sound:
             yield from self._clashes()
+            yield from self._strangers()
+            yield from self._without_template()
 
     def _wanted(self) -> dict[str, list[str]]:
         """Load step -> capabilities that the steps after it ask of its model."""
@@ -84,6 +89,39 @@ class _Look:
                     "composition.special_rows=from_adapted",
                 )
 
+    def _strangers(self) -> Iterator[Fault]:
+        """Checkpoints that are called tunings of another and have another shape."""
+        from franken.parts.checkpoint import read_config
+        from franken.steps.load import check_relative
+
+        for name in self.local:
+            relative = self.graph.steps[name].references().get("relative_of")
+            base = self._origin(relative, "model", "body", "base", "table") if relative else None
+            if base in self.local:
+                try:
+                    check_relative(
+                        read_config(self._directory(name)), read_config(self._directory(str(base)))
+                    )
+                except FrankenError as error:
+                    yield Fault(self._key(name), str(error))
+
+    def _without_template(self) -> Iterator[Fault]:
+        """``data.chat=on`` where no tokenizer of the recipe can have a chat template."""
+        loads = [n for n in self.graph.needed() if isinstance(self.graph.steps[n], LoadStep)]
+        if (
+            self.config.data.chat is not ChatForm.on
+            or isinstance(self.config.vocab, FromPretrainedVocab)
+            or not set(loads) <= self.local.keys()
+            or any(_has_template(self._directory(name)) for name in loads)
+        ):
+            return
+        places = ", ".join(dict.fromkeys(str(self._directory(name)) for name in loads))
+        yield Fault(
+            "data.chat",
+            f"is on, but there is no chat template in {places} (chat_template.jinja or "
+            "tokenizer_config.json); add one, or choose auto or off",
+        )
+
     def _origin(self, name: str, *places: str) -> str | None:
         """The step without inputs that a model, or its table, comes from."""
         step = self.graph.steps[name]
@@ -105,6 +143,15 @@ class _Look:
         return "donor.path" if model == self.config.donor else f"recipe.steps.{name}.model.path"
 
 
+def _has_template(directory: Path) -> bool:
+    try:
+        settings = read_json(directory / "tokenizer_config.json")
+    except (OSError, ValueError):
+        settings = {}
+    files = ("chat_template.jinja", "chat_template.json")
+    return "chat_template" in settings or any((directory / name).is_file() for name in files)
+
+
 def _missing(directory: Path, wanted: list[str]) -> Iterator[str]:
     """What a checkpoint cannot do, one message for each."""
     from franken.families.capabilities import capabilities_of
@@ -116,6 +163,8 @@ def _missing(directory: Path, wanted: list[str]) -> Iterator[str]:
     except FrankenError as error:
         yield str(error)
         return
+    if not any((directory / name).is_file() for name in TOKENIZER_FILES):
+        yield f"{directory} holds no tokenizer; expected one of {', '.join(TOKENIZER_FILES)}"
     for name in dict.fromkeys(wanted):
         if found[name] is not None:
             kind = checkpoint.config().model_type

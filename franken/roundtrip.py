@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from franken.errors import DataError, FrankenError
+from franken.commands import above_zero, answered
+from franken.errors import DataError
 
 LINES = (
     "The river runs down from the hills to the sea.",
@@ -122,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
         "--trained", action="store_true", help="norms and losses may change: report them alone"
     )
     made.add_argument(
-        "--tolerance", type=float, default=1e-3,
+        "--tolerance", type=above_zero, default=1e-3,
         help="of norms and losses, relative (default 0.001: rounding to another format and back)",
     )  # fmt: skip
     return made
@@ -131,14 +132,14 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of the command: 0 as it went, 1 differences, 2 a wrong request."""
     chosen = parser().parse_args(arguments)
-    try:
-        lines: Sequence[str] | None = LINES
-        if chosen.text is not None:
-            lines = chosen.text.read_text(encoding="utf-8").splitlines()[:100]
-        found = compare(chosen.first, chosen.second, None if chosen.no_loss else lines)
-    except (FrankenError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return answered(lambda: _run(chosen))
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from franken.vocab.commands.common import read_text
+
+    lines: Sequence[str] = LINES if chosen.text is None else read_text(chosen.text, 100)
+    found = compare(chosen.first, chosen.second, None if chosen.no_loss else lines)
     return _report(found, tolerance=None if chosen.trained else chosen.tolerance)
 
 

@@ -6,6 +6,7 @@ None of them enters a key, except the precision.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Any
 
 from franken.config.checks import at_least
@@ -147,6 +148,8 @@ class WandbLogger(LoggerConfig):
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.mode not in ("auto", "online", "offline"):
             yield "mode", f"must be auto, online or offline, got {self.mode!r}"
+        if find_spec("wandb") is None:
+            yield "name", "wandb is not installed: pip install wandb, or choose logger=csv or none"
 
 
 @dataclass

@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from franken.errors import ConfigError, FrankenError
+from franken.commands import above_zero, answered, whole
+from franken.errors import ConfigError, DataError
 
 PROMPTS = 12
 
@@ -16,13 +17,13 @@ PROMPTS = 12
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of the command; returns the exit code."""
     options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-    try:
+
+    def command() -> int:
         found = build(options) if options.command == "build" else measure(options)
-    except FrankenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(found, ensure_ascii=False, indent=2))
-    return 0
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+        return 0
+
+    return answered(command)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,15 +47,15 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     one.add_argument("--tied", action="store_true", help="keep one matrix where the donor has one")
     one.add_argument("--tune", type=Path, metavar="TEXT", help="tune on the target's predictions")
-    one.add_argument("--steps", type=int, default=100, help="of --tune (default 100)")
-    one.add_argument("--lr", type=float, default=1e-4, help="of --tune (default 1e-4)")
+    one.add_argument("--steps", type=whole(1), default=100, help="of --tune (default 100)")
+    one.add_argument("--lr", type=above_zero, default=1e-4, help="of --tune (default 1e-4)")
     two = commands.add_parser("measure", help="acceptance length and speed-up, on this machine")
     two.add_argument("target", type=Path)
     two.add_argument("draft", type=Path)
     two.add_argument("--text", type=Path, metavar="FILE", help="lines whose beginnings are prompts")
-    two.add_argument("--prompts", type=int, default=PROMPTS)
-    two.add_argument("--gamma", type=int, default=4, help="proposals per round (default 4)")
-    two.add_argument("--new-tokens", type=int, default=64)
+    two.add_argument("--prompts", type=whole(1), default=PROMPTS)
+    two.add_argument("--gamma", type=whole(1), default=4, help="proposals per round (default 4)")
+    two.add_argument("--new-tokens", type=whole(1), default=64)
     return made
 
 
@@ -77,10 +78,9 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
     """Write the draft; what it is, as plain data."""
     from franken.declare import find
     from franken.draft.build import make_draft
-    from franken.files import read_json
     from franken.init_method.weighted_pooling import PoolingScheme, WeightedPoolingInit
     from franken.parts.body import quiet_transformers
-    from franken.parts.disk_surgery import new_directory
+    from franken.parts.disk_surgery import check_new_directory, new_directory
     from franken.parts.model import whole_model
     from franken.parts.tokenizer_files import save_exported_tokenizer
 
@@ -89,7 +89,9 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
         method: Any = WeightedPoolingInit(scheme=PoolingScheme.last_first, decay=options.head_decay)
     else:
         method = find("init_method", options.init)()
-    overrides = read_json(options.override) if options.override else None
+    overrides = _overrides(options.override) if options.override else None
+    check_new_directory(options.output)
+    tuned_on = _lines_of(options.tune) if options.tune else None
     target: Any
     target, tokenizer = whole_model(options.target)
     donor, donor_tokenizer = whole_model(options.donor)
@@ -104,19 +106,45 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
         "layers": draft.config.num_hidden_layers,
         "rows": draft.config.vocab_size,
     }
-    if options.tune:
-        report["tuning"] = _tune(options, draft, target, tokenizer)
+    if tuned_on is not None:
+        report["tuning"] = _tune(options, draft, target, tokenizer, tuned_on)
     with new_directory(options.output) as scratch, quiet_transformers():
         draft.save_pretrained(str(scratch))
         save_exported_tokenizer(tokenizer, scratch)
     return report
 
 
-def _tune(options: argparse.Namespace, draft: Any, target: Any, tokenizer: Any) -> dict[str, Any]:
-    from franken.draft.tuning import tune_on_target
+def _lines_of(text: Path) -> list[str]:
     from franken.vocab.commands.common import read_text
 
-    lines = read_text(options.tune, 20_000)
+    return read_text(text, 20_000)
+
+
+def _overrides(path: Path) -> dict[str, str]:
+    from franken.files import read_json
+
+    try:
+        found = read_json(path)
+    except ValueError as error:
+        raise DataError(f"--override {path} is not JSON: {error}") from error
+    wrong = [
+        f"{token!r}: {text!r}"
+        for token, text in (found.items() if isinstance(found, dict) else ())
+        if not isinstance(text, str)
+    ]
+    if wrong or not isinstance(found, dict):
+        raise DataError(
+            f"--override {path}: expected an object from target token to donor text, found "
+            f"{', '.join(wrong) or type(found).__name__}"
+        )
+    return found
+
+
+def _tune(
+    options: argparse.Namespace, draft: Any, target: Any, tokenizer: Any, lines: list[str]
+) -> dict[str, Any]:
+    from franken.draft.tuning import tune_on_target
+
     losses = tune_on_target(draft, target, tokenizer, lines, steps=options.steps, lr=options.lr)
     tenth = max(1, len(losses) // 10)
     mean = {"first": losses[:tenth], "last": losses[-tenth:]}

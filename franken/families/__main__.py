@@ -5,9 +5,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from franken.commands import answered
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print capabilities; exit code 1 where a named checkpoint takes no table."""
+    """Print capabilities; exit code 1 where a named checkpoint takes no table, 2 for an error."""
     parser = argparse.ArgumentParser(
         prog="python -m franken.families",
         description="What franken can do with a checkpoint, a model type, or all types.",
@@ -22,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     from franken.families.objective import language_model_types
 
     logging.set_verbosity_error()
-    return _print(chosen or language_model_types(), detailed=bool(chosen))
+    models = chosen or language_model_types()
+    return answered(lambda: _print(models, detailed=bool(chosen)))
 
 
 def _print(models: Iterable[str], *, detailed: bool) -> int:
@@ -47,18 +50,24 @@ def _print(models: Iterable[str], *, detailed: bool) -> int:
 def _capabilities(model: str) -> dict[str, str | None]:
     from transformers import AutoConfig
 
-    from franken.errors import CompatibilityError, FrankenError
+    from franken.errors import CompatibilityError, ConfigError, FrankenError
     from franken.families.capabilities import NAMES, capabilities_of
+    from franken.parts.anatomy import refuse_unknown_type
     from franken.parts.checkpoint import read_config
 
+    if not Path(model).is_dir():
+        try:
+            refuse_unknown_type(model)
+        except CompatibilityError as error:
+            raise ConfigError(f"{model!r} is no directory, and {error}") from error
     try:
         if Path(model).is_dir():
             return capabilities_of(read_config(Path(model))).to_json()
         return capabilities_of(AutoConfig.for_model(model)).to_json()
     except CompatibilityError as error:
         return dict.fromkeys(NAMES, str(error))
-    except (FrankenError, ValueError) as error:
-        raise SystemExit(f"{model}: {error}") from error
+    except FrankenError:
+        raise
     except Exception as error:  # a default config that its own class refuses
         return dict.fromkeys(NAMES, f"no config: {type(error).__name__}: {error}")
 

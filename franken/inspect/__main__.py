@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from franken.errors import FrankenError
+from franken.commands import answered
 
 SHOWN = 20
 
@@ -19,13 +19,13 @@ SHOWN = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of the command; returns the exit code."""
     options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-    try:
+
+    def command() -> int:
         report = inspect(options)
-    except FrankenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(json.dumps(report, ensure_ascii=False, indent=2))
-    return 1 if report["odd"] else 0
+        print(json.dumps(report, ensure_ascii=False, indent=2))
+        return 1 if report["odd"] else 0
+
+    return answered(command)
 
 
 def parser() -> argparse.ArgumentParser:

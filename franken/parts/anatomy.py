@@ -46,6 +46,12 @@ def anatomy_of_family(family: str) -> Anatomy:
     Raises:
         CompatibilityError: as ``anatomy_of``, and for a type that transformers does not have.
     """
+    refuse_unknown_type(family)
+    return anatomy_of(AutoConfig.for_model(family))
+
+
+def refuse_unknown_type(family: str) -> None:
+    """Raise where transformers has no such model type, with the nearest ones."""
     if family not in CONFIG_MAPPING:
         near = difflib.get_close_matches(family or "", CONFIG_MAPPING.keys(), n=3)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -53,7 +59,6 @@ def anatomy_of_family(family: str) -> Anatomy:
             f"transformers has no model type {family!r}.{hint} `python -m franken.families` lists "
             "those that franken works on"
         )
-    return anatomy_of(AutoConfig.for_model(family))
 
 
 @dataclass(frozen=True)

@@ -76,9 +76,8 @@ def replace_tables_on_disk(
 @contextlib.contextmanager
 def new_directory(target: Path) -> Iterator[Path]:
     """A scratch directory beside ``target`` that takes its name on success, else disappears."""
+    check_new_directory(target)
     target = target.absolute()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ArtifactError(f"{target} exists already; name a new directory")
     scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         scratch.mkdir(parents=True)
@@ -92,6 +91,25 @@ def new_directory(target: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(scratch, ignore_errors=True)
         raise
+
+
+def check_new_directory(target: Path) -> None:
+    """Refuse a place that cannot become a new directory; called before the work, too.
+
+    Raises:
+        ArtifactError: where it exists and is not empty, or its parent cannot be written.
+    """
+    target = target.absolute()
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise ArtifactError(f"{target} exists already; name a new directory")
+        above = next(place for place in target.parents if place.exists())
+    except OSError as error:
+        raise ArtifactError(f"{target} cannot be made: {error.strerror or error}") from error
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise ArtifactError(
+            f"{target} cannot be made: {above} cannot be written; name a place that can be"
+        )
 
 
 def _check_fit(checkpoint: Checkpoint, rows: TableRows, lineage: str | None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from franken.errors import FrankenError
+from franken.commands import answered
 from franken.report import print_tables, report_markdown, write_groups
 from franken.report.compare import comparison_tables
 from franken.report.notes import computed_notes
@@ -47,11 +47,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = parser().parse_args(arguments)
-    try:
-        return _run(options)
-    except FrankenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return answered(lambda: _run(options))
 
 
 def _run(options: argparse.Namespace) -> int:

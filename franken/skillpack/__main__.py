@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from franken.commands import answered
 from franken.errors import FrankenError
 
 
@@ -19,12 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    try:
-        code: int = options.run(options, console)
-    except (FrankenError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return code
+    return answered(lambda: int(options.run(options, console)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -84,7 +84,7 @@ class LoadStep(Step):
         )
         if relative is not None:
             base = Checkpoint(context.store.root.joinpath(*relative["body"])).config()
-            _check_relative(Checkpoint(body).config(), base)
+            check_relative(Checkpoint(body).config(), base)
             ours = read_description(context.directory / "table")
             theirs = read_description(context.store.root.joinpath(*relative["table"]))
             if self.gives_control_rows:
@@ -127,7 +127,12 @@ def _in_memory(source: Path, model: LoadedModel) -> tuple[PreTrainedModel, Token
     return whole, load_checkpoint_tokenizer(source)
 
 
-def _check_relative(config: Any, base: Any) -> None:
+def check_relative(config: Any, base: Any) -> None:
+    """Refuse a config that no fine-tuning of ``base`` can have.
+
+    Raises:
+        CompatibilityError: with the first setting that differs.
+    """
     for name in ("model_type", "hidden_size", "num_hidden_layers", "intermediate_size"):
         ours, theirs = getattr(config, name, None), getattr(base, name, None)
         if ours != theirs:

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from franken.errors import FrankenError
+from franken.commands import answered
 from franken.vocab.commands import compare, extend, trim
 
 
@@ -20,12 +20,12 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry of the command; returns the exit code."""
     options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-    try:
+
+    def command() -> int:
         options.run(options)
-    except FrankenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return 0
+
+    return answered(command)
 
 
 if __name__ == "__main__":

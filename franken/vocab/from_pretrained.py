@@ -46,6 +46,11 @@ class FromPretrainedVocab(Vocab):
     def faults(self) -> Iterator[tuple[str, str]]:
         if not self.path:
             yield "path", "names no tokenizer; give a directory or a hub id"
+        directory = Path(self.path).expanduser()
+        has_one = any((directory / name).is_file() for name in TOKENIZER_FILES)
+        if self.path and directory.is_dir() and not has_one:
+            wanted = ", ".join(TOKENIZER_FILES)
+            yield "path", f"directory {self.path} holds no tokenizer; expected one of {wanted}"
 
     def build(self, base: PreTrainedTokenizerBase, texts: VocabTexts) -> VocabResult:
         """Load the tokenizer at ``config.path``; code that comes with it is never run."""

@@ -13,6 +13,7 @@ from franken.errors import CompatibilityError
 from franken.recipe import build_graph
 from franken.recipe_checkpoints import checkpoint_faults
 from franken.run import Runner
+from tests.faults import raises
 from tests.parts.tiny import save_checkpoint, tiny_model, tiny_tokenizer
 
 from .conftest import compose_config
@@ -77,7 +78,9 @@ def test_an_untied_donor_of_a_tied_base_is_refused_before_anything_runs(
     donor = tuned(tmp_path / "donor", tied=False)
     config = config_with(base, donor, tmp_path / "store")
     assert keys_at_fault(config) == ["donor.path"]
-    with pytest.raises(CompatibilityError, match="from_adapted"):  # where the look was not taken
+    with raises(
+        CompatibilityError, "composition.special_rows=from_adapted"
+    ):  # where the look was not taken
         Runner(config, tmp_path / "run").ensure("instruct")
     other = config_with(base, donor, tmp_path / "store", "composition.special_rows=from_adapted")
     assert keys_at_fault(other) == []
@@ -114,3 +117,31 @@ def test_what_a_step_needs_of_the_family_is_asked_for(tmp_path: Path) -> None:
     chosen = ("base_model=checkpoint", f"base_model.path={directory}", "recipe=xtransplant")
     grid = compose_config(*chosen, "inference=xtransplant", pretrained=False)
     assert keys_at_fault(grid) == ["base_model.path"]
+
+
+def test_a_directory_without_a_tokenizer_is_refused_before_the_run(tmp_path: Path) -> None:
+    bare = tuned(tmp_path / "bare")
+    for path in (*bare.glob("tokenizer*"), *bare.glob("chat_template*")):
+        path.unlink()
+    assert keys_at_fault(config_with(bare, bare, tmp_path / "store")) == [
+        "base_model.path", "donor.path"
+    ]  # fmt: skip
+
+
+def test_a_donor_of_another_shape_is_refused_before_the_run(base: Path, tmp_path: Path) -> None:
+    other = save_checkpoint(tiny_model("gpt2", rows=96), tiny_tokenizer(), tmp_path / "other")
+    assert keys_at_fault(config_with(base, other, tmp_path / "store")) == ["donor.path"]
+
+
+def test_a_chat_form_without_a_template_is_refused_before_the_run(tmp_path: Path) -> None:
+    bare = tuned(tmp_path / "bare")
+    with_one = tuned(tmp_path / "with")
+    for directory in (bare, with_one):
+        described = json.loads((directory / "tokenizer_config.json").read_text())
+        described.pop("chat_template", None)
+        (directory / "tokenizer_config.json").write_text(json.dumps(described))
+        (directory / "chat_template.jinja").unlink(missing_ok=True)
+    (with_one / "chat_template.jinja").write_text("{{ messages }}")
+    for directory, keys in ((bare, ["data.chat"]), (with_one, [])):
+        config = config_with(directory, directory, tmp_path / "store", "data.chat=on")
+        assert keys_at_fault(config) == keys

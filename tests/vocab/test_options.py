@@ -124,7 +124,11 @@ def test_from_pretrained_reads_a_directory(tmp_path):
 
 
 def test_from_pretrained_names_what_is_missing(tmp_path):
+    with raises(ConfigError, "path", tmp_path, "tokenizer.json"):
+        FromPretrainedVocab(path=str(tmp_path))
+    (tmp_path / "vocab.txt").write_text("a")
     config = FromPretrainedVocab(path=str(tmp_path))
+    (tmp_path / "vocab.txt").unlink()
     with raises(ConfigError, "vocab.path", tmp_path, "tokenizer.json"):
         build_vocabulary(base_tokenizer(KINDS[0]), config, vocab_texts(), 0)
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
-from franken.errors import DataError, FrankenError
+from franken.commands import answered
+from franken.errors import DataError
 from franken.files import read_json
 from franken.inference.xtransplant.bounds import blocks
 from franken.inference.xtransplant.rows import TRANSPLANT, RowFiles, only
@@ -26,12 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Progress and results so far of the transplants of a run, while it goes on.",
     )
     parser.add_argument("run", type=Path, metavar="RUN_DIR", help="such as outputs/runs/NAME/TIME")
-    try:
-        _show(parser.parse_args(arguments).run, Console())
-    except FrankenError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    options = parser.parse_args(arguments)
+
+    def command() -> int:
+        _show(options.run, Console())
+        return 0
+
+    return answered(command)
 
 
 def _show(run: Path, console: Console) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from franken.commands import whole
 from franken.vocab.commands.common import named, pocket, read_text, tokenizer_at
 
 DEFAULT_LINES = 2000
@@ -54,7 +55,9 @@ def add_to(commands: Any) -> None:
         help="text of a language, one per language: plain lines, or JSON lines with a field text, "
         "gzipped or not; without any, English, Swahili and Tatar of the package",
     )  # fmt: skip
-    parser.add_argument("--lines", type=int, default=DEFAULT_LINES, help="per language at most")
+    parser.add_argument(
+        "--lines", type=whole(1), default=DEFAULT_LINES, help="per language at most"
+    )
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page as well")
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.set_defaults(run=run)

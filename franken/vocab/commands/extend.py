@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from franken.commands import whole
 from franken.vocab.commands.common import check_files, read_text, save, tokenizer_at
 
 GUARDED_LINES = 40_000
@@ -22,7 +23,9 @@ def add_to(commands: Any) -> None:
         help="files of the language: plain lines, or JSON lines with a field text; LANG=FILE "
         "counts languages apart",
     )  # fmt: skip
-    parser.add_argument("--added", type=int, default=8000, help="how many pieces (default 8000)")
+    parser.add_argument(
+        "--added", type=whole(1), default=8000, help="how many pieces (default 8000)"
+    )
     parser.add_argument(
         "--source", type=Path, action="append", default=[], metavar="FILE",
         help="text that shall be cut as before: merges that it would feel are refused",
@@ -38,6 +41,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Build, save, and print the report in short."""
+    from franken.parts.disk_surgery import check_new_directory
     from franken.tokenizer.options import Splitting
     from franken.tokenizer.reachability import unreachable_pieces
     from franken.tokenizer.types import VocabTexts
@@ -49,6 +53,7 @@ def run(options: argparse.Namespace) -> None:
         name, mark, place = text.partition("=")
         files.setdefault(name if mark else "text", []).append(Path(place if mark else text))
     check_files([path for paths in files.values() for path in paths] + options.source)
+    check_new_directory(options.output)
     base = tokenizer_at(options.base)
     targets = {
         name: [line for p in paths for line in read_text(p)] for name, paths in files.items()

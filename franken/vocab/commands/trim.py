@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from franken.commands import whole
 from franken.errors import ConfigError
 from franken.vocab.commands.common import check_files, pocket, read_text, save, tokenizer_at
 
@@ -37,14 +38,17 @@ def add_to(commands: Any) -> None:
         "--scripts", nargs="+", default=[], help="keep every piece of them: Latin, Tamil, ..."
     )
     parser.add_argument(
-        "--min-count", type=int, default=1, help="rarer pieces go, unless others are made of them"
+        "--min-count",
+        type=whole(1),
+        default=1,
+        help="rarer pieces go, unless others are made of them",
     )
-    parser.add_argument("--size", type=int, help="at most so many tokens: the most used stay")
+    parser.add_argument("--size", type=whole(1), help="at most so many tokens: the most used stay")
     parser.add_argument(
         "--drop-unused", action="store_true", help="drop <unused7> and the like as well"
     )
     parser.add_argument(
-        "--pad-to-multiple", type=int, default=1, metavar="N",
+        "--pad-to-multiple", type=whole(1), default=1, metavar="N",
         help="add rows without a token up to a multiple of N (8, 64, 128: faster on accelerators)",
     )  # fmt: skip
     parser.add_argument(
@@ -57,12 +61,12 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Trim, write, and print the report."""
+    from franken.parts.disk_surgery import check_new_directory
     from franken.parts.table_rows import rows_of_checkpoint
     from franken.tokenizer.trim import trim_vocabulary
 
-    if options.pad_to_multiple < 1:
-        raise ConfigError(f"--pad-to-multiple must be >= 1, got {options.pad_to_multiple}")
     check_files(options.texts)
+    check_new_directory(options.output)
     scripts, files = languages(options.languages)
     scripts = known_scripts([*options.scripts, *scripts])
     is_model = (Path(options.base) / "config.json").is_file()
