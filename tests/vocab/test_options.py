@@ -129,7 +129,7 @@ def test_from_pretrained_names_what_is_missing(tmp_path):
     (tmp_path / "vocab.txt").write_text("a")
     config = FromPretrainedVocab(path=str(tmp_path))
     (tmp_path / "vocab.txt").unlink()
-    with raises(ConfigError, "vocab.path", tmp_path, "tokenizer.json"):
+    with raises(ConfigError, "vocab=from_pretrained", "path", tmp_path, "tokenizer.json"):
         build_vocabulary(base_tokenizer(KINDS[0]), config, vocab_texts(), 0)
 
 
