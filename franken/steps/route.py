@@ -15,7 +15,7 @@ from franken.files import read_json, write_json
 from franken.lazy import later
 from franken.router.base import LearnedRouter, Router
 from franken.steps.base import Part, Step, step
-from franken.steps.common.key_parts import options, precision_of, split_of
+from franken.steps.common.key_parts import options, precision_of
 
 with later():
     from franken.config.root import Config
@@ -77,13 +77,20 @@ class RouteStep(Step):
             name = "oracle" if self.by_task else self.router.name
             return {"router": name, "packs": sorted(self.packs), "tasks": self.tasks}
         assert self.data is not None
-        return {
+        source = open_data(self.data)
+        content = {
             "router": {**options(self.router), "version": self.router.version},
             "packs": sorted(self.packs),
-            "data": split_of(self.data, self.split), "language_share": self.language_share,
-            "languages": [self.data.source_language, *self.data.languages],
+            "instructions": source.fingerprint({"instructions"}),
+            "tasks": self.data.mixtures[self.split].tasks,
+            "language_share": self.language_share,
             "precision": precision_of(config),
-        }  # fmt: skip
+        }
+        if self.language_share:
+            languages = [self.data.source_language, *self.data.languages]
+            content["languages"] = languages
+            content["texts"] = source.fingerprint({"monolingual"}, languages)
+        return content
 
     def run(self, context: StepContext) -> dict[str, Any]:
         """Writes the model's references, ``graft_routing.json`` and the trained router.

@@ -15,7 +15,7 @@ from franken.config.training import (
     TrainingConfig,
 )
 from franken.data import open_data
-from franken.data.source import TEXT_STREAMS
+from franken.data.source import SOURCE_ROLES, TEXT_STREAMS
 
 _NEUTRAL_TRAINING = ("checkpoint_every", "checkpoint_minutes", "activation_checkpointing")
 
@@ -43,16 +43,18 @@ def texts(data: DataConfig) -> dict[str, Any]:
 def split_of(data: DataConfig, split: str) -> dict[str, Any]:
     """One mixture of the data and its text.
 
-    Text of named languages alone stands by itself: other languages' files and the evaluation sets
-    do not count, so one base model serves every target language.
+    Text of named languages and what is told in the source language alone stand by themselves: other
+    languages' files and the evaluation sets do not count, so one base model, and one body tuned on
+    instructions, serve every target language.
     """
     mixture = data.mixtures[split]
+    roles = {role for role, share in mixture.shares.items() if share > 0}
     languages = mixture.languages
     if languages is None:
-        languages = [data.source_language, *data.languages]
-    roles = {role for role, share in mixture.shares.items() if share > 0}
+        others = [] if roles <= set(SOURCE_ROLES) else data.languages
+        languages = [data.source_language, *others]
     source = open_data(data)
-    alone = roles <= set(TEXT_STREAMS)
+    alone = roles <= {*TEXT_STREAMS, *SOURCE_ROLES}
     return {
         "mixture": {k: v for k, v in asdict(mixture).items() if (k, v) != ("tasks", None)},
         "languages": languages,
