@@ -5,6 +5,8 @@ values are typed and unknown keys are refused. Options that declare themselves c
 :mod:`franken.declare`.
 """
 
+from collections.abc import Iterable
+
 from hydra.core.config_store import ConfigStore
 
 from franken.config import (
@@ -34,22 +36,27 @@ SCHEMAS: dict[str, dict[str, type]] = {
 """Group -> schema name -> class."""
 
 
-def register_schemas() -> None:
-    """Fill the ConfigStore; safe to call more than once."""
+def register_schemas(groups: Iterable[str] = GROUPS) -> None:
+    """Fill the ConfigStore; safe to call more than once.
+
+    Args:
+        groups: whose declared options are wanted; what is common is always there.
+    """
     store = ConfigStore.instance()
     # Hydra copies its sources, and with them every schema, whenever it composes or lists options.
     # The store is a singleton whose nodes are copied when they are read: one is enough.
     vars(store)["__deepcopy__"] = lambda memo: store
-    wanted = {group: options(group) for group in GROUPS}
-    if vars(store).get("franken_options") == wanted:  # some 150 schemas take a third of a second
-        return
-    vars(store)["franken_options"] = wanted
-    store.store(name="root_schema", node=Config, provider="franken")
-    for group, schemas in SCHEMAS.items():
-        for name, node in schemas.items():
-            store.store(group=f"schema/{group}", name=name, node=node, provider="franken")
-    for group in GROUPS:
-        for name, option in wanted[group].items():
+    known = vars(store).setdefault("franken_options", {})  # 150 schemas take a third of a second
+    if not known:
+        store.store(name="root_schema", node=Config, provider="franken")
+        for group, schemas in SCHEMAS.items():
+            for name, node in schemas.items():
+                store.store(group=f"schema/{group}", name=name, node=node, provider="franken")
+    for group in groups:
+        if known.get(group) == options(group):
+            continue
+        known[group] = options(group)
+        for name, option in known[group].items():
             store.store(group=f"schema/{group}", name=name, node=option, provider="franken")
             if not option.__module__.startswith("franken."):  # those of others have no YAML file
                 store.store(group=group, name=name, node=option, provider=option.__module__)

@@ -56,8 +56,9 @@ def _composed(group: str, name: str, values: Mapping[str, Any], where: str) -> A
 
     from franken.cli.paths import config_dir
     from franken.config.register import register_schemas
+    from franken.declare import GROUPS
 
-    register_schemas()
+    register_schemas({group} & set(GROUPS))
     with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="library"):
         known = _names(group)
         if name not in known:

@@ -37,9 +37,10 @@ def untrained_rows(
         unused tokens themselves. Only these where they point no more in one direction than the
         other rows do, which the median of each one's cosine with the mean of the rest tells.
     """
-    named = [i for name, i in vocabulary.items() if i < len(rows) and _RESERVED.fullmatch(name)]
+    size = len(rows)
+    named = [i for name, i in vocabulary.items() if i < size and _RESERVED.fullmatch(name)]
     found = torch.zeros(len(rows), dtype=torch.bool)
-    found[[*named, *(index for index in unwritten if index < len(rows))]] = True
+    found[[*named, *(index for index in unwritten if index < size)]] = True
     unused = torch.cat([rows[found], reserved]).float()
     unused = unused[(unused != 0).any(1)]
     if len(unused) < _FEWEST:

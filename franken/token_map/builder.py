@@ -250,7 +250,7 @@ def label_of(data: bytes | None, name: str) -> str:
     if data is None:
         return name
     text = text_of(data) or ""
-    if BYTE_PIECE.fullmatch(name) or not text.isprintable() or not text:
+    if not text or not text.isprintable() or (name[:1] == "<" and BYTE_PIECE.fullmatch(name)):
         return "".join(f"<0x{byte:02X}>" for byte in data)
     return f"▁{text[1:]}" if text.startswith(" ") else text
 

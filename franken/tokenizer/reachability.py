@@ -47,6 +47,8 @@ def shadowed_ids(tokenizer: "PreTrainedTokenizerBase", reading: Reading) -> list
         return []
     times = Counter(data for data in reading.bytes if data)
     asked = [(index, data) for index, data in enumerate(reading.bytes) if data and times[data] > 1]
+    if not asked:  # an encoder of a large vocabulary takes seconds to make
+        return []
     encoded = encode_pieces(tokenizer, [data for _, data in asked], reading=reading)
     return [index for (index, _), ids in zip(asked, encoded, strict=True) if ids != [index]]
 

@@ -91,9 +91,20 @@ class _Head:
             raw = raw * self.scale
         return raw if self.softcap is None else self.softcap * torch.tanh(raw / self.softcap)
 
-    def logits_in_place(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The same in one buffer, outside autograd."""
-        raw = self._product(hidden, weight)
+    def buffer(self, rows: int, weight: Tensor) -> Tensor | None:
+        """Room for the logits of so many positions, where the product needs no other dtype."""
+        if self.compute_dtype != self.sum_dtype:
+            return None
+        return weight.new_empty(rows, len(weight), dtype=self.sum_dtype)
+
+    def logits_in_place(
+        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, room: Tensor | None
+    ) -> Tensor:
+        """The same outside autograd, in ``room`` where there is some."""
+        if room is None:
+            raw = self._product(hidden, weight)
+        else:
+            raw = torch.mm(hidden, weight.T, out=room[: len(hidden)])
         if bias is not None:
             raw.add_(bias.to(self.sum_dtype))
         if self.scale != 1.0:
@@ -101,7 +112,7 @@ class _Head:
         return raw if self.softcap is None else raw.div_(self.softcap).tanh_().mul_(self.softcap)
 
     def back_to_product(self, grad: Tensor, logits: Tensor) -> Tensor:
-        """Gradient at ``hidden @ weight.T``; overwrites ``grad`` and ``logits``."""
+        """Gradient at ``hidden @ weight.T``; overwrites ``grad`` and, for a cap, ``logits``."""
         if self.softcap is not None:  # d/dx c tanh(x / c) = 1 - (logit / c)^2
             grad.addcmul_(grad, logits.square_(), value=-1.0 / self.softcap**2)
         return grad.mul_(self.scale) if self.scale != 1.0 else grad
@@ -199,14 +210,16 @@ def _by_chunks(
     grad_weight = torch.zeros_like(weight, dtype=head.sum_dtype) if needed[1] else None
     grad_bias = torch.zeros_like(bias, dtype=head.sum_dtype) if needed[2] else None  # type: ignore[arg-type]
     rows = weight.to(head.compute_dtype)
+    room = head.buffer(min(chunk_tokens, labels.numel()), rows)
     for start in range(0, labels.numel(), chunk_tokens):
         part = slice(start, start + chunk_tokens)
         states, targets = hidden[part].to(head.compute_dtype), labels[part, None]
-        logits = head.logits_in_place(states, rows, bias)
-        highest = logits.amax(dim=1, keepdim=True)
-        grad = (logits - highest).exp_()
+        logits = head.logits_in_place(states, rows, bias, room)
+        highest, wanted = logits.amax(dim=1, keepdim=True), logits.gather(1, targets)
+        # the cap's derivative asks for the logits once more; else their room serves the gradient
+        grad = (logits.sub_(highest) if head.softcap is None else logits - highest).exp_()
         mass = grad.sum(dim=1, keepdim=True)
-        losses.append((mass.log() + highest - logits.gather(1, targets)).squeeze(1))
+        losses.append((mass.log() + highest - wanted).squeeze(1))
         if not any(needed):
             continue
         grad.div_(mass)  # softmax

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from gensim.models.fasttext import ft_ngram_hashes
+from gensim.models.fasttext import FastText, ft_ngram_hashes
 
 from franken.errors import DataError
 from franken.word_vectors.trained import Architecture, TrainedVectors, passes, train_space, words_of
@@ -57,6 +57,23 @@ def test_buckets_have_rows_where_a_known_word_has_an_ngram_in_them():
     torch.testing.assert_close(guess[0], expected)
     strange = ft_ngram_hashes("zzzzzzz", SMALL.min_n, SMALL.max_n, 500)
     assert known.tolist() == [True, bool(used & set(strange))]
+
+
+def test_where_all_buckets_are_in_use_training_is_plain_fasttext_to_the_bit():
+    config = TrainedVectors(dim=4, epochs=2, buckets=3, min_count=1, min_n=2, max_n=3)
+    space = train_space(sentences(20), config, 7, what="text")
+    plain = FastText(
+        vector_size=4, window=5, negative=10, min_count=1, min_n=2, max_n=3, bucket=3, alpha=0.05,
+        sample=config.subsample, workers=1, seed=7,
+    )  # fmt: skip
+    text = sentences(20)
+    plain.build_vocab(corpus_iterable=text)
+    plain.train(
+        text, total_examples=len(text), total_words=plain.corpus_total_words, epochs=2,
+    )  # fmt: skip
+    assert space.slots.tolist() == [0, 1, 2]
+    assert torch.equal(space.vectors, torch.from_numpy(plain.wv.vectors))
+    assert torch.equal(space.ngrams, torch.from_numpy(plain.wv.vectors_ngrams))
 
 
 SCRIPT = """
