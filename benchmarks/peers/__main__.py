@@ -21,7 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from environments import NotAvailableError, python_of, versions_of
-from jobs import JOBS, Inputs, Job
+from job import Inputs, Job
+from jobs import JOBS
 from timing import Cost, FailedError, run
 
 REPOSITORY = Path(__file__).parents[2]
@@ -66,7 +67,9 @@ def measure(job: Job, inputs: Inputs, options: argparse.Namespace) -> dict:
         return {"skipped": f"no {', '.join(lacking)}"}
     home = options.environments.resolve()
     try:
-        python = python_of(job.peer.split()[0], job.requirements, home)
+        python = Path(sys.executable)
+        if job.requirements:
+            python = python_of(job.peer.split()[0], job.requirements, home)
     except NotAvailableError as error:
         return {"skipped": f"{job.peer} cannot be installed: {error}"}
     variables = {
@@ -96,7 +99,7 @@ def measure(job: Job, inputs: Inputs, options: argparse.Namespace) -> dict:
     return {
         **{side: least(found) for side, found in costs.items()},
         "agreement": agreement.splitlines()[-1] if agreement else "",
-        "versions": versions_of(python, job.requirements),
+        "versions": versions_of(python, job.requirements or ("torch", "transformers", "peft")),
     }
 
 

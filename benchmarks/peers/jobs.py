@@ -1,63 +1,72 @@
-"""What is compared: each job's peer, its pinned packages, and the commands of both sides."""
+"""What is compared with tools that make vocabularies, vectors and alignments."""
 
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from environments import SHARED
-
-SIDES = Path(__file__).parent / "sides"
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Directories that the command line names."""
-
-    models: Path
-    tokenizers: Path
-    data: Path
-
-
-Command = list[str]
-Make = Callable[[Inputs, Path, Path], Command]
-"""From inputs, a folder for what is written, and the peer's interpreter."""
-
-
-@dataclass(frozen=True)
-class Job:
-    title: str
-    peer: str
-    requirements: tuple[str, ...]
-    goal: str
-    franken: Make
-    other: Make
-    needs: tuple[str, ...]
-    """Inputs, as ``models/NAME``, without which the job is skipped."""
-    before: tuple[Make, ...] = ()
-    after: tuple[Make, ...] = ()
-    """Commands after both; the last prints the agreement."""
-    long: bool = False
-    installed: tuple[str, ...] = field(default=())
-    """Packages whose versions are reported."""
-
-
-def ours(script: str, *arguments: object) -> Command:
-    return [sys.executable, str(SIDES / script), *map(str, arguments)]
+from job import Command, Inputs, Job, Make, ours
+from jobs_models import MODEL_JOBS
 
 
 def _omp_models(inputs: Inputs) -> tuple[Path, Path]:
     return inputs.models / "gemma3-270m", inputs.models / "smollm2-135m-instruct"
 
 
+def _trimmed_donor(inputs: Inputs, folder: Path, _: Path) -> Command:
+    """SmolLM2 with the pieces that 989 English records use, as a donor of fewer tokens."""
+    tool = [sys.executable, "-m", "franken.vocab", "trim"]
+    return [*tool, str(_omp_models(inputs)[1]), str(folder / "en.txt"), "-o", str(folder / "donor")]
+
+
+def _donor(inputs: Inputs, folder: Path) -> Path:
+    trimmed = folder / "donor"
+    return trimmed if trimmed.exists() else _omp_models(inputs)[1]
+
+
+def _omp_ours(script: str, out: str) -> Make:
+    return lambda inputs, folder, _: ours(
+        script, _omp_models(inputs)[0], _donor(inputs, folder), folder / out
+    )
+
+
 def _omp_peer(inputs: Inputs, folder: Path, python: Path) -> Command:
-    tool = str(python.parent / "mergekit-tokensurgeon")
-    return [tool, *map(str, _omp_models(inputs)), str(folder / "peer"), "-a", "omp", "-k", "64"]
+    tool, model = str(python.parent / "mergekit-tokensurgeon"), _omp_models(inputs)[0]
+    return [
+        tool, str(model), str(_donor(inputs, folder)), str(folder / "peer"), "-a", "omp", "-k", "64"
+    ]  # fmt: skip
 
 
-def _omp_peer_choice(_: Inputs, folder: Path, python: Path) -> Command:
-    script, table = SIDES / "omp_choice.py", folder / "table.safetensors"
-    return [str(python), str(script), str(table), "peer", str(folder / "peer.safetensors")]
+def _omp_choice(_: Inputs, folder: Path, python: Path) -> Command:
+    found = ours(
+        "omp_choice.py", folder / "table.safetensors", "franken", folder / "franken.safetensors"
+    )
+    if python == Path(sys.executable):
+        return found
+    return [str(python), found[1], found[2], "peer", str(folder / "peer.safetensors")]
+
+
+def _omp_job(title: str, *, before: tuple[Make, ...] = (), long: bool) -> Job:
+    here = Path(sys.executable)
+    return Job(
+        title=title,
+        peer="mergekit-tokensurgeon 0.1.5, the whole command",
+        requirements=("mergekit==0.1.5", *SHARED),
+        goal="5 x, memory <= the peer's",
+        needs=("models/gemma3-270m", "models/smollm2-135m-instruct", "data/mono/sw.train.jsonl"),
+        before=before,
+        franken=_omp_ours("omp_franken.py", "franken"),
+        other=_omp_peer,
+        after=(
+            _omp_ours("omp_table.py", "table.safetensors"),
+            lambda inputs, folder, _: _omp_choice(inputs, folder, here),
+            _omp_choice,
+            lambda _, folder, __: ours(
+                "omp_agreement.py", folder / "franken", folder / "peer",
+                folder / "franken.safetensors", folder / "peer.safetensors",
+            ),
+        ),
+        long=long,
+    )  # fmt: skip
 
 
 def _texts(inputs: Inputs, folder: Path, _: Path) -> Command:
@@ -124,38 +133,20 @@ def _rows_agree(_: Inputs, folder: Path, __: Path) -> Command:
 
 
 JOBS = {
-    "omp": Job(
-        title="OMP, k = 64: Gemma 3 270M gets SmolLM2's vocabulary",
-        peer="mergekit-tokensurgeon 0.1.5, the whole command",
-        requirements=("mergekit==0.1.5", *SHARED),
-        goal="5 x, memory <= the peer's",
-        needs=("models/gemma3-270m", "models/smollm2-135m-instruct"),
-        franken=lambda inputs, folder, _: ours(
-            "omp_franken.py", *_omp_models(inputs), folder / "franken"
-        ),
-        other=_omp_peer,
-        after=(
-            lambda inputs, folder, _: ours(
-                "omp_table.py", *_omp_models(inputs), folder / "table.safetensors"
-            ),
-            lambda _, folder, __: ours(
-                "omp_choice.py", folder / "table.safetensors", "franken",
-                folder / "franken.safetensors",
-            ),
-            _omp_peer_choice,
-            lambda _, folder, __: ours(
-                "omp_agreement.py", folder / "franken", folder / "peer",
-                folder / "franken.safetensors", folder / "peer.safetensors",
-            ),
-        ),
-        long=True,
+    "omp": _omp_job("OMP, k = 64: Gemma 3 270M gets SmolLM2's vocabulary", long=True),
+    "omp_part": _omp_job(
+        "OMP, k = 64: Gemma 3 270M gets the pieces of SmolLM2 that 989 English records use",
+        before=(_texts, _trimmed_donor), long=True,
     ),
     "focus": Job(
         title="FOCUS, whole: SmolLM2 gets Llama 2's vocabulary from German text",
         peer="deepfocus 1.0.1",
         requirements=("deepfocus==1.0.1", *SHARED),
         goal="3 x",
-        needs=("models/smollm2-135m-instruct", "tokenizers/llama2", "data/mono/de.train.jsonl"),
+        needs=(
+            "models/smollm2-135m-instruct", "tokenizers/llama2", "data/mono/de.train.jsonl",
+            "data/parallel/en-de.train.jsonl.gz",
+        ),
         before=(_texts,),
         franken=_focus("focus_franken.py"),
         other=_focus("focus_peer.py"),
@@ -176,4 +167,5 @@ JOBS = {
         "systran-align 3.5.0", "align_systran.py", ("systran-align==3.5.0",), "3 x"
     ),
     "align_eflomal": _align_job("eflomal 2.0.0", "align_eflomal.py", ("eflomal==2.0.0",), "8 x"),
+    **MODEL_JOBS,
 }  # fmt: skip

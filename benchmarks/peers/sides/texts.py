@@ -1,7 +1,8 @@
 """Text as both sides read it, from sample data: DATA OUT.
 
-Writes ``de.txt``, ``sw.txt``, ``en.txt`` (as many records as ``sw``), a lexicon, and Swahili pairs,
-with those of the embedded world, whose links are known, behind them.
+Writes ``de.txt`` (monolingual records and the German side of en-de), ``sw.txt``, ``en.txt`` (as
+many records as ``sw``), a lexicon, and Swahili pairs, with those of the embedded world, whose links
+are known, behind them.
 """
 
 import gzip
@@ -29,11 +30,13 @@ def write(path: Path, lines) -> None:
 
 
 data, out = map(Path, sys.argv[1:])
-for language in ("de", "sw"):
-    write(
-        out / f"{language}.txt",
-        (r["text"] for r in records(data / "mono" / f"{language}.train.jsonl")),
-    )
+german, swahili = (
+    [record["text"] for record in records(data / "mono" / f"{language}.train.jsonl")]
+    for language in ("de", "sw")
+)
+pairs = records(data / "parallel" / "en-de.train.jsonl.gz")
+write(out / "de.txt", [*german, *(record["translation"]["de"] for record in pairs)])
+write(out / "sw.txt", swahili)
 english = records(data / "mono" / "en.train.jsonl.gz")
 write(out / "en.txt", (r["text"] for r in islice(english, 989)))
 lexicon = (data / "lexicon" / "wiktionary" / "swahili.txt").read_text("utf-8").splitlines()

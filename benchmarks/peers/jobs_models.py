@@ -1,0 +1,116 @@
+"""What is compared with libraries on whole models: tables, training, packs, grids of layers."""
+
+from pathlib import Path
+
+from environments import SHARED
+from job import Command, Inputs, Job, Make, ours
+
+_SMOLLM = "models/smollm2-135m-instruct"
+
+
+def _sides(script: str, way: str, *arguments: str) -> Make:
+    """One side's script with its way; ``{models}`` and ``{folder}`` are filled in."""
+
+    def make(inputs: Inputs, folder: Path, _: Path) -> Command:
+        known = {"models": inputs.models, "folder": folder}
+        return ours(script, way, *(argument.format(**known) for argument in arguments))
+
+    return make
+
+
+def _told(_: Inputs, folder: Path, __: Path) -> Command:
+    """Ratios of what both sides wrote into JSON files."""
+    return ours("told.py", folder / "franken.json", folder / "peer.json")
+
+
+def _resize(goal: str, link: str) -> Job:
+    return Job(
+        title=f"Resize and save: a 3 GB checkpoint gets another vocabulary, shards {link}",
+        peer="transformers: from_pretrained, resize_token_embeddings, save_pretrained",
+        requirements=(),
+        goal=goal,
+        needs=(),
+        before=(_sides("resize.py", "inputs", "{folder}", "3"),),
+        franken=_sides("resize.py", link, "{folder}"),
+        other=_sides("resize.py", "transformers", "{folder}"),
+        after=(_sides("resize.py", "compare", "{folder}"),),
+        long=True,
+    )
+
+
+def _tuning(peer: str, way: str) -> Job:
+    return Job(
+        title="Embedding tuning: Gemma 3 270M, 262,144 rows, 2 x 256 tokens per step",
+        peer=peer,
+        requirements=(),
+        goal="1.3 x the tokens per second, half the peak memory",
+        needs=("models/gemma3-270m",),
+        franken=_sides("tuning.py", "franken", "{models}/gemma3-270m", "{folder}/franken.json"),
+        other=_sides("tuning.py", way, "{models}/gemma3-270m", "{folder}/peer.json"),
+        after=(_told,),
+        long=True,
+    )
+
+
+def _loss(peer: str, way: str, goal: str) -> Job:
+    return Job(
+        title="Loss of 2,048 positions over 262,144 tokens, 256 dimensions, with gradients",
+        peer=peer,
+        requirements=(),
+        goal=goal,
+        needs=(),
+        franken=_sides("loss.py", "franken", "{folder}/franken.json"),
+        other=_sides("loss.py", way, "{folder}/peer.json"),
+        after=(_told,),
+    )
+
+
+def _extract_lora(_: Inputs, folder: Path, python: Path) -> Command:
+    return [
+        str(python.parent / "mergekit-extract-lora"), "--model", str(folder / "tuned"),
+        "--base-model", str(folder / "base"), "--out-path", str(folder / "peer"),
+        "--max-rank", "32", "--exclude-regex", "embed_tokens|lm_head|norm", "--quiet",
+    ]  # fmt: skip
+
+
+def _skillpack(peer: str, requirements: tuple[str, ...], other: Make) -> Job:
+    return Job(
+        title="SkillPack of rank 32: every attention and MLP matrix of SmolLM2, float32",
+        peer=peer,
+        requirements=requirements,
+        goal="3 x, error <= 1.01 x",
+        needs=(_SMOLLM,),
+        before=(_sides("skill.py", "inputs", "{models}/smollm2-135m-instruct", "{folder}"),),
+        franken=_sides("skill.py", "franken", "{folder}"),
+        other=other,
+        after=(_sides("skill.py", "compare", "{folder}"),),
+    )
+
+
+MODEL_JOBS = {
+    "resize_links": _resize("4 x", "linked"),
+    "resize_copies": _resize("2 x", "copied"),
+    "tuning_plain": _tuning("a plain loop: transformers and AdamW, all weights", "plain"),
+    "tuning_peft": _tuning("peft trainable_token_indices, all rows", "peft"),
+    "loss_plain": _loss("torch: linear, cross_entropy", "plain", "memory <= 1/8"),
+    "loss_torch": _loss("torch linear_cross_entropy with options", "torch", "not slower"),
+    "skillpack_mergekit": _skillpack(
+        "mergekit-tokensurgeon (its package's mergekit-extract-lora 0.1.5)",
+        ("mergekit==0.1.5", *SHARED), _extract_lora,
+    ),
+    "skillpack_svd": _skillpack(
+        "a plain script over torch.linalg.svd", (), _sides("skill.py", "svd", "{folder}")
+    ),
+    "xtransplant": Job(
+        title="XTransplant: SmolLM2's 900 pairs of layers, prompts of 80 tokens, 6 new tokens",
+        peer="a plain loop with hooks and a cache, every 29th pair",
+        requirements=(),
+        goal="20 x, the same answers",
+        needs=(_SMOLLM,),
+        franken=_sides("transplant.py", "franken", "{models}/smollm2-135m-instruct",
+                       "{folder}/franken.json"),
+        other=_sides("transplant.py", "hooks", "{models}/smollm2-135m-instruct",
+                     "{folder}/peer.json"),
+        after=(_told,),
+    ),
+}  # fmt: skip
