@@ -99,7 +99,10 @@ def _common_rows(first: TokenMap, second: TokenMap) -> tuple[np.ndarray, np.ndar
         and real[1][places[key]] != Provenance.padding
     ]
     if not pairs:
-        raise CompatibilityError("the maps have no target token in common")
+        raise CompatibilityError(
+            f"the maps have no target token in common ({len(first.keys)} and {len(second.keys)} "
+            "rows); compare maps of one target vocabulary"
+        )
     common = np.array(pairs, dtype=np.int64)
     return common[:, 0], common[:, 1]
 

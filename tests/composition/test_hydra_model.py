@@ -161,7 +161,7 @@ def test_only_tables_of_the_same_base_are_taken() -> None:
     made = HydraModel(model, {"en": table}, lineage=LINEAGE)
     with raises(CompatibilityError, "'xx'", "b" * 12, LINEAGE[:12]):
         made.add("xx", foreign)
-    with raises(CompatibilityError, "table"):
+    with raises(CompatibilityError, "tables={}"):
         HydraModel(model, {}, lineage=LINEAGE)
 
 

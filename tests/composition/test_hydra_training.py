@@ -89,7 +89,7 @@ def test_a_turn_is_its_prompt_in_one_vocabulary_and_its_response_in_the_other(
 def test_text_in_a_table_that_is_not_written_is_refused() -> None:
     made, _ = hydra()
     view = made.view("xx", ["en"])
-    with raises(CompatibilityError, "'en'"):
+    with raises(CompatibilityError, "'en'", "(xx)"):
         encoder_of(view).encode([Turn("", "the cat", "en", "en")])
 
 

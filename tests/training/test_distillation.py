@@ -16,6 +16,7 @@ from franken.training.policy import apply_policy
 from franken.training.runner import train_model
 from tests.composition.hydras import hydra
 from tests.distillation.test_chunks import batch_of
+from tests.faults import raises
 from tests.init_method.texts import ENGLISH, SWAHILI
 from tests.training.tiny import CPU, tiny_model
 
@@ -163,5 +164,5 @@ def test_training_comes_nearer_to_the_teacher_and_leaves_it_alone(tokenizers, tm
 
 
 def test_several_tables_are_refused(tokenizers):
-    with pytest.raises(CompatibilityError, match="several tables"):
+    with raises(CompatibilityError, "distillation", "tables"):
         module_of(tokenizers, Alm(), teacher=hydra()[0].view("xx", ["en"]).model)

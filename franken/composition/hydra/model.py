@@ -47,7 +47,7 @@ class HydraModel(nn.Module):
         """
         super().__init__()
         if not tables:
-            raise CompatibilityError("a Hydra LLM needs at least one table, none was given")
+            raise CompatibilityError("tables={}: a Hydra LLM needs at least one table")
         self.body = body
         self.lineage = lineage
         self.previous = previous
