@@ -5,8 +5,8 @@ from typing import Any
 from franken.composition.swap import SpecialRows, SwapComposition
 from franken.config.base_model import PretrainedModel
 from franken.config.data import MicroworldData, Mixture
+from franken.config.recipe import RecipeConfig
 from franken.config.root import Config
-from franken.config.runtime import RecipeConfig
 from franken.errors import ConfigError
 from franken.init_method.focus import FocusInit
 from franken.init_method.salt import SaltInit

@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from franken.cli.launchers import launcher_faults, quiet_about_presets
 from franken.config.checks import Fault, collect_faults, faults_later, hint
 from franken.config.root import Config
-from franken.config.runtime import SET_BY_FRANKEN
+from franken.config.trainer import SET_BY_FRANKEN
 
 
 def check_command_line(overrides: list[str], conf: Path, extra: str | None = None) -> list[Fault]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from franken.config.base_model import BaseModelConfig, LoadedModel, PretrainedModel
 from franken.config.root import Config
-from franken.config.runtime import Precision
+from franken.config.trainer import Precision
 from franken.config.training import Trainable, TrainingConfig
 from franken.estimate import KNOWN, Estimate, Shape, estimate
 from franken.recipe import build_graph

@@ -158,8 +158,8 @@ def _place_exports(runner: Any, run_dir: Path) -> None:
 
 
 def _log_tables(config: Config, records: list[dict[str, Any]], run_dir: Path) -> None:
-    """The results as a W&B table; the other loggers have ``results.jsonl``."""
-    if config.logger.name != "wandb":
+    """The results as a table of the logger, where it shows tables."""
+    if not config.logger.shows_tables:
         return
     from franken.training.loggers import close_loggers, harmless, log_tables, make_loggers
 

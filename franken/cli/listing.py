@@ -5,14 +5,7 @@ from pathlib import Path
 
 from franken.declare import entry_points_of
 
-GROUPS = (
-    "base_model", "vocab", "init_method", "alignment", "word_vectors", "helper_model", "data",
-    "eval_set", "training", "preference", "distillation", "composition", "pack", "router",
-    "inference", "prompts", "eval_suite", "recipe", "trainer", "callbacks", "logger",
-    "hydra/launcher",
-)  # fmt: skip
-
-_ADDED = {"eval_set": "+eval_set@data.evaluation.TASK", "experiment": "+experiment"}
+ADDED = {"eval_set": "+eval_set@data.evaluation.TASK", "experiment": "+experiment"}
 """Groups without a default, as they are written on the command line."""
 
 USAGE = """\
@@ -33,6 +26,17 @@ franken: cross-lingual vocabulary and embedding surgery on language models
   python -m franken.store  list       what is computed; explain, verify, prune
   python -m franken.explain MAP WORD  where the row of a token came from
 """
+
+
+def groups_of(conf: Path) -> list[str]:
+    """The groups in the order of ``config.yaml``'s defaults list, then those without a default."""
+    lines = (conf / "config.yaml").read_text(encoding="utf-8").splitlines()
+    chosen = [
+        line.strip("- ").removeprefix("override ").partition(":")[0]
+        for line in lines
+        if line.startswith("  - ")
+    ]
+    return [*(name for name in chosen if (conf / name).is_dir()), *ADDED]
 
 
 def summary_of(path: Path) -> str:
@@ -61,10 +65,10 @@ def options_of(group: str, conf: Path) -> Iterator[tuple[str, str]]:
 def help_text(conf: Path) -> str:
     """The whole help page."""
     parts = [USAGE]
-    for group in (*GROUPS, "experiment"):
+    for group in groups_of(conf):
         options = list(options_of(group, conf))
         width = max((len(name) for name, _ in options), default=0)
-        parts.append(_ADDED.get(group, group))
+        parts.append(ADDED.get(group, group))
         parts += [f"  {name:<{width}}  {summary}" for name, summary in options]
         parts.append("")
     return "\n".join(parts)

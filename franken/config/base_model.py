@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from franken.config.checks import at_least
+from franken.declare import schema
 
 
 class TokenizerKind(StrEnum):
@@ -33,14 +34,16 @@ class BaseModelConfig:
     """What every base model has."""
 
     name: str = "tiny_gemma2"
+    """The option, as results name it."""
     step: str = "pretrain"
     """Step that yields the model: ``pretrain`` (made on the spot) or ``load`` (a checkpoint)."""
 
 
-@dataclass
+@schema("load", written=True)
 class LoadedModel(BaseModelConfig):
-    """A checkpoint in transformers layout: a local directory or a hub id."""
+    """Any transformers checkpoint or GGUF file, on disk or the hub: base_model.path=PATH_OR_ID."""
 
+    name: str = "checkpoint"
     step: str = "load"
     path: str = ""
     """Directory with ``config.json`` and safetensors, a GGUF file, or a hub id."""
@@ -104,12 +107,13 @@ class TokenizerTraining:
     size: int = 4096
     """Vocabulary size in tokens, special and byte tokens included."""
     max_lines_per_language: int = 200_000
+    """Lines of text that it is trained on, of each language."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("size", self.size, 300)
 
 
-@dataclass
+@schema("pretrain")
 class PretrainedModel(BaseModelConfig):
     """A small model of a known family, pre-trained inside the run."""
 

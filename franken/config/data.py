@@ -1,10 +1,13 @@
 """Options of the group ``data``: text by role, and evaluation sets by schema."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from franken.config.checks import at_least, in_range
+from franken.config.eval_set import EvaluationPlace, EvaluationSource
+from franken.config.sources import Source, language_faults
+from franken.declare import schema
 
 TEXT_ROLES = ("monolingual", "documents", "parallel", "instructions")
 """Roles that a training mixture may draw on."""
@@ -107,6 +110,7 @@ class DataConfig:
     """What every data option has."""
 
     name: str = "microworld"
+    """The option, as results name it."""
     source_language: str = "en"
     """Language that the base model knows."""
     languages: list[str] = field(default_factory=list)
@@ -141,7 +145,7 @@ class DataConfig:
                 yield "parallel_template", f"lacks {place}; got {self.parallel_template!r}"
 
 
-@dataclass
+@schema("microworld")
 class MicroworldData(DataConfig):
     """The embedded default: a controlled multilingual world, generated from a seed."""
 
@@ -176,133 +180,7 @@ class MicroworldData(DataConfig):
         yield from in_range("lexicon_coverage", self.lexicon_coverage, 0.0, 1.0)
 
 
-class FileFormat(StrEnum):
-    """Layouts that the file reader knows; ``auto`` goes by the file's ending."""
-
-    auto = "auto"
-    hub = "hub"
-    jsonl = "jsonl"
-    json = "json"
-    text = "text"
-    tsv = "tsv"
-    words = "words"
-    """Columns that any white space separates, as in MUSE's dictionaries; needs ``columns``."""
-    csv = "csv"
-    parquet = "parquet"
-
-
-@dataclass
-class Source:
-    """Where records come from: files (a path with ``{lang}``) or a hub data set."""
-
-    path: str = ""
-    """File path, may hold ``{root}``, ``{lang}``, ``{source}`` (the source language), wildcards; a
-    missing file is also looked for with ``.gz``. For ``format: hub`` the data set id, the
-    address of its files (``hf://datasets/...``), or a local directory laid out like a data set."""
-    paths: dict[str, str] = field(default_factory=dict)
-    """Our language code -> path or data set, where the pattern in ``path`` does not fit."""
-    target_path: str | None = None
-    """Pairs in two aligned text files: ``path`` has the source side, this the target side."""
-    format: FileFormat = FileFormat.auto
-    config: str | None = None
-    """Hub config name; may hold ``{lang}`` and ``{source}``."""
-    configs: dict[str, str] = field(default_factory=dict)
-    """Our language code -> hub config, where the pattern in ``config`` does not fit."""
-    split: str = "train"
-    """Hub split."""
-    revision: str | None = None
-    """Hub commit; without one the fingerprint cannot notice a new upload."""
-    fields: dict[str, str] = field(default_factory=dict)
-    """Our field -> the record's field, dots for nesting, may hold ``{lang}`` and
-    ``{source}``, ``|`` between alternatives; e.g. ``target: translation.{lang}|trg``."""
-    columns: list[str] | None = None
-    """Column names of a headerless table."""
-    codes: dict[str, str] = field(default_factory=dict)
-    """Our language code -> the code that stands for ``{lang}``; others stand for themselves."""
-    languages: list[str] | None = None
-    """Languages that this source has; ``null``: all of the data option."""
-    lines: bool = False
-    """Text roles: every line of a record is a record of its own (sentences out of documents)."""
-    streaming: bool = False
-    """Hub only: read without downloading the whole set."""
-    limit: int | None = None
-    """Records per language at most."""
-    optional: bool = False
-    """Left out, with a note, for the languages whose files are not there."""
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        if not self.path:
-            yield "path", "names no file or data set"
-        if self.format is FileFormat.words and not self.columns:
-            yield "columns", "names no columns; format=words has no header, e.g. [source, target]"
-        yield from language_faults("languages", self.languages or [])
-        yield from at_least("limit", self.limit, 1)
-
-
-class EvaluationPlace(StrEnum):
-    """Where evaluation sets that are known by name are read."""
-
-    local = "local"
-    """Files under ``root``, laid out as published."""
-    hub = "hub"
-
-
-@dataclass
-class PublishedSource(Source):
-    """Where an evaluation set lies, part by part."""
-
-    split: str = "test"
-    """What the publication calls the part that is scored; stands for ``{split}`` in ``path``."""
-    splits: dict[str, str] = field(default_factory=dict)
-    """Other parts (train, valid) -> their published names; such a part is read from the same
-    source, whose ``path`` must then hold ``{split}`` unless it is a hub data set."""
-    exemplars: Source | None = None
-    """Where the part ``train`` lies when it is published in a form of its own."""
-
-
-@dataclass
-class EvaluationSource(PublishedSource):
-    """An evaluation set in the schema of its hub publication.
-
-    A set of the user's own names its ``path``. A known one (``conf/eval_set``) leaves it empty and
-    says where it lies on the hub and in local files.
-    """
-
-    schema: str = "sib200"
-    """sib200, belebele, xcopa, flores, mgsm, gsm8k, global_mmlu, xlsum: franken/data/schemas.py."""
-    published: list[str] | None = None
-    """Languages that the publication has: of the data's languages only these are scored. ``null``:
-    all."""
-    hub: PublishedSource | None = None
-    local: PublishedSource | None = None
-
-    def at(self, place: EvaluationPlace) -> "EvaluationSource":
-        """The set with the fields of its place put in; itself where it names a path of its own.
-
-        A set that is known in one place only is read there. Codes of the set hold in all its
-        places, and so do languages and a limit that are set beside them.
-        """
-        places = [self.local, self.hub]
-        if place is EvaluationPlace.hub:
-            places.reverse()
-        found = None if self.path else next(filter(None, places), None)
-        if found is None:
-            return self
-        of_place = {item.name: getattr(found, item.name) for item in fields(found)}
-        of_place["codes"] = {**self.codes, **found.codes}
-        of_place["optional"] = self.optional or found.optional
-        for name in ("languages", "limit"):
-            if getattr(self, name) is not None:
-                of_place[name] = getattr(self, name)
-        return replace(self, hub=None, local=None, **of_place)
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        known = self.hub is not None or self.local is not None
-        yield from (fault for fault in super().faults() if not (known and fault[0] == "path"))
-        yield from language_faults("published", self.published or [])
-
-
-@dataclass
+@schema("files")
 class FileData(DataConfig):
     """Files of the user (``data=local``) or hub data sets (``data=hub_*``), role by role."""
 
@@ -312,6 +190,7 @@ class FileData(DataConfig):
     monolingual: dict[str, Source] = field(default_factory=dict)
     """Split (train, valid) -> source; field ``text``."""
     documents: dict[str, Source] = field(default_factory=dict)
+    """Several sentences about one thing per record; field ``text``."""
     parallel: dict[str, Source] = field(default_factory=dict)
     """Fields ``source`` and ``target``."""
     lexicon: Source | None = None
@@ -351,14 +230,3 @@ class FileData(DataConfig):
             for split in getattr(self, role):
                 if split not in ("train", "valid"):
                     yield f"{role}.{split}", "is no split; valid: train, valid"
-
-
-def language_faults(key: str, languages: list[str]) -> Iterator[tuple[str, str]]:
-    """YAML reads a bare ``no`` as false and ``nan`` as a number; such a code must be quoted."""
-    for language in languages:
-        if not isinstance(language, str) or language in ("True", "False", ".nan", ".inf", ""):
-            yield (
-                key,
-                f"holds {language!r}, which is no language code; quote codes that YAML misreads: "
-                '"no", "nan", "on"',
-            )

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from franken.config.checks import at_least, hint
-from franken.declare import find, options
+from franken.declare import find, options, schema
 
 
 class OptionScore(StrEnum):
@@ -82,6 +82,7 @@ class TaskConfig:
     """Items per language at most: of evaluation sets as ``limit_takes`` of the suite says, of texts
     the first."""
     max_new_tokens: int = 64
+    """Tokens per generation at most."""
     min_new_tokens: int = 0
     """Generations do not end by eos before so many tokens."""
     max_new_bytes: int | None = None
@@ -141,13 +142,15 @@ class SuiteConfig:
     """What models are scored with."""
 
     name: str = "microworld"
+    """The option, as results name it."""
 
 
-@dataclass
+@schema("suite")
 class EvalSuiteConfig(SuiteConfig):
     """Tasks by the name they carry in ``results.jsonl``."""
 
     tasks: dict[str, TaskConfig] = field(default_factory=dict)
+    """Name in ``results.jsonl`` -> what is measured, and how."""
     limit_takes: LimitTakes = LimitTakes.spread
     opening: str = "tokenizer"
     """What stands in front of prompts and texts: ``tokenizer`` (what it puts there by itself),
@@ -157,9 +160,12 @@ class EvalSuiteConfig(SuiteConfig):
     """Tokens per forward pass, padding included (does not change results)."""
 
 
-@dataclass
+@schema("lm_eval", written=True)
 class LmEvalSuite(SuiteConfig):
-    """Tasks of lm-evaluation-harness, with its prompts, data, metrics and standard errors."""
+    """Any task of lm-evaluation-harness (pip install 'franken[lm-eval]'), on any model of a recipe.
+
+    Its prompts, data, metrics and standard errors are the harness's own.
+    """
 
     name: str = "lm_eval"
     tasks: list[str] = field(default_factory=list)

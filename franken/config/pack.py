@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from franken.config.checks import at_least, checks_itself, hint, in_range
-from franken.declare import find, options
+from franken.declare import find, options, schema
 from franken.pack_operator.base import PackOperator
 
 KINDS = ("table", "attention", "mlp", "vector", "other")
@@ -184,11 +184,12 @@ class Budget:
 
 
 @checks_itself
-@dataclass
+@schema("policy")
 class PackConfig:
     """A policy: classes of tensors and an operator for each."""
 
     name: str = "dense_bf16"
+    """The option, as results name it."""
     classes: dict[str, ClassRule] = field(default_factory=dict)
     """Label -> rule; the first that matches wins. The label also picks the class of a schedule.
     Without any, every tensor keeps all of its change in 16 bits."""
@@ -234,7 +235,3 @@ class PackConfig:
         tail = list(self.classes.values())[-1:] or [ClassRule()]
         if tail[0].match not in (".*", "re:.*"):
             yield "classes", "the last class must match everything ('.*'), so that none is missed"
-
-
-OPTIONS = {"policy": PackConfig}
-"""Schema name -> class."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from franken.config.checks import at_least
+from franken.declare import schema
 
 ANY = "any"
 """Stands for every language without wording of its own."""
@@ -65,6 +66,7 @@ class PromptSet:
     values: dict[str, dict[str, str]] = field(default_factory=dict)
     """Language -> value of a field as published -> wording (``cause`` -> ``neden``)."""
     option: str = "({mark}) {option}"
+    """How an option is listed: fields ``mark`` and ``option``."""
     separator: str = "\n"
     """Between listed options."""
     continuation: str = " {option}"
@@ -90,12 +92,14 @@ class PromptSet:
         yield from at_least("limit", self.limit, 1)
 
 
-@dataclass
+@schema("prompts")
 class PromptsConfig:
     """Sets by the name they carry in the results."""
 
     name: str = "microworld"
+    """The option, as results name it."""
     sets: dict[str, PromptSet] = field(default_factory=dict)
+    """Name in the results -> an evaluation set and how it is put."""
     pilot: int = 50
     """Samples per language that pairs are chosen on: the first ones. The others are ``rest``."""
     defects: DefectPolicy = DefectPolicy.drop
@@ -108,6 +112,3 @@ class PromptsConfig:
         for place in ("{donor}", "{target}"):
             if place not in self.pim:
                 yield "pim", f"lacks {place}; got {self.pim!r}"
-
-
-OPTIONS: dict[str, type[PromptsConfig]] = {"prompts": PromptsConfig}

@@ -11,18 +11,15 @@ from franken.config.data import DataConfig
 from franken.config.eval_suite import SuiteConfig
 from franken.config.pack import PackConfig
 from franken.config.prompts import PromptsConfig
-from franken.config.runtime import (
-    LoggerConfig,
-    RecipeConfig,
-    StoreConfig,
-    SweepConfig,
-    TrainerConfig,
-)
+from franken.config.recipe import RecipeConfig
+from franken.config.runtime import StoreConfig, SweepConfig
+from franken.config.trainer import TrainerConfig
 from franken.config.training import TrainingSet
 from franken.distillation.base import Distillation
 from franken.helper_model.base import HelperModel
 from franken.inference.base import Inference
 from franken.init_method.base import InitMethod
+from franken.logger.base import CurveLogger
 from franken.preference.base import Preference
 from franken.router.base import Router
 from franken.vocab.base import Vocab
@@ -53,7 +50,7 @@ class Config:
     eval_suite: SuiteConfig = field(default_factory=SuiteConfig)
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    logger: CurveLogger = field(default_factory=CurveLogger)
     store: StoreConfig = field(default_factory=StoreConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
     experiment: str = "adhoc"

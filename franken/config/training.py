@@ -7,6 +7,7 @@ from typing import Any
 
 from franken.config.amounts import bytes_of
 from franken.config.checks import at_least, checks_itself, in_range
+from franken.declare import schema
 
 
 class Trainable(StrEnum):
@@ -55,9 +56,11 @@ class LoraConfig:
     """Low-rank adapters on self-attention (Franken-Adapter 2.7)."""
 
     rank: int = 64
+    """Columns of each factor."""
     alpha: float | None = None
     """``null``: equal to the rank (unstated in the paper)."""
     dropout: float = 0.0
+    """Share of the adapter's inputs that a training step leaves out."""
     targets: list[str] = field(default_factory=lambda: ["q", "k", "v", "o"])
     """Attention projections by role; which ones the paper used is not stated."""
     first: int | None = None
@@ -146,13 +149,16 @@ class TrainingConfig:
     accumulate: int = 1
     """Forward passes per optimiser step."""
     lr: float = 1e-3
+    """Highest learning rate, reached after the warm-up."""
     schedule: Schedule = Schedule.constant
     warmup: float = 0.0
     """Warm-up as a share of ``steps``."""
     final_lr_ratio: float = 0.0
     """Where cosine and linear schedules end, as a share of ``lr``."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
+    """AdamW's decay of the running means of gradients and of their squares."""
     eps: float = 1e-8
+    """AdamW's term that keeps divisions finite."""
     weight_decay: float = 0.0
     """Never applied to embeddings, norms and biases."""
     anchor: float = 0.0
@@ -194,6 +200,7 @@ class TrainingConfig:
     checkpoint_minutes: float = 10.0
     """Minutes after which one is due whatever the steps; 0: only ``checkpoint_every`` counts."""
     activation_checkpointing: bool = False
+    """Compute activations again in the backward pass: less memory, more time."""
     datamodule: dict[str, Any] | None = None
     """A LightningDataModule of your own in the place of the data's split: its ``_target_`` and
     arguments; of ``tokenizer``, ``training``, ``seed`` and ``work_dir`` it is given what it takes.
@@ -229,11 +236,12 @@ class TrainingConfig:
             )
 
 
-@dataclass
+@schema("set")
 class TrainingSet:
     """Schedules of a recipe's phases, by name."""
 
     name: str = "tiny"
+    """The option, as results name it."""
     pretraining: TrainingConfig = field(default_factory=TrainingConfig)
     """Making a base model on the spot."""
     instructions: TrainingConfig = field(default_factory=TrainingConfig)

@@ -4,7 +4,9 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from franken.config.data import ChatForm, EvaluationSource, FileData, Source
+from franken.config.data import ChatForm, FileData
+from franken.config.eval_set import EvaluationSource
+from franken.config.sources import Source
 from franken.data.aligned_tasks import join_languages
 from franken.data.fields import MISSING, find_any, pick_text, pick_texts, renamed
 from franken.data.origin import Origin

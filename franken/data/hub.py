@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from franken.config.data import FileFormat
+from franken.config.sources import FileFormat
 from franken.data.readers import Row, detect_format
 from franken.errors import DataError
 

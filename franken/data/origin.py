@@ -9,7 +9,7 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
-from franken.config.data import FileFormat, Source
+from franken.config.sources import FileFormat, Source
 from franken.data.hub import identity, local_files, read_hub
 from franken.data.readers import Row, read_file, read_lines
 from franken.errors import DataError

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from franken.config.data import FileFormat
+from franken.config.sources import FileFormat
 from franken.errors import DataError
 
 ENDINGS = {

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Protocol
 
-from franken.config.data import FileData, Source
+from franken.config.data import FileData
+from franken.config.sources import Source
 from franken.data.origin import Origin
 from franken.data.readers import open_file
 from franken.data.schemas import read_items, schema_names

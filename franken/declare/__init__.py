@@ -10,6 +10,9 @@ class::
     [project.entry-points."franken.init_method"]
     my_method = "my_package.my_method:MyMethod"
 
+Options of other groups are presets, written by people against a schema: a class under ``@schema``
+in ``franken/config/<group>.py``.
+
 Light: reading a declaration imports no torch (see :mod:`franken.lazy`).
 """
 
@@ -27,11 +30,12 @@ from franken.errors import ConfigError
 
 GROUPS = (
     "vocab", "init_method", "alignment", "word_vectors", "helper_model", "composition", "router",
-    "preference", "distillation", "inference",
+    "preference", "distillation", "inference", "logger",
 )  # fmt: skip
 """Groups whose options declare themselves; each is a package ``franken.<group>``."""
 
 _MARK = "__option_name__"
+_WRITTEN = "__has_written_file__"
 _Option = TypeVar("_Option", bound=type)
 
 
@@ -58,6 +62,25 @@ def _declared(cls: Any, name: str) -> Any:
     return checks_itself(declare(cls, name))
 
 
+@dataclass_transform()
+def schema(name: str, *, written: bool = False) -> Callable[[_Option], _Option]:
+    """Make a class a schema of presets: a dataclass whose fields they set.
+
+    Args:
+        name: what a preset's file has in its defaults list, ``/schema/<group>/<name>@_here_``; the
+            group is the name of the module.
+        written: whether its defaults are an option too, under the default of the field ``name``,
+            whose file then is written from it.
+    """
+
+    def made(cls: _Option) -> _Option:
+        setattr(cls, _WRITTEN, written)
+        declared: _Option = declare(cls, name)
+        return declared
+
+    return made
+
+
 def declare(cls: Any, name: str) -> Any:
     """Make a class a dataclass that the registry finds under this name."""
     setattr(cls, _MARK, name)
@@ -76,6 +99,28 @@ def options(group: str) -> dict[str, type[Any]]:
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda module: module.name):
         if module.name != "base" and not module.name.startswith("_"):
             found |= declared_in(f"{package.__name__}.{module.name}")
+    return found | _checked(group, found)
+
+
+@cache
+def preset_groups() -> tuple[str, ...]:
+    """Groups whose options are presets: the modules of ``franken.config`` that hold schemas."""
+    from franken import config
+
+    names = [module.name for module in pkgutil.iter_modules(config.__path__)]
+    return tuple(name for name in names if declared_in(f"{config.__name__}.{name}"))
+
+
+@cache
+def schemas(group: str) -> dict[str, type[Any]]:
+    """Name -> class that files of a group are typed by; an option that declares itself is its own.
+
+    Raises:
+        ConfigError: as :func:`options`.
+    """
+    if group in GROUPS:
+        return options(group)
+    found = declared_in(f"franken.config.{group}")
     return found | _checked(group, found)
 
 
@@ -104,6 +149,18 @@ def _all_entry_points() -> dict[str, list[EntryPoint]]:
         for group in known.groups
         if group.startswith("franken.")
     }
+
+
+def declared_name(cls: type[Any]) -> str:
+    """The name under which a class is declared."""
+    name: str = vars(cls)[_MARK]
+    return name
+
+
+def written_options(group: str) -> dict[str, type[Any]]:
+    """Name -> class of the options of franken's own whose files say no more than they do."""
+    own = [cls for cls in schemas(group).values() if cls.__module__.startswith("franken.")]
+    return {cls().name: cls for cls in own if group in GROUPS or vars(cls).get(_WRITTEN)}
 
 
 def declared_in(module: str) -> dict[str, type[Any]]:

@@ -7,7 +7,8 @@ import argparse
 import sys
 
 from franken.cli.paths import config_dir
-from franken.declare.files import docs_with_tables, stale_files, written_files
+from franken.declare.files import stale_files, written_files
+from franken.declare.tables import docs_with_tables
 from franken.files import write_atomically
 
 

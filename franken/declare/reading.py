@@ -45,9 +45,15 @@ def fields_of(option: Any) -> tuple[FieldDoc, ...]:
         nested = _nested(value) if dataclasses.is_dataclass(value) else ()
         kinds = typing.get_args(hints[item.name]) or (hints[item.name],)
         choices = tuple(name for kind in kinds for name in getattr(kind, "__members__", ()))
-        doc = docs.get(item.name) or (f"{summary(kinds[0])}." if nested or choices else "")
+        doc = docs.get(item.name) or _of_type(kinds[0])
         found.append(FieldDoc(item.name, value, doc, nested, choices))
     return tuple(found)
+
+
+def _of_type(kind: Any) -> str:
+    """What an enum or a dataclass is about; nothing of plain types."""
+    told = dataclasses.is_dataclass(kind) or hasattr(kind, "__members__")
+    return f"{summary(kind)}." if told else ""
 
 
 def _nested(value: Any) -> tuple[FieldDoc, ...]:

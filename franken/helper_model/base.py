@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from franken.config.runtime import TrainerConfig
+    from franken.config.trainer import TrainerConfig
     from franken.parts.table import Table
 
 Texts = Mapping[str, Callable[[], Iterable[str]]]

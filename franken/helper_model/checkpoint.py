@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from franken.config.runtime import TrainerConfig
+from franken.config.trainer import TrainerConfig
 from franken.declare import option
 from franken.errors import CompatibilityError
 from franken.helper_model.base import HelperModel, Texts

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from franken.config.checks import at_least, in_range
-from franken.config.runtime import TrainerConfig
+from franken.config.trainer import TrainerConfig
 from franken.declare import option
 from franken.errors import DataError
 from franken.helper_model.base import HelperModel, Texts

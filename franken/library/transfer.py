@@ -155,7 +155,7 @@ def _learned(
     given: Given, resources: InitResources, seed: int, call: str,
 ) -> tuple[Table, TokenMap]:  # fmt: skip
     """Train what the start map made, on the texts, in a directory that is thrown away."""
-    from franken.config.runtime import TrainerConfig
+    from franken.config.trainer import TrainerConfig
     from franken.data.datamodule import TextDataModule
     from franken.library.memory_data import MemoryData
     from franken.training.learners import LearnTask, learned_table

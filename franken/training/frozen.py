@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from transformers import PreTrainedModel
 
-from franken.config.runtime import Precision, TrainerConfig
+from franken.config.trainer import Precision, TrainerConfig
 from franken.config.training import TrainingConfig
 from franken.errors import ConfigError, FrankenError
 from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap

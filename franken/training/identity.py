@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from franken.config.runtime import Precision
+from franken.config.trainer import Precision
 from franken.config.training import TrainingConfig
 from franken.distillation.base import Distillation
 from franken.files import hash_json

@@ -4,7 +4,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from franken.config.runtime import TrainerConfig
+from franken.config.trainer import TrainerConfig
 from franken.config.training import TrainingConfig
 from franken.errors import ConfigError
 

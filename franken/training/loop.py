@@ -10,7 +10,7 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.loggers import Logger
 
-from franken.config.runtime import Precision, TrainerConfig
+from franken.config.trainer import Precision, TrainerConfig
 from franken.parts.anatomy import anatomy_of
 from franken.parts.segmented import segmented
 from franken.training.callbacks import FollowRun

@@ -13,7 +13,7 @@ from pytorch_lightning.loggers import Logger
 from rich.console import Console
 from transformers import PreTrainedModel
 
-from franken.config.runtime import Precision, TrainerConfig
+from franken.config.trainer import Precision, TrainerConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.distillation.common.pairing import Pairing
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError

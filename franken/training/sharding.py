@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from franken.config.runtime import TrainerConfig
+from franken.config.trainer import TrainerConfig
 
 Fill = Callable[[nn.Module], None]
 """Puts values into the parameters of a unit that are still on the meta device."""

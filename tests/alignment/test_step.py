@@ -8,7 +8,8 @@ from franken.alignment import load_tables
 from franken.alignment.files import FilesAlignment
 from franken.alignment.gold import GoldAlignment
 from franken.alignment.ibm1 import Ibm1Alignment
-from franken.config.data import FileData, MicroworldData, Source
+from franken.config.data import FileData, MicroworldData
+from franken.config.sources import Source
 from franken.errors import DataError
 from franken.steps.align import AlignStep
 from tests.faults import raises

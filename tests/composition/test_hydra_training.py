@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from franken.config.runtime import TrainerConfig
+from franken.config.trainer import TrainerConfig
 from franken.config.training import EmbeddingSides, Trainable, TrainingConfig
 from franken.data.segments import SegmentEncoder, Turn
 from franken.errors import CompatibilityError, ConfigError

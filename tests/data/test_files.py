@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from franken.config.checks import collect_faults
-from franken.config.data import EvaluationSource, FileData, FileFormat, Source
+from franken.config.data import FileData
+from franken.config.eval_set import EvaluationSource
+from franken.config.sources import FileFormat, Source
 from franken.data import open_data
 from franken.data.files import FileSource
 from franken.data.source import DataSource, Instruction, Pair

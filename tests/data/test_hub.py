@@ -8,7 +8,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from franken.config.data import EvaluationSource, FileData, FileFormat, Source
+from franken.config.data import FileData
+from franken.config.eval_set import EvaluationSource
+from franken.config.sources import FileFormat, Source
 from franken.data import open_data
 from franken.data.hub import read_hub
 from franken.data.source import Pair

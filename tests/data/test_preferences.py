@@ -9,7 +9,8 @@ import pyarrow.parquet
 import pytest
 
 from franken.config.checks import collect_faults
-from franken.config.data import FileData, Source
+from franken.config.data import FileData
+from franken.config.sources import Source
 from franken.data import Preference, open_data
 from franken.errors import DataError
 from tests.faults import raises

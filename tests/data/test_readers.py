@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from franken.config.data import FileFormat
+from franken.config.sources import FileFormat
 from franken.data.readers import read_file
 from franken.errors import DataError
 from tests.faults import raises

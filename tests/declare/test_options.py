@@ -15,9 +15,11 @@ from franken.config.checks import collect_faults, faults_later
 from franken.config.pack import ClassRule, PackConfig
 from franken.config.register import register_schemas
 from franken.config.training import TrainingConfig
-from franken.declare import GROUPS, option, options
-from franken.declare.files import stale_files, yaml_text, yaml_value
+from franken.declare import GROUPS, option, options, preset_groups, schemas, written_options
+from franken.declare.files import stale_files, yaml_text
 from franken.declare.reading import fields_of, summary
+from franken.declare.tables import dataclasses_inside, fields_tables
+from franken.declare.values import yaml_value
 from franken.errors import ConfigError
 from franken.init_method.base import InitMethod
 from franken.init_method.focus import FocusInit
@@ -26,13 +28,18 @@ from tests.faults import raises
 
 UNSET = {
     ("alignment", "files"): {"links"},
+    ("base_model", "checkpoint"): {"path"},
+    ("eval_suite", "lm_eval"): {"tasks"},
     ("helper_model", "checkpoint"): {"path"},
     ("init_method", "named_tokens"): {"tokens"},
     ("word_vectors", "files"): {"path"},
     ("vocab", "from_pretrained"): {"path"},
 }
 """Fields that have no default, since only the user knows the file."""
-ALL = [(group, name) for group in GROUPS for name in options(group)]
+WRITTEN = [
+    (group, name) for group in (*GROUPS, *preset_groups()) for name in written_options(group)
+]
+SCHEMAS = [(group, name) for group in (*GROUPS, *preset_groups()) for name in schemas(group)]
 
 
 def test_no_file_says_other_than_its_declaration():
@@ -53,24 +60,47 @@ def test_a_file_that_says_other_is_stale(tmp_path):
 def composed(group):
     """Every option of a group beside each other, by name."""
     register_schemas()
-    each = [f"+{group}@options.{name}={name}" for name in options(group)]
+    each = [f"+{group}@options.{name}={name}" for name in written_options(group)]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         return compose(overrides=each).options
 
 
-@pytest.mark.parametrize(("group", "name"), ALL)
+@pytest.mark.parametrize(("group", "name"), WRITTEN)
 def test_an_option_composes_to_its_defaults(group, name):
     made = OmegaConf.to_object(composed(group)[name])
-    assert made == options(group)[name]()
-    assert type(made) is options(group)[name]
+    assert made == written_options(group)[name]()
+    assert type(made) is written_options(group)[name]
     assert {fault.key for fault in collect_faults(made)} <= UNSET.get((group, name), set())
 
 
-@pytest.mark.parametrize(("group", "name"), ALL)
+@pytest.mark.parametrize(("group", "name"), SCHEMAS)
 def test_every_field_has_a_line(group, name):
-    chosen = options(group)[name]
-    assert summary(chosen)
-    assert [item.name for item in fields_of(chosen()) if not item.doc] == []
+    chosen = schemas(group)[name]
+    for cls in (chosen, *(inner for _, inner in dataclasses_inside(chosen))):
+        assert summary(cls)
+        assert [item.name for item in fields_of(cls()) if not item.doc] == []
+
+
+def test_groups_are_those_of_the_config_directory():
+    """``callbacks`` holds plain entries of Lightning, ``experiment`` whole jobs: without fields."""
+    folders = {path.name for path in config_dir().iterdir() if path.is_dir()}
+    shared = {name for name in folders if name.endswith("_parts")}
+    assert {*GROUPS, *preset_groups(), "callbacks", "experiment", "hydra"} == folders - shared
+
+
+def test_a_preset_is_typed_by_a_schema_of_its_group():
+    for group in preset_groups():
+        known = {f"/schema/{group}/{name}@_here_" for name in schemas(group)}
+        for path in (config_dir() / group).glob("*.yaml"):
+            first = re.findall(r"^ *- (\S+)$", path.read_text(), re.MULTILINE)[0]
+            other = first.removeprefix(f"/{group}/").partition("@")[0]
+            assert first in known or (config_dir() / group / f"{other}.yaml").is_file(), path
+
+
+def test_a_table_of_fields_goes_through_mappings_and_optional_parts():
+    page = fields_tables("data")
+    assert "`monolingual.*`, `documents.*`" in page
+    assert "| `unimax_epochs` | `5.0` |" in page
 
 
 def test_what_is_said_about_a_field_is_found_through_bases_and_nested_classes():

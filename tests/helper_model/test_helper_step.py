@@ -7,8 +7,9 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel
 
-from franken.config.data import FileData, Source
-from franken.config.runtime import TrainerConfig
+from franken.config.data import FileData
+from franken.config.sources import Source
+from franken.config.trainer import TrainerConfig
 from franken.errors import DataError
 from franken.files import read_json
 from franken.helper_model.checkpoint import CheckpointHelper

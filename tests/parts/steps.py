@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from franken.config.base_model import LoadedModel
-from franken.config.runtime import LoggerConfig, TrainerConfig
+from franken.config.trainer import TrainerConfig
+from franken.logger.csv import CsvLogger
 from franken.parts.export import export_model
 from franken.parts.model import ModelRef
 from franken.steps.common.context import StepContext
@@ -35,7 +36,7 @@ def run_load(model: LoadedModel, root: Path, **inputs: Artifact) -> Loaded:
     def build(directory: Path) -> dict:
         context = StepContext(
             name="base", key=key.key, store=store, inputs=inputs, directory=directory,
-            scratch=store.scratch(key), seed=0, trainer=TrainerConfig(), logger=LoggerConfig(),
+            scratch=store.scratch(key), seed=0, trainer=TrainerConfig(), logger=CsvLogger(),
             run_dir=root / "run",
         )  # fmt: skip
         meta = LoadStep(model=model).run(context)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from franken.config.data import FileData, Source
+from franken.config.data import FileData
+from franken.config.sources import Source
 from franken.files import read_json
 from franken.recipe import graph_faults
 from franken.run import Runner

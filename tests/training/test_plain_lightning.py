@@ -10,7 +10,7 @@ import torch
 
 from franken.config.checks import collect_faults
 from franken.config.data import Mixture
-from franken.config.runtime import SET_BY_FRANKEN, TrainerConfig
+from franken.config.trainer import SET_BY_FRANKEN, TrainerConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.data.datamodule import TextDataModule
 from franken.errors import ConfigError, DataError

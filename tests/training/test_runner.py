@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
-from franken.config.runtime import Precision
+from franken.config.trainer import Precision
 from franken.config.training import BodyType, LoraConfig, Trainable, TrainingConfig
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
 from franken.training.runner import train_model

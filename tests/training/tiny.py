@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.models.auto import AutoModelForCausalLM
 
-from franken.config.runtime import TrainerConfig
+from franken.config.trainer import TrainerConfig
 from franken.config.training import TrainingConfig
 
 VOCABULARY = 48

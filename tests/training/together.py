@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from franken.config.runtime import TrainerConfig
+from franken.config.trainer import TrainerConfig
 from franken.config.training import BodyType, LoraConfig, Trainable, TrainingConfig
 from franken.interruption import Interrupted
 from franken.preference.dpo_normalised import DpoNormalised

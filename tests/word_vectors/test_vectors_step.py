@@ -7,7 +7,8 @@ import torch
 
 import franken.steps.vectors as module
 from franken.config.base_model import TokenizerKind
-from franken.config.data import FileData, MicroworldData, Source
+from franken.config.data import FileData, MicroworldData
+from franken.config.sources import Source
 from franken.errors import CompatibilityError, DataError
 from franken.files import read_json
 from franken.parts.tokenizer_files import save_tokenizer

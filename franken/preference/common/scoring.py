@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from franken.config.data import FileFormat
+from franken.config.sources import FileFormat
 from franken.data.encoding import joined_response
 from franken.data.fields import pick, pick_text
 from franken.data.readers import read_file

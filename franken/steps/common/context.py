@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from franken.config.runtime import LoggerConfig, TrainerConfig
+from franken.config.trainer import TrainerConfig
+from franken.logger.base import CurveLogger
 from franken.store import Artifact, Store
 
 
@@ -24,7 +25,7 @@ class StepContext:
     """Kept when the step is killed: resumable state."""
     seed: int
     trainer: TrainerConfig
-    logger: LoggerConfig
+    logger: CurveLogger
     run_dir: Path
     """The run's own directory, for curves and logs."""
     experiment: str = "adhoc"

@@ -5,7 +5,7 @@ from typing import Any
 
 from franken.config.data import DataConfig
 from franken.config.root import Config
-from franken.config.runtime import Precision
+from franken.config.trainer import Precision
 from franken.config.training import (
     AdapterConfig,
     BodyType,

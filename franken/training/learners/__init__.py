@@ -12,7 +12,7 @@ from typing import Any
 from pytorch_lightning.loggers import Logger
 from transformers import PreTrainedModel
 
-from franken.config.runtime import TrainerConfig
+from franken.config.trainer import TrainerConfig
 from franken.config.training import TrainingConfig
 from franken.errors import ConfigError
 from franken.init_method import TokenMap, provenance_report
