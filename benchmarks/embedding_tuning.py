@@ -78,7 +78,7 @@ class RandomData:
 
 def measure(trainable: str, options: argparse.Namespace) -> None:
     """Train for some steps; prints tokens per second without the first step, and MiB."""
-    from franken.config.runtime import TrainerConfig
+    from franken.config.trainer import TrainerConfig
     from franken.config.training import Trainable, TrainingConfig
     from franken.training import train_model
 

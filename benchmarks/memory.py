@@ -34,7 +34,7 @@ def config_of(size: str):
 def measure(size: str, trainable: str, batch: int, steps: int) -> None:
     from transformers import LlamaForCausalLM
 
-    from franken.config.runtime import TrainerConfig
+    from franken.config.trainer import TrainerConfig
     from franken.config.training import Trainable, TrainingConfig
     from franken.estimate import Shape, estimate
     from franken.training import train_model

@@ -8,9 +8,9 @@ from omegaconf import OmegaConf
 
 from franken.config.checks import collect_faults
 from franken.config.data import FileData
-from franken.config.eval_set import EvaluationPlace, EvaluationSource
+from franken.config.eval_set import EvaluationPlace, EvaluationSource, PublishedSource
 from franken.config.register import register_schemas
-from franken.config.sources import FileFormat, PublishedSource
+from franken.config.sources import FileFormat
 from franken.data import open_data
 from franken.data.schemas import schema_names
 

@@ -16,9 +16,6 @@ from franken.inference.xtransplant import (
     Runs,
     Task,
     pair_set,
-    run_cache,
-    run_naive,
-    run_wavefront,
 )
 from franken.inference.xtransplant.batched import answer_plainly
 from franken.inference.xtransplant.choices import Op, Positions, Site, Steps
@@ -34,6 +31,9 @@ WAVEFRONT = [
     *("mistral", "olmo2", "phi", "phi3", "qwen2", "qwen3"),
 ]
 DECODING = Decoding(6)
+run_naive, run_cache, run_wavefront = (
+    engine_of(name).run for name in ("naive", "cache", "wavefront")
+)
 WHOLE = Options(share=False, keep_logits=True)
 
 ENGINES = sorted(declare.options("transplant_engine"))

@@ -16,10 +16,6 @@ from franken.inference.xtransplant import (
     Task,
     open_host,
     pair_set,
-    run_cache,
-    run_naive,
-    run_wavefront,
-    wavefront,
 )
 from franken.inference.xtransplant.batched import answer_plainly, answer_with_pair, sample_answers
 from franken.inference.xtransplant.choices import DonorKind, Op, Site
@@ -31,11 +27,16 @@ from franken.inference.xtransplant.preflight import (
     clean_continuation_difference,
     preflight,
 )
+from franken.transplant_engine import wavefront
+from franken.transplant_engine.base import engine_of
 from tests.faults import raises
 from tests.inference.small import small_host, some_prompt, some_task
 from tests.parts.tiny import tiny_model
 
 DECODING = Decoding(6)
+run_naive, run_cache, run_wavefront = (
+    engine_of(name).run for name in ("naive", "cache", "wavefront")
+)
 FAMILIES = ["llama", "mistral", "qwen2", "gemma2", "gemma3_text", "phi", "cohere", "gpt_neox"]
 
 

@@ -22,7 +22,7 @@ from franken.inference.xtransplant.rows import RowFiles, only
 from franken.inference.xtransplant.samples import Tokens, gather
 from franken.inference.xtransplant.selection import select_pairs
 from franken.inference.xtransplant.session import Session
-from franken.inference.xtransplant.wavefront import run_wavefront
+from franken.transplant_engine.naive import Naive
 from franken.transplant_engine.wavefront import Wavefront
 from tests.faults import raises
 from tests.parts.tiny import tiny_model, tiny_tokenizer
@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on_at_the_sample(host: Host, tmp_path: Path, monkeypa
         done.append(1)
         return real(*args, **kwargs)
 
-    real = run_wavefront
+    real = Wavefront().run
     config = replace(CONFIG, verify=0)
     monkeypatch.setattr(Wavefront, "run", staticmethod(dying))
     with pytest.raises(Killed):
@@ -159,7 +159,7 @@ def test_totals_are_those_of_all_processes(host: Host, tmp_path: Path, monkeypat
         next(left)
         return real(*args, **kwargs)
 
-    real = run_wavefront
+    real = Wavefront().run
     monkeypatch.setattr(Wavefront, "run", staticmethod(dying))
     with pytest.raises(StopIteration):
         run(host, config, tmp_path / "cut")
@@ -220,7 +220,7 @@ def test_truncated_prompts_are_counted_by_baseline(host: Host, tmp_path: Path) -
 
 
 def test_an_engine_that_differs_stops_the_run(host: Host, tmp_path: Path, monkeypatch) -> None:
-    real = run_wavefront
+    real = Wavefront().run
 
     def faulty(*args: Any, **kwargs: Any) -> Any:
         runs = real(*args, **kwargs)
@@ -252,8 +252,8 @@ def test_rows_run_again_are_naive_s(host: Host, tmp_path: Path, monkeypatch, pai
         asked.append(pairs)
         return real(host, task, pairs, *rest)
 
-    real = session.run_naive
-    monkeypatch.setattr(session, "run_naive", naive)
+    real = Naive().run
+    monkeypatch.setattr(Naive, "run", staticmethod(naive))
     config = replace(CONFIG, unstable=Unstable.rerun, baselines=[], samples=0)
     tokens, samples = samples_of(config)
     made = Session(
@@ -355,7 +355,7 @@ def test_results_so_far_are_read_while_a_run_goes_on(
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    real = run_wavefront
+    real = Wavefront().run
     monkeypatch.setattr(Wavefront, "run", staticmethod(dying))
     folder = tmp_path / "transplants"
     tokens, samples = samples_of(CONFIG)

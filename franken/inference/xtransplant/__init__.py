@@ -23,7 +23,6 @@ from franken.lazy import later
 from franken.transplant_engine.base import engine_of
 
 with later(public=True):
-    from franken.inference.xtransplant.cache import run_cache
     from franken.inference.xtransplant.contract import (
         Decoding,
         Donor,
@@ -35,9 +34,7 @@ with later(public=True):
         Task,
     )
     from franken.inference.xtransplant.host import Host, open_host
-    from franken.inference.xtransplant.naive import run_naive
     from franken.inference.xtransplant.plan import pair_set
-    from franken.inference.xtransplant.wavefront import run_wavefront
 
 __all__ = [
     "Decoding",
@@ -52,9 +49,6 @@ __all__ = [
     "XTransplant",
     "open_host",
     "pair_set",
-    "run_cache",
-    "run_naive",
-    "run_wavefront",
 ]
 
 

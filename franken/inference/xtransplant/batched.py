@@ -12,7 +12,6 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from franken.decoding import left_padded
-from franken.inference.xtransplant.cache import prefill
 from franken.inference.xtransplant.choices import Positions, Steps
 from franken.inference.xtransplant.contract import (
     PLAIN,
@@ -25,9 +24,9 @@ from franken.inference.xtransplant.contract import (
     Task,
 )
 from franken.inference.xtransplant.donors import noise_like
+from franken.inference.xtransplant.engine_parts import joined, prefill
 from franken.inference.xtransplant.greedy import Rows
 from franken.inference.xtransplant.host import Host
-from franken.inference.xtransplant.naive import joined
 
 
 def answer_plainly(host: Host, tasks: Sequence[Task], decoding: Decoding) -> Runs:

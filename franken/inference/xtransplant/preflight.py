@@ -10,7 +10,6 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from franken.errors import CompatibilityError
-from franken.inference.xtransplant.cache import prefill
 from franken.inference.xtransplant.contract import (
     Decoding,
     EngineRun,
@@ -20,8 +19,9 @@ from franken.inference.xtransplant.contract import (
     Runs,
     Task,
 )
+from franken.inference.xtransplant.engine_parts import prefill
 from franken.inference.xtransplant.host import Host
-from franken.inference.xtransplant.naive import run_naive
+from franken.transplant_engine.naive import Naive
 
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-10, torch.bfloat16: 0.1, torch.float16: 0.02}
 """Largest difference of logits, relative to the largest first-step logit (at least 1). In half
@@ -107,7 +107,7 @@ def preflight(
     dtype = next(host.model.parameters()).dtype
     with host.silent():
         continuation = clean_continuation_difference(host, task.target, intervention, decoding)
-        oracle = run_naive(host, plain, chosen, intervention, decoding, Options(keep_logits=True))
+        oracle = Naive().run(host, plain, chosen, intervention, decoding, Options(keep_logits=True))
         options = Options(keep_logits=True, draft_rows=draft_rows)
         other = engine(host, plain, chosen, intervention, decoding, options)
     difference = _largest(oracle.first_logits, other.first_logits)

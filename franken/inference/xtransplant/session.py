@@ -38,7 +38,6 @@ from franken.inference.xtransplant.contract import (
 )
 from franken.inference.xtransplant.host import Host, check_site
 from franken.inference.xtransplant.judging import judged
-from franken.inference.xtransplant.naive import run_naive
 from franken.inference.xtransplant.plan import check_pairs, pair_set
 from franken.inference.xtransplant.preflight import UNCHECKED_BELOW, Preflight, preflight
 from franken.inference.xtransplant.progress import Progress
@@ -54,6 +53,7 @@ from franken.inference.xtransplant.scoring import watch_options
 from franken.prompts import Prompt
 from franken.seeds import derive_seed
 from franken.transplant_engine.base import engine_of
+from franken.transplant_engine.naive import Naive
 
 log = logging.getLogger(__name__)
 
@@ -243,7 +243,7 @@ class Session:
         redone: dict[Pair, int] = {}
         other = runs
         if again and config.unstable is Unstable.rerun and not runs.cut:
-            other = self._of_pairs(run_naive, sample.task, again, PLAIN)
+            other = self._of_pairs(Naive().run, sample.task, again, PLAIN)
             redone = {pair: row for row, pair in enumerate(other.pairs)}
         rows = [
             self._row(
@@ -284,7 +284,7 @@ class Session:
                 again = unstable[row] and config.unstable is Unstable.rerun
                 own, place = (runs, row)
                 if again:
-                    own, place = self._of_pairs(run_naive, tasks[at], [pair], PLAIN), 0
+                    own, place = self._of_pairs(Naive().run, tasks[at], [pair], PLAIN), 0
                 found = self._row(left[at], TRANSPLANT, pair, own, place, left[at].pair.target,
                                   unstable=unstable[row])  # fmt: skip
                 self.files.write(self._unit(left[at], TRANSPLANT), [found])
