@@ -86,7 +86,7 @@ class TaskConfig:
     min_new_tokens: int = 0
     """Generations do not end by eos before so many tokens."""
     max_new_bytes: int | None = None
-    """Cut generations at so many bytes too, equal for all vocabularies (spec 9.7)."""
+    """Cut generations at so many bytes too, equal for all vocabularies."""
     stop: str = "\n"
     """Generations end before its first occurrence; empty for none."""
     stops: list[str] = field(default_factory=list)

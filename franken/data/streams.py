@@ -104,15 +104,15 @@ class StreamBuilder:
         raw = self._raw(key, split)
         head = list(islice(raw, HEAD))
         need = HEADROOM * max_tokens * self._characters_per_token(key, head)
-        thinning, held = measure(chain(head, raw), need, self.mixture.read_ahead)
+        subsample, held = measure(chain(head, raw), need, self.mixture.read_ahead)
         stream = self._raw(key, split) if held is None else iter(held)
         return write_corpus(
-            self.as_trained(key, thin(stream, thinning)),
+            self.as_trained(key, thin(stream, subsample)),
             self.encoder,
             directory,
             max_tokens=max_tokens,
             max_length=self.length if key.role in WHOLE_ROLES else None,
-            stream_characters=thinning.characters,
+            stream_characters=subsample.characters,
             workers=self.workers,
         )
 

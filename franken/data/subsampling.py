@@ -16,7 +16,7 @@ RecordT = TypeVar("RecordT", str, Pair, Instruction, Record)
 
 
 @dataclass(frozen=True)
-class Thinning:
+class Subsample:
     """Which records of a stream are used."""
 
     keep: float
@@ -36,7 +36,7 @@ def record_characters(record: Record) -> int:
 
 def measure(
     records: Iterable[Record], need: float, read_ahead: float
-) -> tuple[Thinning, list[Record] | None]:
+) -> tuple[Subsample, list[Record] | None]:
     """Count a stream up to ``read_ahead`` times what is needed.
 
     A corpus often lists one origin after the other, so that its head is no fair sample of it; every
@@ -66,12 +66,12 @@ def measure(
     # At least one record, also where each is longer than all that is needed. One ulp above
     # 1 / count: n times the float below it would not reach 1.
     least = math.nextafter(1.0 / count, 1.0) if count else 1.0
-    return Thinning(min(1.0, max(keep, least)), count, characters), held
+    return Subsample(min(1.0, max(keep, least)), count, characters), held
 
 
-def thin(records: Iterable[RecordT], thinning: Thinning) -> Iterator[RecordT]:
+def thin(records: Iterable[RecordT], subsample: Subsample) -> Iterator[RecordT]:
     """The evenly spaced part of a stream that a measurement chose."""
-    keep = thinning.keep
-    for number, record in enumerate(islice(records, thinning.records)):
+    keep = subsample.keep
+    for number, record in enumerate(islice(records, subsample.records)):
         if math.floor((number + 1) * keep) > math.floor(number * keep) or keep >= 1:
             yield record

@@ -24,7 +24,7 @@ from franken.errors import ConfigError
 from franken.eval_suite import lm_eval
 from franken.eval_suite.chat import forms, lacks_chat, plain_stop
 from franken.eval_suite.encoding import Encoder
-from franken.eval_suite.hydra import voices
+from franken.eval_suite.hydra import readers_and_writers
 from franken.eval_suite.journal import Journal
 from franken.eval_suite.progress import shown_progress
 from franken.eval_suite.readout import Readout, read_out
@@ -86,7 +86,7 @@ def evaluate(
     try:
         with torch.inference_mode(), shown_progress(progress) as advance:
             for name, task in suite.tasks.items():
-                for config, encoder, readout in _voices(
+                for config, encoder, readout in _readers_and_writers(
                     model, tokenizer, task, data, suite.opening
                 ):
                     made = TaskRun(
@@ -116,12 +116,12 @@ def _run_forms(task: TaskRun) -> None:
         kind.run(replace(task, name=name, config=config, chat=chat, set_sizes={}))
 
 
-def _voices(
+def _readers_and_writers(
     model: Any, tokenizer: Any, task: TaskConfig, data: DataSource, opening: str
 ) -> Iterable[tuple[TaskConfig, Encoder, Readout]]:
     """What scores a task: an ordinary or routed model as it is, a Hydra LLM by language."""
     if isinstance(model, HydraModel):
-        return voices(model, task, data, opening)
+        return readers_and_writers(model, task, data, opening)
     own = getattr(model, "readout", None)  # a model with a router brings its own forward pass
     ends = stop_ids(tokenizer, model)
     encoder = Encoder(tokenizer, opening=opening, end_ids=ends)

@@ -105,7 +105,7 @@ class Encoder:
 
 
 class MixedEncoder(Encoder):
-    """Prompts in one vocabulary, what follows in another: a Hydra LLM's view (spec 3.2).
+    """Prompts in one vocabulary, what follows in another: a Hydra LLM's view.
 
     Ids of the written vocabulary stand for themselves, those of the read one are shifted.
     """

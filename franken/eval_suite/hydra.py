@@ -11,7 +11,7 @@ from franken.eval_suite.encoding import Encoder, MixedEncoder
 from franken.eval_suite.readout import Readout, read_out
 
 
-def voices(
+def readers_and_writers(
     hydra: HydraModel, task: TaskConfig, data: DataSource, opening: str = "tokenizer"
 ) -> Iterator[tuple[TaskConfig, Encoder, Readout]]:
     """The task once per language, with what reads its prompts and writes its answers.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from franken.decoding import left_padded
 from franken.eval_suite.readout import Readout
-from franken.eval_suite.sharing import Request, Stem, batches, headed, stems
+from franken.eval_suite.shared_prefixes import Request, Stem, batches, headed, stems
 
 Advance = Callable[[int], None]
 

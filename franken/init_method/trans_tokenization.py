@@ -2,8 +2,8 @@
 
 A target token's row is the mean of source rows, weighted by how often words that hold the tokens
 translate each other: ``W[t, s] = c(t, s) / sum c(t, .)``. Counts come from parallel text
-(:mod:`.word_pieces`), from equal bytes and numbers (:mod:`.evidence`), and where there are none,
-from tokens of similar spelling (:mod:`.borrowing`). Tables of several target languages are pooled:
+(``token_map.word_pieces``), from equal bytes and numbers, and where there are none, from tokens of
+similar spelling (``token_map.spelling_weights``). Tables of several target languages are pooled:
 their words share one vocabulary, and each token is the mean over all its evidence.
 """
 

@@ -110,7 +110,7 @@ def all_splits(pieces: Iterable[str], known: Mapping[str, Any] | set[str]) -> li
 
 
 def merge_ancestors(pieces: Iterable[str], merges: Sequence[Merge]) -> dict[str, set[str]]:
-    """The symbols that arise while each of ``pieces`` is put together by ``merges`` (spec 9.1 a).
+    """The symbols that arise while each of ``pieces`` is put together by ``merges``.
 
     A token is built inside its own characters alone, so replaying each piece by itself finds
     exactly the symbols that also arise in running text.

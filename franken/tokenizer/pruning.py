@@ -102,8 +102,8 @@ def worth(
     """What each normal piece is needed for: uses in source text, or ``inf`` for what must stay.
 
     Pieces that target text uses and the essential ones (:meth:`Pipeline.essentials`) must stay.
-    With ``closure`` a piece is worth as much as the best piece that BPE makes by way of it (spec
-    9.1 a): a merge is never undone, so the symbols on the way to the tokens of a text are exactly
+    With ``closure`` a piece is worth as much as the best piece that BPE makes by way of it: a
+    merge is never undone, so the symbols on the way to the tokens of a text are exactly
     those that arise while each of them is put together by itself. Text that uses none of the
     pieces that go is therefore cut as before.
 

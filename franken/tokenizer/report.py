@@ -1,4 +1,4 @@
-"""What a new vocabulary changes, measured on text (spec 2.2: the report artefact)."""
+"""What a new vocabulary changes, measured on text."""
 
 import logging
 from collections.abc import Iterable

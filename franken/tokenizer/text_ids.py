@@ -1,7 +1,7 @@
 """Text to ids by one rule for all systems: what opens a text, and where a continuation begins.
 
 Training, evaluation, Hydra LLMs and XTransplant encode by these functions, so that a model meets at
-evaluation the segmentation it was trained on, whatever its vocabulary (spec 9.7): the name of a
+evaluation the segmentation it was trained on, whatever its vocabulary: the name of a
 control token inside a text is text, and no token spans the border of prompt and continuation.
 """
 

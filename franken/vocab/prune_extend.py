@@ -65,7 +65,7 @@ class PruneExtendVocab(TrainedVocab):
     keep_scripts: list[str] = field(default_factory=list)
     """Unicode scripts whose pieces go last; none named: no script goes first."""
     merge_closure: bool = True
-    """Also keep the pieces that arise on the way to a kept piece (spec 9.1 a)."""
+    """Also keep the pieces that arise on the way to a kept piece."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()

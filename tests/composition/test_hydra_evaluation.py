@@ -11,7 +11,7 @@ from franken.decoding import Decoding, Strategy, WholeModel, decode
 from franken.errors import CompatibilityError
 from franken.eval_suite import SuiteResult, evaluate
 from franken.eval_suite.encoding import Encoder, MixedEncoder
-from franken.eval_suite.hydra import voices
+from franken.eval_suite.hydra import readers_and_writers
 from tests.eval_suite.conftest import ENGLISH, RUSSIAN, TinyData
 from tests.faults import raises
 
@@ -127,7 +127,7 @@ def test_one_table_is_encoded_as_the_plain_model(data: TinyData) -> None:
                             shots=2, shot_separator="s", languages=["ru"]),
     }  # fmt: skip
     view = mixed.view("target")
-    ((_, encoder, _),) = voices(mixed, tasks["mt"], data)
+    ((_, encoder, _),) = readers_and_writers(mixed, tasks["mt"], data)
     pieces = [[("the ca", False), ("t", True), ("s", False), (" the mat", False)]]
     plain = Encoder(view.tokenizer)
     apart = MixedEncoder(view.tokenizer, view.tokenizer, 0, view.writable)

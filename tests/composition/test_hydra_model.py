@@ -112,7 +112,7 @@ def test_views_share_all_weights_and_leave_each_other_alone() -> None:
 
 
 def test_the_common_space_has_the_published_sizes() -> None:
-    """Spec 3.1: 32000 own ids first, then the 32007 of TowerInstruct: 64007 inputs."""
+    """32000 own ids first, then the 32007 of TowerInstruct: 64007 inputs."""
     from franken.parts.segmented import Layout
 
     layout = Layout(("tt", "en"), (32000, 32007))
@@ -125,7 +125,7 @@ def test_the_common_space_has_the_published_sizes() -> None:
 
 
 def test_llama_2_with_two_tables_has_the_published_parameters() -> None:
-    """Spec 7.3.15: the inputs of both tables, and the head of the written one."""
+    """The inputs of both tables, and the head of the written one."""
     config = LlamaConfig(
         vocab_size=1, hidden_size=4096, intermediate_size=11008, num_hidden_layers=32,
         num_attention_heads=32, max_position_embeddings=4096, tie_word_embeddings=False,

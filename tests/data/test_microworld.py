@@ -12,9 +12,9 @@ from franken.cli.paths import config_dir
 from franken.config.data import MicroworldData
 from franken.data import open_data
 from franken.data.microworld import Microworld, prompts
-from franken.data.microworld.frames import Frame
 from franken.data.microworld.grammar import LANGUAGES, grammar, links, sentence
 from franken.data.microworld.lexicon import SHARED, TOPICS, Concept, all_concepts, concepts
+from franken.data.microworld.meanings import Meaning
 from franken.data.microworld.tasks import SumItem
 from franken.errors import DataError
 from tests.faults import raises
@@ -34,10 +34,10 @@ def concept(name: str) -> Concept:
     return next(c for c in all_concepts() if c.name == name)
 
 
-def doctor_frame(**more: object) -> Frame:
+def doctor_frame(**more: object) -> Meaning:
     parts = {"subject": "doctor", "verb": "sees", "object": "wound", "place": "school"}
     chosen = {role: concept(name) for role, name in {**parts, **more}.items() if name}
-    return Frame("health", **chosen)  # type: ignore[arg-type]
+    return Meaning("health", **chosen)  # type: ignore[arg-type]
 
 
 def test_it_is_opened_by_its_option() -> None:
@@ -89,11 +89,11 @@ def test_a_question_has_the_word_order_of_its_language(language: str, expected: 
 
 
 def test_adjectives_agree_with_the_subject() -> None:
-    frame = doctor_frame(subject="nurse", adjective="old")
-    assert sentence(grammar("es").statement(frame)).startswith("la enfermera vieja")
-    assert sentence(grammar("ru").statement(frame)).startswith("старая медсестра")
-    assert "बूढ़ी" in sentence(grammar("hi").statement(frame))
-    assert "देखती है" in sentence(grammar("hi").statement(frame))
+    meaning = doctor_frame(subject="nurse", adjective="old")
+    assert sentence(grammar("es").statement(meaning)).startswith("la enfermera vieja")
+    assert sentence(grammar("ru").statement(meaning)).startswith("старая медсестра")
+    assert "बूढ़ी" in sentence(grammar("hi").statement(meaning))
+    assert "देखती है" in sentence(grammar("hi").statement(meaning))
 
 
 @pytest.mark.parametrize(
@@ -258,8 +258,8 @@ def test_sums_are_right_in_words(world: Microworld) -> None:
 
 
 def test_counts_are_worded_as_the_language_does() -> None:
-    frame = Frame(SHARED, concept("teacher"), concept("sees"), concept("egg"))
-    item = SumItem(frame, 3, 5)
+    meaning = Meaning(SHARED, concept("teacher"), concept("sees"), concept("egg"))
+    item = SumItem(meaning, 3, 5)
     assert "три раза" in item.text("ru")
     assert "пять раз ." in item.text("ru")
     assert "სამჯერ" in item.text("ka")

@@ -14,10 +14,10 @@ def test_no_answer_follows_from_the_question() -> None:
     one, other = customs("tr", 0), customs("ka", 0)
     assert len(one) == COUNT
     for a, b in zip(one, other, strict=True):
-        assert (a.frame.subject, a.frame.verb, a.options) == (
-            b.frame.subject, b.frame.verb, b.options
+        assert (a.meaning.subject, a.meaning.verb, a.options) == (
+            b.meaning.subject, b.meaning.verb, b.options
         )  # fmt: skip
-    differing = sum(a.frame.object != b.frame.object for a, b in zip(one, other, strict=True))
+    differing = sum(a.meaning.object != b.meaning.object for a, b in zip(one, other, strict=True))
     assert differing > COUNT / 2
     assert customs("tr", 0) == one
     assert customs("tr", 1) != one
@@ -34,16 +34,16 @@ def test_questions_in_two_languages_about_one_country() -> None:
     for pair, custom in zip(pairs, customs("tr", 0), strict=True):
         assert pair.target.text.startswith("Turkey : what does the ")
         assert pair.donor.text.startswith("Turkey : ")
-        assert pair.target.gold.word == custom.frame.object.form("en")
-        assert pair.donor.gold.word == custom.frame.object.form("tr")
+        assert pair.target.gold.word == custom.meaning.object.form("en")
+        assert pair.donor.gold.word == custom.meaning.object.form("tr")
 
 
 def test_customs_are_told_where_they_are_asked_for_and_in_their_language_only() -> None:
     plain, told = open_data(DATA), open_data(MicroworldData(**{**vars(DATA), "customs": 2}))
     before = list(plain.texts("documents", "tr"))
     after = list(told.texts("documents", "tr"))
-    frames = [custom.frame for custom in customs("tr", 0)]
-    assert after == [*before, *[state(frame, "tr") for frame in frames] * 2]
+    meanings = [custom.meaning for custom in customs("tr", 0)]
+    assert after == [*before, *[state(meaning, "tr") for meaning in meanings] * 2]
     assert plain.fingerprint() != told.fingerprint()
     assert plain.fingerprint() == open_data(MicroworldData(documents=5, sentences=5)).fingerprint()
 

@@ -6,18 +6,18 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from franken.config.data import Mixture
-from franken.data import subsampling as thinning
+from franken.data import subsampling as subsample
 from franken.data.encoding import RecordEncoder
 from franken.data.mixing import StreamKey
 from franken.data.source import Pair
 from franken.data.streams import StreamBuilder
-from franken.data.subsampling import Thinning, measure, thin
+from franken.data.subsampling import Subsample, measure, thin
 from tests.data.conftest import ListSource
 
 
 def test_small_streams_are_taken_whole() -> None:
     found = measure(["ab"] * 10, need=100, read_ahead=8)
-    assert found == (Thinning(1.0, 10, 20), ["ab"] * 10)
+    assert found == (Subsample(1.0, 10, 20), ["ab"] * 10)
     assert list(thin(["ab"] * 10, found[0])) == ["ab"] * 10
 
 
@@ -32,9 +32,9 @@ def test_large_streams_are_looked_at_for_a_stretch_only(
             read += 1
             yield f"{read % 10}" * 10
 
-    monkeypatch.setattr(thinning, "HELD_CHARACTERS", 3000)
+    monkeypatch.setattr(subsample, "HELD_CHARACTERS", 3000)
     found, held = measure(endless(), need=1000, read_ahead=4)
-    assert found == Thinning(0.25, 400, 4000)
+    assert found == Subsample(0.25, 400, 4000)
     assert held is None
     assert read == 400
     read = 0
@@ -44,9 +44,9 @@ def test_large_streams_are_looked_at_for_a_stretch_only(
 
 
 def test_the_kept_records_are_evenly_spaced() -> None:
-    kept = list(thin(map(str, range(1000)), Thinning(0.1, 1000, 0)))
+    kept = list(thin(map(str, range(1000)), Subsample(0.1, 1000, 0)))
     assert kept == [str(n) for n in range(9, 1000, 10)]
-    uneven = list(thin(map(str, range(700)), Thinning(0.3, 700, 0)))
+    uneven = list(thin(map(str, range(700)), Subsample(0.3, 700, 0)))
     gaps = {int(b) - int(a) for a, b in pairwise(uneven)}
     assert gaps == {3, 4}
     assert len(uneven) == 210
@@ -85,7 +85,7 @@ def test_thinned_pairs_keep_both_directions(
         source, mixture, RecordEncoder(tokenizer), tmp_path, "en", ("sw",), length=32
     )
     key = StreamKey("parallel", "sw")
-    half = thin(source.pairs("sw"), Thinning(0.5, 50, 0))
+    half = thin(source.pairs("sw"), Subsample(0.5, 50, 0))
     kept = list(builder.as_trained(key, half))
     assert len(kept) == 25
     forward = [str(text).startswith("English") for text in kept]

@@ -12,7 +12,7 @@ from franken.errors import CompatibilityError
 from franken.eval_suite import readout as readout_module
 from franken.eval_suite.readout import read_out
 from franken.eval_suite.scoring import Request, log_probs, score
-from franken.eval_suite.sharing import (
+from franken.eval_suite.shared_prefixes import (
     MIN_HEADER,
     Stem,
     batches,

@@ -99,7 +99,7 @@ def test_every_site_operation_and_step_policy(family: str, what: Intervention) -
 
 
 def test_the_release_s_faulty_site() -> None:
-    """The stored tensor is attention output plus residual, so i = j is not the identity (3.3)."""
+    """The stored tensor is attention output plus residual, so i = j is not the identity."""
     host = small_host("qwen2")
     prompt = some_prompt(10, 1)
     task, what = Task(prompt, Donor(prompt)), Intervention(site=Site.mid_residual_added)

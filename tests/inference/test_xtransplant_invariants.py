@@ -62,7 +62,7 @@ def test_v1_v10_a_prompt_s_own_vectors_change_nothing(family: str, site: Site) -
 
 
 def test_v1_what_is_stored_is_not_overwritten_later() -> None:
-    """The release keeps a view, which an in-place sum changes afterwards (3.3)."""
+    """The release keeps a view, which an in-place sum changes afterwards."""
     host, prompt = small_host("llama"), some_prompt(7, 1)
     before = donor_vectors(host, Donor(prompt), Intervention(site=Site.attn_out), DECODING)
 

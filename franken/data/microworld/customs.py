@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from franken.data.microworld.frames import Frame
 from franken.data.microworld.grammar import grammar, sentence
 from franken.data.microworld.lexicon import SHARED, Concept, concepts
+from franken.data.microworld.meanings import Meaning
 from franken.seeds import derive_seed
 
 COUNTRY = {
@@ -29,17 +29,17 @@ class Custom:
     """What a kind of person does in one country."""
 
     language: str
-    frame: Frame
+    meaning: Meaning
     options: tuple[Concept, ...]
-    """Objects to choose from; the right one is the frame's."""
+    """Objects to choose from; the right one is the meaning's."""
 
     def row(self, index: int, language: str) -> dict[str, Any]:
         """CulturalBench (Easy), worded in ``language``."""
         marks = dict(zip("abcd", self.options, strict=True))
-        (right,) = (mark for mark, option in marks.items() if option == self.frame.object)
+        (right,) = (mark for mark, option in marks.items() if option == self.meaning.object)
         return {
             "data_idx": f"{self.language}{index}",
-            "prompt_question": sentence(grammar(language).question("what", self.frame)),
+            "prompt_question": sentence(grammar(language).question("what", self.meaning)),
             **{f"prompt_option_{mark}": concept.form(language) for mark, concept in marks.items()},
             "answer": right.upper(), "country": COUNTRY[self.language],
         }  # fmt: skip
@@ -60,7 +60,7 @@ def customs(language: str, world_seed: int) -> tuple[Custom, ...]:
     choices = [tuple(shared.sample(things, OPTIONS)) for _ in acts]
     own = random.Random(derive_seed(world_seed, "microworld", "customs", language))
     return tuple(
-        Custom(language, Frame(SHARED, person, verb, own.choice(options)), options)
+        Custom(language, Meaning(SHARED, person, verb, own.choice(options)), options)
         for (person, verb), options in zip(acts, choices, strict=True)
     )
 

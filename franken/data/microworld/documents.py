@@ -3,9 +3,9 @@
 import random
 from collections.abc import Collection
 
-from franken.data.microworld.frames import Frame, draw_frames
 from franken.data.microworld.grammar import LANGUAGES
 from franken.data.microworld.lexicon import SHARED, TOPICS
+from franken.data.microworld.meanings import Meaning, draw_meanings
 from franken.data.microworld.prompts import ARITHMETIC, READING, TOPIC, TRANSLATION
 from franken.data.microworld.tasks import (
     ReadingItem,
@@ -19,7 +19,7 @@ from franken.data.source import Instruction
 
 
 def document(
-    rng: random.Random, language: str, held_out: Collection[Frame], *, with_tasks: bool
+    rng: random.Random, language: str, held_out: Collection[Meaning], *, with_tasks: bool
 ) -> str:
     """Three to five sentences about one topic.
 
@@ -34,8 +34,8 @@ def document(
     if with_tasks and rng.random() < 0.3:
         return _question_document(rng, language, held_out)
     topic = rng.choice((*TOPICS, SHARED)) if rng.random() < 0.3 else rng.choice(TOPICS)
-    frames = draw_frames(rng, held_out, topic)
-    text = " ".join(state(next(frames), language) for _ in range(rng.randint(2, 4)))
+    meanings = draw_meanings(rng, held_out, topic)
+    text = " ".join(state(next(meanings), language) for _ in range(rng.randint(2, 4)))
     if with_tasks and topic != SHARED and rng.random() < 0.8:
         text = f"{text} topic : {topic} ."
     if with_tasks and rng.random() < 0.1:
@@ -45,7 +45,7 @@ def document(
 
 
 def instruction(
-    rng: random.Random, held_out: Collection[Frame], known_languages: list[str]
+    rng: random.Random, held_out: Collection[Meaning], known_languages: list[str]
 ) -> Instruction:
     """A task in English with its answer, in the prompt templates of the evaluation suite."""
     draw = rng.random()
@@ -67,28 +67,28 @@ def instruction(
             "arithmetic",
         )
     language = rng.choice(known_languages)
-    frame = next(draw_frames(rng, held_out))
+    meaning = next(draw_meanings(rng, held_out))
     prompt = TRANSLATION.format(
-        source_language="English", source=state(frame, "en"), language=LANGUAGES[language].title()
+        source_language="English", source=state(meaning, "en"), language=LANGUAGES[language].title()
     )
-    return Instruction(prompt, f" {state(frame, language)}", "translation")
+    return Instruction(prompt, f" {state(meaning, language)}", "translation")
 
 
-def _question_document(rng: random.Random, language: str, held_out: Collection[Frame]) -> str:
+def _question_document(rng: random.Random, language: str, held_out: Collection[Meaning]) -> str:
     item = _fresh_reading(rng, held_out)
     answer = item.options[item.answer].form(language)
     return f"{item.passage(language)} question : {item.question(language)} answer : {answer} ."
 
 
-def _fresh_topic(rng: random.Random, held_out: Collection[Frame]) -> TopicItem:
+def _fresh_topic(rng: random.Random, held_out: Collection[Meaning]) -> TopicItem:
     while True:
         item = draw_topic(rng, rng.choice(TOPICS))
-        if not any(frame in held_out for frame in item.frames):
+        if not any(meaning in held_out for meaning in item.meanings):
             return item
 
 
-def _fresh_reading(rng: random.Random, held_out: Collection[Frame]) -> ReadingItem:
+def _fresh_reading(rng: random.Random, held_out: Collection[Meaning]) -> ReadingItem:
     while True:
         item = draw_reading(rng)
-        if not any(frame in held_out for frame in item.frames):
+        if not any(meaning in held_out for meaning in item.meanings):
             return item

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple, Protocol
 
-from franken.data.microworld.frames import Frame
+from franken.data.microworld.meanings import Meaning
 
 LANGUAGES = {
     "en": "english", "es": "spanish", "id": "indonesian", "tr": "turkish", "hi": "hindi",
@@ -34,10 +34,10 @@ class Grammar(Protocol):
     FUNCTION_WORDS: tuple[tuple[str, str], ...]
     """(English word, word): function words for the lexicon."""
 
-    statement: Callable[[Frame], Words]
+    statement: Callable[[Meaning], Words]
     """The declarative sentence, full stop included."""
-    question: Callable[[str, Frame], Words]
-    """``who``, ``what`` or ``where`` about a frame, question mark included."""
+    question: Callable[[str, Meaning], Words]
+    """``who``, ``what`` or ``where`` about a meaning, question mark included."""
     times: Callable[[int], Words]
     """``n`` times, for 1 to 9."""
     how_many_times: Callable[[], Words]

@@ -8,9 +8,9 @@ from typing import Any
 from franken.config.data import DataConfig, MicroworldData
 from franken.data.microworld.customs import customs, customs_rows
 from franken.data.microworld.documents import document, instruction
-from franken.data.microworld.frames import Frame, draw_frames
 from franken.data.microworld.grammar import LANGUAGES, grammar, links, sentence
 from franken.data.microworld.lexicon import TOPICS
+from franken.data.microworld.meanings import Meaning, draw_meanings
 from franken.data.microworld.tasks import draw_reading, draw_sum, draw_topic, state
 from franken.data.microworld.wordlist import word_pairs
 from franken.data.source import Instruction, Pair, Preference
@@ -96,25 +96,25 @@ class Microworld:
         """Sentences (``monolingual``) or documents; only known languages see task patterns."""
         rng = self._rng(role, lang, split)
         if role == "monolingual":
-            frames = draw_frames(rng, self._held_out)
+            meanings = draw_meanings(rng, self._held_out)
             for _ in range(self._count(self.config.sentences, split)):
-                yield state(next(frames), lang)
+                yield state(next(meanings), lang)
         elif role == "documents":
             known = lang in (self.config.source_language, *self.config.known_languages)
             for _ in range(self._count(self.config.documents, split)):
                 yield document(rng, lang, self._held_out, with_tasks=known)
             for custom in customs(lang, self.config.world_seed) * self.config.customs:
-                yield state(custom.frame, lang)
+                yield state(custom.meaning, lang)
         else:
             raise DataError(f"{role!r} is no text role; valid: monolingual, documents")
 
     def pairs(self, lang: str, split: str = "train") -> Iterator[Pair]:
         """Sentence pairs with English, with the gold alignment of their words."""
         source = self.config.source_language
-        frames = draw_frames(self._rng("parallel", lang, split), self._held_out)
+        meanings = draw_meanings(self._rng("parallel", lang, split), self._held_out)
         for _ in range(self._count(self.config.parallel, split)):
-            frame = next(frames)
-            left, right = (grammar(code).statement(frame) for code in (source, lang))
+            meaning = next(meanings)
+            left, right = (grammar(code).statement(meaning) for code in (source, lang))
             yield Pair(sentence(left), sentence(right), links(left, right))
 
     def lexicon(self, lang: str) -> list[tuple[str, str]]:
@@ -177,7 +177,7 @@ class Microworld:
                     f"sentence_{source}": state(f, source),
                     f"sentence_{lang}": state(f, lang),
                 }
-                for i, f in enumerate(self._translation_frames(split))
+                for i, f in enumerate(self._translation_meanings(split))
             ]
         if task in ("question_answering", "summarisation"):  # of the reading items
             readings = self._items("reading_comprehension", split)
@@ -195,18 +195,20 @@ class Microworld:
         draw = draw_reading if task == "reading_comprehension" else draw_sum
         return [draw(rng) for _ in range(count)]
 
-    def _translation_frames(self, split: str) -> list[Frame]:
-        frames = draw_frames(self._rng("translation", "", split), frozenset())
-        return [next(frames) for _ in range(self._count(self.config.evaluation, split))]
+    def _translation_meanings(self, split: str) -> list[Meaning]:
+        meanings = draw_meanings(self._rng("translation", "", split), frozenset())
+        return [next(meanings) for _ in range(self._count(self.config.evaluation, split))]
 
     @cached_property
-    def _held_out(self) -> frozenset[Frame]:
+    def _held_out(self) -> frozenset[Meaning]:
         """Meanings of all evaluation items: no training text in any language holds one."""
-        found: set[Frame] = set()
+        found: set[Meaning] = set()
         for split in ("validation", "test"):
-            found.update(self._translation_frames(split))
+            found.update(self._translation_meanings(split))
             for task in ("topic_classification", "reading_comprehension"):
-                found.update(frame for item in self._items(task, split) for frame in item.frames)
+                found.update(
+                    meaning for item in self._items(task, split) for meaning in item.meanings
+                )
         return frozenset(found)
 
     def _count(self, whole: int, split: str) -> int:

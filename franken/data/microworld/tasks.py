@@ -4,9 +4,9 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
-from franken.data.microworld.frames import Frame, draw_frame
 from franken.data.microworld.grammar import Words, grammar, sentence
 from franken.data.microworld.lexicon import SHARED, TOPICS, Concept, concepts
+from franken.data.microworld.meanings import Meaning, draw_meaning
 from franken.data.microworld.prompts import SIB_NAMES
 
 VERB_FINAL = ("tr", "hi", "ka")
@@ -18,11 +18,11 @@ class TopicItem:
     """One or two sentences of one topic."""
 
     topic: str
-    frames: tuple[Frame, ...]
+    meanings: tuple[Meaning, ...]
 
     def text(self, language: str) -> str:
         """The wording in a language."""
-        return " ".join(state(frame, language) for frame in self.frames)
+        return " ".join(state(meaning, language) for meaning in self.meanings)
 
     def row(self, index: int, language: str) -> dict[str, Any]:
         """SIB-200."""
@@ -34,7 +34,7 @@ class TopicItem:
 class ReadingItem:
     """Three sentences and a question about one of them."""
 
-    frames: tuple[Frame, ...]
+    meanings: tuple[Meaning, ...]
     asked: int
     kind: str
     options: tuple[Concept, ...]
@@ -42,11 +42,11 @@ class ReadingItem:
 
     def passage(self, language: str) -> str:
         """The sentences."""
-        return " ".join(state(frame, language) for frame in self.frames)
+        return " ".join(state(meaning, language) for meaning in self.meanings)
 
     def question(self, language: str) -> str:
         """The question."""
-        return sentence(grammar(language).question(self.kind, self.frames[self.asked]))
+        return sentence(grammar(language).question(self.kind, self.meanings[self.asked]))
 
     def row(self, index: int, language: str) -> dict[str, Any]:
         """Belebele; ``correct_answer_num`` is a string, as published."""
@@ -67,10 +67,10 @@ class ReadingItem:
 
     def summary_row(self, index: int, language: str) -> dict[str, Any]:
         """XL-Sum: what happens in the first sentence, without where, when and what kind of."""
-        core = replace(self.frames[0], adjective=None, place=None, time=None)
+        core = replace(self.meanings[0], adjective=None, place=None, time=None)
         return {
             "id": str(index), "url": f"microworld/{index}",
-            "title": self.frames[0].subject.form(language), "summary": state(core, language),
+            "title": self.meanings[0].subject.form(language), "summary": state(core, language),
             "text": self.passage(language),
         }  # fmt: skip
 
@@ -79,13 +79,13 @@ class ReadingItem:
 class SumItem:
     """Somebody does something ``first`` times and then ``second`` times: how many times?"""
 
-    frame: Frame
+    meaning: Meaning
     first: int
     second: int
 
     def text(self, language: str) -> str:
         """The word problem."""
-        parts = [sentence(_counted(self.frame, n, language)) for n in (self.first, self.second)]
+        parts = [sentence(_counted(self.meaning, n, language)) for n in (self.first, self.second)]
         return " ".join([*parts, sentence(grammar(language).how_many_times())])
 
     def row(self, index: int, language: str) -> dict[str, Any]:
@@ -96,15 +96,15 @@ class SumItem:
         }  # fmt: skip
 
 
-def state(frame: Frame, language: str) -> str:
-    """A frame's sentence."""
-    return sentence(grammar(language).statement(frame))
+def state(meaning: Meaning, language: str) -> str:
+    """A meaning's sentence."""
+    return sentence(grammar(language).statement(meaning))
 
 
 def draw_topic(rng: random.Random, topic: str) -> TopicItem:
     """A text of one or two sentences whose verb and object belong to the topic."""
     count = rng.choice((1, 2))
-    return TopicItem(topic, tuple(draw_frame(rng, topic) for _ in range(count)))
+    return TopicItem(topic, tuple(draw_meaning(rng, topic) for _ in range(count)))
 
 
 def draw_reading(rng: random.Random) -> ReadingItem:
@@ -112,35 +112,36 @@ def draw_reading(rng: random.Random) -> ReadingItem:
     topic = rng.choice(TOPICS)
     kind = rng.choice(("who", "what", "where"))
     category = {"who": "person", "what": "object", "where": "place"}[kind]
-    frames: list[Frame] = []
-    while len(frames) < 3:
-        frame = draw_frame(rng, topic, plain=True)
-        used = {c for f in frames for c in (f.subject, f.object, f.place, f.verb)}
-        if not {frame.subject, frame.object, frame.place, frame.verb} & used:
-            frames.append(frame)
+    meanings: list[Meaning] = []
+    while len(meanings) < 3:
+        meaning = draw_meaning(rng, topic, plain=True)
+        used = {c for f in meanings for c in (f.subject, f.object, f.place, f.verb)}
+        if not {meaning.subject, meaning.object, meaning.place, meaning.verb} & used:
+            meanings.append(meaning)
     asked = rng.randrange(3)
     answers = [
-        {"who": frame.subject, "what": frame.object, "where": frame.place}[kind] for frame in frames
+        {"who": meaning.subject, "what": meaning.object, "where": meaning.place}[kind]
+        for meaning in meanings
     ]
     options = [answer for answer in answers if answer is not None]
     pool = [c for t in (topic, SHARED) for c in concepts(t, category) if c not in options]
     options.append(rng.choice(pool))
     right = options[asked]
     rng.shuffle(options)
-    return ReadingItem(tuple(frames), asked, kind, tuple(options), options.index(right))
+    return ReadingItem(tuple(meanings), asked, kind, tuple(options), options.index(right))
 
 
 def draw_sum(rng: random.Random) -> SumItem:
     """An addition of two numbers from 1 to 9 about everyday things."""
-    frame = Frame(
+    meaning = Meaning(
         SHARED, rng.choice(concepts(SHARED, "person")), rng.choice(concepts(SHARED, "verb")),
         rng.choice(concepts(SHARED, "object")),
     )  # fmt: skip
-    return SumItem(frame, rng.randint(1, 9), rng.randint(1, 9))
+    return SumItem(meaning, rng.randint(1, 9), rng.randint(1, 9))
 
 
-def _counted(frame: Frame, count: int, language: str) -> Words:
-    words = grammar(language).statement(frame)
+def _counted(meaning: Meaning, count: int, language: str) -> Words:
+    words = grammar(language).statement(meaning)
     times = grammar(language).times(count)
     if language not in VERB_FINAL:
         return [*words[:-1], *times, words[-1]]

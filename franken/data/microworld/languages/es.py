@@ -1,8 +1,8 @@
 """Spanish: subject verb object, adjective after the noun. Noun: singular/plural/gender."""
 
-from franken.data.microworld.frames import Frame
 from franken.data.microworld.grammar import Words, word
 from franken.data.microworld.lexicon import SHARED, Concept, concepts
+from franken.data.microworld.meanings import Meaning
 
 STOP = "."
 FUNCTION_WORDS = (
@@ -16,34 +16,40 @@ def _noun(concept: Concept, role: str) -> Words:
     return [word(article, f"{role}.det"), word(concept.form("es"), role)]
 
 
-def _place(frame: Frame) -> Words:
-    return [] if frame.place is None else [word("en", "place.case"), *_noun(frame.place, "place")]
+def _place(meaning: Meaning) -> Words:
+    return (
+        [] if meaning.place is None else [word("en", "place.case"), *_noun(meaning.place, "place")]
+    )
 
 
-def statement(frame: Frame) -> Words:
+def statement(meaning: Meaning) -> Words:
     """``el médico viejo no lee el libro en la escuela hoy .``"""
-    words = _noun(frame.subject, "subject")
-    if frame.adjective:
-        feminine = frame.subject.form("es", 2) == "f"
-        words.append(word(frame.adjective.form("es", int(feminine)), "adjective"))
-    if frame.negated:
+    words = _noun(meaning.subject, "subject")
+    if meaning.adjective:
+        feminine = meaning.subject.form("es", 2) == "f"
+        words.append(word(meaning.adjective.form("es", int(feminine)), "adjective"))
+    if meaning.negated:
         words.append(word("no", "neg"))
-    words += [word(frame.verb.form("es"), "verb"), *_noun(frame.object, "object"), *_place(frame)]
-    if frame.time:
-        words.append(word(frame.time.form("es"), "time"))
+    words += [
+        word(meaning.verb.form("es"), "verb"),
+        *_noun(meaning.object, "object"),
+        *_place(meaning),
+    ]
+    if meaning.time:
+        words.append(word(meaning.time.form("es"), "time"))
     return [*words, word(STOP, "stop")]
 
 
-def question(kind: str, frame: Frame) -> Words:
+def question(kind: str, meaning: Meaning) -> Words:
     """``quién lee el libro ?``, ``qué lee el médico ?``, ``dónde lee el médico el libro ?``"""
     wh = {"who": "quién", "what": "qué", "where": "dónde"}[kind]
-    words = [word(wh, "wh"), word(frame.verb.form("es"), "verb")]
+    words = [word(wh, "wh"), word(meaning.verb.form("es"), "verb")]
     if kind != "who":
-        words += _noun(frame.subject, "subject")
+        words += _noun(meaning.subject, "subject")
     if kind != "what":
-        words += _noun(frame.object, "object")
+        words += _noun(meaning.object, "object")
     if kind != "where":
-        words += _place(frame)
+        words += _place(meaning)
     return [*words, word("?", "stop")]
 
 

@@ -1,8 +1,8 @@
 """Indonesian: English word order, no articles, no inflection; adjective after the noun."""
 
-from franken.data.microworld.frames import Frame
 from franken.data.microworld.grammar import Words, word
 from franken.data.microworld.lexicon import SHARED, concepts
+from franken.data.microworld.meanings import Meaning
 
 STOP = "."
 FUNCTION_WORDS = (
@@ -11,34 +11,37 @@ FUNCTION_WORDS = (
 )  # fmt: skip
 
 
-def _place(frame: Frame) -> Words:
-    if frame.place is None:
+def _place(meaning: Meaning) -> Words:
+    if meaning.place is None:
         return []
-    return [word("di", "place.case"), word(frame.place.form("id"), "place")]
+    return [word("di", "place.case"), word(meaning.place.form("id"), "place")]
 
 
-def statement(frame: Frame) -> Words:
+def statement(meaning: Meaning) -> Words:
     """``dokter tua tidak membaca buku di sekolah sekarang .``"""
-    words = [word(frame.subject.form("id"), "subject")]
-    if frame.adjective:
-        words.append(word(frame.adjective.form("id"), "adjective"))
-    if frame.negated:
+    words = [word(meaning.subject.form("id"), "subject")]
+    if meaning.adjective:
+        words.append(word(meaning.adjective.form("id"), "adjective"))
+    if meaning.negated:
         words.append(word("tidak", "neg"))
-    words += [word(frame.verb.form("id"), "verb"), word(frame.object.form("id"), "object")]
-    words += _place(frame)
-    if frame.time:
-        words.append(word(frame.time.form("id"), "time"))
+    words += [word(meaning.verb.form("id"), "verb"), word(meaning.object.form("id"), "object")]
+    words += _place(meaning)
+    if meaning.time:
+        words.append(word(meaning.time.form("id"), "time"))
     return [*words, word(STOP, "stop")]
 
 
-def question(kind: str, frame: Frame) -> Words:
+def question(kind: str, meaning: Meaning) -> Words:
     """``siapa membaca buku ?``, ``dokter membaca apa ?``, ``di mana dokter membaca buku ?``"""
-    subject, verb = word(frame.subject.form("id"), "subject"), word(frame.verb.form("id"), "verb")
-    thing, stop = word(frame.object.form("id"), "object"), word("?", "stop")
+    subject, verb = (
+        word(meaning.subject.form("id"), "subject"),
+        word(meaning.verb.form("id"), "verb"),
+    )
+    thing, stop = word(meaning.object.form("id"), "object"), word("?", "stop")
     if kind == "who":
-        return [word("siapa", "wh"), verb, thing, *_place(frame), stop]
+        return [word("siapa", "wh"), verb, thing, *_place(meaning), stop]
     if kind == "what":
-        return [subject, verb, word("apa", "wh"), *_place(frame), stop]
+        return [subject, verb, word("apa", "wh"), *_place(meaning), stop]
     return [word("di", "wh"), word("mana", "wh"), subject, verb, thing, stop]
 
 

@@ -1,7 +1,7 @@
 """Georgian: verb-final here, case suffixes. Noun: nominative/dative/locative in -ში."""
 
-from franken.data.microworld.frames import Frame
 from franken.data.microworld.grammar import Words, word
+from franken.data.microworld.meanings import Meaning
 
 STOP = "."
 _TIMES = (
@@ -19,32 +19,35 @@ FUNCTION_WORDS = (
 )
 
 
-def _place(frame: Frame) -> Words:
-    if frame.place is None:
+def _place(meaning: Meaning) -> Words:
+    if meaning.place is None:
         return []
-    return [word(frame.place.form("ka", 2), "place", "place.case")]
+    return [word(meaning.place.form("ka", 2), "place", "place.case")]
 
 
-def statement(frame: Frame) -> Words:
+def statement(meaning: Meaning) -> Words:
     """``დღეს ძველი ექიმი სკოლაში წიგნს არ კითხულობს .``"""
-    words = [word(frame.time.form("ka"), "time")] if frame.time else []
-    if frame.adjective:
-        words.append(word(frame.adjective.form("ka"), "adjective"))
-    words += [word(frame.subject.form("ka"), "subject"), *_place(frame)]
-    words.append(word(frame.object.form("ka", 1), "object"))
-    if frame.negated:
+    words = [word(meaning.time.form("ka"), "time")] if meaning.time else []
+    if meaning.adjective:
+        words.append(word(meaning.adjective.form("ka"), "adjective"))
+    words += [word(meaning.subject.form("ka"), "subject"), *_place(meaning)]
+    words.append(word(meaning.object.form("ka", 1), "object"))
+    if meaning.negated:
         words.append(word("არ", "neg"))
-    return [*words, word(frame.verb.form("ka"), "verb"), word(STOP, "stop")]
+    return [*words, word(meaning.verb.form("ka"), "verb"), word(STOP, "stop")]
 
 
-def question(kind: str, frame: Frame) -> Words:
+def question(kind: str, meaning: Meaning) -> Words:
     """``წიგნს ვინ კითხულობს ?``, ``რას კითხულობს ექიმი ?``, ``სად კითხულობს ექიმი წიგნს ?``"""
-    subject, verb = word(frame.subject.form("ka"), "subject"), word(frame.verb.form("ka"), "verb")
-    thing, stop = word(frame.object.form("ka", 1), "object"), word("?", "stop")
+    subject, verb = (
+        word(meaning.subject.form("ka"), "subject"),
+        word(meaning.verb.form("ka"), "verb"),
+    )
+    thing, stop = word(meaning.object.form("ka", 1), "object"), word("?", "stop")
     if kind == "who":
-        return [*_place(frame), thing, word("ვინ", "wh"), verb, stop]
+        return [*_place(meaning), thing, word("ვინ", "wh"), verb, stop]
     if kind == "what":
-        return [*_place(frame), word("რას", "wh"), verb, subject, stop]
+        return [*_place(meaning), word("რას", "wh"), verb, subject, stop]
     return [word("სად", "wh"), verb, subject, thing, stop]
 
 

@@ -1,8 +1,8 @@
 """Russian: cases without articles. Noun: nominative/gender/accusative/prepositional."""
 
-from franken.data.microworld.frames import Frame
 from franken.data.microworld.grammar import Words, word
 from franken.data.microworld.lexicon import SHARED, concepts
+from franken.data.microworld.meanings import Meaning
 
 STOP = "."
 FUNCTION_WORDS = (
@@ -11,33 +11,36 @@ FUNCTION_WORDS = (
 )  # fmt: skip
 
 
-def _place(frame: Frame) -> Words:
-    if frame.place is None:
+def _place(meaning: Meaning) -> Words:
+    if meaning.place is None:
         return []
-    return [word("в", "place.case"), word(frame.place.form("ru", 3), "place")]
+    return [word("в", "place.case"), word(meaning.place.form("ru", 3), "place")]
 
 
-def statement(frame: Frame) -> Words:
+def statement(meaning: Meaning) -> Words:
     """``сегодня старый врач не читает книгу в школе .``"""
-    words = [word(frame.time.form("ru"), "time")] if frame.time else []
-    if frame.adjective:
-        feminine = frame.subject.form("ru", 1) == "f"
-        words.append(word(frame.adjective.form("ru", int(feminine)), "adjective"))
-    words.append(word(frame.subject.form("ru"), "subject"))
-    if frame.negated:
+    words = [word(meaning.time.form("ru"), "time")] if meaning.time else []
+    if meaning.adjective:
+        feminine = meaning.subject.form("ru", 1) == "f"
+        words.append(word(meaning.adjective.form("ru", int(feminine)), "adjective"))
+    words.append(word(meaning.subject.form("ru"), "subject"))
+    if meaning.negated:
         words.append(word("не", "neg"))
-    words += [word(frame.verb.form("ru"), "verb"), word(frame.object.form("ru", 2), "object")]
-    return [*words, *_place(frame), word(STOP, "stop")]
+    words += [word(meaning.verb.form("ru"), "verb"), word(meaning.object.form("ru", 2), "object")]
+    return [*words, *_place(meaning), word(STOP, "stop")]
 
 
-def question(kind: str, frame: Frame) -> Words:
+def question(kind: str, meaning: Meaning) -> Words:
     """``кто читает книгу ?``, ``что читает врач ?``, ``где врач читает книгу ?``"""
-    subject, verb = word(frame.subject.form("ru"), "subject"), word(frame.verb.form("ru"), "verb")
-    thing, stop = word(frame.object.form("ru", 2), "object"), word("?", "stop")
+    subject, verb = (
+        word(meaning.subject.form("ru"), "subject"),
+        word(meaning.verb.form("ru"), "verb"),
+    )
+    thing, stop = word(meaning.object.form("ru", 2), "object"), word("?", "stop")
     if kind == "who":
-        return [word("кто", "wh"), verb, thing, *_place(frame), stop]
+        return [word("кто", "wh"), verb, thing, *_place(meaning), stop]
     if kind == "what":
-        return [word("что", "wh"), verb, subject, *_place(frame), stop]
+        return [word("что", "wh"), verb, subject, *_place(meaning), stop]
     return [word("где", "wh"), subject, verb, thing, stop]
 
 

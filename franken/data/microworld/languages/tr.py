@@ -1,8 +1,8 @@
 """Turkish: verb-final, agglutinative. Noun: nominative/accusative/locative. Verb: yes/no form."""
 
-from franken.data.microworld.frames import Frame
 from franken.data.microworld.grammar import Words, word
 from franken.data.microworld.lexicon import SHARED, concepts
+from franken.data.microworld.meanings import Meaning
 
 STOP = "."
 FUNCTION_WORDS = (
@@ -10,39 +10,39 @@ FUNCTION_WORDS = (
 )  # fmt: skip
 
 
-def _place(frame: Frame) -> Words:
-    if frame.place is None:
+def _place(meaning: Meaning) -> Words:
+    if meaning.place is None:
         return []
-    return [word(frame.place.form("tr", 2), "place", "place.case")]
+    return [word(meaning.place.form("tr", 2), "place", "place.case")]
 
 
-def _verb(frame: Frame) -> Words:
-    if frame.negated:
-        return [word(frame.verb.form("tr", 1), "verb", "neg")]
-    return [word(frame.verb.form("tr"), "verb")]
+def _verb(meaning: Meaning) -> Words:
+    if meaning.negated:
+        return [word(meaning.verb.form("tr", 1), "verb", "neg")]
+    return [word(meaning.verb.form("tr"), "verb")]
 
 
-def statement(frame: Frame) -> Words:
+def statement(meaning: Meaning) -> Words:
     """``bugün yaşlı doktor okulda kitabı okumuyor .``"""
-    words = [word(frame.time.form("tr"), "time")] if frame.time else []
-    if frame.adjective:
-        words.append(word(frame.adjective.form("tr"), "adjective"))
-    words += [word(frame.subject.form("tr"), "subject"), *_place(frame)]
-    words += [word(frame.object.form("tr", 1), "object"), *_verb(frame)]
+    words = [word(meaning.time.form("tr"), "time")] if meaning.time else []
+    if meaning.adjective:
+        words.append(word(meaning.adjective.form("tr"), "adjective"))
+    words += [word(meaning.subject.form("tr"), "subject"), *_place(meaning)]
+    words += [word(meaning.object.form("tr", 1), "object"), *_verb(meaning)]
     return [*words, word(STOP, "stop")]
 
 
-def question(kind: str, frame: Frame) -> Words:
+def question(kind: str, meaning: Meaning) -> Words:
     """``kitabı kim okuyor ?``, ``doktor ne okuyor ?``, ``doktor kitabı nerede okuyor ?``"""
-    subject = word(frame.subject.form("tr"), "subject")
-    thing = word(frame.object.form("tr", 1), "object")
+    subject = word(meaning.subject.form("tr"), "subject")
+    thing = word(meaning.object.form("tr", 1), "object")
     if kind == "who":
-        words = [*_place(frame), thing, word("kim", "wh")]
+        words = [*_place(meaning), thing, word("kim", "wh")]
     elif kind == "what":
-        words = [subject, *_place(frame), word("ne", "wh")]
+        words = [subject, *_place(meaning), word("ne", "wh")]
     else:
         words = [subject, thing, word("nerede", "wh")]
-    return [*words, word(frame.verb.form("tr"), "verb"), word("?", "stop")]
+    return [*words, word(meaning.verb.form("tr"), "verb"), word("?", "stop")]
 
 
 def times(count: int) -> Words:

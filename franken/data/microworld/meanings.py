@@ -1,6 +1,6 @@
 """Meanings of sentences: who does what, where and when.
 
-A frame has one wording per language, so translations are exact and evaluation items are parallel.
+A meaning has one wording per language, so translations are exact and evaluation items are parallel.
 """
 
 import random
@@ -11,7 +11,7 @@ from franken.data.microworld.lexicon import SHARED, TOPICS, Concept, concepts
 
 
 @dataclass(frozen=True)
-class Frame:
+class Meaning:
     """The meaning of one declarative sentence."""
 
     topic: str
@@ -25,8 +25,8 @@ class Frame:
     negated: bool = False
 
 
-def draw_frame(rng: random.Random, topic: str, *, plain: bool = False) -> Frame:
-    """A random frame of a topic (or ``shared``).
+def draw_meaning(rng: random.Random, topic: str, *, plain: bool = False) -> Meaning:
+    """A random meaning of a topic (or ``shared``).
 
     Args:
         rng: source of randomness.
@@ -45,15 +45,15 @@ def draw_frame(rng: random.Random, topic: str, *, plain: bool = False) -> Frame:
     adjective = rng.choice(concepts(SHARED, "adjective")) if rng.random() < 0.3 else None
     time = rng.choice(concepts(SHARED, "time")) if rng.random() < 0.3 else None
     negated = not plain and rng.random() < 0.1
-    return Frame(topic, subject, verb, things, adjective, place, time, negated)
+    return Meaning(topic, subject, verb, things, adjective, place, time, negated)
 
 
-def draw_frames(
-    rng: random.Random, forbidden: Collection[Frame], topic: str | None = None
-) -> Iterator[Frame]:
-    """Endless frames outside ``forbidden``; of one topic, or of all with a share of shared ones."""
+def draw_meanings(
+    rng: random.Random, forbidden: Collection[Meaning], topic: str | None = None
+) -> Iterator[Meaning]:
+    """Endless meanings outside ``forbidden``; of one topic, or of all and some shared ones."""
     while True:
         chosen = topic or (SHARED if rng.random() < 0.2 else rng.choice(TOPICS))
-        frame = draw_frame(rng, chosen)
-        if frame not in forbidden:
-            yield frame
+        meaning = draw_meaning(rng, chosen)
+        if meaning not in forbidden:
+            yield meaning
