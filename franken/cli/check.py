@@ -181,7 +181,8 @@ class _Checker:
         try:
             config = self.config = to_config(composed)
         except OmegaConfBaseException as error:
-            return [Fault(_key_of(error), _plain(error))]
+            key = getattr(error, "full_key", None) or "config"
+            return [Fault(str(key), _plain(error))]
         return [*launcher_faults(launcher, config.sweep), *config_faults(config)]
 
 
@@ -267,10 +268,6 @@ def _absent(walked: list[str], name: str, node: DictConfig) -> str:
     known = [str(k) for k in node if str(k) != "hydra"]
     where = f"{'.'.join(walked)} has" if walked else "The config has"
     return f"does not exist.{hint(name, known, what=where)}"
-
-
-def _key_of(error: Exception) -> str:
-    return str(getattr(error, "full_key", None) or "config")
 
 
 def _plain(error: Exception) -> str:

@@ -56,7 +56,8 @@ class SweepSummary(Callback):
             done = [
                 Path(j["run_dir"]) for j in jobs if (Path(j["run_dir"]) / "results.jsonl").exists()
             ]
-            show_report(done, sweep_dir, _title(done[0]), command=shown_command(sys.argv[1:]))
+            title = str(read_json(done[0] / "run.json")["experiment"])
+            show_report(done, sweep_dir, title, command=shown_command(sys.argv[1:]))
         write_json(sweep_dir / "summary.json", jobs)
         _print_summary(console, jobs)
 
@@ -85,10 +86,6 @@ def job_statuses(sweep_dir: Path) -> list[dict[str, Any]]:
             found.append({"status": LOST, "run_dir": str(directory), "overrides": [],
                           "error": "left no status: killed?"})  # fmt: skip
     return found
-
-
-def _title(run_dir: Path) -> str:
-    return str(read_json(run_dir / "run.json")["experiment"])
 
 
 def _print_summary(console: Any, jobs: list[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ from franken.data.source import DataSource
 from franken.files import hash_json
 
 
-class Overlay(ABC):
+class DerivedSource(ABC):
     """Passes on to the source behind whatever a subclass does not answer itself."""
 
     def __init__(self, source: DataSource) -> None:

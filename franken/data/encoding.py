@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +48,7 @@ class RecordEncoder:
         end = tokenizer.eos_token_id
         if end is None and tokenizer.mask_token_id is not None:
             end = tokenizer.sep_token_id  # BERT
-        self.eos: list[int] = _role(end)
+        self.eos: list[int] = [] if end is None else [int(end)]
         self.chat = uses_chat(tokenizer, chat)
         turn = turn_end(tokenizer) if self.chat else None
         self.end: list[int] = self.eos if turn is None else [turn]
@@ -112,7 +111,7 @@ class RecordEncoder:
             responses = [record.response.strip() for record in records]
         else:
             prompts = [record.prompt for record in records]
-            responses = [_joined(record) for record in records]
+            responses = [joined_response(record.prompt, record.response) for record in records]
         heads, tails = after_prompts(self.ids, prompts, responses)
         opened = len(self.bos)  # a template may write bos itself
         heads = [head[opened:] if head[:opened] == self.bos else head for head in heads]
@@ -138,18 +137,10 @@ class RecordEncoder:
         return Encoded(np.array(before + after, dtype=np.int64), len(before), characters, cut)
 
 
-def _joined(record: Instruction) -> str:
-    return joined_response(record.prompt, record.response)
-
-
 def joined_response(prompt: str, response: str) -> str:
     """The response with the white space that separates it from the prompt."""
     bare = not (prompt[-1:].isspace() or response[:1].isspace() or not prompt)
     return f" {response}" if bare else response
-
-
-def _role(number: Any) -> list[int]:
-    return [] if number is None else [int(number)]
 
 
 def pair_text(

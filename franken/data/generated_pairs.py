@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from franken.data.derived_source import Overlay
+from franken.data.derived_source import DerivedSource
 from franken.data.source import TRAIN, DataSource, Pair
 from franken.errors import DataError
 from franken.files import sha256_file, write_atomically
 
 
-class WithPairs(Overlay):
+class WithPairs(DerivedSource):
     """Another source in all but the role ``parallel``."""
 
     def __init__(self, source: DataSource, directory: Path) -> None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from franken.data.derived_source import Overlay
+from franken.data.derived_source import DerivedSource
 from franken.data.source import TRAIN, DataSource, Pair
 
 
-class Mismatched(Overlay):
+class Mismatched(DerivedSource):
     """Another source in all but the role ``parallel``, some of whose pairs are none."""
 
     def __init__(self, source: DataSource, share: float) -> None:

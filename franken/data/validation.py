@@ -6,7 +6,6 @@ from itertools import islice
 from typing import Any, Protocol
 
 from franken.config.data import FileData
-from franken.config.sources import Source
 from franken.data.origin import Origin
 from franken.data.readers import open_file
 from franken.data.schemas import read_items, schema_names
@@ -144,7 +143,8 @@ def _line_count(path: Any) -> int:
 
 def _check_head(source: Configured, role: str, split: str, origin: Origin) -> None:
     records = _records(source, role, split, origin.lang)
-    if not sum(1 for _ in islice(records, _head(origin.source))):
+    head = HUB_HEAD if origin.source.streaming else HEAD
+    if not sum(1 for _ in islice(records, head)):
         raise DataError(
             f"{origin.key}: holds no record with content for language {origin.lang!r} in "
             f"{origin.path}"
@@ -161,10 +161,6 @@ def _records(source: Configured, role: str, split: str, lang: str) -> Iterator[A
     if role == "preferences":
         return source.preferences(split)
     return source.texts(role, lang, split)
-
-
-def _head(source: Source) -> int:
-    return HUB_HEAD if source.streaming else HEAD
 
 
 def _refuse_schema(task: str, schema: str) -> None:

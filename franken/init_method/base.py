@@ -28,6 +28,7 @@ with later():
     from franken.parts.table import Table, check_table
     from franken.parts.table_rows import open_rows
     from franken.token_map import output_heads
+    from franken.token_map.builder import MapBuilder
     from franken.token_map.engine import apply_map, apply_to_bias
     from franken.token_map.report import provenance_report
     from franken.token_map.resources import InitResources
@@ -94,6 +95,22 @@ class InitMethod(FitOptions):
     def learn(self, task: LearnTask) -> LearnedRows:
         """Train what the map made; of methods that are ``learned``."""
         raise NotImplementedError(f"init_method={self.name} has nothing to train")
+
+
+@dataclass
+class OverlapInit(InitMethod):
+    """What methods have that look into no piece: one rule makes all rows but the shared ones."""
+
+    rule: ClassVar[Fallback] = Fallback.mean
+    """How rows are made."""
+
+    def fit(
+        self, source: Table, target: PreTrainedTokenizerBase, resources: InitResources, seed: int
+    ) -> TokenMap:
+        """Copy the overlap, unless ``copy_overlap`` is off; ``resources`` are not used."""
+        builder = MapBuilder(source, target, self, seed)
+        builder.copy_overlap()
+        return builder.build(self.rule)
 
 
 @dataclass

@@ -26,7 +26,6 @@ with later():
     from franken.parts.table import Table
     from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.neighbours import top_neighbours
     from franken.token_map.projection import refuse_dense
     from franken.token_map.resources import InitResources
@@ -70,7 +69,7 @@ class ClpInit(HelperInit):
         builder = MapBuilder(source, target, self, seed, resources.device)
         helper = check_helper(builder, resources)
         put_by_helper(builder, helper, lambda space: _weigh(space, self, builder))
-        return finish_norms(build_with_fallback(builder, self.fallback), source.input, Rescale.none)
+        return finish_norms(builder.build_with_fallback(self.fallback), source.input, Rescale.none)
 
 
 def _weigh(space: HelperSpace, config: ClpInit, builder: MapBuilder) -> Coordinates:

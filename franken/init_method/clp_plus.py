@@ -21,7 +21,6 @@ with later():
     from franken.parts.table import Table
     from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.neighbours import sparsemax_neighbours
     from franken.token_map.resources import InitResources
     from franken.token_map.row_norms import finish_norms
@@ -59,4 +58,4 @@ class ClpPlusInit(HelperInit):
 
         builder = MapBuilder(source, target, self, seed, resources.device)
         put_by_helper(builder, check_helper(builder, resources), weigh)
-        return finish_norms(build_with_fallback(builder, self.fallback), source.input, Rescale.none)
+        return finish_norms(builder.build_with_fallback(self.fallback), source.input, Rescale.none)

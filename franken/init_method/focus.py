@@ -32,7 +32,6 @@ with later():
 
     from franken.parts.table import Table
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.resources import InitResources
     from franken.token_map.similarity import (
         Vectors,
@@ -123,7 +122,7 @@ class FocusInit(SimilarityInit):
             **notes,
         }
         warn_if_idle(self.name, bool(len(rows)) or not without, self.fallback)
-        return build_with_fallback(builder, self.fallback)
+        return builder.build_with_fallback(self.fallback)
 
 
 def _vectors(builder: MapBuilder, config: FocusInit, resources: InitResources) -> Vectors:

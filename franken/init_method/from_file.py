@@ -34,7 +34,6 @@ with later():
     from franken.parts.safetensors_file import TensorRange, read_header, read_tensor
     from franken.parts.table import Table, all_finite
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.resources import InitResources
     from franken.token_map.storage import load_map
     from franken.token_map.token_map import Provenance, TokenMap
@@ -128,7 +127,7 @@ class FromFileInit(InitMethod):
             "lacking": len(new) - found,
         }  # fmt: skip
         _check_share(path, self, found, len(new))
-        return build_with_fallback(builder, self.fallback)
+        return builder.build_with_fallback(self.fallback)
 
     def given_rows(
         self, token_map: TokenMap, target: PreTrainedTokenizerBase, part: str

@@ -31,7 +31,6 @@ with later():
     from franken.parts.table import Table
     from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.projection import affine_weights, refuse_dense
     from franken.token_map.resources import InitResources
     from franken.token_map.row_norms import finish_norms
@@ -68,7 +67,7 @@ class LandmarkPcaInit(HelperInit):
         builder = MapBuilder(source, target, self, seed)
         helper = check_helper(builder, resources)
         put_by_helper(builder, helper, lambda space: self._weigh(space, source))
-        return finish_norms(build_with_fallback(builder, self.fallback), source.input, Rescale.none)
+        return finish_norms(builder.build_with_fallback(self.fallback), source.input, Rescale.none)
 
     def _weigh(self, space: HelperSpace, source: Table) -> Coordinates:
         head = source.output if space.part == "output" else None

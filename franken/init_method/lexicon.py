@@ -27,7 +27,6 @@ with later():
     from franken.parts.table import Table
     from franken.token_map.builder import MapBuilder
     from franken.token_map.dictionary import Dictionary, in_case_of
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.resources import InitResources
     from franken.token_map.token_map import TokenMap
     from franken.tokenizer.pieces import text_of
@@ -120,7 +119,7 @@ class LexiconInit(InitMethod):
                 len(dictionary),
                 self.fallback,
             )
-        return build_with_fallback(builder, self.fallback)
+        return builder.build_with_fallback(self.fallback)
 
 
 class Hit(NamedTuple):

@@ -25,7 +25,6 @@ with later():
     from franken.parts.table import Table
     from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.neighbours import top_neighbours
     from franken.token_map.projection import Support, projection_weights
     from franken.token_map.resources import InitResources
@@ -77,7 +76,7 @@ class LocalLeastSquaresInit(HelperInit):
         builder = MapBuilder(source, target, self, seed, resources.device)
         helper = check_helper(builder, resources)
         put_by_helper(builder, helper, lambda space: _weigh(space, self))
-        return finish_norms(build_with_fallback(builder, self.fallback), source.input, Rescale.none)
+        return finish_norms(builder.build_with_fallback(self.fallback), source.input, Rescale.none)
 
 
 def _weigh(space: HelperSpace, config: LocalLeastSquaresInit) -> Coordinates:

@@ -22,7 +22,6 @@ with later():
 
     from franken.parts.table import Table
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.resources import InitResources
     from franken.token_map.token_map import TokenMap
     from franken.tokenizer.pipeline import Pipeline, pipeline_of
@@ -63,7 +62,7 @@ class MergeInit(InitMethod):
         builder = MapBuilder(source, target, self, seed)
         builder.copy_overlap()
         pool_merges(builder, pipeline)
-        return build_with_fallback(builder, self.fallback)
+        return builder.build_with_fallback(self.fallback)
 
 
 def pool_merges(builder: MapBuilder, pipeline: Pipeline) -> None:

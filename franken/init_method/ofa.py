@@ -34,7 +34,6 @@ with later():
     from franken.token_map import token_vectors
     from franken.token_map.builder import MapBuilder
     from franken.token_map.coordinates import factorise, save_factors
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.resources import InitResources
     from franken.token_map.similarity import (
         folded_overlap,
@@ -112,7 +111,7 @@ class OfaInit(SimilarityInit):
         )  # fmt: skip
         builder.notes["ofa"] = {"alignment_pairs": pairs, "fuzzy_copies": len(folded), **notes}
         warn_if_idle(self.name, "best_cosine" in notes, self.fallback)
-        return build_with_fallback(builder, self.fallback)
+        return builder.build_with_fallback(self.fallback)
 
     def own_rows(self, token_map: TokenMap, source: Table, part: str) -> Tensor | None:
         """With ``keep_dim``: the folded table ``F_t P``; control tokens are the source's bits.

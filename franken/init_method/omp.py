@@ -23,7 +23,6 @@ with later():
     from franken.parts.table import Table
     from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.matching_pursuit import pursue
     from franken.token_map.projection import projection_weights
     from franken.token_map.resources import InitResources
@@ -75,4 +74,4 @@ class OmpInit(HelperInit):
 
         builder = MapBuilder(source, target, self, seed, resources.device)
         put_by_helper(builder, check_helper(builder, resources), weigh)
-        return finish_norms(build_with_fallback(builder, self.fallback), source.input, Rescale.none)
+        return finish_norms(builder.build_with_fallback(self.fallback), source.input, Rescale.none)

@@ -38,7 +38,6 @@ with later():
     from franken.parts.table import Table
     from franken.token_map import token_vectors
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.resources import InitResources
     from franken.token_map.similarity import (
         copy_or_say,
@@ -132,7 +131,7 @@ class RamenInit(SimilarityInit):
             notes = {"alignment_pairs": pairs, **_from_vectors(builder, self, old, new)}
         builder.notes["ramen"] = notes
         warn_if_idle(self.name, notes["rows"] > 0, self.fallback)
-        return build_with_fallback(builder, self.fallback)
+        return builder.build_with_fallback(self.fallback)
 
 
 def _from_links(

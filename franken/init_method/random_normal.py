@@ -7,34 +7,17 @@ The two are different baselines.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from franken.declare import option
-from franken.init_method.base import InitMethod
-from franken.lazy import later
+from franken.init_method.base import OverlapInit
 from franken.token_map.options import Fallback
-
-with later():
-    from transformers import PreTrainedTokenizerBase
-
-    from franken.parts.table import Table
-    from franken.token_map.builder import MapBuilder
-    from franken.token_map.resources import InitResources
-    from franken.token_map.token_map import TokenMap
 
 
 @option
-class RandomNormalInit(InitMethod):
+class RandomNormalInit(OverlapInit):
     """Rows drawn from N(mean, std per dimension) of the source rows; shared pieces copied."""
 
-    name: str = "random_normal"
+    rule: ClassVar[Fallback] = Fallback.normal
 
-    def fit(
-        self,
-        source: Table,
-        target: PreTrainedTokenizerBase,
-        resources: InitResources,
-        seed: int,
-    ) -> TokenMap:
-        """Fit the map; ``resources`` are not used."""
-        builder = MapBuilder(source, target, self, seed)
-        builder.copy_overlap()
-        return builder.build(Fallback.normal)
+    name: str = "random_normal"

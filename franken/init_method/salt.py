@@ -29,7 +29,6 @@ with later():
     from franken.parts.table import Table
     from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.matching_pursuit import pursue
     from franken.token_map.neighbours import Neighbours, sparsemax_neighbours, top_neighbours
     from franken.token_map.overlap import share_by
@@ -195,7 +194,7 @@ class SaltInit(HelperInit):
         share_by(builder, self.overlap)
         spaces = _spaces(builder, helper, resources)
         put_by_helper(builder, helper, lambda space: _weigh(space, spaces, builder, self))
-        token_map = build_with_fallback(builder, self.fallback)
+        token_map = builder.build_with_fallback(self.fallback)
         return finish_norms(token_map, source.input, self.rescale)
 
 

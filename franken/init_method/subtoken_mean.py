@@ -19,7 +19,7 @@ with later():
     from franken.parts.table import Table
     from franken.token_map.builder import MapBuilder
     from franken.token_map.resources import InitResources
-    from franken.token_map.token_map import TokenMap
+    from franken.token_map.token_map import Reduce, TokenMap
 
 
 @option
@@ -30,15 +30,15 @@ class SubtokenMeanInit(InitMethod):
 
     name: str = "subtoken_mean"
 
+    def reduction(self) -> Reduce:
+        """What becomes of the rows of a piece's subtokens."""
+        return Reduce.sum
+
     def fit(
-        self,
-        source: Table,
-        target: PreTrainedTokenizerBase,
-        resources: InitResources,
-        seed: int,
+        self, source: Table, target: PreTrainedTokenizerBase, resources: InitResources, seed: int
     ) -> TokenMap:
         """Fit the map; ``resources`` are not used."""
         builder = MapBuilder(source, target, self, seed)
         builder.copy_overlap()
         builder.pool_subtokens()
-        return builder.build(Fallback.mean)
+        return builder.build(Fallback.mean, reduce=self.reduction())

@@ -34,7 +34,6 @@ with later():
     from franken.parts.table import Table
     from franken.seeds import derive_seed
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.neighbours import top_neighbours
     from franken.token_map.resources import InitResources
     from franken.token_map.similarity import (
@@ -105,7 +104,7 @@ class TokAlignInit(InitMethod):
         }
         without = len(builder.undecided())
         warn_if_idle(self.name, bool(len(rows)) or not without, self.fallback)
-        return build_with_fallback(builder, self.fallback)
+        return builder.build_with_fallback(self.fallback)
 
     def _pivots(
         self, builder: MapBuilder, new: Tensor, old: Tensor, seed: int

@@ -34,7 +34,6 @@ with later():
 
     from franken.parts.table import Table
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.neighbours import softmax_weights, top_neighbours
     from franken.token_map.resources import InitResources
     from franken.token_map.token_map import TokenMap
@@ -106,7 +105,7 @@ class TokenAdaptInit(InitMethod):
         for (owner, columns, weights), part in ((local, 1 - share), (near, share)):
             builder.put_entries(rows[owner], columns, weights * part[owner])
         builder.notes["tokenadapt"] = {"tokens": len(rows), "with_neighbours": int(has_near.sum())}
-        return build_with_fallback(builder, self.fallback)
+        return builder.build_with_fallback(self.fallback)
 
     def _encoded(
         self,

@@ -27,7 +27,6 @@ with later():
 
     from franken.parts.table import Table
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.resources import InitResources
     from franken.token_map.smoothing import decide_special, identity, numbers
     from franken.token_map.spelling_weights import borrow
@@ -159,7 +158,7 @@ class TransTokenizationInit(InitMethod):
         builder.notes["lenders"] = _lenders(self)
         if self.unmapped is Unmapped.unk:
             return builder.build(Fallback.mean)
-        return build_with_fallback(builder, Fallback(self.unmapped.value))
+        return builder.build_with_fallback(Fallback(self.unmapped.value))
 
 
 class _Origins:

@@ -38,7 +38,6 @@ with later():
 
     from franken.parts.table import Table
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.neighbours import top_neighbours
     from franken.token_map.resources import InitResources
     from franken.token_map.similarity import (
@@ -135,7 +134,7 @@ class UnibridgeInit(SimilarityInit):
         warn_if_idle(
             self.name, bool(len(rows)) or not notes["pieces_without_vector"], self.fallback
         )
-        return build_with_fallback(builder, self.fallback)
+        return builder.build_with_fallback(self.fallback)
 
 
 def mutual_neighbours(queries: Tensor, anchors: Tensor) -> list[tuple[int, int]]:

@@ -34,7 +34,6 @@ with later():
     from franken.parts.table import Table
     from franken.token_map import token_vectors
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.fallback import build_with_fallback
     from franken.token_map.resources import InitResources
     from franken.token_map.similarity import copy_or_say, put_softmax_rows, warn_if_idle
     from franken.token_map.token_map import TokenMap
@@ -122,4 +121,4 @@ class WechselInit(SimilarityInit):
         )  # fmt: skip
         builder.notes["wechsel"] = {"alignment_pairs": pairs, **notes}
         warn_if_idle(self.name, "best_cosine" in notes, self.fallback)
-        return build_with_fallback(builder, self.fallback)
+        return builder.build_with_fallback(self.fallback)

@@ -1,7 +1,8 @@
 """Side resources of initialisers, fitted on the spot from what a caller has."""
 
 from collections.abc import Mapping
-from itertools import chain
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from franken.parts.tokenizer_files import token_count, vocabulary_difference
 from franken.seeds import derive_seed
 from franken.token_map.resources import InitResources
 from franken.word_vectors import VectorSpace
+from franken.word_vectors.base import Lines, WordVectors
 
 
 def fit_resources(
@@ -84,46 +86,32 @@ def _alignments(given: Given, option: Any, call: str) -> dict[str, WordTable]:
     return {language: config.align(pairs, language) for language, pairs in given.pairs.items()}
 
 
-def _word_spaces(config: Any, given: Given, seed: int, call: str) -> dict[str, VectorSpace]:
-    from franken.word_vectors.trained import train_space, words_of
-
+def _word_spaces(config: WordVectors, given: Given, seed: int, call: str) -> dict[str, VectorSpace]:
     languages = [given.source_language, *given.languages]
     missing = [language for language in languages if language not in given.texts]
-    if missing:
+    if config.reads_text and missing:
         what = "source_texts=" if missing == [given.source_language] else "texts="
         raise DataError(
             f"{call} needs text of {', '.join(missing)} to train word vectors on: give {what}, or "
             "vectors= for every language, the source's included"
         )
-    return {
-        language: train_space(
-            [words_of(line) for line in given.texts[language]()], config,
-            derive_seed(seed, "word_vectors", language), what=f"text of {language}",
-        )
-        for language in languages
-    }  # fmt: skip
+    return config.of_words(languages, _lines_of(given), partial(derive_seed, seed, "word_vectors"))
 
 
 def _piece_spaces(
-    config: Any, sides: Mapping[str, PreTrainedTokenizerBase], given: Given, seed: int, call: str
+    config: WordVectors, sides: Mapping[str, Any], given: Given, seed: int, call: str
 ) -> dict[str, VectorSpace]:
-    from franken.word_vectors.common.pieces import cut_to_pieces
-    from franken.word_vectors.trained import train_space
-
-    texts = [given.texts[language] for language in given.languages if language in given.texts]
-    if not texts:
+    languages = [language for language in given.languages if language in given.texts]
+    if config.reads_text and not languages:
         raise DataError(
             f"{call} needs texts= of the target language to train vectors of its pieces on, or "
             "vectors={'target': ...}"
         )
-    return {
-        side: train_space(
-            list(cut_to_pieces(chain.from_iterable(lines() for lines in texts), tokenizer)),
-            config, derive_seed(seed, "piece_vectors"),
-            what=f"text in pieces of the {side} tokenizer",
-        )
-        for side, tokenizer in sides.items()
-    }  # fmt: skip
+    return config.of_pieces(sides, languages, _lines_of(given), derive_seed(seed, "piece_vectors"))
+
+
+def _lines_of(given: Given) -> Lines:
+    return lambda language, most: islice(given.texts[language](), most)
 
 
 def spaces_of(vectors: Mapping[str, Any]) -> dict[str, VectorSpace]:

@@ -127,15 +127,11 @@ def _started(results: Results, rows: Sequence[Row], slug: str, title: str) -> Ta
         del keys["recipe"]
     if not any(keys["variant"]):
         del keys["variant"]
-    keys["seeds"] = [str(_seeds(results, row)) for row in rows]
+    keys["seeds"] = [str(len({record.seed for record in results.records_of(row)})) for row in rows]
     if set(keys["seeds"]) <= {"1"}:
         del keys["seeds"]
     labels = list(zip(*keys.values(), strict=True))
     return Table(slug, title, tuple(keys), [], labels)
-
-
-def _seeds(results: Results, row: Row) -> int:
-    return len({record.seed for record in results.records_of(row)})
 
 
 def _has_any(results: Results, row: Row, task: str, metric: str) -> bool:

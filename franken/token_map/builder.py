@@ -27,6 +27,8 @@ from franken.tokenizer.pipeline import BYTE_PIECE
 from franken.tokenizer.reachability import shadowed_ids
 
 _DECIDED_LATER = 255
+HEWITT_SCALE = 1e-5
+"""Covariance factor of ``fallback=multivariate``: near the mean, yet no two rows alike."""
 
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """Target ids, source rows, weights, weights for the output: arrays of one length."""
@@ -198,6 +200,15 @@ class MapBuilder:
             output_weights=torch.from_numpy(output) if self._two_sided else None,
             classes=classes,
         )
+
+    def build_with_fallback(self, rule: Fallback) -> TokenMap:
+        """:meth:`build` for methods whose rule is an option.
+
+        Rows that ``subtoken_mean`` cannot make either take the mean row.
+        """
+        if rule is Fallback.subtoken_mean:
+            self.pool_subtokens(Provenance.fallback)
+        return self.build(rule, scale=HEWITT_SCALE if rule is Fallback.multivariate else 1.0)
 
     def _decide_special_and_padding(self) -> None:
         special = []

@@ -165,12 +165,8 @@ def _how(token_map: TokenMap, row: int, weighted: bool) -> str:
     if kind is Provenance.fallback:
         lenders = token_map.notes.get("lenders", "its own subtokens in the source")
         return f"nothing known by {method}: {pooled} of {lenders}"
-    return f"{pooled} of source rows, fitted by {method}{_HEADS.get(_head(token_map), '')}{later}"
-
-
-def _head(token_map: TokenMap) -> str:
-    head: str = token_map.notes.get("head", "")
-    return head
+    head = _HEADS.get(token_map.notes.get("head", ""), "")
+    return f"{pooled} of source rows, fitted by {method}{head}{later}"
 
 
 def _trained_later(token_map: TokenMap, kind: Provenance) -> str:

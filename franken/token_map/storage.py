@@ -1,8 +1,11 @@
 """A token map as a directory: ``token_map.safetensors`` and ``token_map.json``."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -10,7 +13,6 @@ from torch import Tensor
 
 from franken.errors import ArtifactError
 from franken.files import read_json, sha256_file, write_atomically, write_json
-from franken.token_map.byte_columns import pack, unpack
 from franken.token_map.options import Fallback
 from franken.token_map.token_map import (
     DrawClasses,
@@ -61,7 +63,7 @@ def save_map(token_map: TokenMap, directory: Path) -> None:
         "target_pieces": [piece.encode() for piece in token_map.labels.target],
     }
     for name, values in columns.items():
-        tensors[name], tensors[f"{name}_offsets"] = pack(values)
+        tensors[name], tensors[f"{name}_offsets"] = _joined(values)
     directory = Path(directory)
     write_atomically(directory / WEIGHTS_FILE, save(tensors))
     rule = token_map.fallback
@@ -176,4 +178,23 @@ def _classes(tensors: dict[str, Tensor], description: dict[str, Any]) -> DrawCla
 
 
 def _column(tensors: dict[str, Tensor], name: str) -> list[bytes]:
-    return unpack(tensors[name], tensors[f"{name}_offsets"])
+    return _parted(tensors[name], tensors[f"{name}_offsets"])
+
+
+def _joined(values: Sequence[bytes]) -> tuple[Tensor, Tensor]:
+    """Join byte strings as two flat tensors, the form in which they go to safetensors.
+
+    Returns:
+        ``(sum of lengths,)`` uint8 and ``(N + 1,)`` int64 offsets into it.
+    """
+    offsets = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum([len(value) for value in values], out=offsets[1:])
+    blob = np.frombuffer(b"".join(values), dtype=np.uint8).copy()
+    return torch.from_numpy(blob), torch.from_numpy(offsets)
+
+
+def _parted(blob: Tensor, offsets: Tensor) -> list[bytes]:
+    """Undo :func:`_joined`."""
+    data = blob.numpy().tobytes()
+    ends = offsets.tolist()
+    return [data[start:stop] for start, stop in pairwise(ends)]

@@ -94,7 +94,7 @@ def measure(tokenizer: Tokenizer, lines: Sequence[str], unknown: int | None) -> 
         unknown=counts[unknown] / tokens if unknown is not None else 0.0,
         lost=sum(a != b for a, b in zip(decoded, lines, strict=True)) / len(lines),
         distorted={
-            name: _tokens(tokenizer, map(change, lines)) / tokens
+            name: token_counts(tokenizer, map(change, lines)).total() / tokens
             for name, change in DISTORTIONS.items()
         },
     )
@@ -104,10 +104,6 @@ def token_counts(tokenizer: Tokenizer, lines: Iterable[str]) -> Counter[int]:
     """How often each token occurs in a text."""
     encodings = tokenizer.encode_batch_fast(list(lines), add_special_tokens=False)
     return Counter(token for encoding in encodings for token in encoding.ids)
-
-
-def _tokens(tokenizer: Tokenizer, lines: Iterable[str]) -> int:
-    return token_counts(tokenizer, lines).total()
 
 
 def pieces_of_words(line: str, offsets: Sequence[tuple[int, int]]) -> list[int]:

@@ -72,7 +72,8 @@ def trim_vocabulary(
         raise ConfigError("trim: neither texts nor scripts say what stays; every piece would go")
     usage = usage_counts(base.backend_tokenizer, lines, pipeline.size)
     worths = worth(pipeline, usage, np.zeros_like(usage))
-    written = {piece for piece in worths if scripts and _is_written_in(pipeline, piece, scripts)}
+    kept_scripts = [*scripts, *EVERY_LANGUAGE] if scripts else []
+    written = {p for p in worths if scripts and has_kept_script(pipeline, p, kept_scripts)}
     kept = written | {piece for piece, uses in worths.items() if uses >= max(1, min_count)}
     idle = pipeline.idle() if drop_idle else []
     frame = pipeline.without(idle)
@@ -82,7 +83,8 @@ def trim_vocabulary(
     in_order = [piece for piece in pipeline.normal() if piece in kept]
     tokenizer = compose(frame, in_order, pipeline.merges, pipeline.scores)
     new = Reading.of(tokenizer)
-    source_ids = [pipeline.pieces[piece] for piece in _by_id(new.pipeline)]
+    by_id = sorted(new.pipeline.pieces, key=new.pipeline.pieces.__getitem__)
+    source_ids = [pipeline.pieces[piece] for piece in by_id]
     report = {
         "size": {"base": pipeline.size, "new": len(source_ids)},
         "parts": {
@@ -99,10 +101,6 @@ def trim_vocabulary(
     return Trimmed(tokenizer, source_ids, report)
 
 
-def _is_written_in(pipeline: Pipeline, piece: str, scripts: Sequence[str]) -> bool:
-    return has_kept_script(pipeline, piece, [*scripts, *EVERY_LANGUAGE])
-
-
 def _most_used(pipeline: Pipeline, worths: dict[str, float], kept: set[str], size: int) -> set[str]:
     """The best that fit; what a piece is made of is worth no less, and was learnt before it."""
     room = size - len(pipeline.reserved())
@@ -115,10 +113,6 @@ def _most_used(pipeline: Pipeline, worths: dict[str, float], kept: set[str], siz
     ranks = {left + right: rank for rank, (left, right) in reversed([*enumerate(pipeline.merges)])}
     ranked = sorted(kept, key=lambda p: (-worths[p], ranks.get(p, -1), pipeline.pieces[p]))
     return set(islice(ranked, room))
-
-
-def _by_id(pipeline: Pipeline) -> list[str]:
-    return sorted(pipeline.pieces, key=pipeline.pieces.__getitem__)
 
 
 def _moved(old: Pipeline, new: Pipeline) -> dict[str, list[int]]:

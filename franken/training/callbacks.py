@@ -121,7 +121,7 @@ class FollowRun(Callback):
         late, stop = self._agree(trainer, config.checkpoint_minutes)
         save = last or late or stop > 0 or state.step % config.checkpoint_every == 0
         if validate or save:
-            self._pause()
+            self.state.seconds += time.perf_counter() - self._started
             if validate:
                 self._validate(trainer, module)
             if save:
@@ -144,9 +144,6 @@ class FollowRun(Callback):
         return bool(late_anywhere), int(stop)
 
     # --- inner ---------------------------------------------------------------------------------
-
-    def _pause(self) -> None:
-        self.state.seconds += time.perf_counter() - self._started
 
     def _log(self, trainer: Trainer, module: CausalModule) -> None:
         point = self.state.close_window(module.last_lr, module.last_grad_norm, module.measures)

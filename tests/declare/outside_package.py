@@ -3,14 +3,21 @@
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "init_methods.md"
+ROOT = Path(__file__).parents[2]
+
+
+def shown_in(page: str, heading: str) -> str:
+    """The code that a page shows under a heading."""
+    after = (ROOT / page).read_text().split(f"## {heading}\n")[1]
+    shown = re.search(r"```python\n(.*?)```", after, re.DOTALL)
+    assert shown is not None
+    return shown[1]
 
 
 def initialiser() -> str:
     """The method that the page of initialisers shows."""
-    shown = re.search(r"```python\n(.*?)```", PAGE.read_text().split("## Adding one")[1], re.DOTALL)
-    assert shown is not None
-    return shown[1].replace("@option\n", '@option(name="first_piece")\n')
+    shown = shown_in("docs/init_methods.md", "Adding one")
+    return shown.replace("@option\n", '@option(name="first_piece")\n')
 
 
 SAME_VOCAB = '''
@@ -79,12 +86,17 @@ class Narrow(LearnedRouter):
     width: int = 8
 '''
 MODULES = {
-    "elsewhere": initialiser(), "same_vocab": SAME_VOCAB, "count_rows": COUNT_ROWS,
+    "elsewhere": initialiser(),
+    "first_last": shown_in("CONTRIBUTING.md", "An initialiser in one file"),
+    "same_vocab": SAME_VOCAB, "count_rows": COUNT_ROWS,
     "count_letters": COUNT_LETTERS, "narrow": COIN,
     "family": 'FACTS = {"refused": "its table is hashed"}\n',
 }  # fmt: skip
 POINTS = {
-    "franken.init_method": {"first_piece": "elsewhere:FirstPiece"},
+    "franken.init_method": {
+        "first_last": "first_last:FirstLastInit",
+        "first_piece": "elsewhere:FirstPiece",
+    },
     "franken.vocab": {"same": "same_vocab:Same"},
     "franken.steps": {"count_rows": "count_rows:CountRows"},
     "franken.tasks": {"count_letters": "count_letters:CountLetters"},

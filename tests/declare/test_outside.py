@@ -18,6 +18,7 @@ from franken.config.register import register_schemas
 from franken.declare import find
 from franken.families.declared import facts_of
 from franken.init_method import InitResources, initialise
+from franken.tokenizer.pieces import canonical_bytes
 from franken.vocab import build_vocabulary
 from tests.init_method.tiny import source_table, target_tokenizer
 from tests.vocab.toys import KINDS, base_tokenizer, vocab_texts
@@ -25,6 +26,8 @@ kind = TokenizerKind.sentencepiece_bpe
 method = find("init_method", "first_piece")()
 source, target = source_table(kind), target_tokenizer(kind)
 table, token_map = initialise(source, target, method, InitResources(), 0)
+_, ends = initialise(source, target, find("init_method", "first_last")(), InitResources(), 0)
+old, new = canonical_bytes(source.tokenizer), canonical_bytes(target)
 register_schemas()
 base = base_tokenizer(KINDS[0])
 made = build_vocabulary(base, find("vocab", "same")(), vocab_texts(), 0)
@@ -36,6 +39,10 @@ wrong = [
 print(json.dumps({
     "method": table.provenance["method"],
     "sizes": [len(token_map.row(r)) for r in range(token_map.rows) if token_map.provenance[r] == 2],
+    "ends": [
+        [new[r].hex(), sorted((old[s].hex(), weight) for s, weight in ends.row(r))]
+        for r in range(ends.rows) if ends.provenance[r] == 2
+    ],
     "vocabulary": [made.report["option"], made.tokenizer.get_vocab() == base.get_vocab()],
     "family": facts_of("hashed"),
     "width": find("router", "narrow")().width,
@@ -72,6 +79,17 @@ def test_the_help_shows_it(package):
 def test_an_initialiser_runs_from_python(found):
     assert found["method"] == "first_piece"
     assert set(found["sizes"]) == {1}
+
+
+def test_the_initialiser_of_the_page_for_contributors_runs(found):
+    """Weights 1/2 on pieces that the token's bytes begin and end with; 1 on one that does both."""
+    assert len(found["ends"]) > 100
+    for piece, sources in found["ends"]:
+        assert sum(weight for _, weight in sources) == 1
+        texts = [text for text, _ in sources]
+        assert len(texts) in (1, 2)
+        assert any(piece.startswith(text) for text in texts)
+        assert any(piece.endswith(text) for text in texts)
 
 
 def test_a_vocabulary_is_built(found):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from transformers import PreTrainedTokenizerBase
 
 from franken.data import open_data
-from franken.data.derived_source import Overlay
+from franken.data.derived_source import DerivedSource
 from franken.data.preference_batches import PreferenceDataModule
 from franken.data.source import TRAIN, VALID, DataSource, Instruction, Preference
 from franken.files import sha256_file
@@ -43,7 +43,7 @@ def instructing(step: TrainStep, context: StepContext) -> DataSource | None:
     return WithBestAnswers(open_data(step.data), context.inputs["ranked"].path / BEST_FILE)
 
 
-class WithBestAnswers(Overlay):
+class WithBestAnswers(DerivedSource):
     """Another source in all but its instructions for training."""
 
     def __init__(self, source: DataSource, path: Path) -> None:
