@@ -41,9 +41,9 @@ class PseudoBitsPerByte(EvalTask):
         """
         guess = task.readout.guess
         assert guess is not None, "checked by the suite"
-        frame = Frame.of(task)
+        form = WindowInput.of(task)
         for lang in task.languages(task.speaks):
-            results = measure(task, guess, frame, lang, task.held_out(lang))
+            results = measure(task, guess, form, lang, task.held_out(lang))
             bits = [float(item["bits"]) for item in results]
             sizes = [float(item["bytes"]) for item in results]
             task.score(
@@ -58,8 +58,8 @@ class PseudoBitsPerByte(EvalTask):
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What stands around a window of text, and how long a window may be."""
+class WindowInput:
+    """How a window of text becomes an input: what stands around it, and how long it may be."""
 
     start: tuple[int, ...]
     end: tuple[int, ...]
@@ -67,7 +67,7 @@ class Frame:
     width: int
 
     @classmethod
-    def of(cls, task: TaskRun) -> Frame:
+    def of(cls, task: TaskRun) -> WindowInput:
         """As the tokenizer and the task say."""
         tokenizer = task.encoder.tokenizer
         if tokenizer.mask_token_id is None:
@@ -103,15 +103,15 @@ class Hidden:
 
 
 def measure(
-    task: TaskRun, guess: Guess, frame: Frame, lang: str, documents: list[str]
+    task: TaskRun, guess: Guess, form: WindowInput, lang: str, documents: list[str]
 ) -> list[Item]:
     """Bits, bytes and tokens of each document; what its ids hide is charged."""
     rows = task.encoder.held_out(documents)
-    asked = sorted(hidden_tokens(rows, frame), key=lambda one: len(one.ids))
+    asked = sorted(hidden_tokens(rows, form), key=lambda one: len(one.ids))
     nats: list[list[float]] = [[] for _ in documents]
     advance = task.progress(lang, len(asked))
     for batch in _batches(asked, task.batch_tokens):
-        found = _log_probs(guess, batch, frame.mask, task.readout.device)
+        found = _log_probs(guess, batch, form.mask, task.readout.device)
         for one, value in zip(batch, found, strict=True):
             nats[one.owner].append(value)
         advance(len(batch))
@@ -126,13 +126,13 @@ def measure(
     return items
 
 
-def hidden_tokens(rows: Sequence[Sequence[int]], frame: Frame) -> Iterator[Hidden]:
+def hidden_tokens(rows: Sequence[Sequence[int]], form: WindowInput) -> Iterator[Hidden]:
     """Every token of every document, hidden in the window that holds it."""
     for owner, ids in enumerate(rows):
-        for first in range(0, len(ids), frame.width):
-            window = ids[first : first + frame.width]
-            whole = frame.around(window)
-            for place in range(len(frame.start), len(frame.start) + len(window)):
+        for first in range(0, len(ids), form.width):
+            window = ids[first : first + form.width]
+            whole = form.around(window)
+            for place in range(len(form.start), len(form.start) + len(window)):
                 yield Hidden(owner, whole, place)
 
 

@@ -98,7 +98,7 @@ def train_tokenizer(
         equal text.
     """
     specials = specials or SpecialTokens()
-    pipeline = _empty_frame(kind, specials, dummy_prefix=dummy_prefix)
+    pipeline = _empty_pipeline(kind, specials, dummy_prefix=dummy_prefix)
     room = size - len(pipeline.pieces)
     if room < 1:
         raise ConfigError(
@@ -139,7 +139,9 @@ def _below(scores: Mapping[str, float]) -> float:
     return min(scores.values(), default=0.0) - 10.0
 
 
-def _empty_frame(kind: TokenizerKind, specials: SpecialTokens, *, dummy_prefix: bool) -> Pipeline:
+def _empty_pipeline(
+    kind: TokenizerKind, specials: SpecialTokens, *, dummy_prefix: bool
+) -> Pipeline:
     names = specials.names(kind)
     byte_level = kind is TokenizerKind.byte_level_bpe
     bytes_first = [*byte_to_char().values(), *names]

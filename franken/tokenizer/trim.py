@@ -76,19 +76,19 @@ def trim_vocabulary(
     written = {p for p in worths if scripts and has_kept_script(pipeline, p, kept_scripts)}
     kept = written | {piece for piece, uses in worths.items() if uses >= max(1, min_count)}
     idle = pipeline.idle() if drop_idle else []
-    frame = pipeline.without(idle)
+    without_idle = pipeline.without(idle)
     if size is not None:
-        kept = _most_used(frame, worths, kept, size)
+        kept = _most_used(without_idle, worths, kept, size)
     kept |= needed_by_the_rest(pipeline, [piece for piece in worths if piece not in kept])
     in_order = [piece for piece in pipeline.normal() if piece in kept]
-    tokenizer = compose(frame, in_order, pipeline.merges, pipeline.scores)
+    tokenizer = compose(without_idle, in_order, pipeline.merges, pipeline.scores)
     new = Reading.of(tokenizer)
     by_id = sorted(new.pipeline.pieces, key=new.pipeline.pieces.__getitem__)
     source_ids = [pipeline.pieces[piece] for piece in by_id]
     report = {
         "size": {"base": pipeline.size, "new": len(source_ids)},
         "parts": {
-            "reserved": len(frame.reserved()),
+            "reserved": len(without_idle.reserved()),
             "used": int(sum(1 for uses in worths.values() if 0 < uses < math.inf)),
             "essential": sum(uses == math.inf for uses in worths.values()),
             "by_script": len(written),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from franken.declare import GROUPS, options, preset_groups, schemas
 from tests.declare.outside import python
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,21 @@ def test_every_place_that_the_table_names_has_files():
     for places in touched().values():
         for place in places:
             assert list(ROOT.glob(re.sub(r"<\w+>", "*", place))), place
+
+
+def test_the_table_of_names_lists_every_group_without_a_package_of_its_name():
+    page = (ROOT / "docs" / "architecture.md").read_text().split("but for these. Their options")[1]
+    rows = re.findall(r"^\| (`.+?`) \| (.+?) \|", page, re.MULTILINE)
+    told = {name: row[1] for row in rows for name in re.findall(r"`([\w/]+)`", row[0])}
+    for group in preset_groups():
+        assert re.findall(r"`(\w+)`", told.pop(group)) == list(schemas(group))
+    assert set(told) == {"callbacks", "experiment", "hydra/launcher"}
+
+
+@pytest.mark.parametrize("group", [*GROUPS, "steps", "pack_operator", "transplant_engine"])
+def test_an_option_s_file_carries_its_name(group):
+    for name, cls in options(group).items():
+        assert cls.__module__ == f"franken.{group}.{name}"
 
 
 RUN = """
