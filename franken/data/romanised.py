@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from franken.config.data import RomanForm, RomaniseConfig
-from franken.data.derived_source import Overlay
+from franken.data.derived_source import DerivedSource
 from franken.data.source import TEST, TRAIN, DataSource, Pair
 from franken.errors import ConfigError
 
@@ -41,7 +41,7 @@ def engine_version() -> str:
         return MISSING
 
 
-class Romanised(Overlay):
+class Romanised(DerivedSource):
     """Another source with text of ``config.languages`` in Latin letters, evaluation sets too."""
 
     def __init__(
