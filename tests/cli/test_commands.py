@@ -10,8 +10,8 @@ import pytest
 
 from franken.commands import answered
 from franken.config import runtime
-from franken.config.runtime import WandbLogger
 from franken.errors import DataError
+from franken.logger.wandb import WandbLogger
 from tests.faults import faults_of, raises, unnamed
 
 

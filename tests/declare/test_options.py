@@ -1,5 +1,6 @@
 """Declared options: found by walking, light to read, written to their YAML files."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
