@@ -67,6 +67,7 @@ class LoraConfig:
     """Adapters in this many first layers, and in ``last`` last ones, alone (LayRA: 10 and 2 of 32);
     ``null`` for both: in all."""
     last: int | None = None
+    """Adapters in this many last layers; see ``first``."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("rank", self.rank, 1)

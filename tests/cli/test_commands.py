@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from franken.commands import answered
-from franken.config import runtime
 from franken.errors import DataError
 from franken.logger.wandb import WandbLogger
 from tests.faults import faults_of, raises, unnamed
@@ -134,7 +133,7 @@ def test_what_is_not_there_is_named(tmp_path, monkeypatch, capsys, command, name
 
 def test_a_logger_that_is_not_installed_is_a_fault(monkeypatch):
     assert faults_of(WandbLogger) == {}
-    monkeypatch.setattr(runtime, "find_spec", lambda name: None)
+    monkeypatch.setattr("franken.logger.wandb.find_spec", lambda name: None)
     assert not unnamed(json.dumps(faults_of(WandbLogger)), "name", "wandb", "logger=csv")
 
 
