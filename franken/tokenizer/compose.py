@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from franken.config.base_model import TokenizerKind
@@ -128,16 +129,17 @@ def replay(piece: str, ranks: Mapping[Merge, int]) -> tuple[list[str], set[str]]
     symbols = list(piece)
     seen = set(symbols)
     worst = len(ranks)
-    while len(symbols) > 1:
-        best, at = worst, -1
-        for index in range(len(symbols) - 1):
-            rank = ranks.get((symbols[index], symbols[index + 1]), worst)
-            if rank < best:
-                best, at = rank, index
-        if at < 0:
-            break
+    rank_of = ranks.get
+    found = [rank_of(pair, worst) for pair in pairwise(symbols)]
+    while found and (best := min(found)) < worst:
+        at = found.index(best)
         symbols[at : at + 2] = [symbols[at] + symbols[at + 1]]
         seen.add(symbols[at])
+        del found[at]
+        if at:
+            found[at - 1] = rank_of((symbols[at - 1], symbols[at]), worst)
+        if at < len(found):
+            found[at] = rank_of((symbols[at], symbols[at + 1]), worst)
     return symbols, seen
 
 

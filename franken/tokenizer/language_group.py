@@ -13,7 +13,7 @@ from franken.tokenizer.pipeline import (
     Pipeline,
     ReadOnlyKind,
     pipeline_of,
-    refuse_read_only,
+    refuse_uneditable,
 )
 from franken.tokenizer.sampling import Lines, sample_languages
 from franken.tokenizer.splits import repair_marks
@@ -32,8 +32,8 @@ def trained_pipeline_of(
 ) -> tuple[Pipeline, dict[str, Any]]:
     """The base's pipeline with the rules that ``config`` asks for, and a note for the report."""
     pipeline = pipeline_of(base)
-    if not wordpiece:
-        refuse_read_only(pipeline, f"vocab={config.name}")
+    if not wordpiece or isinstance(pipeline.kind, TokenizerKind):
+        refuse_uneditable(pipeline, f"vocab={config.name}")
     if config.split is Splitting.keep:
         return pipeline, {}
     pipeline, changed = repair_marks(pipeline)

@@ -85,10 +85,10 @@ def canonical_bytes_of(pipeline: Pipeline, special: set[int]) -> list[bytes | No
 def piece_bytes(pipeline: Pipeline, piece: str) -> bytes:
     """The bytes of one piece of the model (not of an added token)."""
     if pipeline.kind is TokenizerKind.byte_level_bpe:
-        to_byte = _char_to_byte()
-        if all(char in to_byte for char in piece):
-            return bytes(to_byte[char] for char in piece)
-        return piece.encode()
+        try:
+            return piece.translate(_to_latin()).encode("latin-1")
+        except UnicodeEncodeError:  # not spelled in the letters of bytes
+            return piece.encode()
     if pipeline.kind is ReadOnlyKind.wordpiece:
         inner = piece.removeprefix(pipeline.continuation)
         return inner.encode() if inner and inner != piece else f" {piece}".encode()
@@ -379,5 +379,7 @@ def _overlap_by_role(source: dict[str, int], target: dict[str, int]) -> dict[int
 
 
 @cache
-def _char_to_byte() -> dict[str, int]:
-    return {char: byte for byte, char in byte_to_char().items()}
+def _to_latin() -> dict[int, str]:
+    """The letters of byte-level BPE as characters below 256, and no other characters there."""
+    letters = {ord(char): chr(byte) for byte, char in byte_to_char().items()}
+    return dict.fromkeys(range(256), "\uffff") | letters

@@ -212,8 +212,28 @@ def editable_pipeline_of(tokenizer: "PreTrainedTokenizerBase", purpose: str) -> 
         CompatibilityError: also where its pieces can only be read.
     """
     pipeline = pipeline_of(tokenizer)
-    refuse_read_only(pipeline, purpose)
+    refuse_uneditable(pipeline, purpose)
     return pipeline
+
+
+def refuse_uneditable(pipeline: Pipeline, purpose: str) -> None:
+    """``CompatibilityError`` where pieces cannot be learnt on top of the tokenizer's own."""
+    refuse_read_only(pipeline, purpose)
+    if drawn := pipeline.spec["model"].get("dropout"):
+        raise CompatibilityError(
+            f"{purpose}: the tokenizer's BPE leaves out merges at random (dropout {drawn}), so the "
+            "same text is cut in another way each time; set model.dropout to null in tokenizer.json"
+        )
+    if len(set(pipeline.pieces.values())) < len(pipeline.pieces):
+        names: dict[int, list[str]] = {}
+        for piece, index in pipeline.pieces.items():
+            names.setdefault(index, []).append(piece)
+        index, pieces = next((i, found) for i, found in names.items() if len(found) > 1)
+        raise CompatibilityError(
+            f"{purpose}: {len(pipeline.pieces) - len(names)} ids of the tokenizer mean two pieces "
+            f"each, {index} both {pieces[0]!r} and {pieces[1]!r} (an added token took the id of a "
+            "piece); give each piece an id of its own in tokenizer.json"
+        )
 
 
 def refuse_read_only(pipeline: Pipeline, purpose: str) -> None:
@@ -230,6 +250,13 @@ def refuse_read_only(pipeline: Pipeline, purpose: str) -> None:
 def kind_of_spec(spec: dict[str, Any]) -> Kind:
     """Tell the kind of a tokenizer from its ``tokenizer.json`` form."""
     model_type = spec["model"].get("type")
+    marks = [spec["model"].get(n) for n in ("continuing_subword_prefix", "end_of_word_suffix")]
+    if model_type == "BPE" and any(marks):
+        raise CompatibilityError(
+            "the tokenizer's BPE marks where a piece stands in its word "
+            f"({marks[0] or marks[1]!r}, as CLIP and GPT-1 do), which is of no supported kind; "
+            f"supported are {', '.join([*TokenizerKind, *ReadOnlyKind])}"
+        )
     parts = {
         step.get("type"): step
         for part in ("normalizer", "pre_tokenizer", "decoder")

@@ -74,7 +74,7 @@ def prunable_pieces(
     """
     worths = worth(pipeline, source, target, closure=closure)
     learnt = _learnt(pipeline)
-    texts = {piece: _text(pipeline, piece) for piece in worths}
+    texts = {piece: text_of(piece_bytes(pipeline, piece)) or "" for piece in worths}
     loose = [piece for piece, uses in worths.items() if uses < min_count]
     expected = _expected_uses(pipeline, source, texts, loose, learnt)
     if closure and pipeline.is_bpe:
@@ -199,16 +199,13 @@ def _expected_uses(
 
 def _inherit(expected: dict[str, float], merges: Sequence[Merge]) -> None:
     """A piece is expected whenever something is that is made of it."""
+    known = expected.get
     for left, right in reversed(merges):
-        uses = expected.get(left + right, 0.0)
-        for part in (left, right):
-            if part in expected and expected[part] < uses:
-                expected[part] = uses
-
-
-def _text(pipeline: Pipeline, piece: str) -> str:
-    """What a piece spells; empty where it holds part of a character."""
-    return text_of(piece_bytes(pipeline, piece)) or ""
+        if uses := known(left + right):
+            if known(left, uses) < uses:
+                expected[left] = uses
+            if known(right, uses) < uses:
+                expected[right] = uses
 
 
 def _script(text: str) -> str:
@@ -221,8 +218,12 @@ def _shape(text: str) -> tuple[str, bool, str]:
     inner = text.removeprefix(" ")
     case = "mixed"
     if inner.isalpha():
-        tests = {"lower": inner.islower(), "title": inner.istitle(), "upper": inner.isupper()}
-        case = next((name for name, holds in tests.items() if holds), "none")
+        if inner.islower():
+            case = "lower"
+        elif inner.istitle():
+            case = "title"
+        else:
+            case = "upper" if inner.isupper() else "none"
     return _script(text), inner != text, case
 
 
