@@ -224,6 +224,7 @@ def refuse_uneditable(pipeline: Pipeline, purpose: str) -> None:
             f"{purpose}: the tokenizer's BPE leaves out merges at random (dropout {drawn}), so the "
             "same text is cut in another way each time; set model.dropout to null in tokenizer.json"
         )
+    # Backends come so where ids have gaps (findings/tokenizers_shared_id.sh).
     if len(set(pipeline.pieces.values())) < len(pipeline.pieces):
         names: dict[int, list[str]] = {}
         for piece, index in pipeline.pieces.items():
