@@ -133,6 +133,39 @@ class MaskingConfig:
             yield "random", f"and masked add up to {self.masked + self.random}, more than 1"
 
 
+class ShieldScore(StrEnum):
+    """What says that an input column of a matrix carries what was learnt before."""
+
+    paper = "paper"
+    """The sum of its magnitudes times the length of its inputs."""
+    released = "released"
+    """Its length times its mean squared input: what the authors' code computes."""
+    magnitude = "magnitude"
+    """The sum of its magnitudes alone; no text is read."""
+    random = "random"
+    """Nothing: a control."""
+
+
+@dataclass
+class ShieldOptions:
+    """Source-shielded updates: columns of the body's matrices that do not change (SSU)."""
+
+    share: float = 0.0
+    """Of the input columns of every matrix, those that matter most for the step's ``earlier``; 0.5
+    in the paper, 0 switches it off. Norms and biases stay too."""
+    examples: int = 64
+    """Documents of each split under ``earlier`` on which inputs are measured."""
+    score: ShieldScore = ShieldScore.paper
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from in_range("share", self.share, 0.0, 1.0)
+        yield from at_least("examples", self.examples, 1)
+
+    def reads_text(self) -> bool:
+        """Whether splits learnt before are needed."""
+        return self.share > 0 and self.score in (ShieldScore.paper, ShieldScore.released)
+
+
 @checks_itself
 @dataclass
 class TrainingConfig:
@@ -171,6 +204,7 @@ class TrainingConfig:
     anchor_examples: int = 0
     """EWC proper: each weight's pull is multiplied by its diagonal Fisher information, measured on
     this many documents of each split under the step's ``earlier``; 0: all weights alike."""
+    shield: ShieldOptions = field(default_factory=ShieldOptions)
     grad_clip: float = 1.0
     """Gradient norm limit; 0 switches clipping off."""
     lora: LoraConfig = field(default_factory=LoraConfig)
@@ -219,6 +253,8 @@ class TrainingConfig:
         ):  # fmt: skip
             yield from at_least(key, getattr(self, key), minimum)
         yield from in_range("warmup", self.warmup, 0.0, 1.0)
+        if self.shield.share and self.weight_decay:
+            yield "weight_decay", "would shrink what training.shield keeps; set it to 0"
         if self.datamodule is not None and not self.datamodule.get("_target_"):
             yield "datamodule", f"needs _target_, the path of its class; got {self.datamodule}"
         if self.datamodule is not None and self.budget is not None:

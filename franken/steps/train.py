@@ -47,6 +47,7 @@ with later():
 
 _NEEDS = {Trainable.lora: "lora", Trainable.embeddings_and_edge_layers: "edge_layers"}
 _CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)
+_NO_MATRICES = (Trainable.embeddings, Trainable.lora, Trainable.adapter)
 _CHANGES_TABLE = (Trainable.embeddings, Trainable.full, Trainable.embeddings_and_edge_layers)
 
 
@@ -64,7 +65,8 @@ class TrainStep(Step):
     split: str = "adaptation"
     training: TrainingConfig = field(default_factory=TrainingConfig)
     earlier: list[str] = field(default_factory=list)
-    """Splits learnt before, on which ``training.anchor_examples`` measures what must not move."""
+    """Splits learnt before, on which ``training.anchor_examples`` and ``training.shield`` measure
+    what must not move."""
     preference: Preference | None = None
     """Tune on pairs of answers (DPO) instead of next tokens: those of ``ranked``, else of the role
     ``preferences``, of which ``split`` chooses by ``tasks``. The reference is ``model`` itself."""
@@ -87,6 +89,14 @@ class TrainStep(Step):
         if (self.distillation is None) != (self.teacher is None):
             lacking = "teacher" if self.teacher is None else "distillation"
             yield lacking, "is missing: distillation and teacher are given together"
+        if self.training.shield.reads_text() and not self.earlier:
+            yield "earlier", "names no split, but training.shield measures on some"
+        if self.training.shield.share and (self.preference or self.trainable in _NO_MATRICES):
+            yield (
+                "training.shield.share",
+                "keeps columns of the body while text is learnt: set it to 0 for preference "
+                f"tuning and for trainable={', '.join(_NO_MATRICES)}",
+            )
         for split in self.earlier:
             if split not in self.data.mixtures:
                 known = ", ".join(self.data.mixtures)
@@ -132,7 +142,7 @@ class TrainStep(Step):
         if self.distillation is not None:
             version = self.distillation.version
             content["distillation"] = {**options(self.distillation), "version": version}
-        if self.training.anchor_examples:
+        if self.training.anchor_examples or self.training.shield.reads_text():
             content["earlier"] = [split_of(self.data, split) for split in self.earlier]
         return content
 
@@ -225,8 +235,9 @@ def fit(
     if training.budget is not None:
         training = datamodule.fix_steps()
     before = [
-        module_of(name, f"earlier_{name}", plain) for name in earlier if training.anchor_examples
-    ]
+        module_of(name, f"earlier_{name}", plain) for name in earlier
+        if training.anchor_examples or training.shield.reads_text()
+    ]  # fmt: skip
     return train(
         model, tokenizer, context, datamodule, training=training, trainable=trainable,
         earlier=before, masks=masks, teaching=teaching,

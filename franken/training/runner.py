@@ -1,7 +1,7 @@
 """Train a model for one phase: the only place that builds a Lightning trainer."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -35,10 +35,16 @@ from franken.training.loop import TrainingLoop
 from franken.training.masked import MaskedModule
 from franken.training.masking import TokenMasker
 from franken.training.module import CausalModule
-from franken.training.policy import apply_policy, control_rows, frozen_dtype
+from franken.training.policy import (
+    apply_policy,
+    control_rows,
+    embedding_parameters,
+    frozen_dtype,
+)
 from franken.training.preference import PreferenceModule, count_pairs
 from franken.training.progress import StepLines, StepProgress
 from franken.training.reference import reference_log_likelihoods
+from franken.training.shield import shield_masks
 from franken.training.state import RunState, TrainingReport, make_report
 from franken.training.team import SharedFeed, Team, environment_of, losing
 
@@ -151,6 +157,11 @@ class _Run:
         self.masker = TokenMasker.of(tokenizer, config.masking) if masked else None
         self.preference, self.teaching = preference, teaching
         self.pairing = Pairing(tokenizer, teaching.tokenizer) if teaching is not None else None
+        if teaching is not None and self.sharded:
+            raise ConfigError(
+                "distillation reads the head's rows whole, so trainer.strategy=fsdp is not there "
+                "for it; train on one device, or with trainer.strategy=auto"
+            )
         if masked and (preference or teaching or config.anchor_examples):
             raise ConfigError(
                 "a masked language model is not tuned on pairs of answers, nor anchored by "
@@ -162,6 +173,8 @@ class _Run:
             if (config.anchor or config.anchor_l1) and p.requires_grad
         ]  # fmt: skip
         self.masks = [] if masks is None else [masks[name] for name in self.policy.names]
+        if config.shield.share:
+            self.masks = self._shield(earlier)
         self.importances = self._importances(earlier) if config.anchor_examples else []
         identity = run_identity(
             model, self.policy, config, trainer.precision, seed, preference=preference,
@@ -323,6 +336,35 @@ class _Run:
         for part, training in modes.items():
             part.training = training
         return sums
+
+    def _shield(self, earlier: Sequence[Any]) -> list[torch.Tensor]:
+        """Masks of what moves, chosen on the starting weights; anew when a killed run goes on."""
+        if self.masks or self.preference is not None or self.masker is not None:
+            raise ConfigError(
+                "training.shield is there for causal models that learn text, without masks of "
+                "their own; set training.shield.share=0"
+            )
+        module = self._module(self.model)
+        modes = {part: part.training for part in self.model.modules()}
+        module.eval().to(self.trainer.device)
+        device = next(self.model.parameters()).device
+
+        def documents() -> Iterator[Batch]:
+            for datamodule in earlier if self.config.shield.reads_text() else ():
+                datamodule.prepare_data()
+                datamodule.setup("fit")
+                loader = datamodule.train_dataloader()
+                for document in documents_of(loader, self.config.shield.examples):
+                    yield to_device(document, device)
+
+        masks = shield_masks(
+            self.model, embedding_parameters(self.model), self.config.shield,
+            module.hidden_states, documents(), self.seed,
+        )  # fmt: skip
+        module.to("cpu")
+        for part, training in modes.items():
+            part.training = training
+        return [masks[name] for name in self.policy.names]
 
     def _restore(self) -> None:
         assert self.saved is not None

@@ -1,5 +1,6 @@
 """What a model makes of the chunks of a batch, without all logits at a time."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -81,12 +82,11 @@ class View:
         size = self.block or max(1, len(rows))
         return [slice(at, at + size) for at in range(0, len(rows), size)]
 
-    def _again(self, function, states: Tensor, other: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    def _again(self, function: Callable[..., Tensor], states: Tensor, other: Tensor) -> Tensor:
         """A function of logits that are formed again for the gradients."""
         given = (states, self.weight, self.bias, self.softcap, self.scale, other)
         if not torch.is_grad_enabled():
-            found: Tensor = function(*given)
-            return found
+            return function(*given)
         again: Tensor = checkpoint(function, *given, use_reentrant=False)
         return again
 

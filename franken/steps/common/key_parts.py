@@ -83,6 +83,8 @@ def training_options(training: TrainingConfig) -> dict[str, Any]:
     unset = [name for name in later if not getattr(training, name)]
     if training.masking == MaskingConfig():
         unset.append("masking")
+    if not training.shield.share:
+        unset.append("shield")
     if training.adapter == AdapterConfig():
         unset.append("adapter")
     found = options(training, *_NEUTRAL_TRAINING, *unset)
