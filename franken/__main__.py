@@ -93,7 +93,7 @@ def _run(argv: list[str]) -> int:
         return EXIT_CODE
     if any(getattr(args, flag, None) for flag in _LIGHT_FLAGS):
         return 0
-    from franken.cli.job import FAILED
+    from franken.cli.status import FAILED
     from franken.cli.sweep import Outcome
 
     return int(Outcome.failed or FAILED in statuses)

@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from franken.cli.check import config_faults, to_config
+from franken.cli.status import DONE, FAILED, FINISHED, INTERRUPTED, STATUS_FILE
 from franken.config.root import Config
 from franken.errors import ConfigError, FrankenError
 from franken.files import write_atomically, write_json
@@ -25,10 +26,6 @@ from franken.recipe_checkpoints import checkpoint_faults
 
 log = logging.getLogger(__name__)
 
-FINISHED, DONE, FAILED = "finished", "already done", "failed"
-INTERRUPTED = "interrupted"
-"""Ended by a signal; the same command goes on."""
-STATUS_FILE = "status.json"
 _VERSIONS = ("franken", "torch", "transformers", "tokenizers", "pytorch-lightning", "peft")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from franken.cli.job import DONE, FAILED, FINISHED, INTERRUPTED, STATUS_FILE, shown_command
+from franken.cli.job import shown_command
+from franken.cli.status import DONE, FAILED, FINISHED, INTERRUPTED, STATUS_FILE
 from franken.cli.taking import FOLDER, jobs_at_work
 from franken.files import read_json, write_atomically, write_json
 from franken.processes import place_of

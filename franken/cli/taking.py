@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from franken.cli.job import DONE, FAILED, FINISHED, STATUS_FILE
+from franken.cli.status import DONE, FAILED, FINISHED, STATUS_FILE
 from franken.files import read_json, write_json
 from franken.processes import PATIENCE_SECONDS
 from franken.store.lock import KeyLock, read_note

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from franken.cli import taking
-from franken.cli.job import FAILED, FINISHED
+from franken.cli.status import FAILED, FINISHED
 from franken.cli.taking import jobs_at_work, take_jobs
 from franken.files import read_json, write_json
 
