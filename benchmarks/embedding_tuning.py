@@ -41,8 +41,8 @@ def build(like: str):
 class RandomData:
     """Full sequences of random ids."""
 
-    def __init__(self, vocabulary: int, rows: int) -> None:
-        self.vocabulary, self.rows, self.count = vocabulary, rows, 0
+    def __init__(self, vocabulary: int, rows: int, length: int = LENGTH) -> None:
+        self.vocabulary, self.rows, self.length, self.count = vocabulary, rows, length, 0
 
     def prepare_data(self) -> None:
         """Nothing to do."""
@@ -62,8 +62,8 @@ class RandomData:
         while True:
             self.count += 1
             generator = torch.Generator().manual_seed(self.count)
-            ids = torch.randint(3, self.vocabulary, (self.rows, LENGTH), generator=generator)
-            positions = torch.arange(LENGTH).expand_as(ids)
+            ids = torch.randint(3, self.vocabulary, (self.rows, self.length), generator=generator)
+            positions = torch.arange(self.length).expand_as(ids)
             ones = torch.ones_like(ids)
             yield {
                 "input_ids": ids, "labels": ids, "position_ids": positions, "segment_ids": ones,
