@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from franken.config.runtime import Precision, TrainerConfig
+from franken.config.trainer import Precision, TrainerConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.estimate import KNOWN, SHAPES, Shape, estimate
 

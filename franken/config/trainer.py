@@ -9,6 +9,7 @@ from franken.config.checks import at_least
 from franken.declare import schema
 
 STRATEGIES = ("auto", "ddp", "fsdp")
+ATTENTIONS = ("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
 ACCELERATORS = ("cpu", "gpu", "cuda", "auto")
 
 
@@ -66,6 +67,13 @@ class TrainerConfig:
     """CPU threads of torch; ``null``: torch's default."""
     workers: int = 1
     """Processes that tokenise training text of more than some millions of characters."""
+    compile: str | None = None
+    """Backend of ``torch.compile`` for the layers while they train, e.g. ``inductor``; ``null``: as
+    they are written."""
+    attention: str | None = None
+    """While the model trains: ``eager``, ``sdpa`` (torch's kernels, FlashAttention among them where
+    masks let it), ``flex_attention``, or ``flash_attention_2`` and ``flash_attention_3`` of the
+    package flash-attn; ``null``: as it was loaded."""
     deterministic: bool = True
     """Whether only operations are used that give the same bits each time."""
     progress: bool = True
@@ -124,6 +132,15 @@ class TrainerConfig:
             yield "accelerator", f"must be one of {known}, got {self.accelerator!r}"
         yield from at_least("threads", self.threads, 1)
         yield from at_least("workers", self.workers, 1)
+        if self.attention is not None and self.attention not in ATTENTIONS:
+            yield (
+                "attention",
+                f"must be one of {', '.join(ATTENTIONS)}, got {self.attention!r}",
+            )
+        if "flash" in (self.attention or "") and self.precision is Precision.fp32:
+            yield "attention", f"{self.attention} computes in 16 bits; set precision=bf16_mixed"
+        if self.compile is not None and self.strategy == "fsdp":
+            yield "compile", "does not go with strategy=fsdp, which gathers weights layer by layer"
         yield from at_least("log_every_n_steps", self.log_every_n_steps, 1)
         for name, entry in self.callbacks.items():
             if not isinstance(entry, dict) or not entry.get("_target_"):

@@ -40,6 +40,8 @@ class Schedule(StrEnum):
     constant = "constant"
     cosine = "cosine"
     linear = "linear"
+    wsd = "wsd"
+    """Warm-up, stable, decay: constant until the last ``decay`` of the steps, then linear."""
 
 
 class BodyType(StrEnum):
@@ -189,6 +191,8 @@ class TrainingConfig:
     """Warm-up as a share of ``steps``."""
     final_lr_ratio: float = 0.0
     """Where cosine and linear schedules end, as a share of ``lr``."""
+    decay: float = 0.1
+    """Read by the schedule ``wsd``: share of ``steps`` at the end over which the rate falls."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.95])
     """AdamW's decay of the running means of gradients and of their squares."""
     eps: float = 1e-8
@@ -255,6 +259,12 @@ class TrainingConfig:
         yield from in_range("warmup", self.warmup, 0.0, 1.0)
         if self.shield.share and self.weight_decay:
             yield "weight_decay", "would shrink what training.shield keeps; set it to 0"
+        yield from in_range("decay", self.decay, 0.0, 1.0)
+        if self.schedule is Schedule.wsd and self.warmup + self.decay > 1:
+            yield (
+                "decay",
+                f"and warmup add up to {self.warmup + self.decay:g} of the steps; at most 1",
+            )
         if self.datamodule is not None and not self.datamodule.get("_target_"):
             yield "datamodule", f"needs _target_, the path of its class; got {self.datamodule}"
         if self.datamodule is not None and self.budget is not None:

@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from franken.errors import ConfigError
+
 _CHATTY = ("pytorch_lightning", "lightning_fabric", "pytorch_lightning.utilities.rank_zero")
 _KNOWN_WARNINGS = (
     ".*module\\(s\\) in eval mode at the start of training.*",  # frozen parts, on purpose
@@ -82,6 +84,48 @@ def uninterrupted() -> Iterator[None]:
     finally:
         if main and handler is not None:
             signal.signal(signal.SIGINT, handler)
+
+
+@contextmanager
+def compiled(body: nn.Module, backend: str | None) -> Iterator[None]:
+    """``torch.compile`` of calls of a module; names of parameters and hooks stay as they are."""
+    if backend is None:
+        yield
+        return
+    body.compile(backend=backend)
+    try:
+        yield
+    finally:
+        body._compiled_call_impl = None
+
+
+@contextmanager
+def attending(model: Any, kind: str | None) -> Iterator[None]:
+    """Another implementation of attention for a while.
+
+    Raises:
+        ConfigError: where the model has it not, or would compute something else by it.
+    """
+    if kind is None:
+        yield
+        return
+    config = model.config.get_text_config()
+    if kind == "sdpa" and getattr(config, "attn_logit_softcapping", None):
+        raise ConfigError(
+            f"trainer.attention={kind}: {config.model_type} bounds its attention scores "
+            "(attn_logit_softcapping), which sdpa leaves out; set it to eager or null"
+        )
+    before = config._attn_implementation
+    try:
+        model.set_attn_implementation(kind)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(
+            f"trainer.attention={kind}: {config.model_type} has none: {error}"
+        ) from error
+    try:
+        yield
+    finally:
+        model.set_attn_implementation(before)
 
 
 @contextmanager

@@ -14,7 +14,13 @@ from franken.config.trainer import Precision, TrainerConfig
 from franken.parts.anatomy import anatomy_of
 from franken.parts.segmented import segmented
 from franken.training.callbacks import FollowRun
-from franken.training.environment import checkpointed_layers, isolated, uninterrupted
+from franken.training.environment import (
+    attending,
+    checkpointed_layers,
+    compiled,
+    isolated,
+    uninterrupted,
+)
 from franken.training.lightning_options import lightning_options, own_callbacks
 from franken.training.module import CausalModule
 from franken.training.sharding import strategy_of
@@ -59,6 +65,8 @@ class TrainingLoop:
             isolated(self.trainer.threads),
             uninterrupted(),
             checkpointed_layers(layers, config.activation_checkpointing),
+            attending(model, self.trainer.attention),
+            compiled(self.module.backbone, self.trainer.compile),
         ):
             chosen = [self.follow, *own_callbacks(self.trainer), *callbacks]
             lightning = self._lightning(chosen, loggers, environment, partial)

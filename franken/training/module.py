@@ -117,6 +117,11 @@ class CausalModule(LightningModule):
 
     # --- forward -------------------------------------------------------------------------------
 
+    @property
+    def backbone(self) -> nn.Module:
+        """Layers and last norm."""
+        return self.model.get_submodule(self._backbone_path)
+
     def hidden_states(self, batch: Batch) -> Tensor:
         """``(B, L, D)`` states before the output head."""
         rows = self.model.get_input_embeddings()(batch["input_ids"])
@@ -129,7 +134,7 @@ class CausalModule(LightningModule):
             segments = (segments > 0).long()
             positions = torch.arange(segments.shape[1], device=rows.device).expand_as(segments)
         with glue:
-            output = self.model.get_submodule(self._backbone_path)(
+            output = self.backbone(
                 inputs_embeds=rows,
                 attention_mask=packed_attention_mask(self.model.config, segments, rows.dtype),
                 position_ids=positions,

@@ -3,6 +3,7 @@
 import pytest
 
 from franken.config.training import Schedule, TrainingConfig
+from franken.errors import ConfigError
 from franken.training.schedule import learning_rate
 
 
@@ -35,3 +36,18 @@ def test_cosine_by_hand():
 def test_a_phase_of_warm_up_only_never_divides_by_zero(schedule):
     config = TrainingConfig(steps=1, lr=1.0, warmup=1.0, schedule=schedule)
     assert learning_rate(config, 0) == 1.0
+
+
+def test_wsd_stays_and_then_falls_in_equal_steps():
+    found = rates(schedule=Schedule.wsd, warmup=0.2, decay=0.4, final_lr_ratio=0.5)
+    assert found == pytest.approx([1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0, 1.75, 1.5, 1.25])
+
+
+def test_runs_of_one_stable_stretch_differ_in_their_decay_alone():
+    short, long = rates(schedule=Schedule.wsd, decay=0.1), rates(schedule=Schedule.wsd, decay=0.3)
+    assert short[:8] == long[:8] == [2.0] * 8
+
+
+def test_warm_up_and_decay_fit_into_the_steps():
+    with pytest.raises(ConfigError, match="decay"):
+        rates(schedule=Schedule.wsd, warmup=0.6, decay=0.5)

@@ -11,6 +11,7 @@ from franken.config.training import (
     BodyType,
     EmbeddingSides,
     MaskingConfig,
+    Schedule,
     Trainable,
     TrainingConfig,
 )
@@ -85,6 +86,8 @@ def training_options(training: TrainingConfig) -> dict[str, Any]:
         unset.append("masking")
     if not training.shield.share:
         unset.append("shield")
+    if training.schedule is not Schedule.wsd:
+        unset.append("decay")
     if training.adapter == AdapterConfig():
         unset.append("adapter")
     found = options(training, *_NEUTRAL_TRAINING, *unset)
