@@ -143,7 +143,8 @@ def test_a_plain_batch_is_filled_in() -> None:
 
 def test_every_argument_of_lightnings_trainer_is_an_option_or_says_what_is() -> None:
     known = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
-    ours = set(TrainerConfig.__dataclass_fields__) - {"name", "threads", "progress"}
+    beside = {"name", "threads", "progress", "workers", "compile", "attention"}
+    ours = set(TrainerConfig.__dataclass_fields__) - beside
     assert ours | set(SET_BY_FRANKEN) == known
     assert not ours & set(SET_BY_FRANKEN)
     assert set(PASSED_ON) < ours
