@@ -62,7 +62,7 @@ model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
 data = Data(model.config.vocab_size)
 losses: list[float] = []
 if way == "franken":
-    from franken.config.runtime import TrainerConfig
+    from franken.config.trainer import TrainerConfig
     from franken.config.training import Trainable, TrainingConfig
     from franken.training import train_model
 
