@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -253,7 +254,7 @@ def test_rows_run_again_are_naive_s(host: Host, tmp_path: Path, monkeypatch, pai
         return real(host, task, pairs, *rest)
 
     real = Naive().run
-    monkeypatch.setattr(Naive, "run", staticmethod(naive))
+    monkeypatch.setattr(session, "Naive", lambda: SimpleNamespace(run=naive))
     config = replace(CONFIG, unstable=Unstable.rerun, baselines=[], samples=0)
     tokens, samples = samples_of(config)
     made = Session(
