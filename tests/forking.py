@@ -18,7 +18,7 @@ from subprocess import CompletedProcess
 PRELOADED = ["tests.preloaded", "tests.training.killed", "tests.training.together"]
 CONTEXT: ForkServerContext = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(PRELOADED)
-DEADLINE = 300
+DEADLINE = 600
 
 
 class Franken:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.declare.outside import install, python
 from tests.declare.outside_package import MODULES, POINTS
-from tests.recipes.conftest import TINY, TINY_MODEL
+from tests.recipes.conftest import FEW_SCORES, TINY, TINY_MODEL
 
 IN_PYTHON = """
 import json
@@ -113,7 +113,7 @@ def test_options_are_checked(found, key, nearest):
 @pytest.mark.slow
 def test_initialiser_step_and_task_run_from_the_command_line(package, tmp_path):
     argv = [
-        "-m", "franken", "init_method=first_piece", "eval_suite=intrinsics", "vocab.size=1300",
+        "-m", "franken", "init_method=first_piece", *FEW_SCORES, "vocab.size=1300",
         "recipe.evaluate=[initial]", "recipe.run=[counted]",
         "+recipe.steps.counted={step: count_rows, model: base, times: 2}",
         "eval_suite.tasks.bits_per_byte.kind=count_letters",

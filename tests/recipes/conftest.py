@@ -34,6 +34,8 @@ TINY = [
                            ("checkpoint_every", 2))
     ),
 ]  # fmt: skip
+FEW_SCORES = ["eval_suite=intrinsics", "~eval_suite.tasks.retention"]
+"""Where it matters that a model is scored, not what on: a handful of lines."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,13 +11,13 @@ from franken.files import sha256_file
 from franken.interruption import EXIT_CODE
 from tests.forking import Franken
 
-from .conftest import TINY, TINY_MODEL
+from .conftest import FEW_SCORES, TINY, TINY_MODEL
 
 SLOW_STEPS = [
     *TINY_MODEL,
     *TINY,
     "recipe.evaluate=[adapted]",
-    "eval_suite=intrinsics",
+    *FEW_SCORES,
     "data.languages=[ka]",
     "training.pretraining.steps=40",
 ]

@@ -11,13 +11,13 @@ import torch
 from tests.forking import Franken
 from tests.training.together import free_port
 
-from .conftest import TINY, TINY_MODEL
+from .conftest import FEW_SCORES, TINY, TINY_MODEL
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="needs gloo"),
 ]
-JOB = [*TINY_MODEL, *TINY, "recipe.evaluate=[base]", "eval_suite=intrinsics",
+JOB = [*TINY_MODEL, *TINY, "recipe.evaluate=[base]", *FEW_SCORES,
        "data.languages=[ka]", "hydra.run.dir=job"]  # fmt: skip
 DEADLINE = 150
 

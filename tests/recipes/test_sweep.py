@@ -8,8 +8,10 @@ import pytest
 
 from franken.files import read_json
 
+from .conftest import FEW_SCORES
+
 GRID = ["-m", "init_method=subtoken_mean,mean", "recipe.evaluate=[initial]",
-        "eval_suite=intrinsics", "data.languages=[ka]", "hydra.sweep.dir=grid",
+        *FEW_SCORES, "data.languages=[ka]", "hydra.sweep.dir=grid",
         "store.path=store"]  # fmt: skip
 
 
