@@ -5,6 +5,7 @@ asked, and computes nothing. A fork is as real as a fresh interpreter: it has it
 own signals, and can be killed.
 """
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -69,4 +70,9 @@ def _main(argv: list[str], cwd: Path, env: dict[str, str], said: str) -> None:
     sys.argv = ["franken", *argv]
     from franken.__main__ import main
 
-    main()
+    # multiprocessing leaves by os._exit; an interpreter runs what was registered for its exit
+    atexit._clear()
+    try:
+        main()
+    finally:
+        atexit._run_exitfuncs()

@@ -193,7 +193,8 @@ def test_public_names_of_a_package_are_imported_when_asked_for(tmp_path, module)
 
 def test_where_torch_is_loaded_imports_are_made_at_once():
     code = (
-        "import sys, types; sys.modules['torch'] = types.ModuleType('torch')\n"
+        "import sys, types\n"
+        "for name in ('torch', 'pytorch_lightning'): sys.modules[name] = types.ModuleType(name)\n"
         "from franken.lazy import later\n"
         "with later():\n    import colorsys\n"
         "print(type(colorsys).__name__)"

@@ -91,6 +91,10 @@ class AdapterKind(StrEnum):
     """One on the output of attention, one on that of the feed-forward block."""
 
 
+TRAINED_ADAPTER = "trained"
+"""Name inside the model of the adapter that a training phase puts in."""
+
+
 @dataclass
 class AdapterConfig:
     """Bottleneck adapters (Houlsby et al. 2019; Pfeiffer et al. 2020, MAD-X)."""

@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Any, ClassVar
 
 from franken.config.data import DataConfig, FileData
-from franken.config.training import Trainable, TrainingConfig
+from franken.config.training import TRAINED_ADAPTER, Trainable, TrainingConfig
 from franken.data import open_data
 from franken.distillation.base import Distillation
 from franken.errors import CompatibilityError
@@ -43,7 +43,7 @@ with later():
     from franken.training import make_loggers, train_model
     from franken.training.distillation import Teaching
     from franken.training.lightning_options import own_datamodule
-    from franken.training.policy import TRAINED_ADAPTER, adapter_shape
+    from franken.training.policy import adapter_shape
 
 _NEEDS = {Trainable.lora: "lora", Trainable.embeddings_and_edge_layers: "edge_layers"}
 _CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)

@@ -14,7 +14,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from franken.config.training import BodyType, EmbeddingSides, Trainable, TrainingConfig
+from franken.config.training import (
+    TRAINED_ADAPTER,
+    BodyType,
+    EmbeddingSides,
+    Trainable,
+    TrainingConfig,
+)
 from franken.errors import CompatibilityError, ConfigError
 from franken.parts.anatomy import Anatomy, anatomy_of
 from franken.parts.bottleneck import AdapterShape, add_adapter
@@ -22,9 +28,6 @@ from franken.parts.segmented import Head, segmented, written_heads
 from franken.training.lora import LORA_MARK, add_lora, lora_modules
 
 log = logging.getLogger(__name__)
-
-TRAINED_ADAPTER = "trained"
-"""Name of the adapter that a policy puts in."""
 
 
 @dataclass

@@ -154,6 +154,10 @@ NEEDED = {
     ("init_method", "named_tokens"): ["init_method.tokens=x"],
     ("recipe", "hydra_add_language"): ["composition=hydra"],
     ("recipe", "hydra_llm"): ["composition=hydra"],
+    ("recipe", "madx"): ["recipe.steps.both_languages.split=adaptation"],
+    ("recipe", "layra"): [
+        f"recipe.steps.{step}.split=language" for step in ("second", "full_second")
+    ],
     ("vocab", "from_pretrained"): ["vocab.path=x"],
     ("recipe", "xtransplant"): ["inference=xtransplant"],
     ("word_vectors", "files"): ["word_vectors.path=x/{lang}"],

@@ -12,7 +12,7 @@ import torch
 from transformers import PreTrainedModel
 
 from franken.config.trainer import Precision
-from franken.config.training import BodyType, LoraConfig, Trainable, TrainingConfig
+from franken.config.training import AdapterConfig, BodyType, LoraConfig, Trainable, TrainingConfig
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
 from franken.training.runner import train_model
 from tests.faults import raises
@@ -103,7 +103,9 @@ def test_rows_move_at_a_tiny_rate_over_a_bfloat16_body(tmp_path):
 @pytest.mark.parametrize("family", ["gemma2", "gpt2"])
 def test_every_policy_trains_over_a_bfloat16_body(family, trainable, tmp_path):
     model = tiny_model(family).to(torch.bfloat16)
-    settings = config(steps=25, lr=1e-2, body_dtype=BodyType.bfloat16)
+    # bottlenecks begin at zero, and a sixteenth of so narrow a layer would be one unit
+    wide, steps = AdapterConfig(reduction=1), 100 if trainable is Trainable.adapter else 25
+    settings = config(steps=steps, lr=1e-2, body_dtype=BodyType.bfloat16, adapter=wide)
     report = train(model, settings, trainable, tmp_path)
     assert report.final_loss < report.curve[0]["loss"] - 0.02
 
