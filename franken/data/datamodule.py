@@ -159,12 +159,6 @@ class TextDataModule(LightningDataModule):
         count = max(1, min(self.training.validation_batches, tokens // per_batch))
         return FixedBatches(planner, shape, count, self.builder.encoder.pad)
 
-    @property
-    def has_validation(self) -> bool:
-        """Whether there is validation text."""
-        self.setup()
-        return bool(self._valid)
-
     def mixture_report(self) -> dict[str, Any]:
         """What each stream holds and how often training repeats it; plain JSON values."""
         self.setup()

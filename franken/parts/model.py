@@ -9,7 +9,6 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from franken.errors import ArtifactError, CompatibilityError
-from franken.files import read_json, write_json
 from franken.parts.body import control_tokens_of_body, load_body, quiet_transformers
 from franken.parts.bottleneck import adapter_names
 from franken.parts.checkpoint import Checkpoint
@@ -68,24 +67,6 @@ class ModelRef:
             value["lineage"],
             value["fingerprint"],
         )
-
-
-def save_ref(ref: ModelRef, directory: Path) -> None:
-    """Write ``model.json``, with paths relative to ``directory``."""
-    directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / FILE, ref.to_json(relative_to=directory))
-
-
-def load_ref(directory: Path) -> ModelRef:
-    """Read ``model.json``."""
-    path = directory / FILE
-    if not path.is_file():
-        raise ArtifactError(f"{directory} is no model: it has no {FILE}")
-    try:
-        value = read_json(path)
-    except ValueError as error:
-        raise ArtifactError(f"{path} is damaged: {error}") from error
-    return ModelRef.from_json(value, relative_to=directory)
 
 
 def ref_of(

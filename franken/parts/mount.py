@@ -91,15 +91,6 @@ class Mounts:
             )
         self._rebuild(_changed(self.packs.pop(name)))
 
-    def set_weights(self, weights: Mapping[str, float]) -> None:
-        """Give mounted packs other weights."""
-        unknown = sorted(set(weights) - set(self.packs))
-        if unknown:
-            raise CompatibilityError(f"no pack is mounted as {unknown[0]!r}")
-        for name, weight in weights.items():
-            self.packs[name].weight = weight
-        self._rebuild(set().union(*(_changed(self.packs[name]) for name in weights)))
-
     def clear(self) -> None:
         """Take everything off."""
         for name in list(self.packs):

@@ -15,7 +15,7 @@ def share_by(builder: MapBuilder, options: Overlap) -> None:
     """
     sizes, found = {}, {}
     for mode in OverlapMode:
-        found[mode, False], found[mode, True] = _readings(builder, mode)
+        found[mode, False], found[mode, True] = overlap_readings(builder, mode)
     for (mode, fold), shared in found.items():
         sizes[f"{mode}{'+case_fold' if fold else ''}"] = len(shared)
     chosen = found[options.mode, options.case_fold]
@@ -24,17 +24,15 @@ def share_by(builder: MapBuilder, options: Overlap) -> None:
     builder.notes["shared_by_mode"] = sizes
 
 
-def text_overlap(builder: MapBuilder, options: Overlap) -> dict[int, int]:
-    """Target id -> source row of the text pieces that count as the same.
+def overlap_readings(
+    builder: MapBuilder, mode: OverlapMode
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Target id -> source row of the text pieces that count as the same, by one reading.
 
-    With ``case_fold`` a piece without exact partner takes that of the lowest id which differs in
-    case alone.
+    Returns:
+        The pieces of equal form; the same with case folding: a piece without exact partner takes
+        that of the lowest id which differs in case alone.
     """
-    return _readings(builder, options.mode)[options.case_fold]
-
-
-def _readings(builder: MapBuilder, mode: OverlapMode) -> tuple[dict[int, int], dict[int, int]]:
-    """The pieces of equal form, and with those whose forms differ in case alone."""
     form = _FORMS[mode]
     old, new = (
         {row: form(data, names[row]) for row, data in enumerate(table) if data is not None}

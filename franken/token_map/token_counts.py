@@ -45,14 +45,6 @@ class TokenCounts:
         """The coordinates that a mask ``(n,)`` keeps."""
         return TokenCounts(self.rows[kept], self.columns[kept], self.values[kept])
 
-    def of_rows(self, chosen: np.ndarray) -> "TokenCounts":
-        """The coordinates of some rows.
-
-        Args:
-            chosen: ``(T,)`` bool.
-        """
-        return self.where(chosen[self.rows])
-
     def joined(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As one part for :meth:`of`."""
         return self.rows, self.columns, self.values

@@ -110,16 +110,6 @@ def all_splits(pieces: Iterable[str], known: Mapping[str, Any] | set[str]) -> li
     ]
 
 
-def merge_ancestors(pieces: Iterable[str], merges: Sequence[Merge]) -> dict[str, set[str]]:
-    """The symbols that arise while each of ``pieces`` is put together by ``merges``.
-
-    A token is built inside its own characters alone, so replaying each piece by itself finds
-    exactly the symbols that also arise in running text.
-    """
-    ranks = {merge: rank for rank, merge in reversed(list(enumerate(merges)))}
-    return {piece: replay(piece, ranks)[1] for piece in pieces}
-
-
 def replay(piece: str, ranks: Mapping[Merge, int]) -> tuple[list[str], set[str]]:
     """Apply BPE merges to the characters of one piece.
 

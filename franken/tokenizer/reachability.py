@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from franken.config.base_model import TokenizerKind
 from franken.tokenizer.pieces import PieceEncoder, Reading, encode_pieces
@@ -51,12 +51,3 @@ def shadowed_ids(tokenizer: "PreTrainedTokenizerBase", reading: Reading) -> list
         return []
     encoded = encode_pieces(tokenizer, [data for _, data in asked], reading=reading)
     return [index for (index, _), ids in zip(asked, encoded, strict=True) if ids != [index]]
-
-
-def is_reachable(model: Any, piece: str) -> bool:
-    """Whether the model of a ``tokenizers`` backend, by itself, writes ``piece`` as one token.
-
-    Normaliser and pre-tokeniser may still keep the piece from it (:func:`unreachable_pieces`).
-    """
-    tokens = model.tokenize(piece)
-    return len(tokens) == 1 and tokens[0].value == piece

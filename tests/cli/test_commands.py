@@ -125,6 +125,8 @@ def test_neither_a_directory_nor_a_type_is_a_wrong_request(capsys, name, near):
 )
 def test_what_is_not_there_is_named(tmp_path, monkeypatch, capsys, command, named):
     monkeypatch.chdir(tmp_path)
+    # a bare name may be the hub's, which is asked for most of a minute where no network is
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     name, *arguments = command.split()
     assert run(name, *arguments) == 2
     assert not unnamed(capsys.readouterr().err, named)

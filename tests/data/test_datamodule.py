@@ -187,7 +187,6 @@ def test_without_validation_text_there_are_no_validation_batches(
 ) -> None:
     module = module_of(source, tokenizer, tmp_path, Mixture({"instructions": 1.0}))
     assert module.val_dataloader() == []
-    assert not module.has_validation
 
 
 class Recorder(LightningModule):

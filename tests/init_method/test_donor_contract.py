@@ -146,8 +146,6 @@ def test_no_shared_text_is_an_error_and_no_silent_draw(method, monkeypatch):
 
     monkeypatch.setattr(builder, "overlap_of", lambda source, target: {})
     config = DONOR_CONFIGS[method]
-    if method == "salt":
-        monkeypatch.setattr("franken.token_map.overlap.text_overlap", lambda *_: {})
     source, target = source_table(KIND), target_tokenizer(KIND)
     with raises(CompatibilityError, "overlap.mode=bytes"):
         initialise(source, target, config, donor_resources(target), 0)

@@ -25,7 +25,7 @@ from franken.init_method.salt import (
 from franken.token_map.builder import MapBuilder
 from franken.token_map.neighbours import sparsemax
 from franken.token_map.options import Fallback, Overlap, OverlapMode, Rescale
-from franken.token_map.overlap import text_overlap
+from franken.token_map.overlap import overlap_readings
 from franken.tokenizer.pieces import canonical_bytes
 from franken.word_vectors import VectorSpace
 from tests.faults import faults_of, raises
@@ -287,7 +287,7 @@ def overlap_sizes(kind: TokenizerKind, source_kind: TokenizerKind) -> dict[str, 
     source = source_table(source_kind)
     builder = MapBuilder(source, target_tokenizer(kind), SaltInit(), 0)
     return {
-        f"{mode}{fold}": len(text_overlap(builder, Overlap(mode, fold)))
+        f"{mode}{fold}": len(overlap_readings(builder, mode)[fold])
         for mode in OverlapMode
         for fold in (False, True)
     }
@@ -308,9 +308,9 @@ def test_decoded_text_overcounts_bytes_that_are_no_text() -> None:
         i for i, data in enumerate(table) if data is not None and len(data) == 1 and data[0] > 127
     ]
     assert len(high) == 128
-    decoded = text_overlap(builder, Overlap(OverlapMode.decode))
+    decoded = overlap_readings(builder, OverlapMode.decode)[False]
     assert len({decoded[row] for row in high}) == 1
-    exact = text_overlap(builder, Overlap(OverlapMode.bytes))
+    exact = overlap_readings(builder, OverlapMode.bytes)[False]
     assert len({exact[row] for row in high}) == 128
 
 
@@ -318,15 +318,13 @@ def test_folding_case_adds_partners_and_keeps_exact_ones() -> None:
     source = source_table(KIND, tokenizer=source_tokenizer(KIND))
     target = target_tokenizer(KIND)
     builder = MapBuilder(source, target, SaltInit(), 0)
-    exact, folded = (
-        text_overlap(builder, Overlap(OverlapMode.bytes, fold)) for fold in (False, True)
-    )
+    exact, folded = overlap_readings(builder, OverlapMode.bytes)
     assert exact.items() <= folded.items()
     for row in folded.keys() - exact.keys():
         old, new = builder.source_bytes[folded[row]], builder.target_bytes[row]
         assert old != new
         assert old.decode().casefold() == new.decode().casefold()
-    native = text_overlap(builder, Overlap(OverlapMode.native, True))
+    native = overlap_readings(builder, OverlapMode.native)[True]
     assert len(native) > 300
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from franken.config.base_model import TokenizerKind
-from franken.tokenizer.compose import merge_ancestors
+from franken.tokenizer.compose import replay
 from franken.tokenizer.continued import continue_merges
 from franken.tokenizer.pipeline import pipeline_of
 from franken.tokenizer.reachability import unreachable_pieces
@@ -158,5 +158,6 @@ def test_every_new_piece_can_be_built_by_merges_where_the_model_ignores_them():
     texts = VocabTexts(lambda: ENGLISH, {"sw": lambda: TARGETS["sw"]})
     result = ExtensionVocab(added=100).build(base, texts)
     new = [p for p in result.tokenizer.get_vocab() if p not in base.get_vocab()]
-    ways = merge_ancestors(new, pipeline_of(result.tokenizer).merges)
-    assert all(piece in ways[piece] for piece in new)
+    merges = pipeline_of(result.tokenizer).merges
+    ranks = {merge: rank for rank, merge in reversed(list(enumerate(merges)))}
+    assert all(piece in replay(piece, ranks)[1] for piece in new)

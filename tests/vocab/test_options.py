@@ -11,7 +11,6 @@ from transformers import AutoTokenizer
 from franken.config.base_model import TokenizerKind
 from franken.errors import ConfigError
 from franken.tokenizer.pipeline import pipeline_of
-from franken.tokenizer.reachability import is_reachable
 from franken.vocab import build_vocabulary, extension
 from franken.vocab.alp import AlpVocab
 from franken.vocab.extension import ExtensionVocab
@@ -28,6 +27,7 @@ from tests.vocab.toys import (
     base_tokenizer,
     gemma_like,
     ids_of,
+    is_reachable,
     spec_of,
     vocab_texts,
 )

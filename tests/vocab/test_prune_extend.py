@@ -9,10 +9,9 @@ import pytest
 
 from franken.config.base_model import TokenizerKind
 from franken.errors import ConfigError, DataError
-from franken.tokenizer.compose import merge_ancestors
+from franken.tokenizer.compose import replay
 from franken.tokenizer.pipeline import Pipeline, pipeline_of
 from franken.tokenizer.pruning import needed_by_the_rest, worth
-from franken.tokenizer.reachability import is_reachable
 from franken.tokenizer.sampling import usage_counts
 from franken.tokenizer.scripts import uses_only_scripts
 from franken.vocab import VocabTexts, canonical_bytes, train_tokenizer, vocabulary_overlap
@@ -28,6 +27,7 @@ from tests.vocab.toys import (
     base_tokenizer,
     gemma_like,
     ids_of,
+    is_reachable,
     llama3_like,
     spec_of,
     vocab_texts,
@@ -205,7 +205,8 @@ def test_digits_and_newlines_stay_without_any_use():
 
 def test_merge_closure_keeps_what_leads_to_kept_pieces():
     merges = [("a", "b"), ("c", "d"), ("ab", "cd"), ("b", "c")]
-    assert merge_ancestors(["abcd"], merges) == {"abcd": {"a", "b", "c", "d", "ab", "cd", "abcd"}}
+    ranks = {merge: rank for rank, merge in enumerate(merges)}
+    assert replay("abcd", ranks) == (["abcd"], {"a", "b", "c", "d", "ab", "cd", "abcd"})
 
 
 def test_without_closure_a_piece_is_cut_that_was_kept():

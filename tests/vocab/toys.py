@@ -235,3 +235,12 @@ STRUCTURES = {
     "qwen": qwen_like,
     "xlm_r": xlmr_like,
 }
+
+
+def is_reachable(model: Any, piece: str) -> bool:
+    """Whether the model of a ``tokenizers`` backend, by itself, writes ``piece`` as one token.
+
+    Normaliser and pre-tokeniser may still keep the piece from it.
+    """
+    tokens = model.tokenize(piece)
+    return len(tokens) == 1 and tokens[0].value == piece

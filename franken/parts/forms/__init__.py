@@ -6,7 +6,6 @@ A form is written as one run of bytes whose sections follow from its description
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from franken.parts.forms.dense import DenseForm, ZeroForm
@@ -64,10 +63,3 @@ def decode_form(description: dict[str, Any], payload: Tensor) -> Form:
     kind = form_of(description)
     form: Form = kind.restore(description, split_sections(kind.layout(description), payload))
     return form
-
-
-def relative_error(delta: Tensor, form: Form) -> float:
-    """``||delta - decoded||_F / ||delta||_F``; 0 for a zero delta that is kept."""
-    norm = float(torch.linalg.vector_norm(delta.double()))
-    error = float(torch.linalg.vector_norm((delta - form.decode()).double()))
-    return error / norm if norm else error
