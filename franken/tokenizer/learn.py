@@ -70,12 +70,12 @@ def learn_pieces(pipeline: Pipeline, streams: Mapping[str, Lines], count: int) -
     Returns:
         Equal results for equal text, in any process and with any number of threads.
     """
+    if pipeline.kind is ReadOnlyKind.wordpiece:
+        plain = _untrained(pipeline, pipeline.spec.get("pre_tokenizer"))
+        return Learned(*learn_wordpiece(plain, pipeline, streams, count, LONGEST_PIECE))
     backend = training_backend(pipeline)
     # Not the one of `backend`: the trainer locks it while it reads the lines that need this one.
     normalizer = training_backend(pipeline).normalizer
-    if pipeline.kind is ReadOnlyKind.wordpiece:
-        plain = wordpiece_backend(pipeline)
-        return Learned(*learn_wordpiece(plain, pipeline, streams, count, LONGEST_PIECE))
     if pipeline.kind is TokenizerKind.byte_level_bpe:
         every_line = (line for texts in streams.values() for line in lines_of(texts()))
         merges = _learn_merges(backend, every_line, byte_to_char().values(), count)
@@ -95,23 +95,8 @@ def learn_pieces(pipeline: Pipeline, streams: Mapping[str, Lines], count: int) -
     return Learned(alphabet, pieces, scores=scores)
 
 
-def wordpiece_backend(pipeline: Pipeline) -> "Tokenizer":
-    """An empty tokenizer with the pipeline's normaliser and splits as they are."""
-    from tokenizers import Tokenizer
-
-    parts = {part: pipeline.spec.get(part) for part in ("normalizer", "pre_tokenizer")}
-    spec: dict[str, Any] = {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], **parts,
-        "post_processor": None, "decoder": None,
-        "model": {"type": "BPE", "vocab": {}, "merges": []},
-    }  # fmt: skip
-    return Tokenizer.from_str(json.dumps(spec, ensure_ascii=False))
-
-
 def training_backend(pipeline: Pipeline) -> "Tokenizer":
     """An empty tokenizer with the pipeline's normaliser, and its splits made safe for training."""
-    from tokenizers import Tokenizer
-
     splits = pipeline.components("pre_tokenizer")
     if pipeline.kind is not TokenizerKind.byte_level_bpe:
         digits = r"▁?\p{N}+" if has_multi_digit_pieces(pipeline) else r"\p{N}"
@@ -120,13 +105,20 @@ def training_backend(pipeline: Pipeline) -> "Tokenizer":
             _split({"String": GAP}, "Removed"),
             _split({"Regex": WORDS.replace("@DIGITS@", digits)}, "Isolated"),
         ]
+    return _untrained(pipeline, {"type": "Sequence", "pretokenizers": splits} if splits else None)
+
+
+def _untrained(pipeline: Pipeline, pre_tokenizer: dict[str, Any] | None) -> "Tokenizer":
+    """A BPE tokenizer without pieces, with the pipeline's normaliser and the splits given."""
+    from tokenizers import Tokenizer
+
     spec: dict[str, Any] = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
         "added_tokens": [],
         "normalizer": pipeline.spec.get("normalizer"),
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": splits} if splits else None,
+        "pre_tokenizer": pre_tokenizer,
         "post_processor": None,
         "decoder": None,
         "model": {"type": "BPE", "vocab": {}, "merges": []},

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from franken.config.base_model import TokenizerKind
-from franken.tokenizer.assembly import empty_backend, spec_of
+from franken.tokenizer.assembly import empty_backend
 from franken.tokenizer.pipeline import SPACE, Pipeline
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class WordCounter:
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self._backend = empty_backend({**spec_of(_without_pieces(pipeline)), "added_tokens": []})
+        self._backend = empty_backend({**pipeline.spec, "post_processor": None})
         self._is_apart = _finder_of_added(pipeline, self._backend)
         self.whole = pipeline.kind is not TokenizerKind.byte_level_bpe and not _splits(pipeline)
         self._normalise = _normaliser_of(pipeline, self._backend)
@@ -116,10 +116,6 @@ def _told(trainer: Any) -> dict[str, int] | None:
     state = json.loads(trainer.__getstate__() or "{}")
     words = state.get("WordLevelTrainer", {}).get("words")
     return words if isinstance(words, dict) else None
-
-
-def _without_pieces(pipeline: Pipeline) -> Pipeline:
-    return Pipeline(pipeline.kind, pipeline.spec, {})
 
 
 def _splits(pipeline: Pipeline) -> bool:

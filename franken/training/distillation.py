@@ -19,7 +19,7 @@ from franken.errors import CompatibilityError
 from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
 from franken.parts.segmented import segmented
 from franken.training.batches import Batch, next_tokens
-from franken.training.loss import IGNORED, chunked_linear_cross_entropy
+from franken.training.loss import IGNORED
 from franken.training.masks import packed_attention_mask
 from franken.training.module import CausalModule
 from franken.training.policy import head_of
@@ -63,7 +63,7 @@ class DistillationModule(CausalModule):
         hidden = self.hidden_states(batch)
         targets = next_tokens(batch, across_documents=self.config.pack_across_documents)
         counted = int((targets != IGNORED).sum())
-        plain = self._next_token_loss(hidden, targets)
+        plain = self.next_token_loss(hidden, targets)
         taught, chunks = self.distillation.loss(*self._views(batch, hidden))
         taught = taught * (counted / max(1, chunks))
         self.measures = {
@@ -73,15 +73,6 @@ class DistillationModule(CausalModule):
         }
         first, second = self._factors(plain, taught, hidden)
         return first * plain + second * taught
-
-    def _next_token_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
-        weight, bias = head_of(self.model)
-        return chunked_linear_cross_entropy(
-            hidden[:, :-1].flatten(0, 1), weight, targets.flatten(), bias=bias,
-            softcap=self._softcap, scale=self._scale,
-            chunk_tokens=self.config.loss_chunk_tokens, reduction="sum",
-            compute_dtype=self.mixed,
-        )  # fmt: skip
 
     def _factors(self, plain: Tensor, taught: Tensor, hidden: Tensor) -> tuple[float, float]:
         """Factors of the next-token loss and of the distillation."""

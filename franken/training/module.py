@@ -149,9 +149,12 @@ class CausalModule(LightningModule):
 
     def summed_loss(self, batch: Batch) -> Tensor:
         """Negative log-likelihood in nats, summed over the counted positions."""
-        across = self.config.pack_across_documents
-        targets = next_tokens(batch, across_documents=across).flatten()
-        hidden = self.hidden_states(batch)[:, :-1].flatten(0, 1)
+        targets = next_tokens(batch, across_documents=self.config.pack_across_documents)
+        return self.next_token_loss(self.hidden_states(batch), targets)
+
+    def next_token_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """The same from states ``(B, L, D)`` and the labels ``(B, L - 1)`` of what follows them."""
+        hidden, targets = hidden[:, :-1].flatten(0, 1), targets.flatten()
         heads, plain = heads_of(self.model), segmented(self.model) is None
         parts = [
             chunked_linear_cross_entropy(

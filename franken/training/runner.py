@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -318,23 +319,15 @@ class _Run:
                 "training.anchor_examples measures on data learnt before, for a pull: it needs "
                 "training.anchor above 0 and the data modules of earlier splits"
             )
-        module = self._module(self.model)
-        modes = {part: part.training for part in self.model.modules()}
-        module.eval().to(self.trainer.device)
         moving = [p for p in self.model.parameters() if p.requires_grad]
         sums = [torch.zeros_like(start, dtype=torch.float32) for start in self.anchors]
-        for datamodule in earlier:
-            datamodule.prepare_data()
-            datamodule.setup("fit")
-            documents = documents_of(datamodule.train_dataloader(), self.config.anchor_examples)
-            placed = (to_device(document, moving[0].device) for document in documents)
-            for total, found in zip(
-                sums, diagonal_fisher(moving, module.summed_loss, placed), strict=True
-            ):
-                total += found.to(total.device)
-        module.to("cpu")
-        for part, training in modes.items():
-            part.training = training
+        with self._measuring() as module:
+            for datamodule in earlier:
+                documents = self._documents(datamodule, self.config.anchor_examples)
+                for total, found in zip(
+                    sums, diagonal_fisher(moving, module.summed_loss, documents), strict=True
+                ):
+                    total += found.to(total.device)
         return sums
 
     def _shield(self, earlier: Sequence[Any]) -> list[torch.Tensor]:
@@ -344,27 +337,37 @@ class _Run:
                 "training.shield is there for causal models that learn text, without masks of "
                 "their own; set training.shield.share=0"
             )
+        options = self.config.shield
+        documents = (
+            document
+            for datamodule in (earlier if options.reads_text() else ())
+            for document in self._documents(datamodule, options.examples)
+        )
+        with self._measuring() as module:
+            masks = shield_masks(
+                self.model, embedding_parameters(self.model), options, module.hidden_states,
+                documents, self.seed,
+            )  # fmt: skip
+        return [masks[name] for name in self.policy.names]
+
+    @contextmanager
+    def _measuring(self) -> Iterator[CausalModule]:
+        """The starting model where it trains, in evaluation mode; back as it was afterwards."""
         module = self._module(self.model)
         modes = {part: part.training for part in self.model.modules()}
         module.eval().to(self.trainer.device)
-        device = next(self.model.parameters()).device
-
-        def documents() -> Iterator[Batch]:
-            for datamodule in earlier if self.config.shield.reads_text() else ():
-                datamodule.prepare_data()
-                datamodule.setup("fit")
-                loader = datamodule.train_dataloader()
-                for document in documents_of(loader, self.config.shield.examples):
-                    yield to_device(document, device)
-
-        masks = shield_masks(
-            self.model, embedding_parameters(self.model), self.config.shield,
-            module.hidden_states, documents(), self.seed,
-        )  # fmt: skip
+        yield module
         module.to("cpu")
         for part, training in modes.items():
             part.training = training
-        return [masks[name] for name in self.policy.names]
+
+    def _documents(self, datamodule: Any, count: int) -> Iterator[Batch]:
+        """The first documents of what was learnt before, where the model is."""
+        datamodule.prepare_data()
+        datamodule.setup("fit")
+        device = next(self.model.parameters()).device
+        for document in documents_of(datamodule.train_dataloader(), count):
+            yield to_device(document, device)
 
     def _restore(self) -> None:
         assert self.saved is not None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from itertools import chain
+from typing import Any, ClassVar
 
-if TYPE_CHECKING:
+from franken.lazy import later
+
+with later():
+    from franken.word_vectors.common.pieces import cut_to_pieces
     from franken.word_vectors.common.space import VectorSpace
+    from franken.word_vectors.common.words import words_of
 
 
 class PieceSide(StrEnum):
@@ -76,3 +81,39 @@ class WordVectors:
             DataError: where text or files are missing.
         """
         raise NotImplementedError
+
+
+class TextVectors(WordVectors):
+    """Trains each space on sentences of the data's text; a subclass has ``space_of``."""
+
+    max_lines: int | None
+    """Lines per language at most."""
+
+    def space_of(self, sentences: Sequence[Sequence[str]], seed: int, *, what: str) -> VectorSpace:
+        """Train a space on sentences of words or pieces; ``what`` names the text in errors."""
+        raise NotImplementedError
+
+    def of_words(
+        self, languages: Iterable[str], lines: Lines, seeds: Callable[[str], int]
+    ) -> dict[str, VectorSpace]:
+        return {
+            language: self.space_of(
+                [words_of(line) for line in lines(language, self.max_lines)],
+                seeds(language),
+                what=f"monolingual text of {language}",
+            )
+            for language in languages
+        }
+
+    def of_pieces(
+        self, tokenizers: Mapping[str, Any], languages: list[str], lines: Lines, seed: int
+    ) -> dict[str, VectorSpace]:
+        spaces = {}
+        for side, tokenizer in tokenizers.items():
+            text = chain.from_iterable(lines(language, self.max_lines) for language in languages)
+            spaces[side] = self.space_of(
+                list(cut_to_pieces(text, tokenizer)),
+                seed,
+                what=f"text of {', '.join(languages)} in pieces of the {side} tokenizer",
+            )
+        return spaces

@@ -9,15 +9,14 @@ by one: AdaGrad steps along the sum of a block's gradients, each clipped as ther
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import Any
 
 from franken.config.checks import at_least
 from franken.declare import option
 from franken.errors import DataError
 from franken.lazy import later
-from franken.word_vectors.base import Lines, WordVectors
+from franken.word_vectors.base import TextVectors
 
 with later():
     import numpy as np
@@ -25,9 +24,7 @@ with later():
     from torch import Tensor
 
     from franken.word_vectors.common.cooccurrence import cooccurrences
-    from franken.word_vectors.common.pieces import cut_to_pieces
     from franken.word_vectors.common.space import VectorSpace
-    from franken.word_vectors.trained import words_of
 
 _BLOCK = 4096
 """Pairs whose gradients are taken together."""
@@ -36,7 +33,7 @@ _POWER = 0.75
 
 
 @option
-class GloveVectors(WordVectors):
+class GloveVectors(TextVectors):
     """GloVe vectors trained on the monolingual text of the data; TokAlign's vectors of pieces.
 
     TokAlign's settings are 300 dimensions, a window of 15, 15 passes, min_count 5 and x_max 10, on
@@ -66,32 +63,8 @@ class GloveVectors(WordVectors):
             if not getattr(self, key) > 0:
                 yield key, f"must be above 0, got {getattr(self, key)}"
 
-    def of_words(
-        self, languages: Iterable[str], lines: Lines, seeds: Callable[[str], int]
-    ) -> dict[str, VectorSpace]:
-        return {
-            language: glove_space(
-                [words_of(line) for line in lines(language, self.max_lines)],
-                self,
-                seeds(language),
-                what=f"monolingual text of {language}",
-            )
-            for language in languages
-        }
-
-    def of_pieces(
-        self, tokenizers: Mapping[str, Any], languages: list[str], lines: Lines, seed: int
-    ) -> dict[str, VectorSpace]:
-        spaces = {}
-        for side, tokenizer in tokenizers.items():
-            text = chain.from_iterable(lines(language, self.max_lines) for language in languages)
-            spaces[side] = glove_space(
-                list(cut_to_pieces(text, tokenizer)),
-                self,
-                seed,
-                what=f"text of {', '.join(languages)} in pieces of the {side} tokenizer",
-            )
-        return spaces
+    def space_of(self, sentences: Sequence[Sequence[str]], seed: int, *, what: str) -> VectorSpace:
+        return glove_space(sentences, self, seed, what=what)
 
 
 def glove_space(

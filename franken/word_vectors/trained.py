@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from functools import cache
-from itertools import chain
-from typing import Any
 
 from franken.config.checks import at_least
 from franken.declare import option
 from franken.errors import DataError
 from franken.lazy import later
-from franken.word_vectors.base import Lines, WordVectors
+from franken.word_vectors.base import TextVectors
 
 with later():
-    import regex
     import torch
 
-    from franken.word_vectors.common.pieces import cut_to_pieces
     from franken.word_vectors.common.space import VectorSpace
 
 _LONGEST = 1000
@@ -35,7 +30,7 @@ class Architecture(StrEnum):
 
 
 @option
-class TrainedVectors(WordVectors):
+class TrainedVectors(TextVectors):
     """fastText vectors trained on the monolingual text of the data.
 
     Defaults suit a few thousand sentences: more passes and rarer words than the papers, whose
@@ -84,43 +79,8 @@ class TrainedVectors(WordVectors):
             yield "lr", f"must be above 0, got {self.lr}"
         yield from at_least("subsample", self.subsample, 0.0)
 
-    def of_words(
-        self, languages: Iterable[str], lines: Lines, seeds: Callable[[str], int]
-    ) -> dict[str, VectorSpace]:
-        return {
-            language: train_space(
-                [words_of(line) for line in lines(language, self.max_lines)],
-                self,
-                seeds(language),
-                what=f"monolingual text of {language}",
-            )
-            for language in languages
-        }
-
-    def of_pieces(
-        self, tokenizers: Mapping[str, Any], languages: list[str], lines: Lines, seed: int
-    ) -> dict[str, VectorSpace]:
-        spaces = {}
-        for side, tokenizer in tokenizers.items():
-            text = chain.from_iterable(lines(language, self.max_lines) for language in languages)
-            spaces[side] = train_space(
-                list(cut_to_pieces(text, tokenizer)),
-                self,
-                seed,
-                what=f"text of {', '.join(languages)} in pieces of the {side} tokenizer",
-            )
-        return spaces
-
-
-def words_of(line: str) -> list[str]:
-    """Words with their combining marks, and punctuation marks one by one, in their own case."""
-    found: list[str] = _word().findall(line)
-    return found
-
-
-@cache
-def _word() -> Any:
-    return regex.compile(r"[\p{L}\p{M}\p{N}]+(?:['’-][\p{L}\p{M}\p{N}]+)*|[^\s\p{L}\p{M}\p{N}]")
+    def space_of(self, sentences: Sequence[Sequence[str]], seed: int, *, what: str) -> VectorSpace:
+        return train_space(sentences, self, seed, what=what)
 
 
 def train_space(

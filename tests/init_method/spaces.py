@@ -9,7 +9,7 @@ from torch import Tensor
 from franken.init_method import InitResources, TokenMap
 from franken.word_vectors import VectorSpace
 from franken.word_vectors.common.pieces import cut_to_pieces
-from franken.word_vectors.trained import words_of
+from franken.word_vectors.common.words import words_of
 from tests.init_method.texts import ENGLISH, LEXICON, SWAHILI
 
 DIM = 16

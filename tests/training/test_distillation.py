@@ -123,7 +123,7 @@ def test_balanced_gradients_are_of_equal_length(tokenizers):
     module, batch = module_of(tokenizers, Alm()), paired(tokenizers)
     hidden = module.hidden_states(batch)
     views = module._views(batch, hidden)
-    plain = module._next_token_loss(hidden, batch["labels"][:, 1:])
+    plain = module.next_token_loss(hidden, batch["labels"][:, 1:])
     taught, _ = module.distillation.loss(*views)
     factors = module._factors(plain, taught, hidden)
     norms = [

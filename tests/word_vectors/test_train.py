@@ -11,7 +11,8 @@ import torch
 from gensim.models.fasttext import FastText, ft_ngram_hashes
 
 from franken.errors import DataError
-from franken.word_vectors.trained import Architecture, TrainedVectors, passes, train_space, words_of
+from franken.word_vectors.common.words import words_of
+from franken.word_vectors.trained import Architecture, TrainedVectors, passes, train_space
 from tests.faults import faults_of, raises
 
 SMALL = TrainedVectors(dim=16, epochs=15, buckets=500, min_count=1, subsample=0.0)

@@ -53,7 +53,7 @@ class View:
         """``(count,)`` log-probability that a token of ``begins`` follows a chunk; 0 of none."""
         assert self.begins is not None
         begins = self.begins
-        places, numbers = self._ends()
+        numbers, places = self._places("amax")
         states = self.hidden.flatten(0, 1)[places]
         parts = [self._again(_log_mass, states[at], begins) for at in self._blocks(places)]
         values = torch.cat([states.new_zeros(0, dtype=torch.float32), *parts])
@@ -61,22 +61,23 @@ class View:
 
     def first_states(self) -> tuple[Tensor, Tensor]:
         """Ascending numbers of the chunks, and ``(n, D)`` states that predict their first token."""
-        flat = self.chunks.flatten()
-        inside = (flat >= 0).nonzero().flatten()
-        numbers, owner = flat[inside].unique(return_inverse=True)
-        first = torch.full_like(numbers, len(flat)).scatter_reduce(0, owner, inside, "amin")
+        numbers, first = self._places("amin")
         return numbers, self.hidden.flatten(0, 1)[first - 1]
 
     def logits(self, states: Tensor) -> Tensor:
         """``(n, V)`` float32."""
         return _logits(states, self.weight, self.bias, self.softcap, self.scale)
 
-    def _ends(self) -> tuple[Tensor, Tensor]:
-        """Flat place of the last token of each chunk that is there, and the chunk."""
+    def _places(self, which: str) -> tuple[Tensor, Tensor]:
+        """Ascending numbers of the chunks that are there, and the flat place of a token of each.
+
+        ``which``: ``amin`` for the first token, ``amax`` for the last.
+        """
         flat = self.chunks.flatten()
         inside = (flat >= 0).nonzero().flatten()
         numbers, owner = flat[inside].unique(return_inverse=True)
-        return torch.full_like(numbers, -1).scatter_reduce(0, owner, inside, "amax"), numbers
+        places = torch.empty_like(numbers)
+        return numbers, places.scatter_reduce(0, owner, inside, which, include_self=False)
 
     def _blocks(self, rows: Tensor) -> list[slice]:
         size = self.block or max(1, len(rows))
