@@ -7,8 +7,9 @@ computed for the whole graph before any step runs.
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -189,19 +190,16 @@ class Runner:
                 write_atomically(target, summary.read_bytes())
 
     def write_curves(self) -> None:
-        """``curves/<step>/metrics.csv`` of training that this run did not have to repeat."""
+        """``curves/<step>/metrics.csv`` of training that this run did not do from its start."""
         for name in self.graph.needed():
-            target = self.run_dir / "curves" / name
-            report = self.store.path_of(self.keys[name]) / "training.json"
-            if target.exists() or not report.is_file():
+            target = self.run_dir / "curves" / name / "metrics.csv"
+            path = self.store.path_of(self.keys[name]) / "training.json"
+            if not path.is_file():
                 continue
-            curve = read_json(report)["curve"]
-            columns = sorted({column for point in curve for column in point} - {"step"})
-            lines = [",".join(["step", *(f"train/{column}" for column in columns)])]
-            for point in curve:
-                values = (point.get(column, "") for column in columns)
-                lines.append(",".join(map(str, (point["step"], *values))))
-            write_atomically(target / "metrics.csv", "\n".join([*lines, ""]).encode())
+            report = read_json(path)
+            # loggers of a training that went on have its later steps alone
+            if not target.is_file() or report.get("resumed_at"):
+                write_atomically(target, _curve_table(report).encode())
 
     def _record(self, model: str, name: str, score: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -252,3 +250,19 @@ class Runner:
                     "gold": meta.get("gold"),
                 })  # fmt: skip
         return found
+
+
+def _curve_table(report: Mapping[str, Any]) -> str:
+    """CSV of what ``training.json`` keeps, with the columns of the CSV logger."""
+    names = {"bits": "valid/bits_per_token"}
+    rows = [
+        {"step": point["step"]}
+        | {names.get(key, f"{part}/{key}"): point[key] for key in point if key != "step"}
+        for part, points in (("train", report["curve"]), ("valid", report.get("validation", [])))
+        for point in points
+    ]
+    columns = sorted({column for row in rows for column in row} - {"step"})
+    lines = [["step", *columns]]
+    for row in sorted(rows, key=itemgetter("step")):
+        lines.append([str(row.get(column, "")) for column in lines[0]])
+    return "\n".join([*map(",".join, lines), ""])

@@ -144,6 +144,7 @@ NEEDED = {
     ("experiment", "neighbours/romansetu_native"): ["base_model.path=x"],
     ("experiment", "real/initialisers"): ["base_model.path=x"],
     ("experiment", "real/transplant"): ["base_model.path=x"],
+    ("experiment", "real/hydra"): ["base_model.path=x"],
     ("experiment", "real/swap"): ["base_model.path=x"],
     ("experiment", "real/skill"): ["base_model.path=x"],
     ("experiment", "real/distilled"): ["base_model.path=x"],
