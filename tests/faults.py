@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from franken.config.checks import collect_faults, faults_later
-from franken.errors import FrankenError
+from franken.errors import FrankenError, did_you_mean
 
 E = TypeVar("E", bound=BaseException)
 
@@ -40,6 +40,11 @@ def raises(cls: type[E] | tuple[type[E], ...], *names: object) -> Iterator[pytes
 def unnamed(message: object, *names: object) -> list[str]:
     """Those of ``names`` that do not stand in the message."""
     return [str(name) for name in names if not _stands(str(name), str(message))]
+
+
+def nearest(name: str) -> str:
+    """How a message offers ``name``, alone or first, in the place of a mistyped one."""
+    return did_you_mean(name, [name]).strip(" ?")
 
 
 def _stands(name: str, text: str) -> bool:

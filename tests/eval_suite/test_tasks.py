@@ -286,7 +286,7 @@ def test_languages_that_the_data_lack_are_skipped_and_listed(case, data, caplog)
         (TaskConfig(source="topics", prompt="x"), ["'topics'", "'topic'", "arithmetic"]),
         (TaskConfig(kind="bits_per_byte", source="news"), ["'news'", "monolingual"]),
         (TaskConfig(source="translation", prompt="x"), ["'flores'", "sib200"]),
-        (TaskConfig(source="topic", prompt="{txt} :"), ["{txt}", "{text}"]),
+        (TaskConfig(source="topic", prompt="{txt} :"), ["{txt}", "'text'"]),
         (TaskConfig(source="topic", prompt="{text :"), ["'{text :'"]),
     ],
 )

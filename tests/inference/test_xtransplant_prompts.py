@@ -393,5 +393,5 @@ def test_options_that_no_token_tells_apart_are_reported() -> None:
     assert not any(sample.task.watch for sample in samples)
     (found,) = [defect for defect in defects if defect.kind == "options_clash"]
     assert found.rows == (0, 1)
-    assert "2 of 2 questions some options share their first token" in found.message
+    assert not unnamed(found.message, "2 of 2")
     assert not found.drops

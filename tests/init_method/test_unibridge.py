@@ -17,7 +17,7 @@ from franken.tokenizer.pieces import canonical_bytes, vocabulary_overlap
 from franken.word_vectors import VectorSpace
 from franken.word_vectors.common.pieces import piece_labels
 from tests.bounds import one_error
-from tests.faults import faults_of, raises
+from tests.faults import faults_of, raises, unnamed
 from tests.init_method.spaces import (
     cosines,
     dense,
@@ -196,7 +196,7 @@ def test_too_few_shared_pieces_leave_the_semantic_step_out(source, target, resou
     given = resources_of(source.tokenizer, target, piece_vectors=spaces)
     with caplog.at_level(logging.WARNING):
         found = fit_map(source, target, UnibridgeInit(), given, 0)
-    assert "5 pieces that both spaces hold do not determine a rotation in 16" in caplog.text
+    assert not unnamed(caplog.text, "init_method=unibridge", 5, 16, "word_vectors.dim")
     assert found.notes["unibridge"]["semantic_copies"] == 0
     lexical = fit_map(source, target, UnibridgeInit(semantic=False), given, 0)
     assert torch.equal(dense(found), dense(lexical))
@@ -209,7 +209,7 @@ def test_pieces_without_any_vector_fall_back_with_their_count(source, target, re
     given = resources_of(source.tokenizer, target, piece_vectors=bare)
     with caplog.at_level(logging.WARNING):
         found = fit_map(source, target, UnibridgeInit(semantic=False), given, 0)
-    assert "init_method=unibridge gave no row" in caplog.text
+    assert not unnamed(caplog.text, "init_method=unibridge")
     text = torch.tensor([data is not None for data in canonical_bytes(target)])
     fallback = int(((found.provenance == Provenance.fallback) & text).sum())
     assert found.notes["unibridge"]["pieces_without_vector"] == fallback > 50

@@ -15,8 +15,8 @@ from franken.report.__main__ import main
 from franken.report.findings import accuracy_finding, bits_finding, token_finding
 from franken.report.records import write_records
 from franken.report.results import Results
-from franken.report.runs import load_runs
-from tests.faults import raises
+from franken.report.runs import load_groups, load_runs
+from tests.faults import raises, unnamed
 
 
 @pytest.fixture
@@ -41,7 +41,9 @@ def full_run(run_dir):
 
 @pytest.fixture
 def report(full_run, tmp_path):
-    return write_report([full_run], tmp_path / "out", "A <demo>", notes=["job 3 failed"])
+    return write_report(
+        load_groups([full_run]), tmp_path / "out", "A <demo>", notes=["job 3 failed"]
+    )
 
 
 class Page(HTMLParser):
@@ -104,7 +106,9 @@ def test_plots_are_png_files_of_a_readable_size(report):
 
 
 def test_the_same_records_give_the_same_files(full_run, tmp_path, report):
-    again = write_report([full_run], tmp_path / "again", "A <demo>", notes=["job 3 failed"])
+    again = write_report(
+        load_groups([full_run]), tmp_path / "again", "A <demo>", notes=["job 3 failed"]
+    )
     for one, other in zip(report.plots, again.plots, strict=True):
         assert one.read_bytes() == other.read_bytes()
     assert report.html.read_bytes() == again.html.read_bytes()
@@ -113,28 +117,29 @@ def test_the_same_records_give_the_same_files(full_run, tmp_path, report):
 
 def test_titles_state_what_the_numbers_say(grid, make):
     results = Results(grid)
-    assert accuracy_finding(results, "topic") == (
-        "topic: franken (lexicon) reaches 70.0 % on the target languages, +45.0 points against "
-        "instruct; en 0.0"
+    best = "franken (lexicon)"
+    assert not unnamed(
+        accuracy_finding(results, "topic"), best, 70.0, "+45.0", "instruct", "en 0.0"
     )
-    assert bits_finding(results, "text") == (
-        "text: 1.600 bits per byte on the target languages with franken (lexicon), 4.000 with "
-        "instruct (\u221260 %)"
+    assert not unnamed(
+        bits_finding(results, "text"), best, "1.600", "instruct", "4.000", "\u221260 %"
     )
     weak = [make("instruct", "hi", 0.5), make("franken", "hi", 0.52)]
-    assert "no model beats instruct clearly" in accuracy_finding(Results(weak), "topic")
+    said = accuracy_finding(Results(weak), "topic")
+    assert unnamed(said, "instruct", "franken", 52.0) == ["franken", "52.0"]
     none = [make("instruct", "hi", 0.2), make("franken", "hi", 0.26)]
-    assert "no model is above chance (25.0 %)" in accuracy_finding(Results(none), "topic")
+    said = accuracy_finding(Results(none), "topic")
+    assert unnamed(said, 25.0, "franken", 26.0) == ["franken", "26.0"]
     worse = [
         make(model, "hi", bits, task="text", metric="bits_per_byte")
         for model, bits in (("base", 2.0), ("adapted", 3.0))
     ]
-    assert "no model needs fewer bits" in bits_finding(Results(worse), "text")
+    assert unnamed(bits_finding(Results(worse), "text"), "base", "adapted") == ["adapted"]
     tokens = [
         make(model, "hi", value, task="tok", metric="tokens_per_byte")
         for model, value in (("base", 0.8), ("instruct", 0.8), ("adapted", 0.2))
     ]
-    assert "0.25 times the tokens" in token_finding(Results(tokens), "tok")
+    assert not unnamed(token_finding(Results(tokens), "tok"), "0.25")
 
 
 @pytest.mark.parametrize("count", [1, 80])
@@ -145,7 +150,7 @@ def test_few_and_many_systems_can_be_drawn(make, tmp_path, count):
         for lang in ("en", "hi")
     ]
     write_records(tmp_path / "run" / "results.jsonl", records)
-    paths = write_report([tmp_path / "run"], tmp_path / "out", "many")
+    paths = write_report(load_groups([tmp_path / "run"]), tmp_path / "out", "many")
     assert len(paths.plots) == 1
 
 
@@ -154,7 +159,7 @@ def test_scores_of_the_source_language_alone_make_a_report(make, tmp_path):
     for task, metric in (("text", "bits_per_byte"), ("tok", "tokens_per_byte")):
         records.append(make("base", "en", 1.5, task=task, metric=metric))
     write_records(tmp_path / "run" / "results.jsonl", records)
-    assert write_report([tmp_path / "run"], tmp_path / "out", "source").html.exists()
+    assert write_report(load_groups([tmp_path / "run"]), tmp_path / "out", "source").html.exists()
 
 
 def test_a_sweep_is_searched_and_its_own_copy_of_the_results_ignored(run_dir, grid):
@@ -190,14 +195,14 @@ def test_the_command_compares_several_paths(full_run, tmp_path, grid, capsys):
     write_records(tmp_path / "other" / "results.jsonl", grid)
     out = tmp_path / "both"
     assert main([str(full_run), str(tmp_path / "other"), "--out", str(out)]) == 0
-    assert "Difference: other minus 0" in capsys.readouterr().out
-    assert "Difference: other minus 0" in (out / "index.html").read_text(encoding="utf-8")
+    assert not unnamed(capsys.readouterr().out, "other minus 0")
+    assert not unnamed((out / "index.html").read_text(encoding="utf-8"), "other minus 0")
 
 
 def test_the_command_explains_what_is_wrong(tmp_path, capsys):
     (tmp_path / "results.jsonl").write_text("{\n")
     assert main([str(tmp_path)]) == 2
-    assert "results.jsonl:1: not a line of JSON" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, "results.jsonl:1")
 
 
 def test_the_report_imports_neither_torch_nor_transformers(full_run, tmp_path):

@@ -18,7 +18,7 @@ from franken.parts.weights import LoadedWeights
 from franken.skillpack import pack_difference
 from franken.skillpack.apply import apply_to_checkpoint
 from franken.skillpack.policy import make_plans, predicted_bytes, schedule_columns
-from tests.faults import raises
+from tests.faults import raises, unnamed
 from tests.parts.tiny import save_checkpoint, tiny_model, tiny_tokenizer
 from tests.skillpack.pairs import checkpoints, exact_policy, policy, stored, tuned_copy
 
@@ -366,14 +366,13 @@ def test_a_kill_while_packing_leaves_no_pack(pair, tmp_path):
 
 
 def test_rules_that_fit_no_tensor_are_faults():
-    for match, message in (("attn", "no kind of tensor"), ("re:[", "no regular expression")):
+    for match in ("attn", "re:["):
         ((key, found),) = ClassRule(match=match).faults()
-        assert key == "match"
-        assert message in found
+        assert (key, unnamed(found, match)) == ("match", [])
     wrong = PackConfig(classes={"all": ClassRule(schedule="uniform9")})
     assert [key for key, _ in wrong.faults()] == ["schedule"]
     needs = PackConfig(classes={"all": ClassRule(schedule="uniform4")})
-    assert "takes the bytes of the default" in dict(needs.faults())["schedule"]
+    assert set(dict(needs.faults())) == {"schedule"}
     needs.schedules = {"some": {"all": [[8, 2]]}}
     needs.schedule = "some"
     assert not list(needs.faults())

@@ -11,6 +11,7 @@ import pytest
 import franken
 from franken.store import StepKey
 from franken.store.__main__ import main
+from tests.faults import unnamed
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_an_ambiguous_key_lists_its_candidates(steps, command):
     code, _, err = command("explain", "swap/")
 
     assert code == 2
-    assert "2 artefacts have a key that begins with 'swap/'" in err
+    assert not unnamed(err, 2, "'swap/'")
     assert steps["a"].short in err
     assert steps["b"].short in err
     assert steps["base"].short not in err
@@ -130,7 +131,7 @@ def test_verify_is_silent_on_sound_and_exits_with_one_on_damaged(steps, command,
     code, out, _ = command("verify")
     assert code == 1
     assert f"damaged: {path}: expected sha256" in out
-    assert "5 artefacts checked, 1 damaged" in out
+    assert any(not unnamed(line, 5, 1) for line in out.splitlines())
     assert command("verify", steps["fast"].key[:10])[0] == 1
     assert command("verify", steps["base"].key[:10])[0] == 0
     report = json.loads(command("verify", "--json")[1])
@@ -145,7 +146,7 @@ def test_verify_of_an_unknown_key_is_a_wrong_request(steps, command):
 def test_prune_shows_first_and_removes_with_yes(steps, command, store):
     code, out, _ = command("prune", "--keep-kind", "train")
     assert code == 0
-    assert "would remove 2 directories, 20 B, and keep 3 artefacts" in out
+    assert not unnamed(out, 2, "20 B", 3)
     assert len(list(store.entries())) == 5
 
     code, out, _ = command("prune", "--keep-kind", "train", "--yes", "--json")
@@ -161,7 +162,7 @@ def test_prune_without_a_rule_says_how(steps, command):
 def test_a_negative_age_is_refused(steps, command, capsys):
     with pytest.raises(SystemExit):
         command("prune", "--older-than", "-1")
-    assert "expected a number of days" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, "--older-than", "'-1'")
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["prune", "--yes"]])

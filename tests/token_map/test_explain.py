@@ -74,7 +74,6 @@ def test_the_command_answers_in_words(stored, capsys):
     assert "▁nyumba" in out
     assert "▁house" in out
     assert "0.500" in out
-    assert "least supported rows" in out
 
 
 def test_the_command_answers_machines(stored, capsys):
@@ -99,8 +98,7 @@ def test_an_unknown_piece_names_the_nearest_and_spares_the_others(stored, capsys
     assert main([str(stored), "nyumbaa", "maji"]) == 2
     caught = capsys.readouterr()
     assert "▁water" in caught.out
-    assert "'nyumbaa' is no piece" in caught.err
-    assert "nyumba" in caught.err.split("nearest:")[1]
+    assert not unnamed(caught.err, "'nyumbaa'", "nyumba")
 
 
 @pytest.mark.parametrize("count", ["0", "-5", "many", "2.5"])
@@ -122,7 +120,7 @@ def test_a_negative_number_after_a_space_is_refused_too(stored, capsys):
 
 def test_a_directory_without_a_map_is_a_clear_error(tmp_path, capsys):
     assert main([str(tmp_path), "nyumba"]) == 2
-    assert "holds no token_map.json" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, tmp_path, "token_map.json")
 
 
 def test_rows_with_weights_of_their_own_for_the_output_show_both(tmp_path, capsys):
@@ -226,11 +224,9 @@ def test_the_command_compares(stored, tmp_path, capsys):
     save_map(other, tmp_path / "token_map")
     assert main(["compare", str(stored), str(tmp_path), "--top", "2"]) == 0
     out = capsys.readouterr().out
-    assert "lexicon  |  subtoken_mean" in out
-    assert "rows that differ most" in out
-    assert "L1 distance" in out
+    assert not unnamed(out, "lexicon  |  subtoken_mean", "L1")
     assert main(["compare", str(stored), str(tmp_path), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert sum(item["rows"] for item in answer["moved"]) == answer["common_rows"]
     assert main(["compare", str(stored), str(tmp_path / "nowhere")]) == 2
-    assert "holds no token_map.json" in capsys.readouterr().err
+    assert not unnamed(capsys.readouterr().err, tmp_path / "nowhere", "token_map.json")

@@ -5,6 +5,7 @@ import pytest
 from franken.config.training import Schedule, TrainingConfig
 from franken.errors import ConfigError
 from franken.training.schedule import learning_rate
+from tests.faults import raises
 
 
 def rates(**changes: object) -> list[float]:
@@ -49,5 +50,5 @@ def test_runs_of_one_stable_stretch_differ_in_their_decay_alone():
 
 
 def test_warm_up_and_decay_fit_into_the_steps():
-    with pytest.raises(ConfigError, match="decay"):
+    with raises(ConfigError, "decay"):
         rates(schedule=Schedule.wsd, warmup=0.6, decay=0.5)

@@ -8,6 +8,7 @@ from franken.errors import ConfigError, DataError
 from franken.training.policy import apply_policy, embedding_parameters
 from franken.training.runner import train_model
 from franken.training.shield import column_scores, highest, mean_squares, shield_masks
+from tests.faults import raises
 from tests.training.tiny import CPU, TinyData, tiny_model
 
 DRAWS = torch.Generator().manual_seed(0)
@@ -47,7 +48,7 @@ def test_inputs_are_measured_over_all_positions(family):
     expected = torch.cat(seen).square().mean(0)
     assert len(torch.cat(seen)) == 5
     torch.testing.assert_close(found[name], expected)
-    with pytest.raises(DataError, match=name):
+    with raises(DataError, name):
         mean_squares(model, [name], lambda ids: model(input_ids=ids), [])
 
 
@@ -116,5 +117,5 @@ def test_what_is_shielded_is_bit_identical_after_training_and_the_rest_moved(tmp
 def test_without_matrices_it_is_refused():
     model = tiny_model("llama")
     apply_policy(model, Trainable.embeddings, TrainingConfig(steps=1, sequence_length=8))
-    with pytest.raises(ConfigError, match="none of them trains"):
+    with raises(ConfigError, "training.shield.share", "trainable=full"):
         shield_masks(model, embedding_parameters(model), ShieldOptions(share=0.5), print, [], 0)

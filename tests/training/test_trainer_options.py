@@ -11,6 +11,7 @@ from franken.config.trainer import Precision, TrainerConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.errors import ConfigError
 from franken.training.runner import train_model
+from tests.faults import raises
 from tests.training.tiny import CPU, TinyData, tiny_model
 
 SETTINGS = TrainingConfig(steps=3, batch_size=4, sequence_length=16, lr=1e-2)
@@ -44,13 +45,13 @@ def test_another_attention_learns_the_same_and_is_put_back(tmp_path, before, att
 
 def test_attention_that_would_compute_something_else_is_refused(tmp_path):
     """Gemma 2 bounds its scores, which sdpa leaves out."""
-    with pytest.raises(ConfigError, match=r"trainer\.attention"):
+    with raises(ConfigError, "trainer.attention"):
         losses(tmp_path, tiny_model("gemma2"), replace(CPU, attention="sdpa"))
 
 
 def test_attention_whose_package_is_absent_is_refused(tmp_path):
     trainer = replace(CPU, attention="flash_attention_2", precision=Precision.bf16_mixed)
-    with pytest.raises(ConfigError, match=r"trainer\.attention"):
+    with raises(ConfigError, "trainer.attention"):
         losses(tmp_path, tiny_model("llama"), trainer)
 
 

@@ -6,7 +6,7 @@ from scipy.linalg import orthogonal_procrustes
 from franken.errors import DataError
 from franken.word_vectors import VectorSpace
 from franken.word_vectors.common.align import aligned, expanded, identical_words, procrustes
-from tests.faults import raises
+from tests.faults import raises, unnamed
 
 
 def drawn(*shape, seed=0):
@@ -70,4 +70,4 @@ def test_too_few_pairs_are_a_warning_with_the_share_they_determine(caplog):
     aligned(left, right, [(word, word) for word in words], what="sw")
     assert not caplog.records
     aligned(left, right, [("a", "a"), ("a", "a"), ("b", "b")], what="sw")
-    assert "sw: 2 word pairs determine 2 of 4 dimensions" in caplog.text
+    assert not unnamed(caplog.text, "sw", 2, 4)
