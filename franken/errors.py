@@ -1,5 +1,8 @@
 """The project's errors: each message says what was asked, what was found, and what to do."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class FrankenError(Exception):
     """Base of every error that franken raises on purpose.
@@ -39,3 +42,9 @@ class CompatibilityError(FrankenError):
     The message names both and what each has. Parts only go together where they descend from one
     base model; make the table, pack or delta for the model that it shall be used on.
     """
+
+
+def did_you_mean(word: str, valid: Iterable[str]) -> str:
+    """`` Did you mean 'swap'?``, where a valid name is near to ``word``; else nothing."""
+    close = difflib.get_close_matches(word, list(valid), n=2)
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from franken.report import print_tables, read_records, write_report
-from franken.report.runs import load_runs
+from franken.report.runs import load_groups, load_runs
 from franken.report.text import print_table
 from franken.report.transplant_summaries import transplants_of
 from franken.report.transplants import transplant_tables
@@ -21,7 +21,7 @@ def show_report(run_dirs: list[Path], out_dir: Path, title: str, *, command: str
     for table in transplant_tables(transplants_of(load_runs(run_dirs))):
         if table.slug in ("transplants", "transplant-differences"):
             print_table(table, console)
-    paths = write_report(run_dirs, out_dir / "report", title)
+    paths = write_report(load_groups(run_dirs), out_dir / "report", title)
     console.print(f"results  {out_dir / 'results.jsonl'}", soft_wrap=True, highlight=False)
     console.print(f"report   {paths.html}", soft_wrap=True, highlight=False)
     console.print(f"repeat   {command}", soft_wrap=True, highlight=False, markup=False)

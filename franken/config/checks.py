@@ -1,6 +1,5 @@
 """What every config class shares: faults with keys, collected over a whole tree."""
 
-import difflib
 import functools
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any, TypeVar
 
-from franken.errors import ConfigError
+from franken.errors import ConfigError, did_you_mean
 
 Config = TypeVar("Config")
 
@@ -128,6 +127,4 @@ def is_folder_name(name: str) -> bool:
 def hint(word: str, valid: Iterable[Any], *, what: str = "Valid") -> str:
     """`` Did you mean 'swap'? Valid: hydra, swap.``: the end of a message about a wrong name."""
     names = sorted(map(str, valid))
-    close = difflib.get_close_matches(word, names, n=2)
-    nearest = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-    return f"{nearest} {what}: {', '.join(names) or '(none)'}."
+    return f"{did_you_mean(word, names)} {what}: {', '.join(names) or '(none)'}."

@@ -1,6 +1,6 @@
 """What tasks that generate share: prompts with worked examples, left truncation, stored outputs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from franken.config.eval_suite import ShotChoice
@@ -16,6 +16,16 @@ def truncation(results: Sequence[Item]) -> dict[str, int]:
     """``{"truncated": count}`` for a score, empty when no prompt was cut."""
     count = sum(bool(item["truncated"]) for item in results)
     return {"truncated": count} if count else {}
+
+
+def generated(
+    task: TaskRun, fields: Callable[[Any], dict[str, str]], solution: Callable[[Any], str]
+) -> Iterator[tuple[str, list[Any], list[Item]]]:
+    """Language by language: its items, and what the model says to each (:func:`continue_items`)."""
+    known = set(task.data.task_languages(task.config.source))
+    for lang in task.languages(known.__contains__):
+        items = task.read(lang, limit=task.config.limit)
+        yield lang, items, continue_items(task, lang, items, fields, solution)
 
 
 def continue_items(

@@ -4,7 +4,6 @@ The harness reads the task files and the data, writes the prompts and computes t
 their standard errors; franken's scorer answers its requests (``harness_model.py``).
 """
 
-import difflib
 import fnmatch
 import logging
 import math
@@ -25,7 +24,7 @@ from franken.composition.hydra import HydraModel
 from franken.config.eval_suite import LmEvalSuite
 from franken.data.source import DataSource
 from franken.decoding.ends import stop_ids
-from franken.errors import CompatibilityError, ConfigError, FrankenError
+from franken.errors import CompatibilityError, ConfigError, FrankenError, did_you_mean
 from franken.eval_suite.encoding import Encoder
 from franken.eval_suite.journal import Journal
 from franken.eval_suite.languages import LONG_CODES, NAMES, short_code
@@ -154,7 +153,7 @@ def known_tasks(manager: Any, suite: LmEvalSuite, data: DataSource) -> list[str]
             where = f" in {', '.join(spoken)}" if name not in known and suite.of_data else ""
             faults.append(
                 f"eval_suite.tasks: lm-eval {version('lm_eval')} knows no task {name!r}{where}."
-                f"{_nearest(name, manager.all_tasks)}"
+                f"{did_you_mean(name, manager.all_tasks)}"
             )
     if faults:
         raise ConfigError("\n".join(faults))
@@ -170,11 +169,6 @@ def _matched(manager: Any, pattern: str, left_out: Sequence[str]) -> list[str]:
     ]
     groups = tuple(f"{name}_" for name in matches if name in manager.all_groups)
     return [name for name in matches if not (groups and name.startswith(groups))]
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=3)
-    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def _speakers(

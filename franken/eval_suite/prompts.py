@@ -3,8 +3,8 @@
 import random
 import string
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 
+from franken.config.checks import hint
 from franken.config.eval_suite import TaskConfig
 from franken.errors import ConfigError
 from franken.seeds import derive_seed
@@ -23,11 +23,9 @@ def fill(template: str, fields: Mapping[str, str], *, task: str, key: str = "pro
         return template.format_map(fields)
     except KeyError as error:
         name = str(error.args[0])
-        close = get_close_matches(name, fields, n=1)
-        hint = f" Did you mean {{{close[0]}}}?" if close else ""
         raise ConfigError(
             f"eval_suite.tasks.{task}.{key}: the template {template!r} asks for {{{name}}}, which "
-            f"the items do not have.{hint} Fields: {', '.join(sorted(fields))}."
+            f"the items do not have.{hint(name, fields, what='Fields')}"
         ) from None
     except (ValueError, IndexError, AttributeError) as error:
         raise ConfigError(

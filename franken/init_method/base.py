@@ -1,21 +1,16 @@
-"""What every initialiser has, and the families that share options; the call that runs one."""
+"""What every initialiser has; the call that runs one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from franken.config.checks import at_least, checked, hint
+from franken.config.checks import checked, hint
 from franken.declare import find, options
 from franken.errors import CompatibilityError
 from franken.lazy import later
-from franken.token_map.options import (
-    Fallback,
-    FitOptions,
-    HelperOptions,
-    SpaceAlignment,
-)
+from franken.token_map.options import Fallback, FitOptions
 
 with later():
     from dataclasses import asdict
@@ -27,7 +22,6 @@ with later():
     from franken.parts.row_report import warn_of_odd_rows
     from franken.parts.table import Table, check_table
     from franken.parts.table_rows import open_rows
-    from franken.token_map import output_heads
     from franken.token_map.builder import MapBuilder
     from franken.token_map.engine import apply_map, apply_to_bias
     from franken.token_map.report import provenance_report
@@ -114,46 +108,6 @@ class OverlapInit(InitMethod):
 
 
 @dataclass
-class HelperInit(InitMethod, HelperOptions):
-    """What initialisers that read a helper's rows have in common."""
-
-    fallback: Fallback = Fallback.normal
-    """Rule for tokens without a vector."""
-
-    def needs(self) -> frozenset[str]:
-        return frozenset({"helper"})
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        yield from super().faults()
-        if not self.copy_overlap:
-            yield "copy_overlap", "false leaves no anchors: the shared tokens are what is copied"
-
-    def own_rows(self, token_map: TokenMap, source: Table, part: str) -> Tensor | None:
-        """With ``head: global_map`` or ``random``, output rows that no weights make."""
-        return output_heads.own_rows(token_map, source, self.head, part)
-
-
-@dataclass
-class SimilarityInit(InitMethod):
-    """What initialisers over static vectors have."""
-
-    fallback: Fallback = Fallback.normal
-    """Rule for pieces without a vector."""
-
-
-def word_needs(align: SpaceAlignment) -> frozenset[str]:
-    """What aligned word vectors are made of."""
-    words = frozenset({"word_vectors"})
-    return words | {"lexicon"} if align is SpaceAlignment.lexicon else words
-
-
-def softmax_faults(neighbours: int, temperature: float) -> Iterator[tuple[str, str]]:
-    """Faults of a softmax over nearest neighbours."""
-    yield from at_least("neighbours", neighbours, 1)
-    yield from at_least("temperature", temperature, 1e-6)
-
-
-@dataclass
 class LearnedInit(InitMethod):
     """What the learned initialisers share: a start map, and a short training on target text."""
 
@@ -215,6 +169,18 @@ def fit_map(
     return token_map
 
 
+def matrices_of(method: InitMethod, old: Collection[str]) -> dict[str, str]:
+    """Matrices of the new table -> the old matrix whose rows each is made of.
+
+    Args:
+        method: may give a tied source an output table of its own.
+        old: parts of the source.
+    """
+    if "output" in old:
+        return {"input": "input", "output": "output"}
+    return {"input": "input", **({"output": "input"} if method.head_of_its_own() else {})}
+
+
 def initialise(
     source: Table,
     target_tokenizer: PreTrainedTokenizerBase,
@@ -251,15 +217,14 @@ def initialise(
         given = method.given_rows(token_map, target_tokenizer, part)
         return apply_map(token_map, old, part=part, given=given)
 
-    new_input = rows("input", source.input)
-    head = source.input if source.output is None and method.head_of_its_own() else source.output
-    output = None if head is None else rows("output", head)
+    old = source.matrices()
+    new = {part: rows(part, old[origin]) for part, origin in matrices_of(method, old).items()}
     bias: Tensor | None = None
     if source.output_bias is not None:
         given = method.given_rows(token_map, target_tokenizer, "bias")
         bias = apply_to_bias(token_map, source.output_bias, given=given)
-    report = {"seed": seed, **provenance_report(token_map, new_input)}
-    table = Table(target_tokenizer, new_input, output, bias, source.lineage, report)
+    report = {"seed": seed, **provenance_report(token_map, new["input"])}
+    table = Table(target_tokenizer, new["input"], new.get("output"), bias, source.lineage, report)
     try:
         check_table(table)
     except CompatibilityError as error:

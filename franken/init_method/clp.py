@@ -14,34 +14,27 @@ from typing import ClassVar
 
 from franken.config.checks import at_least, in_range
 from franken.declare import option
-from franken.init_method.base import HelperInit
+from franken.init_method.common.helper import AnchorInit
 from franken.lazy import later
-from franken.token_map.options import Head, Rescale
 
 with later():
     import numpy as np
     import torch
-    from transformers import PreTrainedTokenizerBase
 
-    from franken.parts.table import Table
-    from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
+    from franken.token_map.anchors import Coordinates, HelperSpace
     from franken.token_map.builder import MapBuilder
     from franken.token_map.neighbours import top_neighbours
     from franken.token_map.projection import refuse_dense
-    from franken.token_map.resources import InitResources
-    from franken.token_map.row_norms import finish_norms
-    from franken.token_map.token_map import TokenMap
 
 
 @option
-class ClpInit(HelperInit):
+class ClpInit(AnchorInit):
     """Every new row a mixture of the shared tokens, weighted by the cosines in a target-language
     model (CLP-Transfer).
     """
 
     paper: ClassVar[str] = "Ostendorff & Rehm 2023, arXiv 2301.09626"
 
-    head: Head = Head.helper_head
     max_anchors: int = 512
     """Only so many anchors, those of the largest absolute cosine, have a weight: all of them would
     be a dense matrix."""
@@ -58,32 +51,18 @@ class ClpInit(HelperInit):
         yield from at_least("max_anchors", self.max_anchors, 1)
         yield from in_range("min_sum", self.min_sum, 0.0, 1.0)
 
-    def fit(
-        self,
-        source: Table,
-        target: PreTrainedTokenizerBase,
-        resources: InitResources,
-        seed: int,
-    ) -> TokenMap:
-        """Fit the map; errors as in :mod:`franken.init_method.salt`."""
-        builder = MapBuilder(source, target, self, seed, resources.device)
-        helper = check_helper(builder, resources)
-        put_by_helper(builder, helper, lambda space: _weigh(space, self, builder))
-        return finish_norms(builder.build_with_fallback(self.fallback), source.input, Rescale.none)
-
-
-def _weigh(space: HelperSpace, config: ClpInit, builder: MapBuilder) -> Coordinates:
-    count = len(space.anchors)
-    if config.parity:
-        refuse_dense(len(space.tokens), count)
-    k = count if config.parity else min(config.max_anchors, count)
-    columns, cosines = _strongest(space, k)
-    sums, absolute = cosines.sum(1), np.abs(cosines).sum(1)
-    sound = sums != 0 if config.parity else np.abs(sums) > config.min_sum * absolute
-    builder.notes["vanishing_sums"] = int((~sound).sum())
-    weights = cosines[sound] / sums[sound, None]
-    rows = np.repeat(np.flatnonzero(sound), k)
-    return rows, columns[sound].reshape(-1), weights.reshape(-1)
+    def weigh(self, space: HelperSpace, builder: MapBuilder) -> Coordinates:
+        count = len(space.anchors)
+        if self.parity:
+            refuse_dense(len(space.tokens), count)
+        k = count if self.parity else min(self.max_anchors, count)
+        columns, cosines = _strongest(space, k)
+        sums, absolute = cosines.sum(1), np.abs(cosines).sum(1)
+        sound = sums != 0 if self.parity else np.abs(sums) > self.min_sum * absolute
+        builder.notes["vanishing_sums"] = int((~sound).sum())
+        weights = cosines[sound] / sums[sound, None]
+        rows = np.repeat(np.flatnonzero(sound), k)
+        return rows, columns[sound].reshape(-1), weights.reshape(-1)
 
 
 def _strongest(space: HelperSpace, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,19 +15,15 @@ Departures from the release (konstantinjdobler/focus c98a81c):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar
 
-from franken.config.checks import at_least
 from franken.declare import option
-from franken.errors import DataError
-from franken.init_method.base import SimilarityInit
+from franken.init_method.common.similarity import SparsemaxInit
 from franken.lazy import later
 from franken.token_map.options import SpaceAlignment
 from franken.word_vectors.base import VectorUnit
 
 with later():
-    import numpy as np
     from transformers import PreTrainedTokenizerBase
 
     from franken.parts.table import Table
@@ -35,11 +31,8 @@ with later():
     from franken.token_map.resources import InitResources
     from franken.token_map.similarity import (
         Vectors,
-        anchors_in_byte_order,
+        copy_shared,
         folded_overlap,
-        put_copies,
-        put_sparsemax_rows,
-        warn_if_idle,
     )
     from franken.token_map.token_map import TokenMap
     from franken.token_map.token_vectors import (
@@ -52,7 +45,7 @@ with later():
 
 
 @option
-class FocusInit(SimilarityInit):
+class FocusInit(SparsemaxInit):
     """Sparsemax over shared pieces in vectors of the target pieces (FOCUS); needs monolingual
     text.
     """
@@ -70,17 +63,11 @@ class FocusInit(SimilarityInit):
     rare: bool = False
     """Whether pieces too rare for a vector of their own take one from their n-grams; the release
     does not (``unit: pieces``)."""
-    temperature: float = 1.0
-    """Divides the cosines; 1 is the paper's, smaller is sparser."""
 
     def needs(self) -> frozenset[str]:
         if self.unit is VectorUnit.pieces:
             return frozenset({"piece_vectors"})
         return frozenset({"word_vectors"})
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        yield from super().faults()
-        yield from at_least("temperature", self.temperature, 1e-6)
 
     def fit(
         self,
@@ -95,34 +82,10 @@ class FocusInit(SimilarityInit):
             DataError: where the vectors are missing, or no shared piece has one.
         """
         builder = MapBuilder(source, target, self, seed, resources.device)
-        vectors, known = _vectors(builder, self, resources)
+        vectors = _vectors(builder, self, resources)
         folded = folded_overlap(builder, spaces=True) if self.fuzzy else {}
-        partners = {row: old for row, old in builder.overlap.items() if builder.target_bytes[row]}
-        partners |= folded
-        builder.copy_overlap()
-        if self.copy_overlap:
-            put_copies(builder, folded)
-        anchors = [row for row in anchors_in_byte_order(builder, partners) if known[row]]
-        if not anchors:
-            raise DataError(
-                f"init_method=focus has no anchor: of {len(partners)} pieces that the vocabularies "
-                "share, none has a vector. Check that the vectors are of this target vocabulary, "
-                "lower word_vectors.min_count, or choose a method without overlap such as lexicon"
-            )
-        rows = np.asarray([row for row in builder.undecided() if known[row]], np.int64)
-        without = len(builder.undecided()) - len(rows)
-        notes = put_sparsemax_rows(
-            builder, rows, vectors[rows], vectors[anchors],
-            np.asarray([partners[row] for row in anchors]), temperature=self.temperature,
-        )  # fmt: skip
-        builder.notes["focus"] = {
-            "overlap": len(partners),
-            "overlap_without_vector": len(partners) - len(anchors),
-            "pieces_without_vector": without,
-            **notes,
-        }
-        warn_if_idle(self.name, bool(len(rows)) or not without, self.fallback)
-        return builder.build_with_fallback(self.fallback)
+        partners = copy_shared(builder, folded)
+        return self.weighed_map(builder, partners, vectors, vectors[1], {})
 
 
 def _vectors(builder: MapBuilder, config: FocusInit, resources: InitResources) -> Vectors:

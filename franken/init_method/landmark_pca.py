@@ -18,64 +18,46 @@ from __future__ import annotations
 from typing import ClassVar
 
 from franken.declare import option
-from franken.init_method.base import HelperInit
+from franken.init_method.common.helper import AnchorInit
 from franken.lazy import later
-from franken.token_map.options import Head, Rescale
 
 with later():
     import numpy as np
     import torch
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
 
-    from franken.parts.table import Table
-    from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
+    from franken.token_map.anchors import Coordinates, HelperSpace
     from franken.token_map.builder import MapBuilder
     from franken.token_map.projection import affine_weights, refuse_dense
-    from franken.token_map.resources import InitResources
-    from franken.token_map.row_norms import finish_norms
-    from franken.token_map.token_map import TokenMap
 
 
 @option
-class LandmarkPcaInit(HelperInit):
+class LandmarkPcaInit(AnchorInit):
     """One rotation of the helper's rows, from its principal axes to the source's (tokensurgeon
     landmark_pca).
     """
 
     paper: ClassVar[str] = "tokensurgeon, landmark_pca"
 
-    head: Head = Head.helper_head
     scale: bool = True
     """One factor on all, fitted with the rotation; false as released."""
     transposed: bool = False
     """The rotation as released: the transpose of the one that fits."""
 
-    def fit(
-        self,
-        source: Table,
-        target: PreTrainedTokenizerBase,
-        resources: InitResources,
-        seed: int,
-    ) -> TokenMap:
-        """Fit the map; errors as in :mod:`franken.init_method.salt`.
+    def weigh(self, space: HelperSpace, builder: MapBuilder) -> Coordinates:
+        """Weights of the rotated rows over the landmarks.
 
         Raises:
             CompatibilityError: where the weights would be more than 2**25: new tokens times the
                 narrower width.
         """
-        builder = MapBuilder(source, target, self, seed)
-        helper = check_helper(builder, resources)
-        put_by_helper(builder, helper, lambda space: self._weigh(space, source))
-        return finish_norms(builder.build_with_fallback(self.fallback), source.input, Rescale.none)
-
-    def _weigh(self, space: HelperSpace, source: Table) -> Coordinates:
+        source = builder.source
         head = source.output if space.part == "output" else None
         table = source.input if head is None else head
         landmarks = table[torch.from_numpy(space.columns)].double()
         refuse_dense(len(space.tokens), min(landmarks.shape[1] + 1, len(landmarks)))
         rows = landmark_rows(
-            space.token_rows.double(), space.anchor_rows.double(), landmarks,
+            space.token_rows.double(), space.anchor_rows.double().cpu(), landmarks,
             scale=self.scale, transposed=self.transposed,
         )  # fmt: skip
         kept, weights = affine_weights(rows, landmarks)

@@ -15,21 +15,15 @@ from typing import ClassVar
 
 from franken.config.checks import at_least
 from franken.declare import option
-from franken.init_method.base import HelperInit
+from franken.init_method.common.helper import AnchorInit
 from franken.lazy import later
-from franken.token_map.options import Head, Metric, Rescale, Solver
+from franken.token_map.options import Metric, Solver
 
 with later():
-    from transformers import PreTrainedTokenizerBase
-
-    from franken.parts.table import Table
-    from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
+    from franken.token_map.anchors import Coordinates, HelperSpace
     from franken.token_map.builder import MapBuilder
     from franken.token_map.neighbours import top_neighbours
     from franken.token_map.projection import Support, projection_weights
-    from franken.token_map.resources import InitResources
-    from franken.token_map.row_norms import finish_norms
-    from franken.token_map.token_map import TokenMap
 
 _EPS = 1e-6  # as released
 
@@ -45,7 +39,7 @@ class LocalWeights(StrEnum):
 
 
 @option
-class LocalLeastSquaresInit(HelperInit):
+class LocalLeastSquaresInit(AnchorInit):
     """Least squares over the nearest shared tokens in the space of a target-language model
     (tokensurgeon).
     """
@@ -54,7 +48,6 @@ class LocalLeastSquaresInit(HelperInit):
 
     version: ClassVar[int] = 2
 
-    head: Head = Head.helper_head
     k: int = 64
     """Nearest anchors that take part."""
     metric: Metric = Metric.euclidean
@@ -65,37 +58,23 @@ class LocalLeastSquaresInit(HelperInit):
         yield from super().faults()
         yield from at_least("k", self.k, 1)
 
-    def fit(
-        self,
-        source: Table,
-        target: PreTrainedTokenizerBase,
-        resources: InitResources,
-        seed: int,
-    ) -> TokenMap:
-        """Fit the map; errors as in :mod:`franken.init_method.salt`."""
-        builder = MapBuilder(source, target, self, seed, resources.device)
-        helper = check_helper(builder, resources)
-        put_by_helper(builder, helper, lambda space: _weigh(space, self))
-        return finish_norms(builder.build_with_fallback(self.fallback), source.input, Rescale.none)
-
-
-def _weigh(space: HelperSpace, config: LocalLeastSquaresInit) -> Coordinates:
-    columns, scores = top_neighbours(
-        space.token_rows, space.anchor_rows, config.k, metric=config.metric
-    )
-    if config.weights is LocalWeights.proximity:
-        near = scores.double()
-        near = 1 / (-near).clamp_min(_EPS) if config.metric is Metric.euclidean else near.clamp(0)
-        tokens, places = (near > 0).nonzero(as_tuple=True)
-        shares = near / near.sum(1, keepdim=True)
-        return tokens.numpy(), columns[tokens, places].numpy(), shares[tokens, places].numpy()
-    support, solver = Support.of_table(columns), config.solver
-    weights = projection_weights(
-        space.token_rows,
-        space.anchor_rows,
-        support,
-        rcond=solver.rcond,
-        ridge=solver.ridge,
-        center=solver.center or config.weights is LocalWeights.barycentric,
-    )
-    return support.rows, support.columns, weights
+    def weigh(self, space: HelperSpace, builder: MapBuilder) -> Coordinates:
+        columns, scores = top_neighbours(
+            space.token_rows, space.anchor_rows, self.k, metric=self.metric
+        )
+        if self.weights is LocalWeights.proximity:
+            near = scores.double()
+            near = 1 / (-near).clamp_min(_EPS) if self.metric is Metric.euclidean else near.clamp(0)
+            tokens, places = (near > 0).nonzero(as_tuple=True)
+            shares = near / near.sum(1, keepdim=True)
+            return tokens.numpy(), columns[tokens, places].numpy(), shares[tokens, places].numpy()
+        support, solver = Support.of_table(columns), self.solver
+        weights = projection_weights(
+            space.token_rows,
+            space.anchor_rows,
+            support,
+            rcond=solver.rcond,
+            ridge=solver.ridge,
+            center=solver.center or self.weights is LocalWeights.barycentric,
+        )
+        return support.rows, support.columns, weights

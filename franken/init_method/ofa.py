@@ -22,7 +22,7 @@ from typing import ClassVar
 
 from franken.config.checks import at_least
 from franken.declare import option
-from franken.init_method.base import SimilarityInit, softmax_faults, word_needs
+from franken.init_method.common.similarity import SoftmaxInit
 from franken.lazy import later
 from franken.token_map.options import SpaceAlignment
 
@@ -35,18 +35,13 @@ with later():
     from franken.token_map.builder import MapBuilder
     from franken.token_map.coordinates import factorise, save_factors
     from franken.token_map.resources import InitResources
-    from franken.token_map.similarity import (
-        folded_overlap,
-        put_copies,
-        put_softmax_rows,
-        warn_if_idle,
-    )
+    from franken.token_map.similarity import copy_shared, folded_overlap
     from franken.token_map.token_map import TokenMap
     from franken.token_map.token_vectors import Weighting, languages_in_one_space, pooled_vectors
 
 
 @option
-class OfaInit(SimilarityInit):
+class OfaInit(SoftmaxInit):
     """Softmax over nearest source tokens in multilingual word vectors, copies first, optionally
     factorised (OFA).
     """
@@ -59,23 +54,12 @@ class OfaInit(SimilarityInit):
     """The paper reads vectors of one space for all languages (``none``)."""
     fuzzy: bool = True
     """Copy also where pieces differ by case or leading space only, as the release."""
-    neighbours: int = 10
-    """Source tokens that a new row is made of."""
-    temperature: float = 0.1
-    """Divides the cosines before the softmax."""
-    max_words: int | None = None
-    """The most frequent words of each language that take part."""
     keep_dim: int | None = None
     """Rank of the factorisation of the tables; ``null``: full. The new table is then the folded
     product of coordinates and primitives (control tokens apart), and these are saved beside it."""
 
-    def needs(self) -> frozenset[str]:
-        return word_needs(self.align)
-
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()
-        yield from softmax_faults(self.neighbours, self.temperature)
-        yield from at_least("max_words", self.max_words, 1)
         yield from at_least("keep_dim", self.keep_dim, 1)
 
     def fit(
@@ -94,8 +78,7 @@ class OfaInit(SimilarityInit):
         spaces = list(found.values())
         builder = MapBuilder(source, target, self, seed, resources.device)
         folded = folded_overlap(builder, spaces=True) if self.fuzzy and self.copy_overlap else {}
-        builder.copy_overlap()
-        put_copies(builder, folded)
+        copy_shared(builder, folded)
         pooled = partial(
             pooled_vectors,
             weighting=Weighting.equal,
@@ -104,14 +87,9 @@ class OfaInit(SimilarityInit):
         )
         target_vectors = pooled(target, len(builder.target_bytes), spaces)
         source_vectors = pooled(source.tokenizer, source.rows, spaces)
-        del found, spaces  # the rotated copies of all word vectors, which the search has no use for
-        notes = put_softmax_rows(
-            builder, target_vectors, source_vectors,
-            neighbours=self.neighbours, temperature=self.temperature,
-        )  # fmt: skip
-        builder.notes["ofa"] = {"alignment_pairs": pairs, "fuzzy_copies": len(folded), **notes}
-        warn_if_idle(self.name, "best_cosine" in notes, self.fallback)
-        return builder.build_with_fallback(self.fallback)
+        del found, spaces  # the rotated copies of all word vectors: the search needs the room
+        notes = {"alignment_pairs": pairs, "fuzzy_copies": len(folded)}
+        return self.weighed_map(builder, target_vectors, source_vectors, notes)
 
     def own_rows(self, token_map: TokenMap, source: Table, part: str) -> Tensor | None:
         """With ``keep_dim``: the folded table ``F_t P``; control tokens are the source's bits.

@@ -13,25 +13,18 @@ from typing import ClassVar
 
 from franken.config.checks import at_least
 from franken.declare import option
-from franken.init_method.base import HelperInit
+from franken.init_method.common.helper import AnchorInit
 from franken.lazy import later
-from franken.token_map.options import Head, Rescale
 
 with later():
-    from transformers import PreTrainedTokenizerBase
-
-    from franken.parts.table import Table
-    from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
+    from franken.token_map.anchors import Coordinates, HelperSpace
     from franken.token_map.builder import MapBuilder
     from franken.token_map.matching_pursuit import pursue
     from franken.token_map.projection import projection_weights
-    from franken.token_map.resources import InitResources
-    from franken.token_map.row_norms import finish_norms
-    from franken.token_map.token_map import TokenMap
 
 
 @option
-class OmpInit(HelperInit):
+class OmpInit(AnchorInit):
     """Sparse sums of shared tokens, found greedily in the space of a target-language model
     (tokensurgeon omp).
     """
@@ -39,7 +32,6 @@ class OmpInit(HelperInit):
     paper: ClassVar[str] = "Goddard & Fernandes Neto 2025, arXiv 2506.06607"
     version: ClassVar[int] = 2
 
-    head: Head = Head.helper_head
     k: int = 64
     """Atoms per token; never more than the helper has dimensions."""
     normalise: bool = False
@@ -52,26 +44,13 @@ class OmpInit(HelperInit):
         yield from at_least("k", self.k, 1)
         yield from at_least("tolerance", self.tolerance, 0.0)
 
-    def fit(
-        self,
-        source: Table,
-        target: PreTrainedTokenizerBase,
-        resources: InitResources,
-        seed: int,
-    ) -> TokenMap:
-        """Fit the map; errors as in :mod:`franken.init_method.salt`."""
-
-        def weigh(space: HelperSpace) -> Coordinates:
-            support = pursue(
-                space.token_rows,
-                space.anchor_rows,
-                self.k,
-                normalise=self.normalise,
-                tolerance=self.tolerance,
-            )
-            weights = projection_weights(space.token_rows, space.anchor_rows, support)
-            return support.rows, support.columns, weights
-
-        builder = MapBuilder(source, target, self, seed, resources.device)
-        put_by_helper(builder, check_helper(builder, resources), weigh)
-        return finish_norms(builder.build_with_fallback(self.fallback), source.input, Rescale.none)
+    def weigh(self, space: HelperSpace, builder: MapBuilder) -> Coordinates:
+        support = pursue(
+            space.token_rows,
+            space.anchor_rows,
+            self.k,
+            normalise=self.normalise,
+            tolerance=self.tolerance,
+        )
+        weights = projection_weights(space.token_rows, space.anchor_rows, support)
+        return support.rows, support.columns, weights

@@ -25,7 +25,7 @@ from typing import Any, ClassVar
 
 from franken.config.checks import at_least
 from franken.declare import option
-from franken.init_method.base import SimilarityInit, word_needs
+from franken.init_method.common.similarity import SimilarityInit, word_needs
 from franken.lazy import later
 from franken.token_map.options import SpaceAlignment
 

@@ -16,7 +16,7 @@ from typing import ClassVar, NamedTuple
 from franken.config.checks import at_least
 from franken.declare import option
 from franken.errors import CompatibilityError, DataError
-from franken.init_method.base import HelperInit
+from franken.init_method.common.helper import HelperInit
 from franken.lazy import later
 from franken.token_map.options import AnchorOptions, Overlap, Rescale, Solver
 

@@ -24,14 +24,13 @@ import logging
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from franken.config.checks import at_least, in_range
+from franken.config.checks import in_range
 from franken.declare import option
 from franken.errors import DataError
-from franken.init_method.base import SimilarityInit
+from franken.init_method.common.similarity import SparsemaxInit
 from franken.lazy import later
 
 with later():
-    import numpy as np
     import torch
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
@@ -42,11 +41,9 @@ with later():
     from franken.token_map.resources import InitResources
     from franken.token_map.similarity import (
         Vectors,
-        anchors_in_byte_order,
+        copy_shared,
         folded_overlap,
         put_copies,
-        put_sparsemax_rows,
-        warn_if_idle,
     )
     from franken.token_map.token_map import TokenMap
     from franken.token_map.token_vectors import piece_space_vectors
@@ -56,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 
 @option
-class UnibridgeInit(SimilarityInit):
+class UnibridgeInit(SparsemaxInit):
     """Lexical copies, mutual nearest neighbours in piece vectors, then sparsemax over both
     (UniBridge FASE).
     """
@@ -72,8 +69,6 @@ class UnibridgeInit(SimilarityInit):
     rare: bool = False
     """Whether pieces that the text holds too rarely for a vector of their own are anchors and
     matches all the same, by n-grams that were never trained on them, as in the release."""
-    temperature: float = 1.0
-    """Divides the cosines; smaller is sparser."""
     nucleus: float = 1.0
     """Keep the largest weights whose sum reaches this; 1 keeps all."""
 
@@ -83,7 +78,6 @@ class UnibridgeInit(SimilarityInit):
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()
-        yield from at_least("temperature", self.temperature, 1e-6)
         yield from in_range("nucleus", self.nucleus, 1e-6, 1.0)
 
     def fit(
@@ -105,36 +99,17 @@ class UnibridgeInit(SimilarityInit):
         usable = known
         if not self.rare:
             usable = piece_space_vectors(spaces, "target", target, self.name, ngrams=False)[1]
-        partners = {row: old for row, old in builder.overlap.items() if builder.target_bytes[row]}
-        partners |= (folded := folded_overlap(builder, spaces=False))
-        builder.copy_overlap()
-        if self.copy_overlap:
-            put_copies(builder, folded)
+        folded = folded_overlap(builder, spaces=False)
+        partners = copy_shared(builder, folded)
         notes: dict[str, Any] = {"lexical": len(partners), "folded_copies": len(folded)}
         if self.semantic:
             found, semantic_notes = _semantic(builder, self, spaces, (vectors, usable))
             put_copies(builder, found)
             partners |= found
             notes |= semantic_notes
-        anchors = [row for row in anchors_in_byte_order(builder, partners) if usable[row]]
-        rows = np.asarray([row for row in builder.undecided() if known[row]], np.int64)
-        if len(rows) and not anchors:
-            raise DataError(
-                f"init_method=unibridge has no anchor: of {len(partners)} copied pieces none has a "
-                "vector. Check that the vectors are of this target vocabulary, or lower "
-                "word_vectors.min_count"
-            )
-        notes["pieces_without_vector"] = len(builder.undecided()) - len(rows)
-        notes |= put_sparsemax_rows(
-            builder, rows, vectors[rows], vectors[anchors],
-            np.asarray([partners[row] for row in anchors]),
-            temperature=self.temperature, nucleus=self.nucleus,
-        )  # fmt: skip
-        builder.notes["unibridge"] = notes
-        warn_if_idle(
-            self.name, bool(len(rows)) or not notes["pieces_without_vector"], self.fallback
+        return self.weighed_map(
+            builder, partners, (vectors, known), usable, notes, nucleus=self.nucleus
         )
-        return builder.build_with_fallback(self.fallback)
 
 
 def mutual_neighbours(queries: Tensor, anchors: Tensor) -> list[tuple[int, int]]:

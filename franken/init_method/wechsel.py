@@ -17,16 +17,13 @@ Departures from the release (CPJKU/wechsel 395e3d4):
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import StrEnum
 from functools import partial
 from typing import ClassVar
 
-from franken.config.checks import at_least
 from franken.declare import option
-from franken.init_method.base import SimilarityInit, softmax_faults, word_needs
+from franken.init_method.common.similarity import SoftmaxInit
 from franken.lazy import later
-from franken.token_map.options import SpaceAlignment
 
 with later():
     from transformers import PreTrainedTokenizerBase
@@ -35,7 +32,7 @@ with later():
     from franken.token_map import token_vectors
     from franken.token_map.builder import MapBuilder
     from franken.token_map.resources import InitResources
-    from franken.token_map.similarity import copy_or_say, put_softmax_rows, warn_if_idle
+    from franken.token_map.similarity import copy_or_say
     from franken.token_map.token_map import TokenMap
     from franken.token_map.token_vectors import (
         Weighting,
@@ -56,7 +53,7 @@ class TokenVectors(StrEnum):
 
 
 @option
-class WechselInit(SimilarityInit):
+class WechselInit(SoftmaxInit):
     """Softmax over the nearest source tokens in word vectors aligned by a lexicon (WECHSEL)."""
 
     paper: ClassVar[str] = "Minixhofer et al. 2022"
@@ -64,22 +61,9 @@ class WechselInit(SimilarityInit):
     copy_overlap: bool = False
     """The release copies special tokens only, and so forgets a source language that the new
     vocabulary keeps; true, lm_transfer's WECHSEL+overlap, copies its pieces."""
-    align: SpaceAlignment = SpaceAlignment.lexicon
     token_vectors: TokenVectors = TokenVectors.decode
-    neighbours: int = 10
-    """Source tokens that a new row is made of."""
-    temperature: float = 0.1
-    """Divides the cosines before the softmax."""
     max_words: int | None = None
     """For ``token_vectors: words``: the most frequent words that take part."""
-
-    def needs(self) -> frozenset[str]:
-        return word_needs(self.align)
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        yield from super().faults()
-        yield from softmax_faults(self.neighbours, self.temperature)
-        yield from at_least("max_words", self.max_words, 1)
 
     def fit(
         self,
@@ -110,15 +94,5 @@ class WechselInit(SimilarityInit):
             )
             target_vectors = pooled(target, len(builder.target_bytes), new)
             source_vectors = pooled(source.tokenizer, source.rows, old)
-        del (
-            spaces,
-            old,
-            new,
-        )  # the rotated copies of all word vectors, which the search has no use for
-        notes = put_softmax_rows(
-            builder, target_vectors, source_vectors,
-            neighbours=self.neighbours, temperature=self.temperature,
-        )  # fmt: skip
-        builder.notes["wechsel"] = {"alignment_pairs": pairs, **notes}
-        warn_if_idle(self.name, "best_cosine" in notes, self.fallback)
-        return builder.build_with_fallback(self.fallback)
+        del spaces, old, new  # the rotated copies of all word vectors: the search needs the room
+        return self.weighed_map(builder, target_vectors, source_vectors, {"alignment_pairs": pairs})

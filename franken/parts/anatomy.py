@@ -4,7 +4,6 @@ Names are those of transformers 5 checkpoints. Embedding rows are always *raw* r
 stores and the output head multiplies with, before any input scale.
 """
 
-import difflib
 import functools
 import json
 import math
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
-from franken.errors import ArtifactError, CompatibilityError
+from franken.errors import ArtifactError, CompatibilityError, did_you_mean
 from franken.families.anatomy import Anatomy, text_config
 from franken.families.discovery import discover
 
@@ -53,11 +52,10 @@ def anatomy_of_family(family: str) -> Anatomy:
 def refuse_unknown_type(family: str) -> None:
     """Raise where transformers has no such model type, with the nearest ones."""
     if family not in CONFIG_MAPPING:
-        near = difflib.get_close_matches(family or "", CONFIG_MAPPING.keys(), n=3)
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise CompatibilityError(
-            f"transformers has no model type {family!r}.{hint} `python -m franken.families` lists "
-            "those that franken works on"
+            f"transformers has no model type {family!r}."
+            f"{did_you_mean(family, CONFIG_MAPPING)} "
+            "`python -m franken.families` lists those that franken works on"
         )
 
 

@@ -25,7 +25,7 @@ from franken.report.records import (
     write_records,
 )
 from franken.report.results import Results
-from franken.report.runs import Run, load_groups
+from franken.report.runs import Run
 from franken.report.tables import Table, all_tables
 from franken.report.text import long_csv, markdown, print_table, wide_csv
 from franken.report.transplant_summaries import transplants_of
@@ -100,7 +100,7 @@ def report_markdown(title: str, tables: Sequence[Table], notes: Sequence[str]) -
 
 
 def write_report(
-    run_dirs: Sequence[Path],
+    groups: Sequence[Sequence[Run]],
     out_dir: Path,
     title: str,
     *,
@@ -112,34 +112,17 @@ def write_report(
     """Write HTML, Markdown, CSV and plots for any runs.
 
     Args:
-        run_dirs: run directories, directories of runs, or results files.
+        groups: runs, path by path, as ``load_groups`` reads them.
         out_dir: where the report goes; files of an earlier report there are replaced.
         title: heading of the report.
         notes: warnings that only the caller knows of, such as failed jobs.
         baseline: the model that gains refer to.
-        compare: whether every further path is set against the first.
+        compare: whether every further group is set against the first.
         plots: whether to draw.
 
     Raises:
-        DataError: for a path without results, or a damaged results file.
+        DataError: where nothing was scored.
     """
-    groups = load_groups(Path(path) for path in run_dirs)
-    return write_groups(
-        groups, out_dir, title, notes=notes, baseline=baseline, compare=compare, plots=plots
-    )
-
-
-def write_groups(
-    groups: Sequence[Sequence[Run]],
-    out_dir: Path,
-    title: str,
-    *,
-    notes: Sequence[str] = (),
-    baseline: str = "instruct",
-    compare: bool = False,
-    plots: bool = True,
-) -> ReportPaths:
-    """As ``write_report``, for runs that are already read."""
     from franken.report.html import render_page
     from franken.report.plots import draw_plots
 

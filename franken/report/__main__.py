@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from franken.commands import answered
-from franken.report import print_tables, report_markdown, write_groups
+from franken.report import print_tables, report_markdown, write_report
 from franken.report.compare import comparison_tables
 from franken.report.notes import computed_notes
 from franken.report.results import Results
@@ -69,7 +69,7 @@ def _run(options: argparse.Namespace) -> int:
         print_table(table, console)
     out = _out_dir(options, groups)
     if out is not None:
-        paths = write_groups(groups, out, title, baseline=options.baseline, compare=len(groups) > 1)
+        paths = write_report(groups, out, title, baseline=options.baseline, compare=len(groups) > 1)
         console.print(f"\nreport   {paths.html}", soft_wrap=True, highlight=False, markup=False)
     return 0
 

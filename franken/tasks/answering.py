@@ -11,7 +11,7 @@ from franken.lazy import later
 from franken.tasks.base import EvalTask, task_kind
 
 with later():
-    from franken.eval_suite.generated import continue_items, truncation
+    from franken.eval_suite.generated import generated, truncation
     from franken.eval_suite.languages import short_code, spaces_words
     from franken.eval_suite.suite import TaskRun
     from franken.statistics import Units
@@ -28,12 +28,9 @@ class Answering(EvalTask):
 
     def run(self, task: TaskRun) -> None:
         """Score ``acc_exact`` and ``f1``, each the best over the accepted answers (SQuAD 1.1)."""
-        known = set(task.data.task_languages(task.config.source))
-        for lang in task.languages(known.__contains__):
-            items = task.read(lang, limit=task.config.limit)
-            results = continue_items(
-                task, lang, items, lambda item: item.fields, lambda item: item.answers[0]
-            )
+        for lang, items, results in generated(
+            task, lambda item: item.fields, lambda item: item.answers[0]
+        ):
             for item, result in zip(items, results, strict=True):
                 guess = words(str(result["generation"]), lang)
                 golds = [words(answer, lang) for answer in item.answers]

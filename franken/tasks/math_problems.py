@@ -8,7 +8,7 @@ from franken.lazy import later
 from franken.tasks.base import EvalTask, task_kind
 
 with later():
-    from franken.eval_suite.generated import continue_items, truncation
+    from franken.eval_suite.generated import generated, truncation
     from franken.eval_suite.numbers import last_number, read_differently
     from franken.eval_suite.suite import TaskRun
     from franken.statistics import Units
@@ -27,16 +27,9 @@ class MathProblems(EvalTask):
         ``ambiguous`` counts answers that say another number where the point separates decimals than
         where the comma does; the language has decided them.
         """
-        known = set(task.data.task_languages(task.config.source))
-        for lang in task.languages(known.__contains__):
-            items = task.read(lang, limit=task.config.limit)
-            results = continue_items(
-                task,
-                lang,
-                items,
-                lambda item: {"question": item.question},
-                lambda item: item.answer,
-            )
+        for lang, items, results in generated(
+            task, lambda item: {"question": item.question}, lambda item: item.answer
+        ):
             for item, result in zip(items, results, strict=True):
                 text = str(result["generation"])
                 guess = last_number(text, lang)

@@ -8,7 +8,7 @@ from franken.lazy import later
 from franken.tasks.base import EvalTask, task_kind
 
 with later():
-    from franken.eval_suite.generated import continue_items
+    from franken.eval_suite.generated import generated
     from franken.eval_suite.suite import TaskRun
     from franken.tasks.translation import score_texts
 
@@ -21,12 +21,9 @@ class Summary(EvalTask):
 
     def run(self, task: TaskRun) -> None:
         """Summarise each text in its own language; other lengths of summary are not penalised."""
-        known = set(task.data.task_languages(task.config.source))
-        for lang in task.languages(known.__contains__):
-            items = task.read(lang, limit=task.config.limit)
-            results = continue_items(
-                task, lang, items, lambda item: item.fields, lambda item: item.answers[0]
-            )
+        for lang, items, results in generated(
+            task, lambda item: item.fields, lambda item: item.answers[0]
+        ):
             for item, result in zip(items, results, strict=True):
                 result["reference"] = item.answers[0]
             score_texts(task, lang, ("chrf", "chrf++"), results)

@@ -141,6 +141,19 @@ def folded_overlap(builder: MapBuilder, *, spaces: bool) -> dict[int, int]:
     return found
 
 
+def copy_shared(builder: MapBuilder, folded: dict[int, int]) -> dict[int, int]:
+    """Copy the overlap and its ``folded`` relatives, where ``copy_overlap`` says so.
+
+    Returns:
+        Target id -> source row of all that is shared, copied or not.
+    """
+    shared = {row: old for row, old in builder.overlap.items() if builder.target_bytes[row]}
+    builder.copy_overlap()
+    if builder.config.copy_overlap:
+        put_copies(builder, folded)
+    return shared | folded
+
+
 def put_copies(builder: MapBuilder, partners: dict[int, int]) -> None:
     """Rows of one source row each; computed, as the bytes differ."""
     rows = np.fromiter(partners, np.int64, len(partners))

@@ -155,11 +155,7 @@ class _ChunkedSum(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
         gradients, ctx.gradients = ctx.gradients, None  # handed over: autograd may keep them
         if gradients is None:  # a second backward pass through a retained graph
-            hidden, weight, bias, labels = ctx.saved_tensors
-            needed = ctx.needs_input_grad[:3]
-            _, gradients = _by_chunks(
-                hidden, weight, bias, labels, ctx.head, ctx.chunk_tokens, needed
-            )
+            gradients = _gradients_again(ctx)
         scaled = [None if g is None else g.mul_(grad_output.to(g.dtype)) for g in gradients]
         return (*scaled, None, None, None)
 
@@ -186,12 +182,14 @@ class _ChunkedEach(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Any, ...]:
-        hidden, weight, bias, labels = ctx.saved_tensors
-        needed = ctx.needs_input_grad[:3]
-        _, gradients = _by_chunks(
-            hidden, weight, bias, labels, ctx.head, ctx.chunk_tokens, needed, grad_output
-        )
-        return (*gradients, None, None, None)
+        return (*_gradients_again(ctx, grad_output), None, None, None)
+
+
+def _gradients_again(ctx: Any, weights: Tensor | None = None) -> _Gradients:
+    """Gradients of the (weighted) sum, from logits that are formed once more."""
+    hidden, weight, bias, labels = ctx.saved_tensors
+    needed = ctx.needs_input_grad[:3]
+    return _by_chunks(hidden, weight, bias, labels, ctx.head, ctx.chunk_tokens, needed, weights)[1]
 
 
 def _by_chunks(

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from franken.config.base_model import TokenizerKind
 from franken.init_method import InitResources, Provenance, TokenMap, initialise
-from franken.init_method.base import HelperInit
+from franken.init_method.common.helper import HelperInit
 from franken.parts.table import Table
 from franken.tokenizer.pieces import canonical_bytes
 from franken.tokenizer.pipeline import BYTE_PIECE

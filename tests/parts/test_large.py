@@ -64,6 +64,20 @@ def test_initialising_from_disk_to_disk_gives_the_same_bytes(name, source, tmp_p
     assert torch.equal(found_map.indices, token_map.indices)
 
 
+def test_a_head_of_its_own_is_made_from_disk_to_disk_too(tmp_path):
+    model = tiny_model("llama", tied=True, rows=100)
+    old = table_of_checkpoint(save_checkpoint(model, tiny_tokenizer(), tmp_path / "tied"))
+    save_table(old, tmp_path / "old")
+    method, target = find("init_method", "weighted_pooling")(untie=True), tiny_tokenizer(size=105)
+    table, _ = initialise(old, target, method, InitResources(), 3)
+    save_table(table, tmp_path / "held")
+    found, _ = initialise_large(
+        tmp_path / "old", target, method, InitResources(), 3, tmp_path / "streamed"
+    )
+    same_files(tmp_path / "held", tmp_path / "streamed")
+    assert found.output is not None
+
+
 def test_rows_that_are_not_finite_are_refused_while_they_are_written(source, tmp_path):
     from franken.errors import ArtifactError
 

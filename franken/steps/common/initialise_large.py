@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from franken.init_method.base import InitMethod, fit_map
+from franken.init_method.base import InitMethod, fit_map, matrices_of
+from franken.parts.row_report import warn_of_odd_rows
 from franken.parts.safetensors_file import read_header, read_rows
 from franken.parts.table import WEIGHTS_FILE, Table, load_table
 from franken.parts.table_rows import Reader, TableRows, open_rows, save_rows
@@ -56,10 +57,20 @@ def initialise_large(
     old = open_rows(source)
     mapped = load_table(source, verify=False, mapped=True)
     token_map = fit_map(mapped, target, method, resources, seed)
-    parts = {part: _part(part, old, mapped, token_map, method, target) for part in old.shapes}
+    origins = matrices_of(method, old.shapes)
+    parts = {
+        part: _matrix(part, origin, old, mapped, token_map, method, target)
+        for part, origin in origins.items()
+    }
+    if mapped.output_bias is not None:
+        given = method.given_rows(token_map, target, "bias")
+        parts["output_bias"] = _slices(apply_to_bias(token_map, mapped.output_bias, given=given))
+        origins["output_bias"] = "output_bias"
     rows = TableRows(
-        target, old.lineage, {part: (token_map.rows, *old.shapes[part][1:]) for part in parts},
-        old.dtypes, parts, tokenizer_identity(target),
+        target, old.lineage,
+        {part: (token_map.rows, *old.shapes[origin][1:]) for part, origin in origins.items()},
+        {part: old.dtypes[origin] for part, origin in origins.items()},
+        parts, tokenizer_identity(target),
     )  # fmt: skip
 
     def provenance() -> dict[str, Any]:
@@ -72,23 +83,20 @@ def initialise_large(
         return {"seed": seed, **provenance_report(token_map, made)}
 
     save_rows(rows, directory, provenance)
+    warn_of_odd_rows(open_rows(directory), f"init_method={method.name}")
     return load_table(directory, verify=False, mapped=True), token_map
 
 
-def _part(
-    part: str, old: TableRows, mapped: Table, token_map: TokenMap, method: InitMethod,
-    target: Tokenizer,
+def _matrix(
+    part: str, origin: str, old: TableRows, mapped: Table, token_map: TokenMap,
+    method: InitMethod, target: Tokenizer,
 ) -> Reader:  # fmt: skip
-    """Reader of the new rows of one part."""
-    if part == "output_bias":
-        assert mapped.output_bias is not None
-        given = method.given_rows(token_map, target, "bias")
-        return _slices(apply_to_bias(token_map, mapped.output_bias, given=given))
+    """Reader of the new rows of one part, made of the rows of ``origin``."""
     own = method.own_rows(token_map, mapped, part)
     if own is not None:
         return _slices(own)
-    shape = old.shapes[part]
-    source = ReaderRows((shape[0], shape[1]), old.dtypes[part], old.readers[part])
+    shape = old.shapes[origin]
+    source = ReaderRows((shape[0], shape[1]), old.dtypes[origin], old.readers[origin])
     given = method.given_rows(token_map, target, part)
     applied = AppliedMap(token_map, source, part, given=given)
     return _in_steps(applied)
