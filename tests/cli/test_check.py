@@ -1,10 +1,11 @@
 """Faults of a command line come all at once, with key, value, choices and nearest match."""
 
+import copy
 from dataclasses import replace
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from franken.cli.check import (
     check_command_line,
@@ -16,7 +17,6 @@ from franken.cli.listing import ADDED, groups_of, options_of
 from franken.cli.paths import config_dir
 from franken.config.checks import collect_faults, faults_later
 from franken.config.register import register_schemas
-from franken.config.root import Config
 from franken.declare import options as declared
 from tests.faults import unnamed
 
@@ -169,8 +169,11 @@ NEEDED = {
 
 ALONE = ("alignment", "base_model", "helper_model", "logger", "pack", "vocab", "word_vectors")
 """Groups whose options no other part of the config asks about: they are composed by themselves."""
+DECLARED = ("init_method", "preference", "router")
+"""Groups whose options are their declarations, defaults and all (tests/declare)."""
 ELSEWHERE = ("data", "hydra/launcher")
 """Groups whose options need more to be sound than a config (files, packages): own tests."""
+TOGETHER = [g for g in GROUPS if g not in (*ALONE, *DECLARED, *ELSEWHERE, *ADDED)]
 
 
 @pytest.mark.parametrize("group", [g for g in GROUPS if g != "data"])
@@ -179,48 +182,53 @@ def test_every_option_says_what_it_is_for(group: str) -> None:
         assert summary, f"conf/{group}/{name}.yaml does not begin with a comment line"
 
 
-@pytest.mark.parametrize("group", ALONE)
-def test_every_option_of_a_group_of_its_own_is_sound(group: str) -> None:
+def composed_options(group: str) -> dict[str, DictConfig]:
+    """Name -> option of a group, by one composition (that of the whole takes half a second)."""
     names = [name for name, _ in options_of(group, config_dir())]
     each = [f"+{group}@options.{place}={name}" for place, name in enumerate(names)]
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
-        composed = list(compose(overrides=each).options.values())
-    for name, option in zip(names, composed, strict=True):
+        return dict(zip(names, compose(overrides=each).options.values(), strict=True))
+
+
+def own_needs(group: str, name: str) -> dict[str, str]:
+    """What an option cannot do without, by its fields."""
+    typed = (text.split("=") for text in NEEDED.get((group, name), []))
+    return {key.removeprefix(f"{group}."): value for key, value in typed}
+
+
+@pytest.mark.parametrize("group", ALONE)
+def test_every_option_of_a_group_of_its_own_is_sound(group: str) -> None:
+    for name, option in composed_options(group).items():
         option.merge_with(own_needs(group, name))
         with faults_later():
             assert collect_faults(OmegaConf.to_object(option)) == [], f"{group}={name}"
 
 
-def own_needs(group: str, name: str) -> dict[str, str]:
-    """What an option cannot do without, by its fields."""
-    typed = dict(text.split("=") for text in NEEDED.get((group, name), []))
-    return {key.removeprefix(f"{group}."): value for key, value in typed.items()}
-
-
-DECLARED = ("init_method", "preference", "router")
-"""Groups whose options are their declarations, defaults and all (tests/declare)."""
-
-
 @pytest.fixture(scope="module")
-def config() -> Config:
-    return judge_command_line([], config_dir())[1]
+def whole() -> DictConfig:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        return compose("config")
 
 
 @pytest.mark.parametrize("group", DECLARED)
-def test_every_declared_option_is_sound_in_the_whole(group: str, config: Config) -> None:
+def test_every_declared_option_is_sound_in_the_whole(group: str, whole: DictConfig) -> None:
+    config = to_config(whole)
     for name, option in declared(group).items():
         made = option(**own_needs(group, name))
         found = config_faults(replace(config, **{group: made}))
         assert found == [], f"{group}={name}"
 
 
-@pytest.mark.parametrize(
-    "group", [g for g in GROUPS if g not in (*ELSEWHERE, *ALONE, *DECLARED, *ADDED)]
-)
-def test_every_option_composes(group: str) -> None:
-    for name, _ in options_of(group, config_dir()):
-        found = faults_of(f"{group}={name}", *NEEDED.get((group, name), []))
-        assert found == {}, f"{group}={name}"
+@pytest.mark.parametrize("group", TOGETHER)
+def test_every_option_is_sound_in_the_whole(group: str, whole: DictConfig) -> None:
+    for name, option in composed_options(group).items():
+        needed = NEEDED.get((group, name), [])
+        if needed or group not in whole:
+            assert faults_of(f"{group}={name}", *needed) == {}, f"{group}={name}"
+            continue
+        config = copy.deepcopy(whole)
+        config[group] = option
+        assert config_faults(to_config(config)) == [], f"{group}={name}"
 
 
 def test_options_of_the_users_own_directory_are_found(tmp_path):
