@@ -1,8 +1,6 @@
 """Exports are read by a fresh process that has never heard of franken."""
 
 import json
-import subprocess
-import sys
 
 import torch
 import yaml
@@ -26,13 +24,14 @@ from tests.parts.tiny import (
     tiny_model,
     tiny_tokenizer,
 )
+from tests.plain import run_plain
 
 READER = """
 import json, sys, torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 torch.set_num_threads(1)
-request = json.loads(sys.stdin.read())
+request = json.loads(sys.argv[1])
 answers = []
 for item in request:
     tokenizer = AutoTokenizer.from_pretrained(item["directory"])
@@ -47,7 +46,6 @@ for item in request:
         "tied": model.get_input_embeddings().weight is model.get_output_embeddings().weight,
         "template": tokenizer.chat_template,
     })
-assert "franken" not in sys.modules
 print(json.dumps(answers))
 """
 
@@ -64,16 +62,7 @@ def read_in_fresh_process(directories, tmp_path):
         }
         for index, directory in enumerate(directories)
     ]
-    result = subprocess.run(
-        [sys.executable, "-c", READER],
-        input=json.dumps(request),
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    answers = json.loads(result.stdout.splitlines()[-1])
+    answers = json.loads(run_plain(READER, json.dumps(request)).splitlines()[-1])
     return [
         (answer, load_file(item["answer"])["logits"])
         for answer, item in zip(answers, request, strict=True)
