@@ -14,6 +14,8 @@ from rich.table import Table as RichTable
 from franken.commands import answered
 from franken.errors import FrankenError
 
+DEFAULT_POLICY = "module_aware"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns 0 fine, 1 damage or differences, 2 a wrong request."""
@@ -33,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("out", type=Path)
     pack.add_argument(
         "overrides", nargs="*", metavar="pack=NAME | pack.KEY=VALUE",
-        help="policy, as on the franken command line (default: pack=module_aware)",
+        help=f"policy, as on the franken command line (default: pack={DEFAULT_POLICY})",
     )  # fmt: skip
     pack.add_argument("--name", help="what the pack is called (default: the directory's name)")
     pack.add_argument("--licence", help="terms of teachers and data, kept in the manifest")
@@ -117,24 +119,33 @@ def read_policy(overrides: Sequence[str]) -> Any:
     """
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from franken.cli.check import to_config
+    from franken.cli.check import check_command_line
     from franken.cli.paths import config_dir
-    from franken.config.checks import collect_faults
+    from franken.config.checks import collect_faults, faults_later
     from franken.config.register import register_schemas
     from franken.errors import ConfigError
 
     wrong = [text for text in overrides if not text.startswith(("pack=", "pack.", "+pack."))]
     if wrong:
         raise ConfigError(f"{wrong[0]!r} is no override of pack; expected pack=NAME or pack.KEY=V")
-    register_schemas()
+    register_schemas(())
+    chosen = [f"+{text}" for text in overrides if text.startswith("pack=")]
+    values = [text for text in overrides if not text.startswith("pack=")]
+    asked = [*(chosen or [f"+pack={DEFAULT_POLICY}"]), *values]
     try:
-        with initialize_config_dir(str(config_dir()), version_base="1.3"):
-            policy = to_config(compose("config", overrides=list(overrides))).pack
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(f"pack: {error}") from error
-    faults = collect_faults(policy, "pack")
+        with initialize_config_dir(str(config_dir()), version_base="1.3"), faults_later():
+            # the group alone: the whole config takes half a second to compose
+            policy: Any = OmegaConf.to_object(compose(overrides=asked).pack)
+        faults = collect_faults(policy, "pack")
+        doubtful = any(text.startswith("+") for text in overrides)  # Hydra adds what nobody reads
+    except (HydraException, OmegaConfBaseException):
+        doubtful = True
+    if doubtful:
+        register_schemas()
+        faults = check_command_line(list(overrides), config_dir())
     if faults:
         raise ConfigError("\n".join(map(str, faults)))
     return policy

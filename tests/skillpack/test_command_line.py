@@ -99,6 +99,8 @@ def test_wrong_requests_say_what_is_wrong(made, capsys):
         (["pack", base, base, str(made / "p")], "exists already"),
         (["pack", base, base, str(made / "x"), "pack=nothing"], "nothing"),
         (["pack", base, base, str(made / "x"), "lr=3"], "no override of pack"),
+        (["pack", base, base, str(made / "x"), "pack.svd.methd=full"], "'method'"),
+        (["pack", base, base, str(made / "x"), "+pack.bits=4"], "pack.bits"),
         (["pack", base, base, str(made / "x"), "pack.quant.group=1"], "at least 2"),
         (["pack", base, base, str(made / "x"), "pack.quant.method=gptq"], "calibrates on text"),
         (["inspect", base], "is no SkillPack"),
