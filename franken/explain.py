@@ -125,16 +125,24 @@ def _new_tokens(options: argparse.Namespace) -> int:
         for file in sorted(options.run.glob("**/new_tokens/*.jsonl"))
     }
     if options.piece:
+        wanted = set(map(_bare, options.piece))
         found = {
-            model: [item for item in own if item["piece"].lstrip("\u2581\u0120") in options.piece]
+            model: [item for item in own if _bare(item["piece"]) in wanted]
             for model, own in items.items()
         }
     else:
         found = {model: most_used_dead(own, options.dead) for model, own in items.items()}
+    seen = {_bare(item["piece"]) for own in found.values() for item in own}
+    unknown = [piece for piece in options.piece if _bare(piece) not in seen]
+    for piece in unknown:
+        print(
+            f"error: {piece!r} is no new token that was read or written in {options.run}",
+            file=sys.stderr,
+        )
     if options.json:
         rows = [dict(zip(table.keys, label, strict=True)) for label in table.labels]
         print(json.dumps({"rows": rows, "tokens": found}, ensure_ascii=False, indent=2))
-        return 0
+        return 2 if unknown else 0
     from rich.console import Console
 
     from franken.report.text import print_table
@@ -152,7 +160,12 @@ def _new_tokens(options: argparse.Namespace) -> int:
                 markup=False,
                 soft_wrap=True,
             )
-    return 0
+    return 2 if unknown else 0
+
+
+def _bare(piece: str) -> str:
+    """A piece without the sign of a leading space."""
+    return piece.lstrip("\u2581 ")
 
 
 def _compare(options: argparse.Namespace) -> int:

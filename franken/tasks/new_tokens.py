@@ -18,7 +18,12 @@ with later():
     from franken.eval_suite.generation import Limits
     from franken.eval_suite.readout import Readout
     from franken.eval_suite.suite import Item, TaskRun
-    from franken.tokenizer.pieces import special_ids, vocabulary_overlap
+    from franken.tokenizer.pieces import (
+        canonical_bytes,
+        label_of,
+        special_ids,
+        vocabulary_overlap,
+    )
 
 
 WHOLE = "all"
@@ -236,11 +241,13 @@ def _items(
 ) -> list[Item]:  # fmt: skip
     """A record for every new token that is met, most frequent first."""
     met = [t for t in {*gold, *written, *seen.best} if t < len(is_new) and is_new[t]]
-    names = task.encoder.tokenizer.convert_ids_to_tokens(met)
+    tokenizer = task.encoder.tokenizer
+    names, stands_for = tokenizer.convert_ids_to_tokens(met), canonical_bytes(tokenizer)
     found: list[dict[str, Any]] = []
     for token, name in zip(met, names, strict=True):
         item = {
-            "lang": lang, "id": token, "piece": name, "in_text": gold[token],
+            "lang": lang, "id": token, "piece": label_of(stands_for[token], name),
+            "in_text": gold[token],
             "most_likely": seen.best[token], "written": written[token],
             **{key: float(values[token]) for key, values in shape.items()},
         }  # fmt: skip

@@ -22,8 +22,7 @@ from franken.token_map.token_map import (
     Reduce,
     TokenMap,
 )
-from franken.tokenizer.pieces import Reading, encode_pieces, overlap_of, text_of
-from franken.tokenizer.pipeline import BYTE_PIECE
+from franken.tokenizer.pieces import Reading, encode_pieces, label_of, overlap_of
 from franken.tokenizer.reachability import shadowed_ids
 
 _DECIDED_LATER = 255
@@ -254,16 +253,6 @@ class MapBuilder:
             tokenizer_identity(self.source.tokenizer),
             tokenizer_identity(self.target),
         )
-
-
-def label_of(data: bytes | None, name: str) -> str:
-    """A piece for people: ``▁house``, ``<0xE3>``, ``<bos>``; ``""`` where there is no token."""
-    if data is None:
-        return name
-    text = text_of(data) or ""
-    if not text or not text.isprintable() or (name[:1] == "<" and BYTE_PIECE.fullmatch(name)):
-        return "".join(f"<0x{byte:02X}>" for byte in data)
-    return f"▁{text[1:]}" if text.startswith(" ") else text
 
 
 def compressed(

@@ -115,6 +115,16 @@ def text_of(data: bytes | None) -> str | None:
         return None
 
 
+def label_of(data: bytes | None, name: str) -> str:
+    """A piece for people: ``▁house``, ``<0xE3>``, ``<bos>``; ``""`` where there is no token."""
+    if data is None:
+        return name
+    text = text_of(data) or ""
+    if not text or not text.isprintable() or (name[:1] == "<" and BYTE_PIECE.fullmatch(name)):
+        return "".join(f"<0x{byte:02X}>" for byte in data)
+    return f"▁{text[1:]}" if text.startswith(" ") else text
+
+
 def special_ids(
     tokenizer: "PreTrainedTokenizerBase", *, pipeline: Pipeline | None = None
 ) -> set[int]:

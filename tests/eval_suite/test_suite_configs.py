@@ -7,11 +7,13 @@ from omegaconf import OmegaConf
 
 from franken.config.checks import collect_faults
 from franken.config.eval_suite import EvalSuiteConfig, LmEvalSuite
+from franken.data.plain_text import read_texts
 from franken.data.schemas import read_items
 from franken.eval_suite.prompts import continuations, fill
 from franken.tasks.base import kind_of
 
-SUITES = sorted((Path(__file__).parents[2] / "conf" / "eval_suite").glob("*.yaml"))
+CONF = Path(__file__).parents[2] / "conf"
+SUITES = sorted((CONF / "eval_suite").glob("*.yaml"))
 LANGUAGE_FIELDS = ("lang", "language", "source_lang", "source_language")
 ROWS = {
     "topic_classification": ("sib200", {"index_id": 0, "category": "travel", "text": "t"}),
@@ -41,7 +43,11 @@ def is_harness(path):
 def load(path):
     content = OmegaConf.load(path)
     schema = LmEvalSuite if is_harness(path) else EvalSuiteConfig
-    content.pop("defaults")
+    for default in content.pop("defaults"):
+        part, _, place = default.partition("@")
+        if place.startswith("tasks."):
+            task = OmegaConf.load(CONF / f"{part.lstrip('/')}.yaml")
+            content = OmegaConf.merge({"tasks": {place.removeprefix("tasks."): task}}, content)
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), content))
 
 
@@ -57,6 +63,14 @@ def test_a_suite_has_a_summary_its_own_name_and_no_faults(path):
         return
     assert suite.tasks
     assert collect_faults(suite) == []
+
+
+def test_reports_of_pretrained_models_say_what_the_base_keeps():
+    for name in ("adaptation", "intrinsics", "text", "topics", "sample", "pocket"):
+        task = load(CONF / "eval_suite" / f"{name}.yaml").tasks["retention"]
+        assert {"fr", "ru", "code"} <= set(task.languages), name
+    for file in task.texts.values():
+        assert sum(len(text) for text in read_texts(file)) > 2000, file
 
 
 OWN_SUITES = [path for path in SUITES if not is_harness(path)]

@@ -24,6 +24,8 @@ def test_a_run_tells_of_its_new_tokens(tmp_path, capsys):
     assert found["rows"] == [{"model": "m", "variant": "v", "lang": "id"}]
     assert main(["--new", str(tmp_path), "dan", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tokens"]["m"] == [items[1]]
+    assert main(["--new", str(tmp_path), "di", "bukan"]) == 2  # the second is nowhere in the run
+    assert "'bukan'" in capsys.readouterr().err
 
 
 def test_a_run_without_such_a_task_is_refused(tmp_path):

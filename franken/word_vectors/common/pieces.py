@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from franken.token_map.builder import label_of
-from franken.tokenizer.pieces import canonical_bytes
+from franken.tokenizer.pieces import canonical_bytes, label_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
