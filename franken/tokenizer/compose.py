@@ -110,8 +110,13 @@ def all_splits(pieces: Iterable[str], known: Mapping[str, Any] | set[str]) -> li
     ]
 
 
-def replay(piece: str, ranks: Mapping[Merge, int]) -> tuple[list[str], set[str]]:
+def replay(piece: str, ranks: Mapping[Merge, int], stop: int = 1) -> tuple[list[str], set[str]]:
     """Apply BPE merges to the characters of one piece.
+
+    Args:
+        piece: of the vocabulary, or any word in the pieces' alphabet.
+        ranks: of the merges, the best first.
+        stop: so many symbols are left as they are; 2 gives what the last merge takes.
 
     Returns:
         The symbols at the end and every symbol that existed on the way, characters included.
@@ -121,7 +126,7 @@ def replay(piece: str, ranks: Mapping[Merge, int]) -> tuple[list[str], set[str]]
     worst = len(ranks)
     rank_of = ranks.get
     found = [rank_of(pair, worst) for pair in pairwise(symbols)]
-    while found and (best := min(found)) < worst:
+    while len(symbols) > stop and (best := min(found)) < worst:
         at = found.index(best)
         symbols[at : at + 2] = [symbols[at] + symbols[at + 1]]
         seen.add(symbols[at])

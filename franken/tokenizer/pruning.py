@@ -121,7 +121,7 @@ def worth(
         for piece in pipeline.normal()
     }
     if closure and pipeline.is_bpe:
-        ranks = _ranks(pipeline)
+        ranks = ranks_of(pipeline)
         for piece, uses in list(found.items()):
             if uses and len(piece) > 1:
                 for part in replay(piece, ranks)[1]:
@@ -135,7 +135,7 @@ def needed_by_the_rest(pipeline: Pipeline, gone: Sequence[str]) -> set[str]:
     if not pipeline.is_bpe:
         return set()
     needed: set[str] = set()
-    ranks, away = _ranks(pipeline), set(gone)
+    ranks, away = ranks_of(pipeline), set(gone)
     while True:
         risky = {
             left + right
@@ -155,7 +155,8 @@ def has_kept_script(pipeline: Pipeline, piece: str, scripts: Iterable[str]) -> b
     return text is None or uses_only_scripts(text, scripts)
 
 
-def _ranks(pipeline: Pipeline) -> dict[Merge, int]:
+def ranks_of(pipeline: Pipeline) -> dict[Merge, int]:
+    """Merge -> rank, the best where one is listed twice."""
     return {merge: rank for rank, merge in reversed(list(enumerate(pipeline.merges)))}
 
 

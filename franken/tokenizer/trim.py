@@ -9,13 +9,13 @@ white space, by which any other text can still be written, in more tokens.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from franken.errors import ConfigError
 from franken.tokenizer.compose import compose
+from franken.tokenizer.leaves import without_leaves
 from franken.tokenizer.pieces import Reading
 from franken.tokenizer.pipeline import Pipeline, editable_pipeline_of
 from franken.tokenizer.pruning import has_kept_script, needed_by_the_rest, worth
@@ -57,7 +57,7 @@ def trim_vocabulary(
         texts: text of everything that the model shall go on reading and writing; read twice.
         scripts: Unicode scripts (``Latin``, ``Tamil``) of which every piece stays.
         min_count: a piece that the texts use less often goes, unless others are made of it.
-        size: at most so many tokens: the most used stay.
+        size: at most so many tokens; those that text misses least go, in leaf order.
         drop_idle: also drop ``<unused7>`` and the like.
 
     Returns:
@@ -78,7 +78,7 @@ def trim_vocabulary(
     idle = pipeline.idle() if drop_idle else []
     without_idle = pipeline.without(idle)
     if size is not None:
-        kept = _most_used(without_idle, worths, kept, size)
+        kept = without_leaves(pipeline, usage, kept, _room(without_idle, worths, size))
     kept |= needed_by_the_rest(pipeline, [piece for piece in worths if piece not in kept])
     in_order = [piece for piece in pipeline.normal() if piece in kept]
     tokenizer = compose(without_idle, in_order, pipeline.merges, pipeline.scores)
@@ -101,8 +101,7 @@ def trim_vocabulary(
     return Trimmed(tokenizer, source_ids, report)
 
 
-def _most_used(pipeline: Pipeline, worths: dict[str, float], kept: set[str], size: int) -> set[str]:
-    """The best that fit; what a piece is made of is worth no less, and was learnt before it."""
+def _room(pipeline: Pipeline, worths: dict[str, float], size: int) -> int:
     room = size - len(pipeline.reserved())
     needed = sum(uses == math.inf for uses in worths.values())
     if room < needed:
@@ -110,9 +109,7 @@ def _most_used(pipeline: Pipeline, worths: dict[str, float], kept: set[str], siz
             f"trim: a size of {size} cannot hold the {size - room} control and byte tokens and the "
             f"{needed} characters that any text needs; take at least {size - room + needed}"
         )
-    ranks = {left + right: rank for rank, (left, right) in reversed([*enumerate(pipeline.merges)])}
-    ranked = sorted(kept, key=lambda p: (-worths[p], ranks.get(p, -1), pipeline.pieces[p]))
-    return set(islice(ranked, room))
+    return room
 
 
 def _moved(old: Pipeline, new: Pipeline) -> dict[str, list[int]]:

@@ -5,11 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from franken.config.base_model import TokenizerKind
 from franken.errors import CompatibilityError, ConfigError
 from franken.parts.row_selection import selected_rows
+from franken.tokenizer.compose import replay
 from franken.tokenizer.pipeline import pipeline_of
 from franken.tokenizer.reachability import unreachable_pieces
 from franken.tokenizer.trim import trim_vocabulary
@@ -43,6 +49,41 @@ def test_other_text_is_still_written_by_bytes(kind: TokenizerKind) -> None:
     line = " ".join(RUSSIAN_WORDS)
     ids = trimmed.tokenizer.encode(line, add_special_tokens=False)
     assert trimmed.tokenizer.decode(ids) == line
+
+
+def slow_leaves(base: PreTrainedTokenizerFast, room: int) -> set[str]:
+    """Leaf order step by step: which pieces others are made of is asked anew after each."""
+    pipeline = pipeline_of(base)
+    ranks = {merge: rank for rank, merge in enumerate(pipeline.merges)}
+    tokens = [token for line in ENGLISH for token in base.tokenize(line)]
+    left = {piece: tokens.count(piece) for piece in pipeline.normal()}
+    while len(left) > room:
+        made_of = {part for piece in left for part in replay(piece, ranks)[1] if part != piece}
+        leaves = left.keys() - made_of - set(pipeline.essentials())
+        gone = min(leaves, key=lambda piece: (left[piece], -pipeline.pieces[piece]))
+        uses = left.pop(gone)
+        halves = [
+            (gone[:at], gone[at:])
+            for at in range(1, len(gone))
+            if (gone[:at], gone[at:]) in ranks and {gone[:at], gone[at:]} <= replay(gone, ranks)[1]
+        ]
+        for part in max(halves, key=ranks.__getitem__):  # of two ways, the later ends it
+            if part in left:
+                left[part] += uses
+    return set(left)
+
+
+@pytest.mark.parametrize("size", [330, 420])
+def test_a_size_leaves_what_leaf_order_leaves(size: int) -> None:
+    base = base_tokenizer(TokenizerKind.byte_level_bpe)
+    new = trim_vocabulary(base, ENGLISH, size=size).tokenizer
+    room = size - len(pipeline_of(base).reserved())
+    assert set(pipeline_of(new).normal()) == slow_leaves(base, room)
+    assert unreachable_pieces(new, pipeline_of(new).normal()) == []
+    words = {word: base.tokenize(word) for line in ENGLISH for word in line.split()}
+    whole = [word for word, cut in words.items() if set(cut) <= new.get_vocab().keys()]
+    assert 0 < len(whole) < len(words)
+    assert [new.tokenize(word) for word in whole] == [words[word] for word in whole]
 
 
 def test_a_script_keeps_all_its_pieces_and_a_size_the_most_used() -> None:

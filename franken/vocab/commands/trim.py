@@ -43,7 +43,7 @@ def add_to(commands: Any) -> None:
         default=1,
         help="rarer pieces go, unless others are made of them",
     )
-    parser.add_argument("--size", type=whole(1), help="at most so many tokens: the most used stay")
+    parser.add_argument("--size", type=whole(1), help="at most so many tokens, in leaf order")
     parser.add_argument(
         "--drop-unused", action="store_true", help="drop <unused7> and the like as well"
     )
