@@ -22,7 +22,7 @@ from franken.report.findings import (
 )
 from franken.report.metrics import is_accuracy, metric_of
 from franken.report.results import Cell, Results, Row
-from franken.report.runs import Point, Run
+from franken.report.runs import Point, Run, shared_steps
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito (2008): told apart with all common kinds of colour blindness."""
@@ -252,7 +252,7 @@ def _curves(results: Results, runs: Sequence[Run], directory: Path) -> Plot | No
     Bits per byte against bytes of text where all runs counted them: what compares across
     vocabularies. Else nats per token against steps.
     """
-    shared = {row.model for row in results.rows if not row.variant}
+    shared = {row.model for row in results.rows if not row.variant} | shared_steps(runs)
     curves: dict[str, list[Point]] = {}
     for run in runs:
         for name, points in run.curves.items():

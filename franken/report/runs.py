@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,22 @@ def load_runs(paths: Iterable[Path]) -> list[Run]:
         DataError: for a path that is not there or holds no results.
     """
     return [run for group in load_groups(paths) for run in group]
+
+
+def shared_steps(runs: Sequence[Run]) -> set[str]:
+    """Steps that several variants have in common: under each seed, one key in all of them."""
+    keys: dict[str, dict[Any, set[str]]] = {}
+    variants: dict[str, set[str]] = {}
+    for run in runs:
+        for step in run.info.get("steps", []):
+            keys.setdefault(step["name"], {}).setdefault(run.info.get("seed"), set()).add(
+                step["key"]
+            )
+            variants.setdefault(step["name"], set()).add(str(run.info.get("variant")))
+    return {
+        name for name, by_seed in keys.items()
+        if len(variants[name]) > 1 and all(len(own) == 1 for own in by_seed.values())
+    }  # fmt: skip
 
 
 def load_groups(paths: Iterable[Path]) -> list[list[Run]]:

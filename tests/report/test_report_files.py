@@ -15,7 +15,7 @@ from franken.report.__main__ import main
 from franken.report.findings import accuracy_finding, bits_finding, token_finding
 from franken.report.records import write_records
 from franken.report.results import Results
-from franken.report.runs import load_groups, load_runs
+from franken.report.runs import Run, load_groups, load_runs, shared_steps
 from tests.faults import raises, unnamed
 
 
@@ -91,6 +91,26 @@ def test_the_page_shows_tables_plots_notes_and_provenance(report, page):
     ):  # fmt: skip
         assert expected in text
     assert len(page.images) == len(report.plots) == 3
+
+
+@pytest.mark.parametrize(
+    ("jobs", "expected"),
+    [
+        ([("focus", 0, "a", "b"), ("ofa", 0, "a", "c")], {"body"}),
+        ([("focus", 0, "a", "b"), ("ofa", 0, "a", "c"), ("focus", 1, "d", "e")], {"body"}),
+        ([("focus", 0, "a", "b"), ("focus", 1, "d", "e")], set()),  # seeds of one variant
+        ([("focus", 0, "a", "b")], set()),
+    ],
+)
+def test_a_step_that_all_variants_share_belongs_to_none(tmp_path, jobs, expected):
+    runs = [
+        Run(tmp_path, "", [], {
+            "variant": variant, "seed": seed,
+            "steps": [{"name": "body", "key": body}, {"name": "table", "key": table}],
+        })
+        for variant, seed, body, table in jobs
+    ]  # fmt: skip
+    assert shared_steps(runs) == expected
 
 
 def test_plots_are_png_files_of_a_readable_size(report):
