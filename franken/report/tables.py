@@ -59,14 +59,20 @@ class Table:
 
 
 def overview(results: Results, *, baseline: str = "instruct") -> Table:
-    """One row per system, one group of columns per task: target mean, gain, source language."""
-    table = _started(results, results.rows, "overview", "Overview")
+    """One row per system, one group of columns per task: target mean, gain, source language.
+
+    Systems without any of these figures (a grid has bounds alone) have tables of their own.
+    """
+    shown = [t for t in results.tasks if not is_of_new_tokens(results.primary(t))]
+    rows = [
+        row for row in results.rows
+        if any(_has_any(results, row, task, results.primary(task)) for task in shown)
+    ] or results.rows  # fmt: skip
+    table = _started(results, rows, "overview", "Overview")
     columns: list[list[View]] = []
-    for task in results.tasks:
-        if is_of_new_tokens(results.primary(task)):
-            continue
+    for task in shown:
         metric = metric_of(results.primary(task))
-        names, own = _summary_columns(results, task, metric, results.rows, baseline, brief=True)
+        names, own = _summary_columns(results, task, metric, rows, baseline, brief=True)
         if names:
             table.groups.append(Group(heading(task, metric), tuple(names)))
             columns += own

@@ -49,23 +49,23 @@ def _heat_maps(transplant: Transplant, names: Sequence[str], directory: Path) ->
     best = []
     for axes, name in zip(panels, names, strict=True):
         figures = transplant.overall(name)
-        cells = [[float("nan") if v is None else 100 * v for v in row] for row in figures["heat"]]
+        sources, targets, cells = layer_cells(figures["heat"])
         image = axes.imshow(
             cells, origin="lower", cmap="viridis", aspect="equal", vmin=0.0, vmax=top
         )
         source, target = figures["best_pair"]["pair"]
         if figures["best_pair"]["value"]:
-            _framed(axes, source, target)
+            _framed(axes, sources.index(source), targets.index(target))
             best.append(f"{name} {figures['best_pair']['value']:.0%} at {source} → {target}")
-        if len(cells) <= WRITTEN_OUT:
+        if max(len(sources), len(targets)) <= WRITTEN_OUT:
             _written(axes, cells, top)
         vanilla = figures["plain"].get("vanilla")
         beside = f" (vanilla {vanilla['value']:.0%})" if vanilla else ""
         axes.set_title(name + beside, fontsize=9, loc="left", color=INK)
         axes.set_xlabel("target layer", color=INK)
-        ticks = range(0, len(cells), max(1, len(cells) // 8))
-        axes.set_xticks(ticks)
-        axes.set_yticks(ticks)
+        for layers, ticks in ((targets, axes.set_xticks), (sources, axes.set_yticks)):
+            places = range(0, len(layers), max(1, len(layers) // 8))
+            ticks(places, [str(layers[place]) for place in places])
     panels[0].set_ylabel("source layer", color=INK)
     bar = figure.colorbar(image, ax=panels, shrink=0.75, pad=0.01)
     bar.set_label("right (%)", color=INK)
@@ -74,6 +74,17 @@ def _heat_maps(transplant: Transplant, names: Sequence[str], directory: Path) ->
     title = f"{transplant.label}: best pair of these samples (framed; optimistic): {found}"
     path = directory / f"transplant_heat_{slug(transplant.label)}.png"
     return save_figure(figure, path, title)
+
+
+def layer_cells(
+    heat: Sequence[Sequence[float | None]],
+) -> tuple[list[int], list[int], list[list[float]]]:
+    """Source layers, target layers and shares in %, of layers that stand in a pair alone."""
+    sources = [layer for layer, row in enumerate(heat) if any(v is not None for v in row)]
+    targets = [layer for layer, own in enumerate(zip(*heat, strict=True))
+               if any(v is not None for v in own)]  # fmt: skip
+    values = [[heat[source][target] for target in targets] for source in sources]
+    return sources, targets, [[float("nan") if v is None else 100 * v for v in r] for r in values]
 
 
 def _framed(axes: Any, source: int, target: int) -> None:
@@ -115,7 +126,10 @@ def _curves(transplant: Transplant, names: Sequence[str], directory: Path) -> Pl
         axes.grid(color="#dddddd", linewidth=0.6)
     panels[0].set_ylabel("upper bound (%)", color=INK)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=4, frameon=False, fontsize=8)
+    columns = 4 if len(names) > 1 else 2
+    figure.legend(
+        handles, labels, loc="outside lower left", ncols=columns, frameon=False, fontsize=8
+    )
     path = directory / f"transplant_curves_{slug(transplant.label)}.png"
     title = f"{transplant.label}: upper bound with one layer fixed, 95 % intervals"
     return save_figure(figure, path, title)

@@ -10,7 +10,7 @@ from franken.recipe import build_graph, graph_faults
 from franken.report import write_report
 from franken.report.runs import load_groups, load_runs
 from franken.report.transplant_differences import difference_table
-from franken.report.transplant_plots import draw_transplants
+from franken.report.transplant_plots import draw_transplants, layer_cells
 from franken.report.transplant_summaries import Transplant, transplants_of
 from franken.report.transplants import CAUTION, transplant_notes, transplant_tables
 from franken.resampling import best_of, bootstrap_mean
@@ -118,6 +118,15 @@ def leave_run(directory: Path) -> None:
             "sets": {"topics": {"languages": {"tr": strict}, "overall": strict}},
         }))  # fmt: skip
     (directory / "transplants" / "grid.progress.json").write_text('{"done": 1}')
+
+
+def test_a_heat_map_has_the_layers_of_its_pairs() -> None:
+    heat = [[0.25, None, 0.5], [None, None, None], [None, None, 1.0]]
+    sources, targets, cells = layer_cells(heat)
+    assert (sources, targets) == ([0, 2], [0, 2])
+    assert cells[0] == [25.0, 50.0]
+    assert cells[1][0] != cells[1][0]  # a pair that was not run
+    assert cells[1][1] == 100.0
 
 
 def test_the_report_shows_bounds_controls_and_cautions(tmp_path: Path) -> None:

@@ -50,6 +50,11 @@ def test_seeds_are_counted_and_the_best_value_is_marked(grid):
     assert not any(views[3].best for views in table.views)  # all equal: nothing to praise
 
 
+def test_the_overview_leaves_out_who_has_no_figure_in_it(grid, make):
+    bound = make("grid", "hi", 0.5, metric="upper_bound")
+    assert overview(Results([*grid, bound])).labels == overview(Results(grid)).labels
+
+
 def test_a_language_table_states_its_item_count(grid):
     table = task_table(Results(grid), "topic", "acc")
     assert [c for group in table.groups for c in group.columns] == [
