@@ -30,7 +30,6 @@ _KNOWN_WARNINGS = (
     ".*does not have many workers.*",
     ".*`_dataloader_init_kwargs`.*",
     ".*Checkpoint directory .* exists and is not empty.*",
-    ".*Experiment logs directory .* exists and is not empty.*",  # a run that goes on in its place
     ".*deterministic.*warn_only.*",
 )
 

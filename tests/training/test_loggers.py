@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import struct
+import warnings
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def test_csv_holds_the_curves_by_optimiser_step(tmp_path):
         rows = list(csv.DictReader(handle))
     assert [row["step"] for row in rows if row["train/loss"]] == ["1", "2", "3", "4", "5", "6"]
     assert [row["step"] for row in rows if row["valid/loss"]] == ["0", "3", "6"]
+
+
+def test_a_second_try_in_the_same_place_is_no_cause_for_alarm(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step\n1\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make_loggers(CsvLogger(), tmp_path, config={"lr": 1})
+    assert not (tmp_path / "metrics.csv").exists()
 
 
 @pytest.mark.parametrize(
