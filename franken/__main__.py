@@ -1,5 +1,6 @@
 """``python -m franken``: check the command line, then run one job or a grid."""
 
+import argparse
 import atexit
 import os
 import shutil
@@ -7,6 +8,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from franken.cli.paths import config_dir
@@ -16,6 +18,7 @@ from franken.errors import ConfigError
 from franken.files import hash_json
 from franken.processes import place_of
 
+_SEVERAL = "has several values: add -m to run one job for each, or write [a,b] for a list"
 _LIGHT_FLAGS = ("cfg", "info", "shell_completion", "hydra_help", "version")
 
 
@@ -42,11 +45,11 @@ def _estimate(argv: list[str]) -> int:
 
     register_schemas()
     args = get_args(argv)
-    faults, config = judge_command_line(args.overrides, config_dir(), args.config_dir)
-    if faults or config is None:
-        _print_faults(faults)
+    verdict = judge_command_line(args.overrides, config_dir(), args.config_dir)
+    if verdict.faults or verdict.config is None:
+        _print_faults(verdict.faults)
         return 2
-    print_estimate(config)
+    print_estimate(verdict.config)
     return 0
 
 
@@ -61,16 +64,7 @@ def _run(argv: list[str]) -> int:
     args = get_args(argv)
     statuses: list[str] = []
     if not any(getattr(args, flag, None) for flag in ("shell_completion", "hydra_help", "version")):
-        from franken.cli.check import judge_command_line
-
-        faults, config = judge_command_line(args.overrides, config_dir(), args.config_dir)
-        if config is not None and not faults:
-            faults = _follow_where_placed(config.trainer.devices, config.trainer.num_nodes)
-            faults += _share_where_taken(config, args.multirun, args.overrides)
-            if not faults and not any(getattr(args, flag, None) for flag in _LIGHT_FLAGS):
-                from franken.recipe_checkpoints import checkpoint_faults
-
-                faults = checkpoint_faults(config)
+        faults = _faults(args)
         if faults:
             _print_faults(faults)
             return 2
@@ -97,6 +91,27 @@ def _run(argv: list[str]) -> int:
     from franken.cli.sweep import Outcome
 
     return int(Outcome.failed or FAILED in statuses)
+
+
+def _faults(args: argparse.Namespace) -> list[Fault]:
+    """What is wrong with a command, by Hydra's reading of it."""
+    from franken.cli.check import judge_command_line
+
+    if args.config_dir is not None and not Path(args.config_dir).is_dir():
+        return [Fault("--config-dir", f"{args.config_dir!r} is no directory (in {Path.cwd()})")]
+    verdict = judge_command_line(args.overrides, config_dir(), args.config_dir)
+    config = verdict.config
+    if verdict.faults or config is None or verdict.hydra is None:
+        return verdict.faults
+    grid = args.multirun or verdict.grid
+    faults = _follow_where_placed(config.trainer.devices, config.trainer.num_nodes)
+    faults += _share_where_taken(config, grid, args.overrides)
+    faults += [] if grid else [Fault(key, _SEVERAL) for key in verdict.swept]
+    if faults or any(getattr(args, flag, None) for flag in _LIGHT_FLAGS):
+        return faults
+    from franken.cli.machine import faults_here
+
+    return faults_here(config, verdict.hydra, grid=grid)
 
 
 def _follow_where_placed(devices: int, nodes: int) -> list[Fault]:

@@ -8,7 +8,7 @@ the dataclasses and the graph of what comes out are asked for faults.
 from collections.abc import Iterable
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -21,6 +21,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -32,13 +33,28 @@ from franken.config.trainer import SET_BY_FRANKEN
 
 def check_command_line(overrides: list[str], conf: Path, extra: str | None = None) -> list[Fault]:
     """Every fault of these overrides; an empty list means that the job can start."""
-    return judge_command_line(overrides, conf, extra)[0]
+    return judge_command_line(overrides, conf, extra).faults
 
 
-def judge_command_line(
-    overrides: list[str], conf: Path, extra: str | None = None
-) -> tuple[list[Fault], Config | None]:
-    """Every fault of these overrides, and the config of the (first) job where there is none.
+class Verdict(NamedTuple):
+    """What is to be said of a command line."""
+
+    faults: list[Fault]
+    config: Config | None
+    """Of the (first) job, where it could be composed."""
+    hydra: DictConfig | None
+    """Hydra's own part of it: directories, launcher, sweeper."""
+    swept: list[str]
+    """Keys that are given several values on the command line."""
+
+    @property
+    def grid(self) -> bool:
+        """Whether the config itself asks for a grid, as ``-m`` does."""
+        return self.hydra is not None and self.hydra.mode == RunMode.MULTIRUN
+
+
+def judge_command_line(overrides: list[str], conf: Path, extra: str | None = None) -> Verdict:
+    """Every fault of these overrides, and what they compose.
 
     Args:
         overrides: as typed, e.g. ``["+experiment=quickstart", "seed=0,1"]``.
@@ -56,7 +72,8 @@ def judge_command_line(
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         checker = _Checker(hydra.config_loader)
-        return checker.check(overrides), checker.config
+        faults = checker.check(overrides)
+        return Verdict(faults, checker.config, checker.hydra, checker.swept)
 
 
 class _Checker:
@@ -65,10 +82,13 @@ class _Checker:
         self.repository = loader.repository
         self._known: dict[str, list[str]] = {}
         self.config: Config | None = None
+        self.hydra: DictConfig | None = None
+        self.swept: list[str] = []
         self.parser = OverridesParser.create(config_loader=loader)
 
     def check(self, overrides: list[str]) -> list[Fault]:
         typed, faults = self._parse(overrides)
+        self.swept = [o.key_or_group for o in typed if o.is_sweep_override()]
         options = self._sound(typed, faults)
         try:
             config = compose("config", overrides=options, return_hydra_config=True)
@@ -108,7 +128,7 @@ class _Checker:
             try:
                 parsed += self.parser.parse_overrides([text])
             except HydraException as error:
-                faults.append(Fault(text, f"is no override: {_plain(error)}"))
+                faults.append(Fault(text, f"is no override, which is KEY=VALUE: {_plain(error)}"))
         return parsed, faults
 
     def _is_group(self, override: Override) -> bool:
@@ -175,6 +195,7 @@ class _Checker:
         return None
 
     def _faults_of(self, composed: DictConfig) -> list[Fault]:
+        self.hydra = composed.hydra
         launcher = str(OmegaConf.select(composed, "hydra.launcher._target_"))
         with open_dict(composed):
             del composed["hydra"]

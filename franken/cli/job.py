@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from franken.cli.check import config_faults, to_config
+from franken.cli.machine import accelerator_faults
 from franken.cli.status import DONE, FAILED, FINISHED, INTERRUPTED, STATUS_FILE
 from franken.config.root import Config
 from franken.errors import ConfigError, FrankenError
@@ -44,7 +45,8 @@ def run_job(composed: DictConfig) -> str:
     status: dict[str, Any] = {"overrides": overrides, "run_dir": str(run_dir)}
     try:
         config = to_config(composed)
-        faults = config_faults(config) or checkpoint_faults(config)
+        faults = config_faults(config) or accelerator_faults(config.trainer)
+        faults = faults or checkpoint_faults(config)
         if faults:
             raise ConfigError("\n".join(map(str, faults)))
         with obeying(), _led(config) as doing:
@@ -68,8 +70,7 @@ def run_job(composed: DictConfig) -> str:
             str(error) if isinstance(error, FrankenError) else f"{type(error).__name__}: {error}"
         )
         status.update(status=FAILED, error=message)
-        log.error("failed: %s (traceback in %s)", message, run_dir / "traceback.txt")
-        print(f"\nfailed: {message}\n  traceback: {run_dir / 'traceback.txt'}", file=sys.stderr)
+        log.error("failed: %s\n  traceback: %s", message, run_dir / "traceback.txt")
     write_json(run_dir / STATUS_FILE, status)
     return str(status["status"])
 

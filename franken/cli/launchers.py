@@ -17,6 +17,10 @@ EXTRAS = {
 """Package of a launcher -> extra of franken that installs it."""
 
 
+ELSEWHERE = ("SlurmLauncher", "RayLauncher", "RayAWSLauncher")
+"""Ends of the classes whose jobs run on other machines than the command."""
+
+
 def launcher_faults(target: str, sweep: SweepConfig) -> Iterator[Fault]:
     """What is wrong with a launcher here and now.
 

@@ -130,6 +130,8 @@ class TrainerConfig:
         if self.accelerator not in ACCELERATORS:
             known = ", ".join(ACCELERATORS)
             yield "accelerator", f"must be one of {known}, got {self.accelerator!r}"
+        if self.accelerator == "cpu" and self.precision is Precision.fp16_mixed:
+            yield "precision", "fp16_mixed needs a GPU: a CPU would compute in bf16; use bf16_mixed"
         yield from at_least("threads", self.threads, 1)
         yield from at_least("workers", self.workers, 1)
         if self.attention is not None and self.attention not in ATTENTIONS:

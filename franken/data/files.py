@@ -209,20 +209,22 @@ class FileSource:
             for lang in self._role_languages(role, split)
         ]
 
-    def absent(self) -> dict[str, list[str]]:
-        """Config key -> languages for which an optional source of it has no files."""
-        found: dict[str, list[str]] = {}
+    def absent(self) -> dict[str, dict[str, str]]:
+        """Config key -> language -> where an optional source of it has no files."""
+        found: dict[str, dict[str, str]] = {}
         for role in ROLES:
             for split in (TRAIN, VALID):
                 source = self._source(role, split)
                 for lang in [] if source is None else self._named_languages(role, source):
-                    if self._origin(self._key(role, split), source, lang).is_absent:
-                        found.setdefault(self._key(role, split), []).append(lang)
+                    origin = self._origin(self._key(role, split), source, lang)
+                    if origin.is_absent:
+                        found.setdefault(origin.key, {})[lang] = origin.path
         for task in self.config.evaluation:
             source, key = self._task(task), f"data.evaluation.{task}"
             for lang in self._languages(source):
-                if self._origin(key, source, lang).is_absent:
-                    found.setdefault(key, []).append(lang)
+                origin = self._origin(key, source, lang)
+                if origin.is_absent:
+                    found.setdefault(key, {})[lang] = origin.path
         return found
 
     def task_parts(self, task: str) -> list[str]:

@@ -74,9 +74,10 @@ def _note_absent(source: Configured) -> None:
     absent = source.absent()
     roles = [role for role in ROLES if source.has(role)]
     if absent and not roles and not source.tasks():
+        tried = (f"{next(iter(paths.values()))} ({key})" for key, paths in sorted(absent.items()))
         raise DataError(
             f"data.root: there is no file of any role under {source.config.root}; looked for "
-            f"{', '.join(sorted(absent))}"
+            f"{', '.join(tried)}. Name files by these, or set the keys' path"
         )
     for key, languages in sorted(absent.items()):
         if not key.endswith(f".{VALID}"):

@@ -87,7 +87,8 @@ def test_what_is_judged_is_what_hydra_composes() -> None:
         "word_vectors.path='z/{lang}'", "~eval_suite.tasks.arithmetic", "init_method=focus",
         "training.adaptation.lr=1e-4", "data.mixtures.mix.shares={parallel: 0.5}",
     ]  # fmt: skip
-    faults, found = judge_command_line([*typed, "seed=7,8", "router=none,oracle"], config_dir())
+    verdict = judge_command_line([*typed, "seed=7,8", "router=none,oracle"], config_dir())
+    faults, found = verdict.faults, verdict.config
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         composed = compose("config", overrides=[*typed, "seed=7", "router=none"])
     assert faults == []

@@ -56,7 +56,7 @@ register_schemas()
 with tempfile.TemporaryDirectory() as place:
     for name in {experiments!r}:
         overrides = [f"+experiment={{name}}", f"store.path={{place}}"]
-        faults, config = judge_command_line(overrides, config_dir())
+        faults, config, *_ = judge_command_line(overrides, config_dir())
         assert Runner(config, Path(place)).keys, faults
 print("\\nMODULES", json.dumps(sorted({{name.split(".")[0] for name in sys.modules}})))
 """

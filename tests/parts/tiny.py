@@ -20,6 +20,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from tests.bounds import sum_error
+
 TEXT_FAMILIES = [
     *("cohere", "cohere2", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "gptj", "llama"),
     *("mistral", "olmo2", "phi", "phi3", "qwen2", "qwen3", "xglm"),
@@ -149,6 +151,39 @@ def some_ids(rows: int, *, batch: int = 2, length: int = 9) -> torch.Tensor:
 def logits_of(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
     with torch.no_grad():
         return model(input_ids=ids).logits
+
+
+def same_logits(
+    one: PreTrainedModel, ids: torch.Tensor, rows: list[int],
+    other: PreTrainedModel, other_ids: torch.Tensor, other_rows: list[int],
+) -> bool:  # fmt: skip
+    """Whether some logits of models with tables of different size are the same.
+
+    What makes them is, to the bit: states and rows. Logits themselves may be summed in another
+    order, as a product of another width is.
+    """
+    states, weight, bias, logits = _at_the_head(one, ids, rows)
+    same_states, same_weight, same_bias, same = _at_the_head(other, other_ids, other_rows)
+    magnitude = (states.abs() @ weight.abs().T + bias.abs()).max()
+    return bool(
+        torch.equal(states, same_states)
+        and torch.equal(weight, same_weight)
+        and torch.equal(bias, same_bias)
+        and (logits - same).abs().max() <= 2 * sum_error(states.shape[-1] + 1, magnitude)
+    )
+
+
+def _at_the_head(
+    model: PreTrainedModel, ids: torch.Tensor, rows: list[int]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """States that the head reads, its rows and biases, and their logits."""
+    head, read = model.get_output_embeddings(), []
+    hook = head.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].detach()))
+    logits = logits_of(model, ids)[..., rows]
+    hook.remove()
+    weight = head.weight.detach()[rows]
+    bias = torch.zeros(len(rows)) if head.bias is None else head.bias.detach()[rows]
+    return read[0], weight, bias, logits
 
 
 def save_checkpoint(model: PreTrainedModel, tokenizer: Any, directory: Any, **kwargs: Any) -> Any:
