@@ -30,7 +30,7 @@ class Configured(DataSource, Protocol):
         """The source of a role's split in every language it has."""
         ...
 
-    def absent(self) -> dict[str, list[str]]:
+    def absent(self) -> dict[str, dict[str, str]]:
         """Optional sources that are left out: key -> languages."""
         ...
 

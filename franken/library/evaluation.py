@@ -16,6 +16,7 @@ from franken.eval_suite import evaluate as run_suite
 from franken.library.given import gather
 from franken.library.memory_data import MemoryData
 from franken.library.options import chosen, typed
+from franken.library.origin import check_objects
 
 _TEXT_KINDS = ("bits_per_byte", "pseudo_bits_per_byte", "tokenizer_intrinsics", "speed")
 
@@ -89,6 +90,8 @@ def evaluate(
     """
     if tokenizer is None and not isinstance(model, HydraModel):
         raise ConfigError("evaluate: tokenizer is None; only a HydraModel brings its own")
+    if not isinstance(model, HydraModel):
+        check_objects("evaluate", model=model, tokenizer=tokenizer)
     source = _source(data, pairs, sets, source_language)
     suite = _suite(tasks, batch_tokens)
     if isinstance(source, MemoryData) and isinstance(suite, EvalSuiteConfig):

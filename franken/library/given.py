@@ -142,6 +142,11 @@ def _by_language(lexicon: Any) -> bool:
 
 
 def _entries(lexicon: Any) -> list[tuple[str, str]]:
+    if isinstance(lexicon, str | Path):
+        raise DataError(
+            f"lexicon= is a {type(lexicon).__name__} ({str(lexicon)[:30]!r}); give pairs of words, "
+            "or a mapping from words to translations"
+        )
     items = list(lexicon.items()) if isinstance(lexicon, Mapping) else list(lexicon)
     found: list[tuple[str, str]] = []
     for item in items:

@@ -8,7 +8,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from franken.composition.hydra import HydraModel, TableRouter
 from franken.errors import ConfigError
-from franken.library.origin import check_related, lineage_of, origin_of, table_of, twin
+from franken.library.origin import (
+    check_objects,
+    check_related,
+    lineage_of,
+    origin_of,
+    table_of,
+    twin,
+)
 from franken.parts.control_tokens import configs_of, control_tokens_of
 
 
@@ -43,6 +50,7 @@ def hydra(
     """
     if not tables:
         raise ConfigError("hydra: tables= is empty; give at least one, by name")
+    check_objects("hydra", body=body)
     lineage = lineage_of(body)
     made = {}
     for name, what in tables.items():

@@ -30,6 +30,29 @@ class Origin:
         return self
 
 
+def check_objects(call: str, **given: Any) -> None:
+    """Refuse what is no transformers object where one is needed.
+
+    Args:
+        call: the function that is called.
+        given: argument -> value; names that end in ``tokenizer`` are tokenizers, others models.
+
+    Raises:
+        ConfigError: names the first at fault and its type, and how to load one.
+    """
+    for name, value in given.items():
+        if name.endswith("tokenizer"):
+            sound, kind = isinstance(value, PreTrainedTokenizerBase), "AutoTokenizer"
+        else:
+            sound, kind = hasattr(value, "get_input_embeddings"), "AutoModelForCausalLM"
+        if not sound:
+            raise ConfigError(
+                f"{call}: {name} is a {type(value).__name__}; expected a transformers "
+                f"{'tokenizer' if kind == 'AutoTokenizer' else 'model'}, as "
+                f"{kind}.from_pretrained(...) gives"
+            )
+
+
 def mark(model: Any, tokenizer: PreTrainedTokenizerBase, lineage: str) -> None:
     """Note tokenizer and lineage of a model."""
     object.__setattr__(model, _PLACE, Origin(tokenizer, lineage))

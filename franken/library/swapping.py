@@ -7,6 +7,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from franken.errors import ConfigError
 from franken.library.origin import (
+    check_objects,
     check_related,
     lineage_of,
     mark,
@@ -54,6 +55,7 @@ def swap(
     """
     if special_rows not in (None, *_RULES):
         raise ConfigError(f"swap: special_rows is {special_rows!r}; valid: {', '.join(_RULES)}")
+    check_objects("swap", body_model=body_model)
     table = _table(table_of, tokenizer)
     adapted = (
         table_of if isinstance(table_of, PreTrainedModel) else getattr(table_of, "model", None)

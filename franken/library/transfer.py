@@ -13,7 +13,7 @@ from franken.files import write_json
 from franken.init_method import initialise
 from franken.library.given import Given, LexiconLike, Pairs, Texts, gather
 from franken.library.options import chosen
-from franken.library.origin import lineage_of, mark, twin
+from franken.library.origin import check_objects, lineage_of, mark, twin
 from franken.library.resources import fit_resources
 from franken.parts.body import quiet_transformers
 from franken.parts.earlier_spellings import write_earlier_spellings
@@ -124,6 +124,9 @@ def transfer(
     """
     name = method if isinstance(method, str) else getattr(method, "name", "")
     call = f"transfer(method={name!r})"
+    check_objects(
+        call, model=model, source_tokenizer=source_tokenizer, target_tokenizer=target_tokenizer
+    )
     config = chosen("init_method", method, options, call)
     given = gather(texts, source_texts, pairs, lexicon, source_language=source_language)
     lineage = lineage_of(model)

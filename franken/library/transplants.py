@@ -23,7 +23,7 @@ from franken.inference.xtransplant.host import Host, check_site
 from franken.inference.xtransplant.plan import absolute, check_pairs, pair_set
 from franken.inference.xtransplant.samples import Tokens
 from franken.library.options import chosen
-from franken.library.origin import origin_of
+from franken.library.origin import check_objects, origin_of
 from franken.transplant_engine.base import engine_of
 
 
@@ -92,6 +92,7 @@ def transplant(
         CompatibilityError: where the family lacks the site, or the engine cannot serve it.
     """
     config = chosen("inference", "xtransplant", {"engine": engine, **options}, "transplant")
+    check_objects("transplant", model=model)
     origin = origin_of(model)
     tokenizer = tokenizer or (None if origin is None else origin.tokenizer)
     was_training = model.training

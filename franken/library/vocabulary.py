@@ -7,6 +7,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from franken.errors import DataError
 from franken.library.given import Texts, gather
 from franken.library.options import chosen
+from franken.library.origin import check_objects
 from franken.tokenizer.types import VocabTexts
 from franken.vocab import build_vocabulary
 
@@ -45,6 +46,7 @@ def build_vocab(
     """
     name = method if isinstance(method, str) else getattr(method, "name", "")
     call = f"build_vocab(method={name!r})"
+    check_objects(call, base_tokenizer=base_tokenizer)
     config = chosen("vocab", method, options, call)
     given = gather(texts, source_texts, source_language=source_language)
     targets = {key: lines for key, lines in given.texts.items() if key != source_language}

@@ -34,6 +34,24 @@ def test_importing_franken_costs_nothing_and_offers_every_verb() -> None:
     assert all(f"'{verb}'" in done.stdout for verb in franken.__all__)
 
 
+def test_what_is_no_object_of_transformers_is_refused_by_its_argument() -> None:
+    model, tokenizer = tiny_model(), tiny_tokenizer()
+    for call, argument, found in (
+        (lambda: franken.transfer("out", tokenizer, tokenizer), "model", "str"),
+        (lambda: franken.transfer(model, tokenizer, model), "target_tokenizer", "LlamaForCausalLM"),
+        (lambda: franken.build_vocab(model, "scratch", texts=LINES), "base_tokenizer", "Llama"),
+        (lambda: franken.swap("out", table_of=(model, tokenizer)), "body_model", "str"),
+        (lambda: franken.hydra(None, tables={"en": (model, tokenizer)}), "body", "NoneType"),
+        (lambda: franken.transplant(tokenizer, [], engine="naive"), "model", ""),
+        (lambda: franken.evaluate(model, "out", ["bits_per_byte"], data=LINES), "tokenizer", "str"),
+    ):  # fmt: skip
+        with raises(ConfigError, argument) as caught:
+            call()
+        assert found in str(caught.value)
+    with raises(DataError, "lexicon=", "words.tsv"):
+        franken.transfer(model, tokenizer, tokenizer, method="lexicon", lexicon="words.tsv")
+
+
 # --- transfer
 
 
