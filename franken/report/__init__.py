@@ -14,6 +14,7 @@ from franken.errors import DataError
 from franken.files import write_atomically
 from franken.report.averages import macro_average
 from franken.report.compare import comparison_tables
+from franken.report.effects import effect_tables
 from franken.report.initialisation import initialisation_table
 from franken.report.new_tokens import draw_new_tokens, new_token_table
 from franken.report.notes import computed_notes
@@ -135,6 +136,7 @@ def write_report(
     tables += [initialised] if initialised else []
     new_tokens = new_token_table(results.records)
     tables += [new_tokens] if new_tokens else []
+    tables += effect_tables(results, runs)
     transplants = transplants_of(runs)
     tables[1:1] = transplant_tables(transplants)
     comparisons = comparison_tables(groups) if compare and len(groups) > 1 else []
