@@ -19,7 +19,9 @@ from franken.tokenizer.compose import replay
 from franken.tokenizer.pipeline import pipeline_of
 from franken.tokenizer.reachability import unreachable_pieces
 from franken.tokenizer.trim import trim_vocabulary
+from franken.vocab import build_vocabulary
 from franken.vocab.__main__ import main
+from franken.vocab.trim import TrimVocab
 from tests.faults import raises
 from tests.parts.tiny import (
     LINES,
@@ -29,7 +31,7 @@ from tests.parts.tiny import (
     tiny_model,
     tiny_tokenizer,
 )
-from tests.vocab.toys import ENGLISH, KINDS, RUSSIAN_WORDS, base_tokenizer
+from tests.vocab.toys import ENGLISH, KINDS, RUSSIAN_WORDS, base_tokenizer, vocab_texts
 
 ENGLISH_LINES = LINES[:2]
 
@@ -91,6 +93,19 @@ def test_a_size_leaves_what_leaf_order_leaves(size: int) -> None:
     whole = [word for word, cut in words.items() if set(cut) <= new.get_vocab().keys()]
     assert 0 < len(whole) < len(words)
     assert [new.tokenize(word) for word in whole] == [words[word] for word in whole]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_as_an_option_it_keeps_what_source_and_targets_use_and_adds_nothing(
+    kind: TokenizerKind,
+) -> None:
+    base, texts = base_tokenizer(kind), vocab_texts()
+    result = build_vocabulary(base, TrimVocab(), texts, seed=0)
+    assert result.tokenizer.get_vocab().keys() <= base.get_vocab().keys()
+    assert len(result.tokenizer) < len(base)
+    for stream in (texts.source, *texts.targets.values()):
+        for line in list(stream())[:20]:
+            assert result.tokenizer.tokenize(line) == base.tokenize(line)
 
 
 def test_a_script_keeps_all_its_pieces_and_a_size_the_most_used() -> None:
