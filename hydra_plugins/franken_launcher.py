@@ -11,7 +11,8 @@ from hydra.core.utils import JobReturn
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from franken.cli.launchers import composed_once, quiet_about_presets
+from franken.cli.job_configs import JobConfigs
+from franken.cli.launchers import quiet_about_presets
 
 quiet_about_presets()  # in processes that a launcher starts, which unpickle what is here
 
@@ -24,7 +25,7 @@ class FrankenLauncher(BasicLauncher):
     ) -> None:
         """As Hydra's; what the sweeper composes from now on is kept for the launch."""
         loader = hydra_context.config_loader
-        vars(loader)["load_sweep_config"] = composed_once(loader.load_sweep_config)
+        vars(loader)["load_sweep_config"] = JobConfigs(loader).load
         super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(

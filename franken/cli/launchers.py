@@ -1,9 +1,8 @@
 """What a choice of ``hydra/launcher`` needs before a grid can start with it."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Any
 
 from franken.config.checks import Fault
 from franken.config.runtime import SweepConfig
@@ -41,30 +40,6 @@ def launcher_faults(target: str, sweep: SweepConfig) -> Iterator[Fault]:
             "free shares out jobs among equal commands, each of which runs its own one by one: "
             f"leave hydra/launcher at franken, or take=all with {target.rpartition('.')[2]}",
         )
-
-
-def composed_once(compose: Callable[[Any, list[str]], Any], most: int = 32) -> Callable[..., Any]:
-    """Keep what was composed until it is asked for again.
-
-    Hydra's sweeper composes every job to see whether it can be, and throws it away; the launcher
-    composes it again.
-
-    Args:
-        compose: from the config of the grid and the overrides of a job to the job's config.
-        most: how many are kept at a time; each takes a megabyte or two.
-    """
-    kept: dict[tuple[str, ...], Any] = {}
-
-    def load(master_config: Any, sweep_overrides: list[str]) -> Any:
-        job = tuple(sweep_overrides)
-        if job in kept:
-            return kept.pop(job)
-        composed = compose(master_config, sweep_overrides)
-        if len(kept) < most:
-            kept[job] = composed
-        return composed
-
-    return load
 
 
 def quiet_about_presets() -> None:

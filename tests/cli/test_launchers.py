@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from franken.cli import launchers
 from franken.cli.check import check_command_line
-from franken.cli.launchers import EXTRAS, composed_once, launcher_faults
+from franken.cli.launchers import EXTRAS, launcher_faults
 from franken.cli.paths import config_dir
 from franken.config.register import register_schemas
 from franken.config.runtime import SweepConfig
@@ -122,19 +122,3 @@ def test_joblib_runs_the_jobs_of_a_grid_in_two_processes(tmp_path):
     jobs = read_json(grid / "summary.json")
     assert [job["seed"] for job in jobs] == [3, 4]
     assert len({job["process"] for job in jobs}) == 2
-
-
-def test_a_job_that_was_composed_to_be_looked_at_is_not_composed_again_to_be_run() -> None:
-    composed: list[str] = []
-
-    def compose(grid: object, overrides: list[str]) -> list[str]:
-        composed.extend(overrides)
-        return list(overrides)
-
-    load = composed_once(compose, most=2)
-    looked_at = [load("grid", [f"seed={n}"]) for n in range(3)]
-    run = [load("grid", [f"seed={n}"]) for n in range(3)]
-    assert composed == ["seed=0", "seed=1", "seed=2", "seed=2"]  # two were kept
-    assert run == looked_at
-    assert [a is b for a, b in zip(run, looked_at, strict=True)] == [True, True, False]
-    assert load("grid", ["seed=0"]) is not run[0]  # a job's config is its own
