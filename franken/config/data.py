@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import ClassVar
 
 from franken.config.checks import at_least, in_range
 from franken.config.eval_set import EvaluationPlace, EvaluationSource
@@ -109,6 +110,9 @@ class RomaniseConfig:
 class DataConfig:
     """What every data option has."""
 
+    opened_by: ClassVar[str]
+    """Module whose ``open_source(config)`` opens options of this schema."""
+
     name: str = "microworld"
     """The option, as results name it."""
     source_language: str = "en"
@@ -149,6 +153,8 @@ class DataConfig:
 class MicroworldData(DataConfig):
     """The embedded default: a controlled multilingual world, generated from a seed."""
 
+    opened_by: ClassVar[str] = "franken.data.microworld"
+
     name: str = "microworld"
     languages: list[str] = field(default_factory=lambda: ["id", "tr", "hi", "ru", "ka"])
     known_languages: list[str] = field(default_factory=lambda: ["es"])
@@ -183,6 +189,8 @@ class MicroworldData(DataConfig):
 @schema("files")
 class FileData(DataConfig):
     """Files of the user (``data=local``) or hub data sets (``data=hub_*``), role by role."""
+
+    opened_by: ClassVar[str] = "franken.data.files"
 
     name: str = "files"
     root: str = "."
