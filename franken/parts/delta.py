@@ -22,13 +22,15 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from franken.errors import ArtifactError, CompatibilityError
+from franken.errors import CompatibilityError
 from franken.files import read_json, write_json
 from franken.parts import adapter_files, safetensors_file, skillpack
+from franken.parts.description import read_described
 from franken.parts.mount import Mounts
 
 DESCRIPTION_FILE = "delta.json"
 SCHEMA = 1
+_SCHEMAS = {"lora": SCHEMA, adapter_files.KIND: SCHEMA, skillpack.KIND: skillpack.SCHEMA}
 _PREFIX = "base_model.model."  # PEFT's files name tensors from its wrapper; models lack it
 
 
@@ -155,18 +157,7 @@ def _delta_weight(layer: Any, adapter: str) -> torch.Tensor:
 
 def read_description(directory: Path) -> dict[str, Any]:
     """Read ``delta.json``; ``ArtifactError`` where the directory holds no delta."""
-    path = directory / DESCRIPTION_FILE
-    if not path.is_file():
-        raise ArtifactError(f"{directory} is no delta: it has no {path.name}")
-    try:
-        description = read_json(path)
-    except ValueError as error:
-        raise ArtifactError(f"{path} is damaged: {error}") from error
-    pack = isinstance(description, dict) and description.get("kind") == skillpack.KIND
-    wanted = skillpack.SCHEMA if pack else SCHEMA
-    if not isinstance(description, dict) or description.get("schema") != wanted:
-        raise ArtifactError(f"{path} is of another schema; this version reads {wanted}")
-    return description
+    return read_described(directory / DESCRIPTION_FILE, "delta", _SCHEMAS)
 
 
 def apply_delta(
@@ -192,11 +183,6 @@ def apply_delta(
         return model
     if description["kind"] == adapter_files.KIND:
         return adapter_files.load_adapter(model, directory, name=name)
-    if description["kind"] != "lora":
-        raise ArtifactError(
-            f"{directory} holds a delta of kind {description['kind']!r}; known kinds: lora, "
-            f"{adapter_files.KIND}, {skillpack.KIND}"
-        )
     return load_lora(model, directory, adapter=name)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import hash_json, sha256_file, write_atomically
 from franken.parts import safetensors_file
+from franken.parts.description import read_described
 from franken.parts.disk_surgery import new_directory
 from franken.parts.forms import Form, decode_form, encoded_bytes, form_bytes
 from franken.parts.safetensors_file import Entry, TensorRange
@@ -148,28 +149,14 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         ArtifactError: where it is missing, damaged, of another kind or of another version.
     """
     path = Path(directory) / MANIFEST_FILE
-    if not path.is_file():
-        raise ArtifactError(f"{directory} is no SkillPack: it has no {MANIFEST_FILE}")
-    try:
-        manifest = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ArtifactError(f"{path} is damaged: {error}; pack again") from error
-    kind = manifest.get("kind") if isinstance(manifest, dict) else None
-    if kind != KIND:
-        raise ArtifactError(f"{path} describes a delta of kind {kind!r}, not a {KIND}")
-    if manifest.get("schema") != SCHEMA:
-        raise ArtifactError(
-            f"{path} has format version {manifest.get('schema')}; this program reads version "
-            f"{SCHEMA}. Use the release that wrote it, or pack again"
-        )
+    manifest = read_described(path, "SkillPack", {KIND: SCHEMA}, again="pack again")
     missing = {"name", "body", "base", "tensors", "skipped", "size", "sha256", "vocab", SEAL}
     missing -= set(manifest)
     if missing:
         raise ArtifactError(f"{path} is damaged: it lacks {min(missing)!r}; pack again")
-    found: dict[str, Any] = manifest
-    if sealed(found)[SEAL] != found[SEAL]:
+    if sealed(manifest)[SEAL] != manifest[SEAL]:
         raise ArtifactError(f"{path} is damaged: its {SEAL} is not that of its content; pack again")
-    return found
+    return manifest
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from franken.errors import ArtifactError, CompatibilityError
-from franken.files import read_json, sha256_file, write_json
+from franken.files import sha256_file, write_json
 from franken.parts.checkpoint import Checkpoint
+from franken.parts.description import read_described
 from franken.parts.fingerprint import body_fingerprint
 from franken.parts.rowless import set_aside_rowless
 from franken.parts.safetensors_file import (
@@ -175,22 +176,7 @@ def write_description(directory: Path, *, dtype: torch.dtype, **facts: Any) -> N
 
 def read_description(directory: Path) -> dict[str, Any]:
     """Read ``table.json``; ``ArtifactError`` where the directory holds no table."""
-    path = directory / DESCRIPTION_FILE
-    if not path.is_file():
-        found = ", ".join(sorted(item.name for item in directory.glob("*"))[:5]) or "nothing"
-        raise ArtifactError(f"{directory} is no table: it has no {path.name} (found: {found})")
-    try:
-        description = read_json(path)
-    except ValueError as error:
-        raise ArtifactError(f"{path} is damaged: {error}") from error
-    if not isinstance(description, dict) or description.get("kind") != "table":
-        kind = description.get("kind") if isinstance(description, dict) else description
-        raise ArtifactError(f"{path} describes a {kind!r}, not a table")
-    if description.get("schema") != SCHEMA:
-        raise ArtifactError(
-            f"{path} has schema {description.get('schema')}; this version reads {SCHEMA}"
-        )
-    return description
+    return read_described(directory / DESCRIPTION_FILE, "table", {"table": SCHEMA})
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from franken.errors import ArtifactError
-from franken.files import read_json, sha256_file, write_atomically, write_json
+from franken.files import sha256_file, write_atomically, write_json
+from franken.parts.description import read_described
 from franken.token_map.options import Fallback
 from franken.token_map.token_map import (
     DrawClasses,
@@ -129,19 +130,7 @@ def load_map(directory: Path) -> TokenMap:
 
 def _read_description(directory: Path) -> dict[str, Any]:
     path = directory / DESCRIPTION_FILE
-    if not path.is_file():
-        found = ", ".join(sorted(item.name for item in directory.glob("*"))[:5]) or "nothing"
-        raise ArtifactError(f"{directory} is no token map: it has no {path.name} (found: {found})")
-    try:
-        description = read_json(path)
-    except ValueError as error:
-        raise ArtifactError(f"{path} is damaged: {error}; fit the map again") from error
-    if not isinstance(description, dict) or description.get("kind") != "token_map":
-        raise ArtifactError(f"{path} does not describe a token map")
-    if description.get("schema") != SCHEMA:
-        raise ArtifactError(
-            f"{path} has schema {description.get('schema')}; this version reads {SCHEMA}"
-        )
+    description = read_described(path, "token map", {"token_map": SCHEMA}, again="fit it again")
     _check_fields(description, _FIELDS, path)
     _check_fields({"method": "", "trained": {}, **description["notes"]}, _NOTES, path)
     return description

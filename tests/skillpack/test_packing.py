@@ -236,7 +236,7 @@ def test_damaged_packs_are_refused_with_a_reason(pair, tmp_path):
     payload.write_bytes(good)
 
     for change, *names in (
-        ({"schema": 99}, 99, "version 3"),
+        ({"schema": 99}, 99, 3),
         ({"schema": 2}, 2, "version 3"),
         ({"kind": "lora"}, "'lora'"),
     ):

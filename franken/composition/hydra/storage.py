@@ -23,6 +23,7 @@ from franken.composition.hydra.routing import TableRouter
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import read_json
 from franken.parts.body import control_tokens_of_body, load_body
+from franken.parts.description import read_described
 from franken.parts.model import ModelRef, apply_deltas, check_body
 from franken.parts.table import DESCRIPTION_FILE as TABLE_FILE
 from franken.parts.table import load_table
@@ -146,20 +147,7 @@ def read_hydra_description(directory: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: where there is none, or it is damaged or of another schema.
     """
-    path = directory / FILE
-    if not path.is_file():
-        raise ArtifactError(f"{directory} is no Hydra LLM: it has no {FILE}")
-    try:
-        content = read_json(path)
-    except ValueError as error:
-        raise ArtifactError(f"{path} is damaged: {error}") from error
-    if content.get("kind") != "hydra" or content.get("schema") != SCHEMA:
-        raise ArtifactError(
-            f"{path} is of kind {content.get('kind')!r}, schema {content.get('schema')!r}; this "
-            f"version reads kind 'hydra', schema {SCHEMA}"
-        )
-    found: dict[str, Any] = content
-    return found
+    return read_described(directory / FILE, "Hydra LLM", {"hydra": SCHEMA})
 
 
 def default_first(tables: Mapping[str, Path], default: str | None) -> dict[str, Path]:
