@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from franken.config.checks import at_least
+from franken.config.checks import at_least, members_by_name
 from franken.declare import schema
 
 
@@ -99,6 +99,7 @@ def _directory_faults(directory: Path) -> Iterator[tuple[str, str]]:
         yield "path", f"{directory} holds no safetensors; fetch or convert the weights"
 
 
+@members_by_name
 @dataclass
 class TokenizerTraining:
     """The tokenizer of a model that is pre-trained on the spot."""

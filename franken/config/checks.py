@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from enum import Enum
 from typing import Any, TypeVar
 
 from franken.errors import ConfigError, did_you_mean
@@ -36,6 +37,7 @@ def collect_faults(node: Any, prefix: str = "") -> list[Fault]:
         own = getattr(node, "faults", None)
         if own is not None:
             found += [Fault(join_key(prefix, key), message) for key, message in own()]
+        found += [Fault(join_key(prefix, key), message) for key, message in _no_members(node)]
         children: Iterator[tuple[str, Any]] = (
             (f.name, getattr(node, f.name)) for f in fields(node)
         )
@@ -48,6 +50,39 @@ def collect_faults(node: Any, prefix: str = "") -> list[Fault]:
     for key, value in children:
         found += collect_faults(value, join_key(prefix, key))
     return found
+
+
+def members_by_name(cls: Any) -> Any:
+    """Make a dataclass take names for members of its enums, as the command line does.
+
+    Code compares members by identity: a bare string would count as none of them, silently. What
+    names none stays as it is, for :func:`collect_faults` to refuse.
+    """
+    make = cls.__init__
+    enums = {f.name: type(f.default) for f in fields(cls) if isinstance(f.default, Enum)}
+
+    @functools.wraps(make)
+    def made(self: Any, *values: Any, **named: Any) -> None:
+        make(self, *values, **named)
+        for key, members in enums.items():
+            if isinstance(given := getattr(self, key), str) and given in members.__members__:
+                object.__setattr__(self, key, members[given])
+
+    if enums:
+        cls.__init__ = made
+    return cls
+
+
+def _no_members(node: Any) -> Iterator[tuple[str, str]]:
+    for item in fields(node):
+        value = getattr(node, item.name)
+        if (
+            isinstance(item.default, Enum)
+            and isinstance(value, str)
+            and not isinstance(value, Enum)
+        ):
+            names = list(type(item.default).__members__)
+            yield item.name, f"{value!r} is none of its choices.{hint(value, names)}"
 
 
 def checked(config: Config, where: str) -> Config:

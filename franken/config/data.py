@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
-from franken.config.checks import at_least, in_range
+from franken.config.checks import at_least, in_range, members_by_name
 from franken.config.eval_set import EvaluationPlace, EvaluationSource
 from franken.config.sources import Source, language_faults
 from franken.declare import schema
@@ -39,6 +39,7 @@ class Unit(StrEnum):
     """Records: a role with long records then takes more tokens than its share."""
 
 
+@members_by_name
 @dataclass
 class Mixture:
     """What one training split is made of."""
@@ -89,6 +90,7 @@ class RomanForm(StrEnum):
     """In training text both: the text, and its Latin form on a line of its own."""
 
 
+@members_by_name
 @dataclass
 class RomaniseConfig:
     """Text in Latin letters (RomanSetu), by uroman (``pip install 'franken[romanise]'``)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from franken.config.checks import at_least, hint
+from franken.config.checks import at_least, hint, members_by_name
 from franken.declare import find, options, schema
 
 
@@ -47,6 +47,7 @@ class ShotChoice(StrEnum):
     """Those whose prompts have most character trigrams in common with the item's own."""
 
 
+@members_by_name
 @dataclass
 class TaskConfig:
     """One task of a suite."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from franken.config.checks import at_least, checks_itself, hint, in_range
+from franken.config.checks import at_least, checks_itself, hint, in_range, members_by_name
 from franken.declare import find, options, schema
 from franken.pack_operator.base import PackOperator
 
@@ -62,6 +62,7 @@ class MergeMethod(StrEnum):
     (PCB-Merging, Du et al. 2024)."""
 
 
+@members_by_name
 @dataclass
 class SvdOptions:
     """Settings of the decomposition."""
@@ -81,6 +82,7 @@ class SvdOptions:
         yield from at_least("power", self.power, 0)
 
 
+@members_by_name
 @dataclass
 class QuantOptions:
     """Settings of the rounding of singular vectors."""
@@ -108,6 +110,7 @@ class QuantOptions:
         yield from at_least("calibration_tokens", self.calibration_tokens, 8)
 
 
+@members_by_name
 @dataclass
 class ClassRule:
     """One class of tensors: which, and what is done with them."""

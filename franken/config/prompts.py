@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from franken.config.checks import at_least
+from franken.config.checks import at_least, members_by_name
 from franken.declare import schema
 
 ANY = "any"
@@ -51,6 +51,7 @@ def _fields_of(config: object, key: str, *fields: str) -> Iterator[tuple[str, st
         yield key, f"{template!r} does not fit ({error!r}); fields: {', '.join(fields)}"
 
 
+@members_by_name
 @dataclass
 class PromptSet:
     """One evaluation set as prompts."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from franken.config.checks import at_least
+from franken.config.checks import at_least, members_by_name
 
 
 class FileFormat(StrEnum):
@@ -22,6 +22,7 @@ class FileFormat(StrEnum):
     parquet = "parquet"
 
 
+@members_by_name
 @dataclass
 class Source:
     """Where records come from: files (a path with ``{lang}``) or a hub data set."""

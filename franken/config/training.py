@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from franken.config.amounts import bytes_of
-from franken.config.checks import at_least, checks_itself, in_range
+from franken.config.checks import at_least, checks_itself, in_range, members_by_name
 from franken.declare import schema
 
 
@@ -95,6 +95,7 @@ TRAINED_ADAPTER = "trained"
 """Name inside the model of the adapter that a training phase puts in."""
 
 
+@members_by_name
 @dataclass
 class AdapterConfig:
     """Bottleneck adapters (Houlsby et al. 2019; Pfeiffer et al. 2020, MAD-X)."""
@@ -152,6 +153,7 @@ class ShieldScore(StrEnum):
     """Nothing: a control."""
 
 
+@members_by_name
 @dataclass
 class ShieldOptions:
     """Source-shielded updates: columns of the body's matrices that do not change (SSU)."""
@@ -173,6 +175,7 @@ class ShieldOptions:
 
 
 @checks_itself
+@members_by_name
 @dataclass
 class TrainingConfig:
     """One training phase."""

@@ -25,7 +25,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar, dataclass_transform, overload
 
-from franken.config.checks import checks_itself, hint
+from franken.config.checks import checks_itself, hint, members_by_name
 from franken.errors import ConfigError
 
 GROUPS = (
@@ -84,7 +84,7 @@ def schema(name: str, *, written: bool = False) -> Callable[[_Option], _Option]:
 def declare(cls: Any, name: str) -> Any:
     """Make a class a dataclass that the registry finds under this name."""
     setattr(cls, _MARK, name)
-    return dataclasses.dataclass(cls)
+    return members_by_name(dataclasses.dataclass(cls))
 
 
 @cache

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from franken.config.checks import at_least
+from franken.config.checks import at_least, members_by_name
 from franken.config.data import ChatForm
 
 
@@ -70,6 +70,7 @@ class Judge(StrEnum):
     option = "option"
 
 
+@members_by_name
 @dataclass
 class SelectConfig:
     """The search for one fixed pair (the paper's offline strategy, as far as its code shows it)."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, NamedTuple
 
-from franken.config.checks import at_least
+from franken.config.checks import at_least, members_by_name
 from franken.declare import option
 from franken.errors import CompatibilityError, DataError
 from franken.init_method.common.helper import HelperInit
@@ -84,6 +84,7 @@ class Weighting(StrEnum):
     sparsemax = "sparsemax"
 
 
+@members_by_name
 @dataclass
 class Selector:
     """How the neighbours of a token are chosen."""
@@ -123,6 +124,7 @@ class Mapping(StrEnum):
     the anchors at will."""
 
 
+@members_by_name
 @dataclass
 class SaltSolver(Solver):
     """Least squares over the chosen anchors, with SALT's readings."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from franken.config.checks import at_least
+from franken.config.checks import at_least, members_by_name
 from franken.declare import option
 from franken.init_method.base import InitMethod
 from franken.lazy import later
@@ -60,6 +60,7 @@ class Unmapped(StrEnum):
     subtoken_mean = "subtoken_mean"
 
 
+@members_by_name
 @dataclass
 class EvidenceConfig:
     """Counts that need no parallel text, added to those that come from it."""
@@ -72,6 +73,7 @@ class EvidenceConfig:
         yield from at_least("identity", self.identity, 0.0)
 
 
+@members_by_name
 @dataclass
 class BorrowingConfig:
     """Weights for tokens without evidence."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from franken.config.checks import at_least, in_range
+from franken.config.checks import at_least, in_range, members_by_name
 
 
 class Fallback(StrEnum):
@@ -92,6 +92,7 @@ class Solver:
         yield from at_least("ridge", self.ridge, 0.0)
 
 
+@members_by_name
 @dataclass
 class HelperOptions(FitOptions):
     """What fits on a helper's rows are told beside."""
@@ -123,6 +124,7 @@ class OverlapMode(StrEnum):
     """Same decoded text: pieces that are no text of their own all become U+FFFD and match."""
 
 
+@members_by_name
 @dataclass
 class Overlap:
     """Which tokens are shared, thus copied and anchors."""

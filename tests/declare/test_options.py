@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from franken.alignment.files import FilesAlignment
 from franken.cli.paths import config_dir
 from franken.config.checks import collect_faults, faults_later
+from franken.config.eval_suite import Chat, EvalSuiteConfig, LimitTakes, TaskConfig
 from franken.config.pack import ClassRule, PackConfig
 from franken.config.register import register_schemas
 from franken.config.training import TrainingConfig
@@ -25,6 +26,7 @@ from franken.errors import ConfigError
 from franken.init_method.base import InitMethod
 from franken.init_method.focus import FocusInit
 from franken.init_method.salt import SaltInit
+from franken.word_vectors.base import VectorUnit
 from tests.faults import raises
 
 UNSET = {
@@ -140,7 +142,8 @@ def test_an_option_is_a_dataclass_with_the_name_of_its_module_or_its_own():
     [(FocusInit, {"temperature": -1.0}, "temperature"),
      (SaltInit, {"copy_overlap": False}, "copy_overlap"),
      (PackConfig, {"classes": {"all": ClassRule(density=2.0)}}, "classes.all.density"),
-     (PackConfig, {"schedule_width": 0}, "schedule_width"), (TrainingConfig, {"lr": -1.0}, "lr")],
+     (PackConfig, {"schedule_width": 0}, "schedule_width"), (TrainingConfig, {"lr": -1.0}, "lr"),
+     (FocusInit, {"unit": "peices"}, "unit"), (TrainingConfig, {"schedule": "x"}, "schedule")],
 )  # fmt: skip
 def test_a_wrong_value_is_refused_when_options_are_made(cls, values, key):
     with raises(ConfigError, cls.__name__, key):
@@ -172,3 +175,10 @@ def test_no_stand_in_is_kept_for_good():
         check=True,
     )
     assert done.stdout == ""
+
+
+def test_a_member_is_named_in_python_as_on_the_command_line():
+    """Code compares by identity: a bare string would count as no member at all."""
+    assert FocusInit(unit="pieces").unit is VectorUnit.pieces
+    assert TaskConfig(chat="off", score="mean_byte").chat is Chat.off
+    assert EvalSuiteConfig(limit_takes="first").limit_takes is LimitTakes.first
