@@ -51,8 +51,12 @@ def _compare(first: Results, second: Results, name: str, other: str) -> Table:
     table = Table(
         f"comparison-{other}", f"Difference: {other} minus {name}", ("model", "variant"), []
     )
-    pairs = matched_rows(first.rows, second.rows)
-    table.labels = [(row.model, _pair_variant(row, match)) for row, match in pairs]
+    pairs, same = [], []
+    for pair in matched_rows(first.rows, second.rows):
+        (same if _all_equal(first, second, pair) else pairs).append(pair)
+    table.labels = [(row.model, _pair_variant(row, match, (name, other))) for row, match in pairs]
+    if same:
+        table.notes.append(f"Equal item by item: {', '.join(row.model for row, _ in same)}.")
     columns: list[list[View]] = []
     for task in shared_tasks(first, second):
         metric = metric_of(first.primary(task))
@@ -73,27 +77,52 @@ def _compare(first: Results, second: Results, name: str, other: str) -> Table:
     return table
 
 
+def _all_equal(first: Results, second: Results, pair: tuple[Row, Row]) -> bool:
+    """Whether two systems are one, as far as their items tell: a step that both runs share."""
+    gaps = [
+        _difference(first, second, pair, task, lang)
+        for task in shared_tasks(first, second)
+        for _, lang in _places(first, task)
+    ]
+    return all(gap is None or _equal(gap) for gap in gaps) and any(gaps)
+
+
+def _equal(found: Comparison) -> bool:
+    """Whether no item differs."""
+    return found.value == 0 and found.stderr == 0
+
+
 def paired_table(first: Results, second: Results, name: str, other: str) -> Table:
     """Every comparison in a line: both scores, the difference with its interval, the test."""
     table = Table(
         f"paired-{other}", f"Item by item: {other} against {name}",
         ("task", "model", "variant", "language"), [],
     )  # fmt: skip
-    columns = (name, other, "difference", "95 % interval", "better", "worse", "items", "p", "test",
-               SEEDS, "p seeds")  # fmt: skip
-    table.groups = [Group("", columns)]
+    columns = (name, other, "difference", "95 % interval", "p", "better", "worse", "items", SEEDS,
+               "p seeds", "test")  # fmt: skip
+    left_out = 0
     for task in shared_tasks(first, second):
         metric = metric_of(first.primary(task))
         for row, match in matched_rows(first.rows, second.rows):
             listed = [(lang, lang) for lang in first.targets(task, metric.name)]
             for place, lang in [*_places(first, task), *listed]:
                 found = _difference(first, second, (row, match), task, lang)
-                if found is None:
+                if found is None or _equal(found):
+                    left_out += found is not None
                     continue
                 cells = [_cell(first, row, task, lang), _cell(second, match, task, lang)]
-                label = (heading(task, metric), row.model, _pair_variant(row, match), place)
+                variant = _pair_variant(row, match, (name, other))
+                label = (heading(task, metric), row.model, variant, place)
                 table.labels.append(label)
                 table.views.append(_line(found, cells, metric))
+    told = [at for at in range(len(columns)) if any(line[at] != View() for line in table.views)]
+    table.groups = [Group("", tuple(columns[at] for at in told))]
+    table.views = [[line[at] for at in told] for line in table.views]
+    if not any(label[2] for label in table.labels):
+        table.keys = ("task", "model", "language")
+        table.labels = [(task, model, place) for task, model, _, place in table.labels]
+    if left_out:
+        table.notes.append(f"{left_out} comparisons in which no item differs are left out.")
     table.legend = [
         "better, worse: items that the second wins and loses. items: those that both "
         "have, an item in several languages or under several seeds counted once.",
@@ -120,13 +149,13 @@ def _line(found: Comparison, cells: Sequence[Cell | None], metric: Metric) -> li
         *shown,
         replace(difference(found, metric), best=found.clear),
         View(bounds) if bounds else View(),
+        number(found.p, _probability(found.p or 0.0)),
         number(won, str(won)),
         number(lost, str(lost)),
         number(found.items or None, str(found.items)),
-        number(found.p, _probability(found.p or 0.0)),
-        View(found.test),
         number(found.seeds, metric.shown(found.seeds or 0.0)),
         number(found.seed_p, _probability(found.seed_p or 0.0)),
+        View(found.test),
     ]
 
 
@@ -134,8 +163,11 @@ def _probability(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _pair_variant(row: Row, match: Row) -> str:
-    return row.variant if row.variant == match.variant else f"{row.variant} → {match.variant}"
+def _pair_variant(row: Row, match: Row, names: tuple[str, str]) -> str:
+    """What varies between the two, where the names of the runs do not say so already."""
+    if row.variant == match.variant:
+        return row.variant
+    return "" if (row.variant, match.variant) == names else f"{row.variant} → {match.variant}"
 
 
 def matched_rows(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:

@@ -119,7 +119,7 @@ def test_runs_are_compared_item_by_item(two_runs):
     table, lines = comparison_tables(load_groups(two_runs))
     assert table.views[0][0].text.startswith("+6.0*")
     by_place = {
-        label[3]: dict(zip(lines.groups[0].columns, views, strict=True))
+        label[-1]: dict(zip(lines.groups[0].columns, views, strict=True))
         for label, views in zip(lines.labels, lines.views, strict=True)
     }
     one = by_place["hi"]
@@ -138,7 +138,7 @@ def test_more_is_a_loss_where_less_is_better(three, tmp_path):
             write_run(tmp_path / metric / name, records)
         runs = [tmp_path / metric / name for name in ("before", "after")]
         table, paired = comparison_tables(load_groups(runs))
-        place = [label[3] for label in paired.labels].index("hi")
+        place = [label[-1] for label in paired.labels].index("hi")
         lines[metric] = dict(zip(paired.groups[0].columns, paired.views[place], strict=True))
         assert table.views[0][0].best
         assert table.views[0][0].loss == (metric != "acc")
@@ -159,3 +159,14 @@ def test_different_items_fall_back_to_the_errors_of_both_sides(three):
     found = compared({0: three[:1]}, {0: other})
     assert found.test == "unpaired"
     assert not found.clear
+
+
+def test_what_both_runs_share_is_left_out_of_the_lines(three, tmp_path):
+    """The base of both runs is one artefact: no item of it differs."""
+    shared = [replace(r, model="base", key="k") for r in three[:2]]
+    for name, own in (("before", three[:2]), ("after", three[2:4])):
+        records = [replace(r, model="m", key=name) for r in own]
+        write_run(tmp_path / name, [*shared, *records])
+    table, paired = comparison_tables(load_groups([tmp_path / "before", tmp_path / "after"]))
+    assert {label[0] for label in table.labels} == {label[1] for label in paired.labels} == {"m"}
+    assert any("base" in note for note in table.notes)
