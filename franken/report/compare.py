@@ -51,7 +51,8 @@ def _compare(first: Results, second: Results, name: str, other: str) -> Table:
     table = Table(
         f"comparison-{other}", f"Difference: {other} minus {name}", ("model", "variant"), []
     )
-    pairs, same = [], []
+    pairs: list[tuple[Row, Row]] = []
+    same: list[tuple[Row, Row]] = []
     for pair in matched_rows(first.rows, second.rows):
         (same if _all_equal(first, second, pair) else pairs).append(pair)
     table.labels = [(row.model, _pair_variant(row, match, (name, other))) for row, match in pairs]
