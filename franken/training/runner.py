@@ -1,8 +1,7 @@
 """Train a model for one phase: the only place that builds a Lightning trainer."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,12 @@ from franken.families.objective import is_masked
 from franken.interruption import Interrupted, listening
 from franken.preference.base import Preference
 from franken.seeds import derive_seed
-from franken.training.batches import Batch, StepFeed, completed, count_hidden, to_device
+from franken.training.batches import Batch, StepFeed, completed, count_hidden
 from franken.training.callbacks import FollowRun, OnLog
 from franken.training.checkpoint_tensors import read_weights
 from franken.training.checkpoints import CheckpointFolder
 from franken.training.distillation import DistillationModule, Teaching
 from franken.training.environment import isolated
-from franken.training.fisher import diagonal_fisher, documents_of
 from franken.training.identity import run_identity
 from franken.training.launching import LeaveWord, launched
 from franken.training.loggers import close_loggers
@@ -36,16 +34,11 @@ from franken.training.loop import TrainingLoop
 from franken.training.masked import MaskedModule
 from franken.training.masking import TokenMasker
 from franken.training.module import CausalModule
-from franken.training.policy import (
-    apply_policy,
-    control_rows,
-    embedding_parameters,
-    frozen_dtype,
-)
+from franken.training.policy import apply_policy, control_rows, frozen_dtype
 from franken.training.preference import PreferenceModule, count_pairs
 from franken.training.progress import StepLines, StepProgress
 from franken.training.reference import reference_log_likelihoods
-from franken.training.shield import shield_masks
+from franken.training.starting_weights import importances, masks_of_shield
 from franken.training.state import RunState, TrainingReport, make_report
 from franken.training.team import SharedFeed, Team, environment_of, losing
 
@@ -175,8 +168,14 @@ class _Run:
         ]  # fmt: skip
         self.masks = [] if masks is None else [masks[name] for name in self.policy.names]
         if config.shield.share:
-            self.masks = self._shield(earlier)
-        self.importances = self._importances(earlier) if config.anchor_examples else []
+            self._refuse_shield()
+            self.masks = masks_of_shield(
+                self._module(model), self.policy.names, config.shield, earlier, self.seed,
+                trainer.device,
+            )  # fmt: skip
+        self.importances = [] if not config.anchor_examples else importances(
+            self._module(model), self.anchors, earlier, config.anchor_examples, trainer.device
+        )  # fmt: skip
         identity = run_identity(
             model, self.policy, config, trainer.precision, seed, preference=preference,
             masks=self.masks,
@@ -309,65 +308,12 @@ class _Run:
             module, self.datamodule, directory, identity, self.trainer.device
         )
 
-    def _importances(self, earlier: Sequence[Any]) -> list[torch.Tensor]:
-        """Fisher information of the starting weights, summed over what was learnt before.
-
-        Measured anew when a killed run goes on: the same weights give the same numbers.
-        """
-        if not earlier or not self.anchors:
-            raise ConfigError(
-                "training.anchor_examples measures on data learnt before, for a pull: it needs "
-                "training.anchor above 0 and the data modules of earlier splits"
-            )
-        moving = [p for p in self.model.parameters() if p.requires_grad]
-        sums = [torch.zeros_like(start, dtype=torch.float32) for start in self.anchors]
-        with self._measuring() as module:
-            for datamodule in earlier:
-                documents = self._documents(datamodule, self.config.anchor_examples)
-                for total, found in zip(
-                    sums, diagonal_fisher(moving, module.summed_loss, documents), strict=True
-                ):
-                    total += found.to(total.device)
-        return sums
-
-    def _shield(self, earlier: Sequence[Any]) -> list[torch.Tensor]:
-        """Masks of what moves, chosen on the starting weights; anew when a killed run goes on."""
+    def _refuse_shield(self) -> None:
         if self.masks or self.preference is not None or self.masker is not None:
             raise ConfigError(
                 "training.shield is there for causal models that learn text, without masks of "
                 "their own; set training.shield.share=0"
             )
-        options = self.config.shield
-        documents = (
-            document
-            for datamodule in (earlier if options.reads_text() else ())
-            for document in self._documents(datamodule, options.examples)
-        )
-        with self._measuring() as module:
-            masks = shield_masks(
-                self.model, embedding_parameters(self.model), options, module.hidden_states,
-                documents, self.seed,
-            )  # fmt: skip
-        return [masks[name] for name in self.policy.names]
-
-    @contextmanager
-    def _measuring(self) -> Iterator[CausalModule]:
-        """The starting model where it trains, in evaluation mode; back as it was afterwards."""
-        module = self._module(self.model)
-        modes = {part: part.training for part in self.model.modules()}
-        module.eval().to(self.trainer.device)
-        yield module
-        module.to("cpu")
-        for part, training in modes.items():
-            part.training = training
-
-    def _documents(self, datamodule: Any, count: int) -> Iterator[Batch]:
-        """The first documents of what was learnt before, where the model is."""
-        datamodule.prepare_data()
-        datamodule.setup("fit")
-        device = next(self.model.parameters()).device
-        for document in documents_of(datamodule.train_dataloader(), count):
-            yield to_device(document, device)
 
     def _restore(self) -> None:
         assert self.saved is not None

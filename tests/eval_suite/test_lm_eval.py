@@ -307,7 +307,7 @@ def test_own_multiple_choice_task_agrees_with_the_harness(case, data, tasks, tmp
 
 
 def test_names_tell_languages_in_the_datas_own_spelling(data):
-    from franken.eval_suite.lm_eval import language_of
+    from franken.eval_suite.harness_results import language_of
 
     data.config.languages = ["swh_Latn", "ta"]
     names = {
