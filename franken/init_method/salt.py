@@ -330,7 +330,7 @@ def _word_spaces(builder: MapBuilder, resources: InitResources) -> list[Space]:
     """
     vectors = resources.require("word_vectors", "salt")
     assert isinstance(builder.config, SaltInit)
-    surfaces = [_surface(data) for data in builder.target_bytes]
+    surfaces = [(text_of(data) or "").strip() for data in builder.target_bytes]
     if builder.config.surface is Surface.native:
         names = {index: name for name, index in builder.target.get_vocab().items()}
         surfaces = [text and names[row] for row, text in enumerate(surfaces)]
@@ -349,8 +349,3 @@ def _word_spaces(builder: MapBuilder, resources: InitResources) -> list[Space]:
         listed.append(Space(found, usable, is_listed.numpy() & has_text))
         composed.append(Space(found, usable, usable))
     return listed + composed
-
-
-def _surface(data: bytes | None) -> str:
-    """Text of a piece without the space around it; ``""`` where it is no text."""
-    return (text_of(data) or "").strip()

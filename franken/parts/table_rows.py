@@ -86,7 +86,7 @@ def open_rows(source: Table | TableRows | Path) -> TableRows:
             source.lineage,
             {name: tuple(matrix.shape) for name, matrix in matrices.items()},
             {name: matrix.dtype for name, matrix in matrices.items()},
-            {name: _slicer(matrix) for name, matrix in matrices.items()},
+            {name: slicer(matrix) for name, matrix in matrices.items()},
             tokenizer_identity(source.tokenizer),
         )
     return _open_directory(Path(source))
@@ -177,5 +177,6 @@ def save_rows(
     )
 
 
-def _slicer(matrix: Tensor) -> Reader:
+def slicer(matrix: Tensor) -> Reader:
+    """Reader of the rows of a matrix in memory."""
     return lambda start, stop: matrix[start:stop].detach().cpu()

@@ -24,6 +24,7 @@ def test_an_accelerator_that_is_not_here_is_a_fault(monkeypatch, name) -> None:
     assert accelerator_faults(TrainerConfig(accelerator="auto")) == []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert accelerator_faults(TrainerConfig(accelerator=name)) == []
+    assert TrainerConfig(accelerator="auto").device == "cuda"  # where scoring runs, too
 
 
 def test_directories_that_cannot_be_made_are_faults(tmp_path: Path, monkeypatch) -> None:

@@ -1,6 +1,5 @@
 """Initialisation of a table that is too large to be held: rows go from disk to disk."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from franken.init_method.base import InitMethod, fit_map, matrices_of
 from franken.parts.row_report import warn_of_odd_rows
 from franken.parts.safetensors_file import read_header, read_rows
 from franken.parts.table import WEIGHTS_FILE, Table, load_table
-from franken.parts.table_rows import Reader, TableRows, open_rows, save_rows
+from franken.parts.table_rows import Reader, TableRows, open_rows, save_rows, slicer
 from franken.parts.tokenizer_files import tokenizer_identity
 from franken.token_map.engine import AppliedMap, apply_to_bias
 from franken.token_map.report import provenance_report
@@ -64,7 +63,7 @@ def initialise_large(
     }
     if mapped.output_bias is not None:
         given = method.given_rows(token_map, target, "bias")
-        parts["output_bias"] = _slices(apply_to_bias(token_map, mapped.output_bias, given=given))
+        parts["output_bias"] = slicer(apply_to_bias(token_map, mapped.output_bias, given=given))
         origins["output_bias"] = "output_bias"
     rows = TableRows(
         target, old.lineage,
@@ -94,7 +93,7 @@ def _matrix(
     """Reader of the new rows of one part, made of the rows of ``origin``."""
     own = method.own_rows(token_map, mapped, part)
     if own is not None:
-        return _slices(own)
+        return slicer(own)
     shape = old.shapes[origin]
     source = ReaderRows((shape[0], shape[1]), old.dtypes[origin], old.readers[origin])
     given = method.given_rows(token_map, target, part)
@@ -110,7 +109,3 @@ def _in_steps(applied: AppliedMap) -> Reader:
         return torch.cat([applied.rows(at, min(at + _STEP_ROWS, stop)) for at in steps])
 
     return rows
-
-
-def _slices(matrix: Tensor) -> Callable[[int, int], Tensor]:
-    return lambda start, stop: matrix[start:stop]
