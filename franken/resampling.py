@@ -23,11 +23,25 @@ def best_of(right: int | np.ndarray, total: int | np.ndarray, k: int) -> np.ndar
 
 
 def bootstrap_mean(
-    values: Sequence[float] | np.ndarray, seed: int = 0
+    values: Sequence[float] | np.ndarray,
+    seed: int = 0,
+    clusters: Sequence[str] | None = None,
 ) -> tuple[float, float, float]:
-    """Mean over samples, and its 95 % percentile bootstrap interval."""
+    """Mean over samples, and its 95 % percentile bootstrap interval.
+
+    Args:
+        values: one per sample.
+        seed: of the resamples.
+        clusters: what each sample belongs to, such as the question that it asks in one of several
+            languages; clusters are resampled whole. ``None``: every sample is one of its own.
+    """
     values = np.asarray(values, dtype=float)
-    count = len(values)
+    kinds = (
+        np.arange(len(values)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    )
+    sums, sizes = np.bincount(kinds, values), np.bincount(kinds).astype(float)
+    count = len(sums)
     draws = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    low, high = np.quantile(draws @ values / count, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    means = (draws @ sums) / (draws @ sizes)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(values.mean()), float(low), float(high)

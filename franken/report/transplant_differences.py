@@ -21,14 +21,16 @@ def difference_table(transplants: Sequence[Transplant]) -> Table | None:
     table = Table(
         "transplant-differences", "Differences on the same samples, points of per cent",
         ("run", "set"), [Group("", ("against", "difference", "95 % interval"))],
-        notes=["Paired bootstrap over samples. Upper bounds are compared with upper bounds of as "
-               "many runs, a fixed pair with single answers."],
+        notes=["Paired bootstrap over questions, each in all its languages. Upper bounds are "
+               "compared with upper bounds of as many runs, a fixed pair with single answers."],
     )  # fmt: skip
     for one in transplants:
         for name in one.sets:
             mine = one.overall(name)
             for against, gaps in _gaps(one, name, mine, transplants):
-                value, low, high = bootstrap_mean(gaps)
+                # ids are set/language/question: a question in several languages is one
+                asked = [key.split("/", 2)[-1] for key in mine["ids"]]
+                value, low, high = bootstrap_mean(gaps, clusters=asked)
                 table.labels.append((one.label, name))
                 table.views.append([
                     View(against), View(f"{100 * value:+.1f}", value),

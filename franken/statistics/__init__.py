@@ -4,7 +4,7 @@ Imports no torch: evaluation and report share it. The same item in another langu
 another seed, is one cluster; two systems are compared item by item.
 """
 
-from franken.statistics.intervals import normal_interval, wilson_interval
+from franken.statistics.intervals import effective_trials, normal_interval, wilson_interval
 from franken.statistics.paired import Comparison, compare, mcnemar
 from franken.statistics.units import (
     Units,
@@ -19,6 +19,7 @@ __all__ = [
     "Units",
     "clustered_stderr",
     "compare",
+    "effective_trials",
     "influences",
     "mcnemar",
     "normal_interval",

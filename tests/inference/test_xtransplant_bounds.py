@@ -160,17 +160,32 @@ def test_v13_budget_curve_from_mean_rate_to_upper_bound(table) -> None:
     assert budgets(9) == [1, 2, 4, 8, 9]
 
 
+def one_each(count: int) -> list[str]:
+    return [str(at) for at in range(count)]
+
+
 def test_intervals() -> None:
     # Wilson for 0 of 10: z^2 / (n + z^2) above, 0 below
-    low, high = interval(np.zeros(10))
+    low, high = interval(np.zeros(10), one_each(10))
     assert (low, high) == (0.0, pytest.approx(3.8415 / 13.8415, abs=1e-4))
-    low, high = interval(np.array([1] * 5 + [0] * 5))
+    low, high = interval(np.array([1] * 5 + [0] * 5), one_each(10))
     assert (low, high) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4))
     shares = np.random.default_rng(0).random(400)
-    low, high = interval(shares)
+    low, high = interval(shares, one_each(400))
     wide = 1.96 * shares.std() / 20
     assert low == pytest.approx(shares.mean() - wide, abs=0.005)
     assert high == pytest.approx(shares.mean() + wide, abs=0.005)
+
+
+@pytest.mark.parametrize("shares", [False, True])
+def test_a_question_in_three_languages_is_one_question(shares) -> None:
+    values = np.random.default_rng(0).random(50)
+    values = values if shares else values.round()
+    once = interval(values, one_each(50))
+    thrice = interval(np.tile(values, 3), one_each(50) * 3)
+    assert thrice == pytest.approx(once, abs=0.01)  # answered alike, two of them tell nothing
+    apart = interval(np.tile(values, 3), one_each(150))
+    assert apart[1] - apart[0] < 0.65 * (thrice[1] - thrice[0])
 
 
 def test_v11_tie_breaks() -> None:

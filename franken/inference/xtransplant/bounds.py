@@ -12,6 +12,7 @@ with it is given beside.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,14 @@ import pyarrow as pa
 
 from franken.inference.xtransplant.rows import SAMPLED, TRANSPLANT, only
 from franken.resampling import best_of, bootstrap_mean
+from franken.statistics import (
+    Units,
+    clustered_stderr,
+    effective_trials,
+    influences,
+    wilson_interval,
+)
 
-Z = 1.959963984540054
-"""Standard normal quantile of a two-sided 95 % interval."""
 BASELINES = ("vanilla", "pivot", "pim")
 JUDGES = ("strict", "lenient", "option")
 
@@ -42,6 +48,10 @@ class Verdicts:
     asked: np.ndarray
     plain: dict[str, np.ndarray]
     draws: np.ndarray
+
+    def estimate(self, values: np.ndarray) -> dict[str, float | None]:
+        """Mean of ``(X,)`` per-sample values, with its interval over questions."""
+        return estimate(values, clusters_of(self.ids))
 
 
 def verdicts(table: pa.Table, judge: str) -> Verdicts:
@@ -95,36 +105,38 @@ def budgets(total: int) -> list[int]:
     return sorted({*[p for p in powers if p <= total], total} - {0})
 
 
-def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
+def interval(values: np.ndarray, clusters: Sequence[str], seed: int = 0) -> tuple[float, float]:
     """95 % interval of the mean of per-sample values.
 
-    Wilson's score interval for verdicts of 0 and 1, which stays honest at 0 and n right; a
-    percentile bootstrap over samples for shares in between.
+    A question asked in several languages is one cluster. Wilson's score interval for verdicts of 0
+    and 1, which stays honest at 0 and n right, of as many independent trials as have the clustered
+    error; a percentile bootstrap over clusters for shares in between.
     """
-    count = len(values)
+    count, own = len(values), len(set(clusters))
     if count < 2:
         return math.nan, math.nan
-    if np.isin(values, (0, 1)).all():
-        return _wilson(float(values.mean()), count)
-    return bootstrap_mean(values, seed)[1:]
+    if not np.isin(values, (0, 1)).all():
+        return bootstrap_mean(values, seed, clusters)[1:]
+    share, trials = float(values.mean()), float(count)
+    if own < count:
+        units = Units.of(clusters, values.astype(float).tolist())
+        trials = effective_trials(share, clustered_stderr(influences([units])), own)
+    return wilson_interval(share, trials)
 
 
-def _wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson (1927): roots of ``(p - share)^2 = z^2 p (1 - p) / n``."""
-    square = Z * Z / count
-    centre = (share + square / 2) / (1 + square)
-    half = Z / (1 + square) * math.sqrt(share * (1 - share) / count + square / (4 * count))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def estimate(values: np.ndarray) -> dict[str, float | None]:
+def estimate(values: np.ndarray, clusters: Sequence[str]) -> dict[str, float | None]:
     """Mean of per-sample values with its interval."""
-    low, high = interval(values)
+    low, high = interval(values, clusters)
     known = not math.isnan(low)
     return {
         "value": float(values.mean()), "low": low if known else None,
         "high": high if known else None,
     }  # fmt: skip
+
+
+def clusters_of(ids: Sequence[str]) -> list[str]:
+    """What samples ``set/language/id`` depend on together: the set's question."""
+    return [f"{name}/{item}" for name, _, item in (key.split("/", 2) for key in ids)]
 
 
 def figures(found: Verdicts, depth: int, *, cut: bool = False) -> dict[str, Any]:
@@ -136,7 +148,7 @@ def figures(found: Verdicts, depth: int, *, cut: bool = False) -> dict[str, Any]
     summary: dict[str, Any] = {
         "n": len(found.ids),
         "pairs": int(found.asked.sum(axis=1).max(initial=0)),
-        "plain": {name: estimate(values) for name, values in found.plain.items()},
+        "plain": {name: found.estimate(values) for name, values in found.plain.items()},
         "plain_right": {name: values.astype(int).tolist() for name, values in found.plain.items()},
         "ids": found.ids,
     }
@@ -147,7 +159,7 @@ def figures(found: Verdicts, depth: int, *, cut: bool = False) -> dict[str, Any]
         right = found.draws.sum(axis=1)
         summary |= {"draws": total, "sampled_right": right.tolist()}
         summary["sampled"] = {
-            str(k): estimate(best_of(right, total, k)) for k in budgets(total)
+            str(k): found.estimate(best_of(right, total, k)) for k in budgets(total)
         }  # fmt: skip
     return summary
 
@@ -155,9 +167,9 @@ def figures(found: Verdicts, depth: int, *, cut: bool = False) -> dict[str, Any]
 def _bounds(found: Verdicts) -> dict[str, Any]:
     right = found.pairs.sum(axis=1)
     upper = right > 0
-    summary: dict[str, Any] = {"upper_bound": estimate(upper), "right": right.tolist()}
+    summary: dict[str, Any] = {"upper_bound": found.estimate(upper), "right": right.tolist()}
     if "vanilla" in found.plain:
-        summary["upper_bound_with_vanilla"] = estimate(upper | found.plain["vanilla"])
+        summary["upper_bound_with_vanilla"] = found.estimate(upper | found.plain["vanilla"])
     return summary
 
 
@@ -165,8 +177,10 @@ def _of_pairs(found: Verdicts, depth: int) -> dict[str, Any]:
     """Bounds and rates; and per pair, where all samples ran the same ones."""
     right, total = found.pairs.sum(axis=1), found.asked.sum(axis=1)
     summary = _bounds(found) | {
-        "mean_rate": estimate(right / total),
-        "budget": {str(k): estimate(best_of(right, total, k)) for k in budgets(int(total.min()))},
+        "mean_rate": found.estimate(right / total),
+        "budget": {
+            str(k): found.estimate(best_of(right, total, k)) for k in budgets(int(total.min()))
+        },
     }
     if found.asked.all() and len(found.layers) > 1:
         cells = found.pairs.mean(axis=0)
@@ -194,7 +208,7 @@ def _curve(found: Verdicts, depth: int, axis: int) -> list[dict[str, float | Non
     values: list[dict[str, float | None] | None] = []
     for layer in range(depth):
         own = [at for at, pair in enumerate(found.layers) if pair[axis] == layer]
-        values.append(estimate(np.any(found.pairs[:, own], axis=1)) if own else None)
+        values.append(found.estimate(np.any(found.pairs[:, own], axis=1)) if own else None)
     return values
 
 
