@@ -223,7 +223,7 @@ def _over_seeds(seeds: Mapping[int, Sequence[Record]]) -> Cell | None:
         math.fsum(record.value for record in records) / len(records) for records in seeds.values()
     ]
     records = [record for own in seeds.values() for record in own]
-    value, stderr = math.fsum(values) / len(values), _stderr(records)
+    value, stderr = math.fsum(values) / len(values), stderr_of(records)
     chances = [float(r.extra["chance"]) for r in records if r.extra.get("chance") is not None]
     sizes = {record.extra.get("set_size") for record in records}
     extreme = _extreme_interval(records, value, stderr)
@@ -247,7 +247,7 @@ def _units(records: Sequence[Record]) -> list[Units] | None:
     return units if units and len(units) == len(records) else None
 
 
-def _stderr(records: Sequence[Record]) -> float | None:
+def stderr_of(records: Sequence[Record]) -> float | None:
     """Over items; where these are not known, as if all records were of the same ones."""
     units = _units(records)
     if units is not None:

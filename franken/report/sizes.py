@@ -9,6 +9,7 @@ from statistics import mean
 from franken.errors import DataError
 from franken.report.metrics import is_accuracy, primary_metric
 from franken.report.records import Record
+from franken.report.results import compared, stderr_of
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class SizePoint:
     """(score - base) / (tuned - base); ``None`` where tuning gained less than two standard
     errors, as a share of nothing says nothing."""
     stderr: float | None = None
-    """Of ``recovery``, over the items; base and tuned model are taken as they are."""
+    """Of ``recovery``, over the items, which several seeds share; base and tuned model are taken as
+    they are."""
 
     @property
     def family(self) -> str:
@@ -65,8 +67,7 @@ def size_points(
     points = []
     for variant, found in grouped.items():
         score = mean(r.value for r in found)
-        errors = [r.stderr for r in found if r.stderr is not None]
-        error = (sum(e * e for e in errors) ** 0.5 / len(errors)) if errors else None
+        error = stderr_of(found)
         points.append(
             SizePoint(
                 variant, round(mean(int(r.extra["pack_bytes"]) for r in found)),
@@ -119,5 +120,10 @@ def learnt_task(records: Sequence[Record]) -> tuple[str, str, str] | None:
 def _gain(base: Sequence[Record], tuned: Sequence[Record]) -> tuple[float, float, float]:
     """Score of the base, what tuning adds to it, and the standard error of that over items."""
     low, high = (mean(record.value for record in records) for records in (base, tuned))
-    spread = sum((records[0].stderr or 0.0) ** 2 for records in (base, tuned)) ** 0.5
-    return low, high - low, spread
+    found = compared(_by_seed(base), _by_seed(tuned))
+    return low, high - low, (found.stderr or 0.0) if found else 0.0
+
+
+def _by_seed(records: Sequence[Record]) -> dict[int, list[Record]]:
+    """One record a seed: every job of a grid lists the models that all share."""
+    return {record.seed: [record] for record in records}

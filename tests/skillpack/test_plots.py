@@ -1,6 +1,7 @@
 """Score against size, forgetting and backward transfer."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +66,10 @@ def test_kept_gain_is_a_share_of_what_tuning_gained(tmp_path, capsys):
     assert (small.policy, small.bytes, large.bytes) == ("module_aware", 500, 1000)
     assert small.recovery == pytest.approx(0.95)
     assert large.recovery == pytest.approx(0.5)
+    # three seeds ask the same questions: the error over these is no smaller
+    seeds = [replace(r, seed=seed, key=f"{r.key}/{seed}") for r in records for seed in range(3)]
+    (same, _) = size_points(seeds, task="arithmetic", metric="acc_exact", lang="en")
+    assert same.stderr == pytest.approx(small.stderr) == pytest.approx(0.02 / 0.8)
     file = tmp_path / "results.jsonl"
     file.write_text("".join(r.to_line() + "\n" for r in records))
     assert main(["figures", str(file), "--out", str(tmp_path / "out")]) == 0
