@@ -122,7 +122,7 @@ class Runner:
                 from franken.eval_suite import check_suite
 
                 check_suite(self.config.eval_suite, data)
-            for name in self.graph.runs:
+            for name in self.graph.needed():
                 self.graph.steps[name].check(data)
             self._validated = True
 

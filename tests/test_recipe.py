@@ -2,15 +2,23 @@
 
 from typing import Any
 
+import pytest
+
+from franken.alignment.ibm1 import Ibm1Alignment
 from franken.composition.swap import SpecialRows, SwapComposition
 from franken.config.base_model import PretrainedModel
-from franken.config.data import MicroworldData, Mixture
+from franken.config.data import DataConfig, MicroworldData, Mixture
 from franken.config.recipe import RecipeConfig
 from franken.config.root import Config
-from franken.errors import ConfigError
+from franken.errors import ConfigError, DataError
 from franken.init_method.focus import FocusInit
+from franken.init_method.lexicon import LexiconInit
 from franken.init_method.salt import SaltInit
+from franken.library.given import Given
+from franken.library.memory_data import MemoryData
 from franken.recipe import build_graph, graph_faults
+from franken.steps.align import AlignStep
+from franken.steps.initialise import InitialiseStep
 from tests.faults import nearest, raises, unnamed
 
 MIXTURES = {"pretraining": Mixture(), "adaptation": Mixture()}
@@ -155,3 +163,13 @@ def test_a_recipe_may_name_the_step_of_a_side_resource() -> None:
     assert "'piece_vectors'" in faults
     right = initialised(resources={"helper": "v"}, method=SaltInit())
     assert "recipe.steps.i.helper" in messages(config_of(right, ["i"]))
+
+
+@pytest.mark.parametrize(("step", "names"), [
+    (InitialiseStep(method=LexiconInit()), ["init_method=lexicon", "data.lexicon", "sw, am"]),
+    (AlignStep(alignment=Ibm1Alignment()), ["alignment=ibm1", "data.parallel.train", "'sw'"]),
+], ids=["lexicon", "parallel"])  # fmt: skip
+def test_a_step_whose_data_are_not_there_says_so_before_any_step_is_run(step, names) -> None:
+    step.data = DataConfig(languages=["sw", "am"])
+    with raises(DataError, *names):
+        step.check(MemoryData(Given()))

@@ -54,6 +54,10 @@ class AlignStep(Step):
             own.pop(role, None)
         return {**own, "files": files, "languages": languages}
 
+    def check(self, data: DataSource) -> None:
+        for language in self.data.languages:
+            _refuse_without_pairs(self.alignment, data, language)
+
     def run(self, context: StepContext) -> dict[str, Any]:
         """One word table per target language, and a report."""
         source = open_data(self.data)
@@ -66,13 +70,17 @@ class AlignStep(Step):
         return {"pairs": {language: len(table) for language, table in tables.items()}}
 
 
-def _align(config: Alignment, source: DataSource, language: str) -> WordTable:
+def _refuse_without_pairs(config: Alignment, source: DataSource, language: str) -> None:
     if config.reads_text and not source.has("parallel", language):
         raise DataError(
             f"alignment={config.name} needs parallel text, and the data has no role parallel for "
             f"{language!r}; name one (data.parallel.train), drop the language, give alignments by "
             "alignment=files, or choose an init_method that needs none"
         )
+
+
+def _align(config: Alignment, source: DataSource, language: str) -> WordTable:
+    _refuse_without_pairs(config, source, language)
     stream = _counted(source, language) if config.reads_text else iter(())
     return config.align(stream, language)
 

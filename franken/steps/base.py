@@ -100,7 +100,7 @@ class Step:
         raise NotImplementedError(f"the step kind {self.kind!r} does not say what enters its key")
 
     def check(self, data: DataSource) -> None:
-        """Look at the data before any step is run; of steps with scores of their own.
+        """Look at the data before any step is run.
 
         Raises:
             DataError: where it cannot serve.

@@ -12,6 +12,7 @@ from franken.config.checks import hint
 from franken.config.data import DataConfig
 from franken.config.training import TrainingConfig
 from franken.data import open_data
+from franken.data.source import ROLES, DataSource
 from franken.errors import DataError
 from franken.files import sampled_hash, write_json
 from franken.init_method.base import InitMethod
@@ -89,6 +90,16 @@ class InitialiseStep(Step):
             content["split"] = split_of(self.data, self.split)
             content["run"] = {"precision": precision_of(config)}
         return content
+
+    def check(self, data: DataSource) -> None:
+        languages = self.data.languages
+        for role in sorted(self.method.needs() & set(ROLES)):
+            if not any(data.has(role, language) for language in languages):
+                raise DataError(
+                    f"init_method={self.method.name} reads the role {role}, and data="
+                    f"{self.data.name} has none for {', '.join(languages)}; name a source "
+                    f"data.{role}, or choose another init_method, such as subtoken_mean"
+                )
 
     def run(self, context: StepContext) -> dict[str, Any]:
         """Writes the table, and beside it the token map that says where each row came from."""
