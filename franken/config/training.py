@@ -153,6 +153,15 @@ class ShieldScore(StrEnum):
     """Nothing: a control."""
 
 
+class OptimizerName(StrEnum):
+    """What moves the weights."""
+
+    adamw = "adamw"
+    muon = "muon"
+    """Muon (Jordan et al. 2024) for the body's matrices, its steps scaled to AdamW's size (Liu et
+    al. 2025, arXiv 2502.16982) so that ``lr`` serves both; AdamW for tables, norms and biases."""
+
+
 @members_by_name
 @dataclass
 class ShieldOptions:
@@ -191,6 +200,7 @@ class TrainingConfig:
     """Tokens per packed sequence."""
     accumulate: int = 1
     """Forward passes per optimiser step."""
+    optimizer: OptimizerName = OptimizerName.adamw
     lr: float = 1e-3
     """Highest learning rate, reached after the warm-up."""
     schedule: Schedule = Schedule.constant

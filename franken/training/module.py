@@ -19,6 +19,7 @@ from franken.seeds import derive_seed
 from franken.training.batches import Batch, completed, next_tokens, rows_of_rank
 from franken.training.loss import chunked_linear_cross_entropy
 from franken.training.masks import packed_attention_mask
+from franken.training.optimizers import make_optimizer
 from franken.training.policy import (
     PolicyReport,
     apply_policy,
@@ -263,7 +264,7 @@ class CausalModule(LightningModule):
             raise self._lost("gradient norm", self.last_grad_norm)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW with state only for what trains; no decay of embeddings, norms and biases."""
+        """State only for what trains; no decay of embeddings, norms and biases."""
         tables = embedding_parameters(self.model)
         decayed: list[nn.Parameter] = []
         plain: list[nn.Parameter] = []
@@ -271,17 +272,11 @@ class CausalModule(LightningModule):
             if parameter.requires_grad:
                 exempt = parameter.ndim < 2 or any(parameter is table for table in tables)
                 (plain if exempt else decayed).append(parameter)
-        groups = [
-            {"params": decayed, "weight_decay": self.config.weight_decay},
-            {"params": plain, "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            lr=self.config.lr,
-            betas=(self.config.betas[0], self.config.betas[1]),
-            eps=self.config.eps,
+        return make_optimizer(
+            decayed, plain, self.config,
             fused=self.mixed is not torch.float16,  # Lightning unscales float16 by itself
-        )
+            sharded=self._trainer is not None and is_sharded(self._trainer),
+        )  # fmt: skip
 
     def trained_weights(self) -> dict[str, Tensor]:
         """The trainable parameters by name, detached, not copied."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from franken.config.training import LoraConfig, Trainable, TrainingConfig
+from franken.config.training import LoraConfig, OptimizerName, Trainable, TrainingConfig
 from franken.training import checkpoints
 from franken.training.runner import train_model
 from tests.parts.encoders import KINDS, encoder_tokenizer, tiny_encoder
@@ -25,6 +25,7 @@ CASES: dict[str, tuple[str, Trainable, dict[str, Any]]] = {
     "masked_with_dropout_and_selection": (
         "xlm-roberta", Trainable.full, {"accumulate": 2, "validate_every": 4},
     ),
+    "body_by_muon": ("llama", Trainable.full, {"optimizer": OptimizerName.muon}),
     "untied_in_chunks_with_warm_up": (
         "llama", Trainable.embeddings, {"loss_chunk_tokens": 7, "warmup": 0.5},
     ),
