@@ -227,11 +227,12 @@ def _train(
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: _factor(s, config.steps))
     guess = _guess_next if config.kind is HelperKind.causal else _guess_masked
+    mask = _mask_id(tokenizer)  # looks through the vocabulary
     model.train()
     losses = []
     for _ in range(config.steps):
         batch = turns.next(config.batch_size)
-        loss = guess(model, batch, config, _mask_id(tokenizer), generator, device)
+        loss = guess(model, batch, config, mask, generator, device)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
