@@ -12,7 +12,7 @@ from franken.parts.table import check_table
 from franken.tokenizer.pieces import special_roles, vocabulary_overlap
 from tests.faults import raises
 from tests.init_method.donor import DONOR_CONFIGS, KIND, donor_resources, helper_table
-from tests.init_method.test_contract import DTYPES, row_bound
+from tests.init_method.test_contract import TABLES, row_bound
 from tests.init_method.tiny import (
     edited,
     reference_rows,
@@ -27,8 +27,7 @@ KINDS = list(TokenizerKind)
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.value for kind in KINDS])
-@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
-@pytest.mark.parametrize("dtype", DTYPES, ids=["fp32", "bf16"])
+@pytest.mark.parametrize(("tied", "dtype"), TABLES, ids=["tied-bf16", "untied-fp32"])
 def test_a_method_keeps_the_contract(kind, method, tied, dtype):
     source = source_table(kind, tied=tied, dtype=dtype)
     target = target_tokenizer(kind)

@@ -35,7 +35,6 @@ RECIPE = (
     "training.repair.body_dtype=bfloat16",
     "recipe.steps.back_translation.max_new_tokens=6", *FEW,
 )  # fmt: skip
-LLAMA = ("base_model=tiny_llama", "base_model.settings.num_attention_heads=2")
 MODELS = [
     "translator",
     "translator_parft",
@@ -47,16 +46,13 @@ MODELS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["gemma2", "llama"])
-def runner(request: pytest.FixtureRequest, shared_store: Path, tmp_path_factory) -> Runner:
-    family = (*LLAMA, "base_model.settings.num_hidden_layers=3")
-    if request.param == "gemma2":
-        family = ("base_model.settings.num_hidden_layers=3",)
+@pytest.fixture(scope="module")
+def runner(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     config = compose_config(
-        f"store.path={shared_store}", *RECIPE, *family,
+        f"store.path={shared_store}", *RECIPE, "base_model.settings.num_hidden_layers=3",
         f"recipe.evaluate=[{','.join(MODELS)}]", "recipe.export=[hydra,target_model]",
     )  # fmt: skip
-    made = Runner(config, tmp_path_factory.mktemp(request.param))
+    made = Runner(config, tmp_path_factory.mktemp("hydra_llm"))
     made.run()
     return made
 
