@@ -8,7 +8,7 @@ from franken.report import print_tables, read_records, write_report
 from franken.report.runs import load_groups, load_runs
 from franken.report.text import print_table
 from franken.report.transplant_summaries import transplants_of
-from franken.report.transplants import transplant_tables
+from franken.report.transplants import CAUTION, transplant_notes, transplant_tables
 
 
 def show_report(run_dirs: list[Path], out_dir: Path, title: str, *, command: str) -> None:
@@ -18,9 +18,13 @@ def show_report(run_dirs: list[Path], out_dir: Path, title: str, *, command: str
     if not records:
         return
     print_tables(records, console)
-    for table in transplant_tables(transplants_of(load_runs(run_dirs))):
+    transplants = transplants_of(load_runs(run_dirs))
+    for table in transplant_tables(transplants):
         if table.slug in ("transplants", "transplant-differences"):
             print_table(table, console)
+    for note in transplant_notes(transplants):
+        if note not in CAUTION:  # these stand below the tables
+            console.print(f"! {note}", markup=False, highlight=False, soft_wrap=True)
     paths = write_report(load_groups(run_dirs), out_dir / "report", title)
     console.print(f"results  {out_dir / 'results.jsonl'}", soft_wrap=True, highlight=False)
     console.print(f"report   {paths.html}", soft_wrap=True, highlight=False)

@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from franken.cli import show
 from franken.recipe import build_graph, graph_faults
 from franken.report import write_report
 from franken.report.runs import load_groups, load_runs
@@ -118,6 +120,18 @@ def leave_run(directory: Path) -> None:
             "sets": {"topics": {"languages": {"tr": strict}, "overall": strict}},
         }))  # fmt: skip
     (directory / "transplants" / "grid.progress.json").write_text('{"done": 1}')
+
+
+def test_the_console_tells_what_limits_a_grid_as_the_page_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave_run(tmp_path / "run")
+    monkeypatch.setattr(show, "write_report", lambda *_: SimpleNamespace(html="page"))
+    show.show_report([tmp_path / "run"], tmp_path, "x", command="y")
+    notes = transplant_notes(transplants_of(load_runs([tmp_path / "run"])))
+    doubts = [f"! {note}" for note in notes if note not in CAUTION]
+    assert doubts
+    assert [line for line in capsys.readouterr().out.splitlines() if line in doubts] == doubts
 
 
 def test_a_heat_map_has_the_layers_of_its_pairs() -> None:
