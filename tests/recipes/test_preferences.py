@@ -205,8 +205,8 @@ def test_faults_are_found_before_anything_runs() -> None:
         ("recipe.steps.preferred.ranked=null", "recipe.steps.preferred", "data=microworld"),
         ("recipe.steps.answers.temperature=0", "recipe.steps.answers.temperature", 0),
         ("recipe.steps.ranked.answers.tuned=tuned", "recipe.steps.ranked.answers.tuned", "'tuned'"),
-        ("recipe.steps.ranked.scorer=likelihood", "recipe.steps.ranked.scorer", "likelihood"),
-        ("recipe.steps.ranked.scorer=file", "recipe.steps.ranked.scorer", "file"),
+        ("recipe.steps.ranked.scorer=likelihood", "recipe.steps.ranked.judge", "likelihood"),
+        ("recipe.steps.ranked.scorer=file", "recipe.steps.ranked.score_file", "file"),
         ("recipe.steps.answers.answers=1", "recipe.steps.answers.answers", 2),
         ("training.preference.pack_across_documents=true", "training.preference"),
     ):
