@@ -209,8 +209,8 @@ class _Builder:
             elif self.steps[reference].output != step.wanted(place):
                 self._fault(
                     key,
-                    f"{reference!r} gives a {self.steps[reference].output}, "
-                    f"but a {step.wanted(place)} is needed",
+                    f"must name a step whose result is of the kind {step.wanted(place)!s}; that of "
+                    f"{reference!r} is of the kind {self.steps[reference].output!s}",
                 )
 
     def _check_targets(self) -> None:

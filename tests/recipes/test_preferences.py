@@ -208,7 +208,10 @@ def test_faults_are_found_before_anything_runs() -> None:
         ("recipe.steps.ranked.scorer=likelihood", "recipe.steps.ranked.judge", "likelihood"),
         ("recipe.steps.ranked.scorer=file", "recipe.steps.ranked.score_file", "file"),
         ("recipe.steps.answers.answers=1", "recipe.steps.answers.answers", 2),
-        ("training.preference.pack_across_documents=true", "training.preference"),
+        (
+            "training.preference.pack_across_documents=true",
+            "recipe.steps.preferred.training.pack_across_documents",
+        ),
     ):
         faults = list(map(str, graph_faults(compose_config("recipe=graft", override))))
         assert any(not unnamed(fault, key, *named) for fault in faults), (override, faults)
