@@ -213,15 +213,17 @@ class Runner:
         }
 
     def _variant(self, model: str) -> str:
-        """The job's variant for models that a new vocabulary, table or pack went into; else empty.
+        """The job's variant for models that it may have changed; else empty.
 
-        In a grid over initialisers the base and instruct models are the same in every job.
+        In a grid over initialisers only a new vocabulary, table or pack makes models differ; in
+        one that names its variants otherwise (a site, a schedule, a share) any step may, but for
+        those that make or read the base. What turns out equal is shown once.
         """
         kinds = {self.graph.steps[name].kind for name in self.graph.ancestors(model)}
-        made = kinds & {"initialise", "build_vocab", "pack"}
-        # a grid over sites, engines or searches changes every run of its own
-        other = model in self.graph.runs and self.config.variant != self.config.init_method.name
-        return self.config.variant if made or other else ""
+        changed = kinds & {"initialise", "build_vocab", "pack"}
+        if self.config.variant != self.config.init_method.name:
+            changed = kinds - {"pretrain", "load"}
+        return self.config.variant if changed else ""
 
     def summary(self) -> dict[str, Any]:
         """What ``run.json`` says of the steps."""

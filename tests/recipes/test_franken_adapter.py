@@ -60,6 +60,16 @@ def test_only_models_with_a_new_vocabulary_carry_the_variant(runner: Runner) -> 
     assert variants["franken"] == "lexicon"
 
 
+def test_a_variant_that_names_no_initialiser_is_told_of_every_tuned_model(
+    shared_store: Path, tmp_path: Path
+) -> None:
+    """As in a grid over shares or schedules, which change models of the old vocabulary too."""
+    made = Runner(compose_config(f"store.path={shared_store}", "variant=half"), tmp_path)
+    assert {name: made._variant(name) for name in ("base", "instruct", "franken")} == {
+        "base": "", "instruct": "half", "franken": "half",
+    }  # fmt: skip
+
+
 def test_instruction_tuning_leaves_the_table_and_changes_the_body(runner: Runner) -> None:
     base, instruct = (read_places(runner.ensure(name)) for name in ("base", "instruct"))
     assert instruct["table"] == base["table"]
