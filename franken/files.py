@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,15 @@ def sha256_file(path: Path) -> str:
     """Hex sha256 of a file, read in blocks."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """What nested mappings hold, by dotted names; lists, and empty mappings inside, are whole."""
+    if isinstance(value, Mapping) and (value or not name):
+        for part, item in value.items():
+            yield from leaves(item, f"{name}.{part}" if name else part)
+    else:
+        yield name, value
 
 
 def hash_json(value: Any) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from franken.files import leaves
 from franken.report.metrics import Metric, is_of_new_tokens, metric_of
 from franken.report.records import Record
 from franken.report.results import Results
@@ -24,15 +25,15 @@ def factors_of(configs: Sequence[Mapping[str, Any]]) -> Factors:
     that go together in all runs (``a.x`` and ``a.y`` set by one option) are one factor, named by
     the first.
     """
-    flat = [dict(_leaves(config)) for config in configs]
+    flat = [{k: value for k, value in leaves(c) if value != {}} for c in configs]
     found: Factors = {}
     taken: set[str] = set()
-    for key in dict.fromkeys(key for leaves in flat for key in leaves):
+    for key in dict.fromkeys(key for own in flat for key in own):
         group = key.partition(".")[0]
         if group in _NO_FACTORS or group in taken:
             continue
-        levels = [str(leaves.get(key, "-")) for leaves in flat]
-        options = [str(leaves.get(f"{group}.name", "-")) for leaves in flat]
+        levels = [str(own.get(key, "-")) for own in flat]
+        options = [str(own.get(f"{group}.name", "-")) for own in flat]
         if len(set(options)) > 1:
             taken.add(group)
             key, levels = group, options
@@ -166,13 +167,3 @@ def _same(one: Sequence[str], other: Sequence[str]) -> bool:
     for left, right in zip(one, other, strict=True):
         pairs[left].add(right)
     return all(len(own) == 1 for own in pairs.values()) and len(set(one)) == len(set(other))
-
-
-def _leaves(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            found += _leaves(value, f"{prefix}{key}.")
-        else:
-            found.append((f"{prefix}{key}", value))
-    return found

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from franken.files import leaves
 from franken.store.artifact import Artifact
 from franken.store.graph import Graph
 
@@ -29,21 +30,13 @@ def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[Diffe
 
     A field that one side lacks is shown as ``(absent)`` there.
     """
-    a, b = dict(_flat(left, "")), dict(_flat(right, ""))
+    a, b = dict(leaves(left)), dict(leaves(right))
     names = sorted(name for name in a.keys() | b.keys() if not _same(a, b, name))
     return [Difference(name, a.get(name, ABSENT), b.get(name, ABSENT)) for name in names]
 
 
 def _same(a: Mapping[str, Any], b: Mapping[str, Any], name: str) -> bool:
     return name in a and name in b and type(a[name]) is type(b[name]) and a[name] == b[name]
-
-
-def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and (value or not name):
-        for part, item in value.items():
-            yield from _flat(item, f"{name}.{part}" if name else part)
-    else:
-        yield name, value
 
 
 def explain_difference(graph: Graph, left: Artifact, right: Artifact) -> list[Difference]:

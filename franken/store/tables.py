@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from franken.files import leaves
 from franken.store.artifact import Artifact
 from franken.store.difference import Difference
 from franken.store.disk import megabytes
@@ -79,7 +80,7 @@ def facts_table(artifact: Artifact) -> Table:
     rows += [("versions", " ".join(f"{n}={v}" for n, v in manifest["versions"].items()))]
     rows += [
         (name, value)
-        for name, value in _leaves(artifact.spec, "")
+        for name, value in leaves(artifact.spec)
         if name not in ("kind", "seed") and not name.startswith("inputs.")
     ]
     rows += [(f"meta.{name}", value) for name, value in artifact.meta.items()]
@@ -93,14 +94,6 @@ def facts_table(artifact: Artifact) -> Table:
     for name, value in rows:
         table.add_row(escape(name), escape(str(value)))
     return table
-
-
-def _leaves(value: Any, name: str) -> Iterable[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for part, item in value.items():
-            yield from _leaves(item, f"{name}.{part}" if name else part)
-    else:
-        yield name, value
 
 
 def difference_table(left: Artifact, right: Artifact, found: Sequence[Difference]) -> Table:

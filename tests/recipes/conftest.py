@@ -6,8 +6,12 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+import torch
 
 from franken.config.root import Config
+from franken.parts.model import assemble
+from franken.run import Runner
+from franken.steps.common.models import open_model
 from tests import composing
 from tests.forking import Franken
 
@@ -47,6 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def compose_config(*overrides: str, pretrained: bool = True) -> Config:
     return composing.compose_config(*(TINY_MODEL if pretrained else []), *TINY, *overrides)
+
+
+def weights_of(runner: Runner, step: str) -> dict[str, torch.Tensor]:
+    """Copies of all weights of the model that a step gives, by name."""
+    model, _ = assemble(open_model(runner.ensure(step), runner.store))
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
 @pytest.fixture(scope="session")

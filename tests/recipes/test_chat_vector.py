@@ -15,7 +15,7 @@ from franken.steps.common.models import open_model
 from franken.tokenizer.pieces import canonical_bytes
 from tests.faults import raises
 
-from .conftest import compose_config
+from .conftest import compose_config, weights_of
 
 STEP = "step: chat_vector, chat: instruct, base: base"
 
@@ -35,25 +35,20 @@ def run(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Runner:
     return Runner(config, tmp_path_factory.mktemp("chat_vector"))
 
 
-def weights(run: Runner, name: str) -> dict[str, torch.Tensor]:
-    model, _ = assemble(open_model(run.ensure(name), run.store))
-    return {key: tensor.clone() for key, tensor in model.state_dict().items()}
-
-
 def test_no_difference_changes_nothing(run: Runner) -> None:
-    before, after = weights(run, "cpt_text"), weights(run, "nothing")
+    before, after = weights_of(run, "cpt_text"), weights_of(run, "nothing")
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_the_difference_on_the_base_gives_the_chat_model(run: Runner) -> None:
-    chat, found = weights(run, "instruct"), weights(run, "to_base")
+    chat, found = weights_of(run, "instruct"), weights_of(run, "to_base")
     for name in chat:
         torch.testing.assert_close(found[name], chat[name], rtol=0, atol=1e-7)
 
 
 def test_each_weight_of_the_body_is_the_sum_and_shared_rows_move_alike(run: Runner) -> None:
     names = ("cpt_text", "instruct", "base", "chat_vector", "body_alone")
-    adapted, chat, base, found, alone = (weights(run, name) for name in names)
+    adapted, chat, base, found, alone = (weights_of(run, name) for name in names)
     model, _ = assemble(open_model(run.ensure("base"), run.store))
     table = set(anatomy_of(model.config).table_tensors)
     for name in adapted.keys() - table:

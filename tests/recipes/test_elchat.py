@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from franken.parts.model import assemble
 from franken.parts.special_rows import match_control_tokens
 from franken.parts.table import load_table
 from franken.run import Runner
@@ -14,7 +13,7 @@ from franken.steps.common.models import open_model
 from franken.steps.elchat import Path as Way
 from franken.steps.elchat import interpolated
 
-from .conftest import compose_config
+from .conftest import compose_config, weights_of
 
 STEP = "step: elchat, model: adapted, chat: instruct"
 
@@ -45,18 +44,13 @@ def runner(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Runn
     return Runner(config, tmp_path_factory.mktemp("elchat"))
 
 
-def weights(runner: Runner, name: str) -> dict[str, torch.Tensor]:
-    model, _ = assemble(open_model(runner.ensure(name), runner.store))
-    return {key: tensor.clone() for key, tensor in model.state_dict().items()}
-
-
 def test_no_share_and_no_rows_change_nothing(runner: Runner) -> None:
-    before, after = weights(runner, "adapted"), weights(runner, "nothing")
+    before, after = weights_of(runner, "adapted"), weights_of(runner, "nothing")
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
 def test_outer_layers_are_mixed_and_the_rest_stays(runner: Runner) -> None:
-    adapted, chat, found = (weights(runner, name) for name in ("adapted", "instruct", "elchat"))
+    adapted, chat, found = (weights_of(runner, name) for name in ("adapted", "instruct", "elchat"))
     for name in found:
         if ".layers.0." in name:
             assert torch.equal(found[name], chat[name])

@@ -7,14 +7,12 @@ import torch
 
 from franken.errors import CompatibilityError
 from franken.files import read_json
-from franken.parts.model import assemble
 from franken.parts.skillpack import SkillPack
 from franken.recipe import graph_faults
 from franken.run import Runner
-from franken.steps.common.models import open_model
 from tests.faults import raises, unnamed
 
-from .conftest import compose_config
+from .conftest import compose_config, weights_of
 
 QUICK = [
     "training.skill.steps=4", "training.skill.batch_size=4", "training.skill.sequence_length=64",
@@ -46,13 +44,8 @@ def graft(shared_store: Path, tmp_path_factory) -> Runner:
     return made
 
 
-def weights(run: Runner, name: str) -> dict[str, torch.Tensor]:
-    model, _ = assemble(open_model(run.ensure(name), run.store))
-    return {key: tensor.clone() for key, tensor in model.state_dict().items()}
-
-
 def test_the_exact_pack_on_the_base_is_the_tuned_model_to_the_last_bit(graft: Runner) -> None:
-    tuned, grafted = weights(graft, "tuned"), weights(graft, "grafted")
+    tuned, grafted = weights_of(graft, "tuned"), weights_of(graft, "grafted")
     assert all(torch.equal(tuned[name], grafted[name]) for name in tuned)
     scores = {n: read_json(graft.artifacts[f"evaluate:{n}"].path / "scores.json")
               for n in ("tuned", "grafted")}  # fmt: skip
@@ -68,8 +61,8 @@ def test_records_carry_the_size_of_the_pack_and_the_variant(graft: Runner) -> No
 
 
 def test_packs_add_up_and_scale(graft: Runner) -> None:
-    base, first, second = (weights(graft, name) for name in ("base", "tuned", "tuned_body"))
-    both, half = weights(graft, "both"), weights(graft, "halves")
+    base, first, second = (weights_of(graft, name) for name in ("base", "tuned", "tuned_body"))
+    both, half = weights_of(graft, "both"), weights_of(graft, "halves")
     for name in base:
         total = first[name] + second[name] - base[name]
         torch.testing.assert_close(both[name], total, rtol=1e-4, atol=1e-6)
@@ -124,8 +117,8 @@ def test_ewc_measures_what_was_learnt_before(shared_store: Path, tmp_path: Path)
     )  # fmt: skip
     learnt.run()
     assert learnt.keys["ewc_2"].key != free.keys["ewc_2"].key
-    held, moved = weights(learnt, "ewc_2"), weights(free, "ewc_2")
-    start = weights(learnt, "sequential_1")
+    held, moved = weights_of(learnt, "ewc_2"), weights_of(free, "ewc_2")
+    start = weights_of(learnt, "sequential_1")
     distances = [
         sum(float((found[n] - start[n]).square().sum()) for n in start) for found in (held, moved)
     ]
@@ -178,14 +171,14 @@ def test_a_language_pack_goes_on_the_instruct_model(shared_store: Path, tmp_path
         "recipe.evaluate=[relative]",
     )  # fmt: skip
     run.run()
-    adapted, back = weights(run, "adapted_full"), weights(run, "on_base")
+    adapted, back = weights_of(run, "adapted_full"), weights_of(run, "on_base")
     for name in adapted:
         if "embed_tokens" in name or "lm_head" in name:
             text = slice(300, 800)
             torch.testing.assert_close(back[name][text], adapted[name][text], rtol=1e-4, atol=1e-5)
         else:
             torch.testing.assert_close(back[name], adapted[name], rtol=1e-5, atol=1e-6)
-    relative, instruct, base = (weights(run, n) for n in ("relative", "instruct", "base"))
+    relative, instruct, base = (weights_of(run, n) for n in ("relative", "instruct", "base"))
     name = "model.layers.0.mlp.up_proj.weight"
     expected = instruct[name] + adapted[name] - base[name]
     torch.testing.assert_close(relative[name], expected, rtol=1e-4, atol=1e-6)

@@ -8,13 +8,12 @@ import torch
 from franken.alignment import load_tables
 from franken.errors import DataError
 from franken.files import read_json
-from franken.parts.model import assemble
 from franken.run import Runner
-from franken.steps.common.models import open_model, read_places
+from franken.steps.common.models import read_places
 from franken.token_map.storage import load_map
 from tests.faults import raises
 
-from .conftest import compose_config
+from .conftest import compose_config, weights_of
 
 OVERRIDES = (
     "recipe=trans_tokenization", "init_method=trans_tokenization",
@@ -28,11 +27,6 @@ def runner(shared_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Runn
     made = Runner(config, tmp_path_factory.mktemp("trans_tokenization"))
     made.run()
     return made
-
-
-def body_of(runner: Runner, step: str) -> dict[str, torch.Tensor]:
-    model, _ = assemble(open_model(runner.ensure(step), runner.store))
-    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
 def test_every_step_is_scored(runner: Runner) -> None:
@@ -70,7 +64,7 @@ def test_the_first_phase_changes_the_table_alone(runner: Runner) -> None:
 
 
 def test_the_second_phase_leaves_the_middle_layers_bit_for_bit(runner: Runner) -> None:
-    before, after = body_of(runner, "phase1"), body_of(runner, "phase2")
+    before, after = weights_of(runner, "phase1"), weights_of(runner, "phase2")
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     layers = {int(name.split("layers.")[1].split(".")[0]) for name in changed if "layers." in name}
     assert layers == {0, 3}
