@@ -39,6 +39,41 @@ class Unit(StrEnum):
     """Records: a role with long records then takes more tokens than its share."""
 
 
+class NameSide(StrEnum):
+    """Where the source language's name of an entity goes (LEIA's strategies)."""
+
+    right = "right"
+    """Behind the entity."""
+    left = "left"
+    """In front of it."""
+    instead = "instead"
+    """In its place."""
+    none = "none"
+    """Nowhere: the control, which trains on the text as it is."""
+
+
+@members_by_name
+@dataclass
+class NamesConfig:
+    """The source language's names beside entities of target-language text (LEIA), between markers.
+
+    Names are those of the data's ``lexicon``, found as whole words.
+    """
+
+    side: NameSide = NameSide.right
+    probability: float = 0.5
+    """Of each entity to get its name."""
+    markers: list[str] = field(default_factory=lambda: ["<translate>", "</translate>"])
+    """Tokens around a name; the vocabulary must have them (``vocab=named``). They have no loss."""
+    learnt: bool = True
+    """Whether the names have a loss."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from in_range("probability", self.probability, 0.0, 1.0)
+        if len(set(self.markers)) != 2 or not all(self.markers):
+            yield "markers", f"must be two different tokens, got {self.markers}"
+
+
 @members_by_name
 @dataclass
 class Mixture:
@@ -63,6 +98,8 @@ class Mixture:
     tasks: list[str] | None = None
     """Only instructions of these tasks (the names of the evaluation sets in the microworld, the
     field ``task`` of a record in files); ``null``: all."""
+    names: NamesConfig | None = None
+    """Names of the source language in the text of the target languages; ``null``: none."""
     read_ahead: float = 8.0
     """Of a stream larger than training can use, every n-th record of a stretch of this many times
     as long is taken, as many corpora list one origin after the other; 1 takes the head."""

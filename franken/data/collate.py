@@ -1,6 +1,6 @@
 """From planned pieces to the tensors of a batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,15 @@ from franken.data.packing import Piece
 IGNORED = -100
 """Label of a token without loss."""
 
+Silence = Callable[[npt.NDArray[np.int64], npt.NDArray[np.bool_]], npt.NDArray[np.bool_]]
+"""Of ``(B, L)`` tokens, and whether a piece begins at each: which have no loss."""
+
 
 def collate(
     rows: Sequence[tuple[npt.NDArray[np.unsignedinteger[Any]], Sequence[Piece]]],
     length: int,
     pad: int,
+    silence: Silence | None = None,
 ) -> dict[str, Tensor]:
     """Lay pieces of corpora side by side.
 
@@ -27,6 +31,7 @@ def collate(
         rows: For each of the ``B`` sequences the tokens of its corpus and its pieces in order.
         length: ``L``, tokens per sequence.
         pad: Id that fills the rest of a sequence.
+        silence: Tokens without loss beside those that pieces begin with.
 
     Returns:
         ``input_ids``, ``labels`` (not shifted, -100 without loss), ``position_ids`` (restart at
@@ -52,6 +57,8 @@ def collate(
     last_begin = np.maximum.accumulate(np.where(begins == 1, places, 0), axis=1)
     positions = np.where(padding, 0, places - last_begin)
     segments = np.where(padding, 0, np.cumsum(begins, axis=1))
+    if silence is not None:
+        silent |= silence(ids, begins == 1)
     labels = np.where(padding | silent | (begins == 1), IGNORED, ids)
     return {
         "input_ids": torch.from_numpy(ids),

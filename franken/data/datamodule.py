@@ -18,7 +18,9 @@ from franken.data.budget import steps_for_bytes, text_bytes_of_tokens
 from franken.data.corpus import TokenCorpus
 from franken.data.encoding import RecordEncoder
 from franken.data.loader import BatchShape, FixedBatches, PackedLoader, Planner
+from franken.data.marker_mask import MarkerMask
 from franken.data.mixing import StreamKey, stream_probabilities
+from franken.data.named_entities import with_names
 from franken.data.packing import Packer
 from franken.data.report import mixture_report
 from franken.data.source import TRAIN, VALID, DataSource
@@ -76,7 +78,7 @@ class TextDataModule(LightningDataModule):
         self.training = training
         self.seed = seed
         self.builder = StreamBuilder(
-            source,
+            with_names(source, mixture),
             mixture,
             RecordEncoder(tokenizer, chat=str(source.config.chat)),
             Path(work_dir) / "tokens",
@@ -85,6 +87,8 @@ class TextDataModule(LightningDataModule):
             training.sequence_length,
             workers=workers,
         )
+        names = mixture.names
+        self._silence = MarkerMask(names, tokenizer.get_vocab()) if names else None
         self._ranks = (rank, world_size)
         self._roles: set[str] = set()
         self._corpora: dict[StreamKey, TokenCorpus] = {}
@@ -258,4 +262,5 @@ class TextDataModule(LightningDataModule):
             for key, corpus in corpora.items()
         }
         seed = derive_seed(self.seed, "loader", split)
-        return Planner(packers, self._probabilities, self.training.batch_size, seed)
+        batch = self.training.batch_size
+        return Planner(packers, self._probabilities, batch, seed, self._silence)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from franken.data.collate import collate
+from franken.data.collate import Silence, collate
 from franken.data.mixing import StreamKey
 from franken.data.packing import Cursor, Packer, Piece
 from franken.errors import CompatibilityError, ConfigError
@@ -64,12 +64,22 @@ class Planner:
         probabilities: Mapping[StreamKey, float],
         sequences: int,
         seed: int,
+        silence: Silence | None = None,
     ) -> None:
-        """Args: streams, their ``probabilities``, ``sequences`` per step, and the ``seed``."""
+        """Args: see below.
+
+        Args:
+            packers: the streams.
+            probabilities: of each.
+            sequences: per step.
+            seed: of the draws.
+            silence: as of ``collate``.
+        """
         self.keys = sorted(key for key in packers if probabilities[key] > 0)
         self.packers = [packers[key] for key in self.keys]
         self.sequences = sequences
         self.seed = seed
+        self.silence = silence
         weights = np.array([probabilities[key] for key in self.keys], dtype=np.float64)
         self._bounds = np.cumsum(weights / weights.sum())
 
@@ -111,7 +121,7 @@ class Planner:
     def batch(self, planned: Sequences, length: int, pad: int) -> dict[str, Tensor]:
         """The tensors of some planned sequences."""
         rows = [(self.packers[stream].corpus.tokens, pieces) for stream, pieces in planned]
-        return collate(rows, length, pad)
+        return collate(rows, length, pad, self.silence)
 
 
 class PackedLoader:

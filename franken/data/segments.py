@@ -197,6 +197,11 @@ class SegmentDataModule(TextDataModule):
         """Args: ``encoder``, ``flow``, and what ``TextDataModule`` takes but its tokenizer."""
         first = next(iter(encoder.encoders.values()))
         super().__init__(tokenizer=first.tokenizer, **options)
+        if self._silence is not None:
+            raise CompatibilityError(
+                "`names` of a mixture puts markers of one vocabulary in the text, and this model "
+                "has several; leave `names` out, or train a table by itself"
+            )
         plain = self.builder
         self.builder = SegmentStreams(
             plain.source, plain.mixture, encoder, plain.directory,  # type: ignore[arg-type]

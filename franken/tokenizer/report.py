@@ -30,6 +30,8 @@ CUT_SHARE = 0.05
 """Share of a target's words that the split pattern may cut before the build warns."""
 NO_GAIN = 0.98
 """Tokens of a target, of those that the base takes, from which a new vocabulary is worth little."""
+NO_PROMISE = ("named", "original", "trim")
+"""Options that are not there to take fewer tokens."""
 
 
 def vocabulary_report(
@@ -111,7 +113,7 @@ def warn_of_targets(
                 option, 100 * shares[language], language,
             )  # fmt: skip
         figures = languages.get(language)
-        if option != "original" and figures and figures["new_to_base"] > NO_GAIN:
+        if option not in NO_PROMISE and figures and figures["new_to_base"] > NO_GAIN:
             logger.warning(
                 "vocab=%s: %s takes %.3f tokens per byte, and took %.3f with the base's vocabulary;"
                 " try vocab=extension, a larger vocab.size or vocab.added, more text of the "

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from franken.config.base_model import TokenizerKind
 from franken.config.data import DataConfig
 from franken.config.root import Config
 from franken.errors import ConfigError, DataError
@@ -18,6 +19,7 @@ from franken.token_map.resources import InitResources
 from franken.tokenizer.named_tokens import NamedToken, read_named_tokens
 from franken.vocab import VocabTexts, build_vocabulary
 from franken.vocab.extension import ExtensionVocab
+from franken.vocab.named import NamedVocab
 from tests.faults import raises
 from tests.vocab.toys import ENGLISH, KINDS, TARGETS, base_tokenizer
 
@@ -139,3 +141,14 @@ def test_the_content_of_the_file_counts_in_the_key_not_its_place(
 
     assert key("a", "x") == key("b", "x") != key("c", "y")
     assert "tokens" not in key("", None)
+
+
+def test_markers_of_the_config_are_one_token_each_and_all_else_stays() -> None:
+    base = base_tokenizer(TokenizerKind.byte_level_bpe)
+    config = NamedVocab(tokens=["<translate>", "</translate>"])
+    tokenizer = config.build(base, texts()).tokenizer
+    text = "mto<translate> river</translate> mkubwa"
+    parts = ["mto", " river", " mkubwa"]
+    ids = [base(part, add_special_tokens=False).input_ids for part in parts]
+    expected = [*ids[0], len(base), *ids[1], len(base) + 1, *ids[2]]
+    assert tokenizer(text, add_special_tokens=False).input_ids == expected

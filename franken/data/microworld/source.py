@@ -12,7 +12,7 @@ from franken.data.microworld.grammar import LANGUAGES, grammar, links, sentence
 from franken.data.microworld.lexicon import TOPICS
 from franken.data.microworld.meanings import Meaning, draw_meanings
 from franken.data.microworld.tasks import draw_reading, draw_sum, draw_topic, state
-from franken.data.microworld.wordlist import word_pairs
+from franken.data.microworld.wordlist import noun_pairs, word_pairs
 from franken.data.source import Instruction, Pair, Preference
 from franken.errors import DataError
 from franken.files import hash_json
@@ -123,6 +123,10 @@ class Microworld:
             lang, forms=self.config.lexicon_forms, coverage=self.config.lexicon_coverage,
             seed=self.config.world_seed,
         )  # fmt: skip
+
+    def entities(self, lang: str) -> list[tuple[str, str]]:
+        """(English name, form) of what there is in the world: its nouns."""
+        return noun_pairs(lang)
 
     def instructions(self, split: str = "train") -> Iterator[Instruction]:
         """English instructions: topics, reading, sums, and translation into known languages."""

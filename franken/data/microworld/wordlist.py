@@ -29,5 +29,11 @@ def word_pairs(language: str, *, forms: bool, coverage: float, seed: int) -> lis
     return list(dict.fromkeys(pairs))
 
 
+def noun_pairs(language: str) -> list[tuple[str, str]]:
+    """Pairs (English noun, a form of the noun of ``language``): persons, things, places."""
+    nouns = (c for c in all_concepts() if c.category in ("person", "object", "place"))
+    return [(noun.name, form) for noun in nouns for form in _listed_forms(noun, language)]
+
+
 def _listed_forms(concept: Concept, language: str) -> list[str]:
     return [form for form in concept.all_forms(language) if form not in _GENDERS]

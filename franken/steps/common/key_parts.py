@@ -16,6 +16,7 @@ from franken.config.training import (
     TrainingConfig,
 )
 from franken.data import open_data
+from franken.data.named_entities import with_names
 from franken.data.source import SOURCE_ROLES, TEXT_STREAMS
 
 _NEUTRAL_TRAINING = ("checkpoint_every", "checkpoint_minutes", "activation_checkpointing")
@@ -54,10 +55,11 @@ def split_of(data: DataConfig, split: str) -> dict[str, Any]:
     if languages is None:
         others = [] if roles <= set(SOURCE_ROLES) else data.languages
         languages = [data.source_language, *others]
-    source = open_data(data)
+    source = with_names(open_data(data), mixture)
+    unset = ("tasks", "names")  # options that came later keep old keys
     alone = roles <= {*TEXT_STREAMS, *SOURCE_ROLES}
     return {
-        "mixture": {k: v for k, v in asdict(mixture).items() if (k, v) != ("tasks", None)},
+        "mixture": {k: v for k, v in asdict(mixture).items() if v is not None or k not in unset},
         "languages": languages,
         "text": source.fingerprint(roles, languages) if alone else source.fingerprint(),
     }
