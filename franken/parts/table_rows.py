@@ -74,8 +74,15 @@ class TableRows:
         return rows
 
 
-def open_rows(source: Table | TableRows | Path) -> TableRows:
-    """Rows of a table object, or of a table directory without loading it."""
+def open_rows(
+    source: Table | TableRows | Path, *, tokenizer: PreTrainedTokenizerBase | None = None
+) -> TableRows:
+    """Rows of a table object, or of a table directory without loading it.
+
+    Args:
+        source: a table, or the directory of one.
+        tokenizer: of the directory's table, where it is at hand (see ``open_table``).
+    """
     if isinstance(source, TableRows):
         return source
     if isinstance(source, Table):
@@ -89,11 +96,11 @@ def open_rows(source: Table | TableRows | Path) -> TableRows:
             {name: slicer(matrix) for name, matrix in matrices.items()},
             tokenizer_identity(source.tokenizer),
         )
-    return _open_directory(Path(source))
+    return _open_directory(Path(source), tokenizer)
 
 
-def _open_directory(directory: Path) -> TableRows:
-    stored = open_table(directory)
+def _open_directory(directory: Path, tokenizer: PreTrainedTokenizerBase | None) -> TableRows:
+    stored = open_table(directory, tokenizer=tokenizer)
     check_token_rows(stored.tokenizer, stored.description["rows"])
 
     def on_disk(item: TensorRange) -> Reader:

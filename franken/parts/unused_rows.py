@@ -61,11 +61,11 @@ def untrained_rows(
 
 def _cosines(rows: Tensor, centre: Tensor) -> Tensor:
     """``(T,)`` cosines of rows with one vector; NaN for zero rows. A few MB at a time."""
-    parts = []
+    found = torch.empty(len(rows))
     for start in range(0, len(rows), _CHUNK):
         part = rows[start : start + _CHUNK].float()
-        parts.append((part @ centre) / (part.norm(dim=1) * centre.norm()))
-    return torch.cat(parts)
+        found[start : start + _CHUNK] = (part @ centre) / (part.norm(dim=1) * centre.norm())
+    return found
 
 
 def _cosines_to_the_others(rows: Tensor) -> Tensor:

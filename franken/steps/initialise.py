@@ -113,8 +113,9 @@ class InitialiseStep(Step):
         with measured() as cost:
             if large:
                 table, token_map = initialise_large(
-                    place, tokenizer, self.method, resources, seed, context.directory / "table"
-                )
+                    place, source, tokenizer, self.method, resources, seed,
+                    context.directory / "table",
+                )  # fmt: skip
             else:
                 table, token_map = initialise(source, tokenizer, self.method, resources, seed)
             if self.method.learned:

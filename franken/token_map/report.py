@@ -1,6 +1,6 @@
 """What came of an initialisation, as JSON: routes, examples, doubles and norms."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,14 +56,23 @@ def _examples(token_map: TokenMap, kind: Provenance) -> list[str]:
     return [phrase(token_map, index) for index in ids[::step][:_EXAMPLES]]
 
 
-def _chunks(table: RowSource) -> Iterator[Tensor]:
-    for start in range(0, table.shape[0], _CHUNK_ROWS):
-        yield table.rows(start, min(start + _CHUNK_ROWS, table.shape[0]))
+def _of_each_row(
+    table: RowSource, dtype: torch.dtype, figure: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """One figure per row, chunk by chunk.
+
+    Written in place: small results kept between large temporaries would hold the heap of each.
+    """
+    found = torch.empty(table.shape[0], dtype=dtype)
+    for start in range(0, len(found), _CHUNK_ROWS):
+        stop = min(start + _CHUNK_ROWS, len(found))
+        found[start:stop] = figure(table.rows(start, stop))
+    return found
 
 
 def _norms(table: RowSource) -> np.ndarray:
-    parts = [rows.float().norm(dim=1) for rows in _chunks(table)]
-    found: np.ndarray = torch.cat(parts).numpy()
+    norms = _of_each_row(table, torch.float32, lambda rows: rows.float().norm(dim=1))
+    found: np.ndarray = norms.numpy()
     return found
 
 
@@ -96,8 +105,8 @@ def _doubles(table: RowSource, token_map: TokenMap) -> tuple[int, int]:
     codes = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[width]
     generator = torch.Generator().manual_seed(0)
     factors = torch.randint(-(2**62), 2**62, (table.shape[1],), generator=generator) | 1
-    hashes = torch.cat(
-        [(rows.contiguous().view(codes).long() * factors).sum(1) for rows in _chunks(table)]
+    hashes = _of_each_row(
+        table, torch.int64, lambda rows: (rows.contiguous().view(codes).long() * factors).sum(1)
     )
     real = token_map.provenance != int(Provenance.padding)
     _, sizes = torch.unique(hashes[real], return_counts=True)

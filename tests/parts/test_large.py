@@ -56,8 +56,9 @@ def test_initialising_from_disk_to_disk_gives_the_same_bytes(name, source, tmp_p
     resources = InitResources("en", ["sw"], texts=lambda _: iter(["mto unapita"]))
     table, token_map = initialise(old, target, method, resources, 3)
     save_table(table, tmp_path / "held")
+    mapped = load_table(tmp_path / "old", mapped=True)
     found, found_map = initialise_large(
-        tmp_path / "old", target, method, resources, 3, tmp_path / "streamed"
+        tmp_path / "old", mapped, target, method, resources, 3, tmp_path / "streamed"
     )
     same_files(tmp_path / "held", tmp_path / "streamed")
     assert torch.equal(found.input, table.input)
@@ -71,8 +72,9 @@ def test_a_head_of_its_own_is_made_from_disk_to_disk_too(tmp_path):
     method, target = find("init_method", "weighted_pooling")(untie=True), tiny_tokenizer(size=105)
     table, _ = initialise(old, target, method, InitResources(), 3)
     save_table(table, tmp_path / "held")
+    mapped = load_table(tmp_path / "old", mapped=True)
     found, _ = initialise_large(
-        tmp_path / "old", target, method, InitResources(), 3, tmp_path / "streamed"
+        tmp_path / "old", mapped, target, method, InitResources(), 3, tmp_path / "streamed"
     )
     same_files(tmp_path / "held", tmp_path / "streamed")
     assert found.output is not None

@@ -4,7 +4,7 @@ import json
 from importlib.util import find_spec
 
 import pytest
-from transformers import AutoTokenizer, GemmaTokenizer
+from transformers import AddedToken, AutoTokenizer, GemmaTokenizer, PreTrainedTokenizerFast
 
 from franken.errors import ArtifactError, CompatibilityError
 from franken.parts import tokenizer_files
@@ -44,6 +44,27 @@ def test_identity_survives_saving_and_sees_every_change(kind, tmp_path):
     data["post_processor"] = None
     without_bos._tokenizer = type(without_bos.backend_tokenizer).from_str(json.dumps(data))
     assert tokenizer_identity(without_bos) != identity
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "byte_level"])
+def test_added_tokens_read_beforehand_are_those_that_transformers_reads(kind, tmp_path):
+    tokenizer = tiny_tokenizer(kind, size=300)
+    tokenizer.add_tokens([AddedToken("<tool>", lstrip=True, special=False), "ሰላም"])
+    save_tokenizer(tokenizer, tmp_path)
+    assert tokenizer_files._read_already(tmp_path)
+    found, plain = load_tokenizer(tmp_path), PreTrainedTokenizerFast.from_pretrained(tmp_path)
+    assert found.init_kwargs == plain.init_kwargs
+    assert repr(found.added_tokens_decoder) == repr(plain.added_tokens_decoder)
+    (tmp_path / "added_tokens.json").write_text("{}")  # says more: transformers reads all
+    assert tokenizer_files._read_already(tmp_path) == {}
+
+
+def test_what_stands_behind_the_added_tokens_is_not_parsed(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text('{"version": "1.0",\n "added_tokens" : [{"id": 7}], "model": not JSON')
+    assert tokenizer_files._first_value(path, "added_tokens") == [{"id": 7}]
+    path.write_text('{"version": "added_tokens"}')
+    assert tokenizer_files._first_value(path, "added_tokens") is None
 
 
 def test_padding_side_survives(tmp_path):

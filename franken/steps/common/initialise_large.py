@@ -19,7 +19,7 @@ from franken.token_map.resources import InitResources
 from franken.token_map.row_sources import ReaderRows
 from franken.token_map.token_map import TokenMap
 
-LARGE_BYTES = 1 << 30
+LARGE_BYTES = 1 << 28
 """Tables of more bytes are not held."""
 _STEP_ROWS = 256
 
@@ -31,6 +31,7 @@ def is_large(table: Path) -> bool:
 
 def initialise_large(
     source: Path,
+    mapped: Table,
     target: Tokenizer,
     method: InitMethod,
     resources: InitResources,
@@ -44,6 +45,7 @@ def initialise_large(
 
     Args:
         source: directory of the old table.
+        mapped: the table in it (``load_table(source, mapped=True)``).
         target: tokenizer of the new one.
         method: options of a method that does not train.
         resources: lexicons and the like.
@@ -53,8 +55,7 @@ def initialise_large(
     Returns:
         The new table, mapped; and the map.
     """
-    old = open_rows(source)
-    mapped = load_table(source, verify=False, mapped=True)
+    old = open_rows(source, tokenizer=mapped.tokenizer)
     token_map = fit_map(mapped, target, method, resources, seed)
     origins = matrices_of(method, old.shapes)
     parts = {
@@ -82,8 +83,8 @@ def initialise_large(
         return {"seed": seed, **provenance_report(token_map, made)}
 
     save_rows(rows, directory, provenance)
-    warn_of_odd_rows(open_rows(directory), f"init_method={method.name}")
-    return load_table(directory, verify=False, mapped=True), token_map
+    warn_of_odd_rows(open_rows(directory, tokenizer=target), f"init_method={method.name}")
+    return load_table(directory, verify=False, mapped=True, tokenizer=target), token_map
 
 
 def _matrix(
