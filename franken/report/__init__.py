@@ -12,6 +12,7 @@ from rich.console import Console
 
 from franken.errors import DataError
 from franken.files import write_atomically
+from franken.report.allocation import allocation_table
 from franken.report.averages import macro_average
 from franken.report.compare import comparison_tables
 from franken.report.effects import effect_tables
@@ -137,6 +138,8 @@ def write_report(
     new_tokens = new_token_table(results.records)
     tables += [new_tokens] if new_tokens else []
     tables += effect_tables(results, runs)
+    allocation = allocation_table(results)
+    tables += [allocation] if allocation else []
     transplants = transplants_of(runs)
     tables[1:1] = transplant_tables(transplants)
     comparisons = comparison_tables(groups) if compare and len(groups) > 1 else []

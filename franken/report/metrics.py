@@ -78,6 +78,9 @@ _KNOWN = {
         Metric("new.moved", "moved, new", 1, 3, 0),
         Metric("old.moved", "old", 1, 3, 0),
         Metric("new.changed", "new rows changed (%)", 100, 1, 0),
+        Metric("average_rank", "average rank of tokens", 1, 0, 0),
+        Metric("characters_per_token", "characters per token", 1, 2, 0),
+        Metric("divergence_from_source", "divergence from the source language (bits)", 1, 3, 0),
         Metric("vocabulary_utilisation", "vocabulary in use (%)", 100, 1, 0),
     )
 }
