@@ -41,6 +41,9 @@ class SparseIndex(StrEnum):
     csr = "csr"
     rows = "rows"
     """A list of the rows that changed, and a bitmap of these."""
+    elias_fano = "elias_fano"
+    """Low bits as they are, high ones as runs: the shortest where few entries of every row are
+    kept. ``auto`` chooses among the other three."""
 
 
 class MergeMethod(StrEnum):
@@ -120,7 +123,7 @@ class ClassRule:
     ``|``; or a regular expression on its name, after ``re:``."""
     op: str = "dense"
     """A file of ``franken/pack_operator``: dare, dense, dqrelo, lowrank, prune, sign,
-    sign_plus_lowrank, skip."""
+    sign_plus_lowrank, skip, ultradelta."""
     schedule: str | None = None
     """lowrank: a name under ``schedules``, or ``uniform<bits>`` for one width at the bytes of the
     default schedule; ``null``: ``rank`` columns of ``bits``."""
@@ -131,12 +134,14 @@ class ClassRule:
     schedule, its last group takes what is left over. Under a budget never more than the columns
     that it allows."""
     bits: int = 16
-    """Width of values: prune and dare 4, 8, 16, 32; dense 16, 32, 0 (exact); lowrank 2 to 32."""
+    """Width of values: prune and dare 4, 8, 16, 32; dense 16, 32, 0 (exact); lowrank 2 to 32;
+    ultradelta 1 to 8."""
     density: float = 0.1
-    """prune, dare: share of the entries kept."""
+    """prune, dare, ultradelta: share of the entries kept."""
     index: SparseIndex = SparseIndex.auto
     options: dict[str, Any] = field(default_factory=dict)
-    """Settings of the operator alone: ``rounds`` of dqrelo, those of other packages' operators."""
+    """Settings of the operator alone: ``rounds`` of dqrelo, ``step``, ``gamma`` and ``rescale`` of
+    ultradelta, those of other packages' operators."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from self._match_faults()
@@ -207,7 +212,7 @@ class PackConfig:
     quant: QuantOptions = field(default_factory=QuantOptions)
     budget: Budget = field(default_factory=Budget)
     seed: int = 0
-    """Of ``dare``."""
+    """Of ``dare`` and ``ultradelta``."""
 
     def rules(self) -> dict[str, ClassRule]:
         """The classes, or the one that stands for none."""

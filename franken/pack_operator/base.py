@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -45,6 +45,15 @@ class PackOperator:
         if rule.bits not in self.widths:
             known = ", ".join(map(str, self.widths))
             yield "bits", f"must be one of {known} for {self.name}, got {rule.bits}"
+
+    def allot(self, plans: list[Plan], deviation: Callable[[Plan], float]) -> list[Plan]:
+        """Share out among tensors what their class may keep; default: all alike.
+
+        Args:
+            plans: all of one class.
+            deviation: standard deviation of a tensor's change.
+        """
+        return plans
 
     def encode(
         self, change: Change | Residual, plan: Plan, policy: PackConfig, hessian: Tensor | None

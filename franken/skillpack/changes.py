@@ -191,6 +191,16 @@ def squared_norm(change: Change | Residual, name: str) -> float:
     return sum(float(block.double().square().sum()) for block in change.blocks())
 
 
+def deviation(change: Change | Residual) -> float:
+    """Standard deviation over all entries."""
+    count, total, squared = 0, 0.0, 0.0
+    for block in change.blocks():
+        wide = block.double()
+        count += wide.numel()
+        total, squared = total + float(wide.sum()), squared + float(wide.square().sum())
+    return max(0.0, squared / count - (total / count) ** 2) ** 0.5 if count else 0.0
+
+
 def _errors(change: Change | Residual, form: Form) -> tuple[float, float]:
     norm = error = 0.0
     if not change.shape:

@@ -16,8 +16,8 @@ from franken.files import hash_json
 from franken.parts.pairs_of_weights import alike
 from franken.parts.skillpack import PackWriter, SkillPack
 from franken.parts.weights import Weights, base_digests
-from franken.skillpack.changes import Change, encode, squared_norm
-from franken.skillpack.policy import dense_bytes, make_plans
+from franken.skillpack.changes import Change, deviation, encode, squared_norm
+from franken.skillpack.policy import allotted, dense_bytes, make_plans
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ def pack_difference(
                 f"{plan.name!r} is {base.dtype(plan.name)} in the base and "
                 f"{tuned.dtype(plan.name)} in the tuned model; both must have one float format"
             )
+    plans = allotted(plans, lambda plan: deviation(Change(base, tuned, plan.name)))
     settings = asdict(policy)
     dense = dense_bytes(base)
     facts = {

@@ -22,8 +22,8 @@ from franken.parts.skillpack import PackWriter, SkillPack
 from franken.parts.table import Table
 from franken.parts.tokenizer_files import load_tokenizer, save_tokenizer, tokenizer_identity
 from franken.parts.weights import Weights, base_digests
-from franken.skillpack.changes import Change, Encoded, Residual, encode, squared_norm
-from franken.skillpack.policy import NEW_ROW_BITS, Plan, Rows, make_plans
+from franken.skillpack.changes import Change, Encoded, Residual, deviation, encode, squared_norm
+from franken.skillpack.policy import NEW_ROW_BITS, Plan, Rows, allotted, make_plans
 from franken.token_map.engine import apply_map, apply_to_bias
 from franken.token_map.storage import load_map, save_map
 from franken.token_map.token_map import Provenance, TokenMap
@@ -71,6 +71,7 @@ def pack_language(
         Rows(f"vocab.{part}", tuple(values.shape), len(copied), len(new))
         for part, values in rest.items()
     ])  # fmt: skip
+    plans = allotted(plans, lambda plan: deviation(_of_base(plan, base, tuned, rest, copied)))
     dense = 2 * sum(math.prod(plan.shape) for plan in plans)
     settings = asdict(policy)
     facts = {
@@ -190,6 +191,15 @@ def graft_table(pack: SkillPack, receiver: Table, *, rows_of: Table | None = Non
         tokenizer, made["input"], made.get("output"), made.get("output_bias"),  # type: ignore[arg-type]
         receiver.lineage, {"method": "language_pack", "pack": pack.name},
     )  # fmt: skip
+
+
+def _of_base(
+    plan: Plan, base: Weights, tuned: Weights, rest: dict[str, Tensor], copied: Tensor
+) -> Change | Residual:
+    """What the operator works on: of a table the copied rows."""
+    if plan.vocabulary is None:
+        return Change(base, tuned, plan.name)
+    return Residual(rest[plan.name.removeprefix("vocab.")][copied])
 
 
 def _kinds(token_map: TokenMap) -> tuple[Tensor, Tensor]:

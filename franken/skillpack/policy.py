@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,6 +46,8 @@ class Plan:
     """Tables of language packs: how many rows of each kind."""
     input_first: bool = False
     """Whether the matrix is stored ``(in, out)``."""
+    asked_density: float | None = None
+    """The share of the class, where the operator gave this tensor another."""
 
     @property
     def entries(self) -> int:
@@ -53,6 +55,11 @@ class Plan:
         if self.vocabulary is None:
             return math.prod(self.shape)
         return self.vocabulary.copied * math.prod(self.shape[1:])
+
+    def keeping(self, density: float) -> "Plan":
+        """The same with another share of entries."""
+        rule = replace(self.rule, density=density)
+        return replace(self, rule=rule, asked_density=self.rule.density)
 
 
 def make_plans(weights: Weights, policy: PackConfig, vocabulary: Iterable[Rows] = ()) -> list[Plan]:
@@ -84,6 +91,24 @@ def make_plans(weights: Weights, policy: PackConfig, vocabulary: Iterable[Rows] 
     if not weights.anatomy.conv1d:
         return plans
     return [replace(p, input_first=p.kind in ("attention", "mlp")) for p in plans]
+
+
+def allotted(plans: list[Plan], deviation: Callable[[Plan], float]) -> list[Plan]:
+    """The plans, each class's share of entries spread over its tensors as its operator says.
+
+    Args:
+        plans: of all tensors.
+        deviation: standard deviation of a tensor's change; asked for where an operator does.
+    """
+    found = list(plans)
+    classes: dict[tuple[str, str], list[int]] = {}
+    for at, plan in enumerate(plans):
+        classes.setdefault((plan.label, plan.rule.op), []).append(at)
+    for places in classes.values():
+        mine = [plans[at] for at in places]
+        for at, plan in zip(places, operator_of(mine[0].rule).allot(mine, deviation), strict=True):
+            found[at] = plan
+    return found
 
 
 def class_of(name: str, kind: str, policy: PackConfig) -> tuple[str, ClassRule]:

@@ -105,7 +105,13 @@ def sparse_description(plan: Plan, group: int) -> dict[str, Any]:
         "form": "sparse", "shape": list(plan.shape), "nnz": round(plan.rule.density * plan.entries),
         "bits": plan.rule.bits, "group_size": group,
     }  # fmt: skip
+    return cheapest_index(sparse, str(plan.rule.index))
+
+
+def cheapest_index(described: dict[str, Any], index: str) -> dict[str, Any]:
+    """A description with the index asked for; row lists, which follow from values, left out."""
+    candidates = ("bitmap", "csr") if index in ("auto", "rows") else (index,)
     return min(
-        ({**sparse, "index": index} for index in ("bitmap", "csr")),
+        ({**described, "index": candidate} for candidate in candidates),
         key=lambda item: form_bytes(item),
     )

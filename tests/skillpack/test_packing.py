@@ -24,7 +24,7 @@ from tests.skillpack.pairs import checkpoints, exact_policy, policy, stored, tun
 
 POLICIES = [
     "module_aware", "module_aware_energy", "delta_come", "svd", "svd_quantised", "phlora", "prune",
-    "dare", "bitdelta", "sign_plus_lowrank", "dqrelo", "dense", "dense_bf16",
+    "dare", "bitdelta", "sign_plus_lowrank", "dqrelo", "ultradelta", "dense", "dense_bf16",
 ]  # fmt: skip
 
 

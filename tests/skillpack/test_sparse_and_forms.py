@@ -6,6 +6,7 @@ import torch
 from franken.errors import ArtifactError
 from franken.parts.forms import (
     DenseForm,
+    LevelsForm,
     LowRankForm,
     RowsForm,
     SignForm,
@@ -58,7 +59,7 @@ def test_random_entries_are_unbiased_and_do_not_depend_on_the_blocks():
     torch.testing.assert_close(values, matrix.flatten()[places] * 4)
 
 
-@pytest.mark.parametrize("index", ["bitmap", "csr", "rows"])
+@pytest.mark.parametrize("index", ["bitmap", "csr", "rows", "elias_fano"])
 @pytest.mark.parametrize("bits", [4, 8, 16, 32])
 def test_every_index_gives_the_kept_entries_back(index, bits):
     matrix = torch.zeros(50, 70)
@@ -112,6 +113,9 @@ def all_forms():
         "wide": LowRankForm.encode(u[:, :3], s[:3], v[:3], [(32, 3)]),
         "half": LowRankForm.encode(u[:, :3], s[:3], v[:3], [(16, 3)]),
         "sparse": SparseForm.encode((48, 40), places, values, bits=8),
+        "levels": LevelsForm.encode(
+            (48, 40), places, (values > 0).to(torch.uint8), torch.tensor([-0.5, 0.25])
+        ),
         "rows": RowsForm.encode(delta, torch.tensor([1, 5, 47]), 8, 16),
         "sign": SignForm.fit(delta),
         "sum": SumForm(SignForm.fit(delta), lowrank),

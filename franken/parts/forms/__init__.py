@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from franken.parts.forms.dense import DenseForm, ZeroForm
+from franken.parts.forms.levels import LevelsForm
 from franken.parts.forms.lowrank import ColumnGroup, LowRankForm
 from franken.parts.forms.rows import RowsForm
 from franken.parts.forms.section import (
@@ -28,6 +29,7 @@ __all__ = [
     "ColumnGroup",
     "DenseForm",
     "Form",
+    "LevelsForm",
     "LowRankForm",
     "RowsForm",
     "SignForm",
