@@ -210,6 +210,9 @@ class MicroworldData(DataConfig):
     """Instruction-response pairs in the source language."""
     evaluation: int = 400
     """Items per evaluation set and language."""
+    preference_languages: list[str] = field(default_factory=lambda: [])
+    """Languages in which preferences are told, in turn: the right answer against a wrong one. All
+    the same items: those of a target language are translations. Empty: there are none."""
     customs: int = 0
     """How often each language's own customs are told in its documents (the task ``customs``)."""
     lexicon_coverage: float = 1.0
@@ -222,6 +225,10 @@ class MicroworldData(DataConfig):
         for key in ("sentences", "documents", "parallel", "instructions", "evaluation"):
             yield from at_least(key, getattr(self, key), 1)
         yield from at_least("customs", self.customs, 0)
+        yield from language_faults("preference_languages", self.preference_languages)
+        for code in self.preference_languages:
+            if code not in (self.source_language, *self.languages, *self.known_languages):
+                yield "preference_languages", f"names {code!r}, which is no language of the data"
         yield from in_range("lexicon_coverage", self.lexicon_coverage, 0.0, 1.0)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, ClassVar
 
-from franken.config.data import DataConfig, FileData
+from franken.config.data import DataConfig, FileData, MicroworldData
 from franken.config.training import TRAINED_ADAPTER, Trainable, TrainingConfig
 from franken.data import open_data
 from franken.distillation.base import Distillation
@@ -113,7 +113,9 @@ class TrainStep(Step):
                 "training.pack_across_documents",
                 "would let a rejected answer read the chosen one",
             )
-        offered = isinstance(self.data, FileData) and self.data.preferences
+        offered = (isinstance(self.data, FileData) and self.data.preferences) or (
+            isinstance(self.data, MicroworldData) and self.data.preference_languages
+        )
         if self.preference is not None and self.ranked is None and not offered:
             yield (
                 "ranked",

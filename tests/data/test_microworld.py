@@ -4,6 +4,7 @@ import subprocess
 import sys
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -300,3 +301,33 @@ def test_an_unknown_language_is_refused_with_the_known_ones() -> None:
 def test_streams_are_lazy_and_reopen_alike(world: Microworld) -> None:
     first = list(islice(world.texts("monolingual", "id"), 5))
     assert first == list(islice(world.texts("monolingual", "id"), 5))
+
+
+def test_preferences_of_several_languages_are_translations_of_the_same_items() -> None:
+    read = [
+        list(open_data(replace(SMALL, preference_languages=own)).preferences())
+        for own in (["en"], ["id"], ["en", "id"])
+    ]
+    english, indonesian, both = read
+    assert len(english) == SMALL.instructions
+    assert both == [(english, indonesian)[at % 2][at] for at in range(len(both))]
+    topics = [p for p in english if p.task == "topic_classification"]
+    assert {p.chosen.strip() for p in topics} == set(TOPICS)
+    for one, other in zip(english, indonesian, strict=True):
+        assert one.prompt != other.prompt
+        if one.task == "topic_classification":
+            assert one[1:] == other[1:]
+        else:
+            words = {c.form("en"): c.form("id") for c in all_concepts()}
+            sides = (one.chosen, one.rejected)
+            assert [words[side.strip()] for side in sides] == [
+                side.strip() for side in (other.chosen, other.rejected)
+            ]
+        assert one.chosen != one.rejected
+
+
+def test_the_key_of_text_does_not_know_of_preferences() -> None:
+    with_some = open_data(replace(SMALL, preference_languages=["id"]))
+    plain = open_data(SMALL)
+    assert with_some.fingerprint({"documents"}, ["en"]) == plain.fingerprint({"documents"}, ["en"])
+    assert with_some.fingerprint({"preferences"}) != plain.fingerprint({"preferences"})

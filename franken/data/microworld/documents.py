@@ -15,7 +15,7 @@ from franken.data.microworld.tasks import (
     draw_topic,
     state,
 )  # fmt: skip
-from franken.data.source import Instruction
+from franken.data.source import Instruction, Preference
 
 
 def document(
@@ -72,6 +72,21 @@ def instruction(
         source_language="English", source=state(meaning, "en"), language=LANGUAGES[language].title()
     )
     return Instruction(prompt, f" {state(meaning, language)}", "translation")
+
+
+def preference(rng: random.Random, held_out: Collection[Meaning], language: str) -> Preference:
+    """A task in a language, its answer, and a wrong one; equal draws are translations."""
+    if rng.random() < 0.6:
+        item = _fresh_topic(rng, held_out)
+        wrong = rng.choice([topic for topic in TOPICS if topic != item.topic])
+        prompt = TOPIC.format(text=item.text(language))
+        return Preference(prompt, f" {item.topic}", f" {wrong}", "topic_classification")
+    reading = _fresh_reading(rng, held_out)
+    right = reading.options[reading.answer]
+    other = rng.choice([option for option in reading.options if option != right])
+    prompt = READING.format(passage=reading.passage(language), question=reading.question(language))
+    chosen, rejected = (f" {option.form(language)}" for option in (right, other))
+    return Preference(prompt, chosen, rejected, "reading_comprehension")
 
 
 def _question_document(rng: random.Random, language: str, held_out: Collection[Meaning]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from franken.config.data import DataConfig, MicroworldData
 from franken.data.microworld.customs import customs, customs_rows
-from franken.data.microworld.documents import document, instruction
+from franken.data.microworld.documents import document, instruction, preference
 from franken.data.microworld.grammar import LANGUAGES, grammar, links, sentence
 from franken.data.microworld.lexicon import TOPICS
 from franken.data.microworld.meanings import Meaning, draw_meanings
@@ -56,6 +56,9 @@ class Microworld:
         settings = {name: getattr(config, name) for name in _SIZES}
         if config.customs:
             settings["customs"] = config.customs
+        # of the preferences alone: no text and no evaluation set depends on it
+        if config.preference_languages and "preferences" in (roles or ()):
+            settings["preference_languages"] = config.preference_languages
         names = {code: config.language_names.get(code, code) for code in LANGUAGES}
         if names != {code: language.title() for code, language in LANGUAGES.items()}:
             settings["language_names"] = names
@@ -71,6 +74,7 @@ class Microworld:
         """
         asked = [
             self.config.source_language, *self.config.languages, *self.config.known_languages,
+            *self.config.preference_languages,
             *(code for mix in self.config.mixtures.values() for code in mix.languages or []),
         ]  # fmt: skip
         unknown = [code for code in dict.fromkeys(asked) if code not in LANGUAGES]
@@ -88,6 +92,8 @@ class Microworld:
             return False
         if role == "instructions":
             return lang in (None, self.config.source_language)
+        if role == "preferences":
+            return bool(self.config.preference_languages)
         if role in ("parallel", "lexicon"):
             return lang != self.config.source_language
         return role in ("monolingual", "documents")
@@ -136,15 +142,21 @@ class Microworld:
             yield instruction(rng, self._held_out, known)
 
     def preferences(self, split: str = "train") -> Iterator[Preference]:
-        """None: no answers but the right ones are written down here.
+        """Right answers against wrong ones, in ``preference_languages`` by turns.
 
         Raises:
-            DataError: always.
+            DataError: where no language is named.
         """
-        raise DataError(
-            "data=microworld holds no preferences: sample answers and rank them (recipe=graft has "
-            "the steps), or name a source data.preferences of data=local"
-        )
+        languages = self.config.preference_languages
+        if not languages:
+            raise DataError(
+                "data=microworld holds no preferences: name data.preference_languages, sample "
+                "answers and rank them (recipe=graft has the steps), or name a source "
+                "data.preferences of data=local"
+            )
+        rng = self._rng("preferences", self.config.source_language, split)
+        for at in range(self._count(self.config.instructions, split)):
+            yield preference(rng, self._held_out, languages[at % len(languages)])
 
     def tasks(self) -> list[str]:
         """Names of the evaluation sets."""
