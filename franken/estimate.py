@@ -8,7 +8,16 @@ interpreter (0.4 GB with all imports) nor the allocator's own waste is in it.
 from dataclasses import dataclass, replace
 from typing import Any
 
-from franken.config.training import AdapterKind, BodyType, Trainable, TrainingConfig
+from franken.config.training import (
+    AdapterKind,
+    BodyType,
+    OptimizerName,
+    Trainable,
+    TrainingConfig,
+)
+
+_BYTES = {BodyType.bfloat16: 2.0, BodyType.int8: 1.0, BodyType.nf4: 0.516}
+"""Per frozen weight of the body; scales of NF4 are quantised in blocks of 64 and 256."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +164,10 @@ def estimate(
     trained = trained_parameters(shape, trainable, training)
     added = trained if trainable in (Trainable.lora, Trainable.adapter) else 0
     frozen = shape.body + shape.table + added - trained
-    half_body = training.body_dtype is BodyType.bfloat16 or (
-        training.body_dtype is BodyType.auto and half_precision
-    )
+    kind = training.body_dtype
+    half = kind is BodyType.bfloat16 or (kind is not BodyType.float32 and half_precision)
+    each = _BYTES.get(kind, 2.0 if half else 4.0)
+    in_body = min(frozen, shape.body)
     per_pass = training.batch_size * training.sequence_length // training.accumulate
     at_once = max(1, per_pass // processes)
     width = 2 if half_precision else 4
@@ -173,10 +183,10 @@ def estimate(
     forward = 2 * (shape.body + shape.rows * shape.width)
     passes = 3 if training.activation_checkpointing else 2
     return Estimate(
-        frozen=frozen * (2 if half_body else 4) // share,
+        frozen=int(each * in_body + (2 if half else 4) * (frozen - in_body)) // share,
         trained=4 * trained // share,
         gradients=4 * trained // share,
-        optimiser=8 * trained // share,
+        optimiser=(2 if training.optimizer is OptimizerName.adamw8bit else 8) * trained // share,
         activations=at_once * kept * width,
         logits=3 * 4 * chunk * shape.rows,
         operations=float(tokens) * (passes * forward + 2 * in_products),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Any
 
 from franken.config.amounts import bytes_of
@@ -24,6 +25,18 @@ class Trainable(StrEnum):
     """A bottleneck adapter (MAD-X) over those that the model carries; all else is frozen."""
     embeddings_and_edge_layers = "embeddings_and_edge_layers"
     """Embeddings plus the first and last ``edge_layers`` transformer layers."""
+
+
+FROZEN_BODY = (Trainable.embeddings, Trainable.lora, Trainable.adapter)
+"""What trains beside a body that stays as it is."""
+
+
+def quantised_fault(trainable: Trainable) -> str:
+    """Why a body in 8 or 4 bits is refused where weights of it train."""
+    return (
+        f"has 8 or 4 bits for frozen bodies, and trainable={trainable.value} changes the body; "
+        f"take bfloat16, or trainable={', '.join(map(str, FROZEN_BODY))}"
+    )
 
 
 class EmbeddingSides(StrEnum):
@@ -51,6 +64,16 @@ class BodyType(StrEnum):
     """bfloat16 on a GPU that has it, else float32."""
     float32 = "float32"
     bfloat16 = "bfloat16"
+    int8 = "int8"
+    """Linear layers by LLM.int8(), the rest as ``auto``: bitsandbytes, where nothing of the body
+    trains (pip install 'franken[quantised]')."""
+    nf4 = "nf4"
+    """As ``int8``, in the 4-bit normal floats of QLoRA."""
+
+    @property
+    def quantised(self) -> bool:
+        """Whether linear layers have fewer than 16 bits."""
+        return self in (BodyType.int8, BodyType.nf4)
 
 
 @dataclass
@@ -157,6 +180,8 @@ class OptimizerName(StrEnum):
     """What moves the weights."""
 
     adamw = "adamw"
+    adamw8bit = "adamw8bit"
+    """AdamW with its two moments in 8 bits, by bitsandbytes (pip install 'franken[quantised]')."""
     muon = "muon"
     """Muon (Jordan et al. 2024) for the body's matrices, its steps scaled to AdamW's size (Liu et
     al. 2025, arXiv 2502.16982) so that ``lr`` serves both; AdamW for tables, norms and biases."""
@@ -274,6 +299,12 @@ class TrainingConfig:
         ):  # fmt: skip
             yield from at_least(key, getattr(self, key), minimum)
         yield from in_range("warmup", self.warmup, 0.0, 1.0)
+        for key, asked in (
+            ("body_dtype", self.body_dtype.quantised),
+            ("optimizer", self.optimizer is OptimizerName.adamw8bit),
+        ):
+            if asked and find_spec("bitsandbytes") is None:
+                yield key, "needs the package bitsandbytes; pip install 'franken[quantised]'"
         if self.shield.share and self.weight_decay:
             yield "weight_decay", "would shrink what training.shield keeps; set it to 0"
         yield from in_range("decay", self.decay, 0.0, 1.0)

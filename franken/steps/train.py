@@ -7,7 +7,13 @@ from dataclasses import field
 from typing import Any, ClassVar
 
 from franken.config.data import DataConfig, FileData, MicroworldData
-from franken.config.training import TRAINED_ADAPTER, Trainable, TrainingConfig
+from franken.config.training import (
+    FROZEN_BODY,
+    TRAINED_ADAPTER,
+    Trainable,
+    TrainingConfig,
+    quantised_fault,
+)
 from franken.data import open_data
 from franken.distillation.base import Distillation
 from franken.errors import CompatibilityError
@@ -47,7 +53,6 @@ with later():
 
 _NEEDS = {Trainable.lora: "lora", Trainable.embeddings_and_edge_layers: "edge_layers"}
 _CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)
-_NO_MATRICES = (Trainable.embeddings, Trainable.lora, Trainable.adapter)
 _CHANGES_TABLE = (Trainable.embeddings, Trainable.full, Trainable.embeddings_and_edge_layers)
 
 
@@ -91,11 +96,13 @@ class TrainStep(Step):
             yield lacking, "is missing: distillation and teacher are given together"
         if self.training.shield.reads_text() and not self.earlier:
             yield "earlier", "names no split, but training.shield measures on some"
-        if self.training.shield.share and (self.preference or self.trainable in _NO_MATRICES):
+        if self.training.body_dtype.quantised and self.trainable not in FROZEN_BODY:
+            yield "training.body_dtype", quantised_fault(self.trainable)
+        if self.training.shield.share and (self.preference or self.trainable in FROZEN_BODY):
             yield (
                 "training.shield.share",
                 "keeps columns of the body while text is learnt: set it to 0 for preference "
-                f"tuning and for trainable={', '.join(_NO_MATRICES)}",
+                f"tuning and for trainable={', '.join(FROZEN_BODY)}",
             )
         for split in self.earlier:
             if split not in self.data.mixtures:

@@ -83,7 +83,7 @@ def read_weights(saved: dict[str, Any], parameters: dict[str, Tensor]) -> None:
 
 def _state_of(module: CausalModule, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     return {
-        f"{name}/{quantity}": value
+        f"{name}/{quantity}": torch.as_tensor(value)
         for name, parameter in module.named_trained()
         for quantity, value in optimizer.state.get(parameter, {}).items()
     }

@@ -8,6 +8,7 @@ from torch import nn
 
 from franken.config.training import OptimizerName, TrainingConfig
 from franken.errors import CompatibilityError
+from franken.training.quantised import adamw_8bit
 
 
 class MuonAndAdamW(torch.optim.Optimizer):
@@ -45,13 +46,18 @@ def make_optimizer(
         sharded: whether parameters are parts of matrices.
 
     Raises:
-        CompatibilityError: for Muon under an older torch, or over shards.
+        CompatibilityError: for Muon under an older torch, or Muon and 8-bit Adam over shards.
     """
     groups: list[dict[str, Any]] = [
         {"params": [*decayed], "weight_decay": config.weight_decay},
         {"params": [*plain], "weight_decay": 0.0},
     ]
-    if config.optimizer is OptimizerName.adamw or not decayed:
+    if sharded and config.optimizer is OptimizerName.adamw8bit:
+        raise CompatibilityError(
+            "optimizer=adamw8bit keeps its state in blocks of whole tensors, and under "
+            "strategy=fsdp each process has a part of each; take trainer.strategy=ddp"
+        )
+    if config.optimizer is not OptimizerName.muon or not decayed:
         return _adamw([group for group in groups if group["params"]], config, fused=fused)
     if not hasattr(torch.optim, "Muon"):
         raise CompatibilityError(
@@ -72,6 +78,8 @@ def make_optimizer(
 def _adamw(
     groups: list[dict[str, Any]], config: TrainingConfig, *, fused: bool
 ) -> torch.optim.Optimizer:
+    if config.optimizer is OptimizerName.adamw8bit:
+        return adamw_8bit(groups, config)
     return torch.optim.AdamW(
         groups, lr=config.lr, betas=(config.betas[0], config.betas[1]), eps=config.eps, fused=fused
     )

@@ -15,17 +15,20 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from franken.config.training import (
+    FROZEN_BODY,
     TRAINED_ADAPTER,
     BodyType,
     EmbeddingSides,
     Trainable,
     TrainingConfig,
+    quantised_fault,
 )
 from franken.errors import CompatibilityError, ConfigError
 from franken.parts.anatomy import Anatomy, anatomy_of
 from franken.parts.bottleneck import AdapterShape, add_adapter
 from franken.parts.segmented import Head, segmented, written_heads
 from franken.training.lora import LORA_MARK, add_lora, lora_modules
+from franken.training.quantised import quantise_frozen
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ class PolicyReport:
     all_parameters: int
     tied: bool
     body_dtype: str
+    quantised: str | None = None
+    """``int8`` or ``nf4``: the format of frozen linear layers, where it is not ``body_dtype``."""
     frozen_rows: list[int] = field(default_factory=list)
     """Table rows that keep their values although the table trains."""
     adapted: Any = field(default=None, repr=False)
@@ -55,6 +60,7 @@ class PolicyReport:
             "tied": self.tied,
             "body_dtype": self.body_dtype,
             "frozen_rows": len(self.frozen_rows),
+            **({} if self.quantised is None else {"quantised": self.quantised}),
         }
 
 
@@ -72,12 +78,18 @@ def apply_policy(
     Args:
         model: causal LM of a known family, without adapters.
         trainable: what changes.
-        config: reads ``sides``, ``lora``, ``adapter``, ``edge_layers``, ``freeze_norms`` and
-            ``freeze_special_rows``.
+        config: reads ``sides``, ``lora``, ``adapter``, ``edge_layers``, ``freeze_norms``,
+            ``freeze_special_rows``, and whether ``body_dtype`` asks for 8 or 4 bits.
         body_dtype: number format of everything frozen (see :func:`frozen_dtype`).
         special_rows: token ids of control tokens, for ``freeze_special_rows``.
         seed: of the initial LoRA weights.
+
+    Raises:
+        CompatibilityError: the model carries LoRA adapters; 8 or 4 bits and no layer to quantise.
+        ConfigError: 8 or 4 bits where weights of the body train.
     """
+    if config.body_dtype.quantised and trainable not in FROZEN_BODY:
+        raise ConfigError(f"training.body_dtype {quantised_fault(trainable)}")
     adapter = next((name for name, _ in model.named_parameters() if LORA_MARK in name), None)
     if adapter is not None:
         raise CompatibilityError(
@@ -109,15 +121,19 @@ def apply_policy(
         training = _contains(chosen, parameter)
         parameter.requires_grad_(training)
         _set_dtype(parameter, torch.float32 if training else body_dtype)
+    count = sum(p.numel() for p in model.parameters())
+    if config.body_dtype.quantised:
+        quantise_frozen(model, config.body_dtype, tables)
     _set_modes(model, anatomy, trainable, config)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     report = PolicyReport(
         trainable=trainable,
         names=names,
         trained_parameters=sum(p.numel() for p in chosen),
-        all_parameters=sum(p.numel() for p in model.parameters()),
+        all_parameters=count,
         tied=is_tied(model),
         body_dtype=str(body_dtype).removeprefix("torch."),
+        quantised=config.body_dtype.value if config.body_dtype.quantised else None,
         adapted=adapted,
     )
     if any(p.requires_grad for p in tables):
@@ -146,11 +162,15 @@ def control_rows(tokenizer: Any) -> list[int]:
 
 
 def frozen_dtype(choice: BodyType, device_type: str, mixed_bf16: bool) -> torch.dtype:
-    """The number format of frozen weights; ``auto`` is bfloat16 in bf16 runs on a GPU with it."""
+    """The number format of frozen weights; ``auto`` is bfloat16 in bf16 runs on a GPU with it.
+
+    So are the norms and biases around quantised layers.
+    """
     if choice is BodyType.bfloat16:
         return torch.bfloat16
     capable = device_type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if choice is BodyType.auto and mixed_bf16 and capable else torch.float32
+    open_ = choice is not BodyType.float32
+    return torch.bfloat16 if open_ and mixed_bf16 and capable else torch.float32
 
 
 def embedding_parameters(model: PreTrainedModel) -> list[nn.Parameter]:

@@ -106,7 +106,8 @@ def train_model(
         close_loggers(loggers or [])
         model.eval()
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(wanted.get(name, False))
+            if parameter.is_floating_point():  # quantised weights never train
+                parameter.requires_grad_(wanted.get(name, False))
 
 
 class _Run:
@@ -137,6 +138,11 @@ class _Run:
         self.seed = derive_seed(seed, "training")
         self.mixed = _MIXED.get(trainer.precision)
         self.sharded = trainer.strategy == "fsdp"
+        if self.sharded and config.body_dtype.quantised:
+            raise ConfigError(
+                f"training.body_dtype={config.body_dtype} is not there for trainer.strategy=fsdp, "
+                "which shares out weights of 16 or 32 bits; take trainer.strategy=ddp"
+            )
         self.policy = apply_policy(
             model,
             trainable,
