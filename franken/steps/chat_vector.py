@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from franken.errors import CompatibilityError
 from franken.lazy import later
 from franken.steps.base import HERE, Part, Step, step
 
@@ -20,7 +19,7 @@ with later():
     from franken.parts.model import assemble
     from franken.parts.table import load_table, save_table
     from franken.steps.common.context import StepContext
-    from franken.steps.common.models import open_model, read_places, write_model
+    from franken.steps.common.models import open_model, read_places, require_relatives, write_model
     from franken.token_map.row_change import with_change
 
 
@@ -69,13 +68,9 @@ class ChatVectorStep(Step):
             CompatibilityError: where the three are no relatives.
         """
         refs = {name: open_model(context.inputs[name], context.store) for name in self.inputs}
+        lineages = {name: ref.lineage for name, ref in refs.items()}
+        require_relatives(context, lineages, "a difference adds up among relatives alone")
         lineage = refs["model"].lineage
-        for name, ref in refs.items():
-            if ref.lineage != lineage:
-                raise CompatibilityError(
-                    f"step {context.name!r}: {name} descends from {ref.lineage[:12]}, the adapted "
-                    f"model from {lineage[:12]}; a difference adds up among relatives alone"
-                )
         places = read_places(context.inputs["model"])
         model, tokenizer = assemble(refs["model"], merge=True)
         chat, base = (assemble(refs[name], merge=True)[0] for name in ("chat", "base"))

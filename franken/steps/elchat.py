@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from franken.config.checks import in_range
-from franken.errors import CompatibilityError
 from franken.lazy import later
 from franken.steps.base import HERE, Part, Step, step
 
@@ -25,7 +24,7 @@ with later():
     from franken.parts.special_rows import with_special_rows
     from franken.parts.table import load_table, save_table
     from franken.steps.common.context import StepContext
-    from franken.steps.common.models import open_model, write_model
+    from franken.steps.common.models import open_model, require_relatives, write_model
     from franken.training.policy import edge_layers
 
 PARALLEL = 0.9995
@@ -85,11 +84,8 @@ class ElChatStep(Step):
         model_ref, chat_ref = (
             open_model(context.inputs[name], context.store) for name in ("model", "chat")
         )
-        if chat_ref.lineage != model_ref.lineage:
-            raise CompatibilityError(
-                f"step {context.name!r}: chat descends from {chat_ref.lineage[:12]}, the adapted "
-                f"model from {model_ref.lineage[:12]}; layers are mixed among relatives alone"
-            )
+        lineages = {"model": model_ref.lineage, "chat": chat_ref.lineage}
+        require_relatives(context, lineages, "layers are mixed among relatives alone")
         model, tokenizer = assemble(model_ref, merge=True)
         chat, _ = assemble(chat_ref, merge=True)
         moved = mix_edge_layers(model, chat, self.weights, self.path)

@@ -28,7 +28,7 @@ with later():
     from franken.skillpack.language import graft_table
     from franken.skillpack.merge import merged_tensors
     from franken.steps.common.context import StepContext
-    from franken.steps.common.models import open_model, read_places, write_model
+    from franken.steps.common.models import open_model, read_places, require_relatives, write_model
     from franken.steps.pack import pack_facts
 
 
@@ -102,13 +102,9 @@ class GraftStep(Step):
             name: SkillPack(context.inputs[f"packs.{name}"].path / "pack") for name in self.packs
         }
         places = read_places(receiver)
-        for name, pack in packs.items():
-            if pack.manifest["lineage"] != places["lineage"]:
-                raise CompatibilityError(
-                    f"step {context.name!r}: pack {name!r} belongs to the family of "
-                    f"{pack.manifest['lineage'][:12]}, the model to that of "
-                    f"{places['lineage'][:12]}"
-                )
+        made_on = {f"pack {name!r}": pack.manifest["lineage"] for name, pack in packs.items()}
+        lineages = {"the model": places["lineage"], **made_on}
+        require_relatives(context, lineages, "a pack fits models of the base that it was made on")
         facts = {
             "packs": {name: pack_facts(pack) for name, pack in packs.items()},
             "weights": self.weights, "merge": str(self.merge),

@@ -17,7 +17,7 @@ with later():
     from franken.composition.hydra import TableRouter
     from franken.config.root import Config
     from franken.steps.common.context import StepContext
-    from franken.steps.common.models import Place, read_places, write_model
+    from franken.steps.common.models import Place, read_places, require_relatives, write_model
 
 
 @step
@@ -104,12 +104,8 @@ class HydraStep(Step):
                     f"names.{key} to another name"
                 )
             places = read_places(context.inputs[f"tables.{key}"])
-            if places["lineage"] != body["lineage"]:
-                raise CompatibilityError(
-                    f"step {context.name!r}: table {name!r} was made for base "
-                    f"{places['lineage'][:12]}, the body descends from {body['lineage'][:12]}; a "
-                    "table only fits bodies of its own base"
-                )
+            lineages = {"the body": body["lineage"], f"table {name!r}": places["lineage"]}
+            require_relatives(context, lineages, "a table only fits bodies of its own base")
             several = places.get("tables", {key: places["table"]})
             if key not in several:
                 raise CompatibilityError(

@@ -28,7 +28,7 @@ with later():
     from franken.skillpack.extract import pack_difference
     from franken.skillpack.language import pack_language
     from franken.steps.common.context import StepContext
-    from franken.steps.common.models import open_model
+    from franken.steps.common.models import open_model, require_relatives
     from franken.token_map.storage import load_map
 
 
@@ -89,11 +89,8 @@ class PackStep(Step):
             raise CompatibilityError(
                 f"step {context.name!r}: the base carries a delta; a pack is made on a plain model"
             )
-        if base.lineage != tuned.lineage:
-            raise CompatibilityError(
-                f"step {context.name!r}: the tuned model descends from {tuned.lineage[:12]}, the "
-                f"base from {base.lineage[:12]}; a pack is the difference of relatives"
-            )
+        lineages = {"base": base.lineage, "tuned": tuned.lineage}
+        require_relatives(context, lineages, "a pack is the difference of relatives")
         if self.initial is not None:
             pack = _language(self, context, base, tuned)
         else:

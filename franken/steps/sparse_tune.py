@@ -26,7 +26,7 @@ with later():
     from franken.seeds import derive_seed
     from franken.skillpack.extract import pack_forms
     from franken.steps.common.context import StepContext
-    from franken.steps.common.models import open_model
+    from franken.steps.common.models import open_model, require_relatives
     from franken.steps.pack import pack_facts
     from franken.steps.train import fit
     from franken.training.lottery import largest_together, random_together
@@ -138,11 +138,8 @@ def _masks(
         shapes = {name: tuple(weight.shape) for name, weight in start.items()}
         return random_together(shapes, count, generator)
     other = open_model(context.inputs["explored"], context.store)
-    if other.lineage != ref.lineage:
-        raise CompatibilityError(
-            f"step {context.name!r}: explored descends from {other.lineage[:12]}, the model from "
-            f"{ref.lineage[:12]}; name a tuning of the model itself"
-        )
+    lineages = {"the model": ref.lineage, "explored": other.lineage}
+    require_relatives(context, lineages, "name a tuning of the model itself")
     tuned = dict(assemble(other, merge=True)[0].named_parameters())
     for name, weight in start.items():
         if name not in tuned or tuned[name].shape != weight.shape:

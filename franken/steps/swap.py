@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from franken.composition.base import Composition
 from franken.composition.swap import SpecialRows, SwapComposition
-from franken.errors import CompatibilityError
 from franken.lazy import later
 from franken.steps.base import HERE, Part, Step, step
 
@@ -17,7 +16,7 @@ with later():
     from franken.parts.special_rows import with_special_rows
     from franken.parts.table import load_table, save_table
     from franken.steps.common.context import StepContext
-    from franken.steps.common.models import open_model, read_places, write_model
+    from franken.steps.common.models import open_model, read_places, require_relatives, write_model
 
 
 @step
@@ -53,11 +52,8 @@ class SwapStep(Step):
         """
         assert isinstance(self.composition, SwapComposition)
         donor, adapted = (read_places(context.inputs[side]) for side in ("body", "table"))
-        if donor["lineage"] != adapted["lineage"]:
-            raise CompatibilityError(
-                f"step {context.name!r}: the table was made for base {adapted['lineage'][:12]}, "
-                f"the body descends from {donor['lineage'][:12]}; swap only among relatives"
-            )
+        lineages = {"the body": donor["lineage"], "the table": adapted["lineage"]}
+        require_relatives(context, lineages, "swap only among relatives")
         rows = self.composition.special_rows
         table = adapted["table"]
         if rows is not SpecialRows.from_adapted:

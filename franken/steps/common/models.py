@@ -49,6 +49,26 @@ def read_places(artifact: Artifact) -> dict[str, Any]:
     return places
 
 
+def require_relatives(context: StepContext, lineages: dict[str, str], why: str) -> None:
+    """Refuse parts that come from different bases.
+
+    Args:
+        context: of the step that would put them together.
+        lineages: what each part is called -> the base that it descends from.
+        why: what the step does, which only relatives bear.
+
+    Raises:
+        CompatibilityError: naming a part of another base than the first one's.
+    """
+    (first, wanted), *others = lineages.items()
+    for name, found in others:
+        if found != wanted:
+            raise CompatibilityError(
+                f"step {context.name!r}: {name} descends from base {found[:12]}, {first} from "
+                f"{wanted[:12]}; {why}"
+            )
+
+
 def is_hydra(artifact: Artifact) -> bool:
     """Whether a model artefact has several tables."""
     return "tables" in read_json(artifact.path / "model.json")
