@@ -31,6 +31,7 @@ with later():
         PreTrainedTokenizerBase,
     )
 
+    from franken import progress
     from franken.files import hash_json
     from franken.helper_model.common.sequences import LanguageTurns, collect_tokens, trained_part
     from franken.parts.table import Table
@@ -229,8 +230,9 @@ def _train(
     guess = _guess_next if config.kind is HelperKind.causal else _guess_masked
     mask = _mask_id(tokenizer)  # looks through the vocabulary
     model.train()
-    losses = []
-    for _ in range(config.steps):
+    losses: list[float] = []
+    lines = progress.Lines("training the helper")
+    while len(losses) < config.steps:
         batch = turns.next(config.batch_size)
         loss = guess(model, batch, config, mask, generator, device)
         optimizer.zero_grad(set_to_none=True)
@@ -239,6 +241,7 @@ def _train(
         optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))
+        lines("", len(losses), config.steps)
     return losses
 
 

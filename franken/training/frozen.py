@@ -15,6 +15,7 @@ from franken.config.training import TrainingConfig
 from franken.errors import ConfigError, FrankenError
 from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
 from franken.parts.head_check import check_head
+from franken.progress import Lines
 from franken.training.loggers import close_loggers
 from franken.training.loss import chunked_linear_cross_entropy
 from franken.training.masks import packed_attention_mask
@@ -125,11 +126,12 @@ def descend(
         eps=schedule.eps, weight_decay=0.0,
     )  # fmt: skip
     losses: list[float] = []
-    waiting = iter(passes)
+    waiting, lines = iter(passes), Lines("learning rows")
     try:
         for step in range(schedule.steps):
             loss = _step(parameters, schedule, optimiser, step, waiting, loss_of)
             losses.append(loss)
+            lines("", step + 1, schedule.steps)
             for logger in loggers:
                 rate = learning_rate(schedule, step)
                 logger.log_metrics({"train/loss": loss, "train/lr": rate}, step=step + 1)

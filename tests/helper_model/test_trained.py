@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from franken import progress
 from franken.config.base_model import TokenizerKind
 from franken.errors import DataError
 from franken.helper_model import train_helper
@@ -126,6 +127,14 @@ def test_a_language_without_text_is_named_in_a_warning(tokenizer, caplog) -> Non
     assert set(report.tokens) == {"sw"}
     assert "am" in caplog.messages[0]
     assert "sw" not in caplog.messages[0]
+
+
+def test_steps_are_counted_where_one_waits(tokenizer, caplog, monkeypatch) -> None:
+    monkeypatch.setattr(progress, "TELL_EVERY", 0.0)
+    caplog.set_level("INFO", progress.__name__)
+    train(tokenizer, replace(SMALL, steps=2), texts={"sw": lambda: TEXT})
+    told = [r.args[1:3] for r in caplog.records if r.name == progress.__name__]
+    assert told == [(1, 2), (2, 2)]
 
 
 def test_the_report_counts_the_rows_that_no_text_trained(tokenizer) -> None:

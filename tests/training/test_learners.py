@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig
 
+from franken import progress
 from franken.config.base_model import TokenizerKind
 from franken.config.checks import faults_later
 from franken.config.training import TrainingConfig
@@ -171,7 +172,11 @@ def test_at_a_rate_of_zero_so_it_is_for_any_kind_of_tokenizer(tmp_path, name, ki
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 @pytest.mark.parametrize("name", METHODS)
-def test_training_lowers_the_loss_and_leaves_the_body_and_the_dtype_alone(tmp_path, name, tied):
+def test_training_lowers_the_loss_and_leaves_the_body_and_the_dtype_alone(
+    tmp_path, name, tied, caplog, monkeypatch
+):
+    monkeypatch.setattr(progress, "TELL_EVERY", 0.0)
+    caplog.set_level("INFO", progress.__name__)
     task = make_task(METHODS[name](1e-2), tmp_path, tied=tied)
     before, source = body(task.model), take_table(task.model, source_tokenizer(KIND), lineage="")
     learned = learn_rows(task)
@@ -190,6 +195,9 @@ def test_training_lowers_the_loss_and_leaves_the_body_and_the_dtype_alone(tmp_pa
         assert nats(learned.table) < nats(task.start) - 0.1
     else:
         assert learned.report["last_loss"] < learned.report["first_loss"]
+        steps = learned.report["steps"]
+        told = [r.args[1:3] for r in caplog.records if r.name == progress.__name__]
+        assert told == [(step, steps) for step in range(1, steps + 1)]
 
 
 @pytest.mark.parametrize("name", METHODS)
