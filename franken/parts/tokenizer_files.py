@@ -161,8 +161,9 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
 def _read_already(directory: Path) -> dict[str, Any]:
     """The added tokens of ``tokenizer.json``, where nothing else says which there are.
 
-    transformers 5.23 parses the whole file in Python for them, 2 of the 3 seconds that a tokenizer
-    of 260,000 pieces takes to load; they stand before the model.
+    transformers 5.23 parses the whole file in Python for them, 1 of the 2.7 seconds that a tokenizer
+    of 260,000 pieces takes to load (findings/transformers_added_tokens_parse.sh); they stand before
+    the model.
     """
     config = directory / "tokenizer_config.json"
     if not config.is_file() or "added_tokens_decoder" in read_json(config):
