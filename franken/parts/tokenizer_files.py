@@ -161,8 +161,8 @@ def load_tokenizer(directory: Path) -> PreTrainedTokenizerFast:
 def _read_already(directory: Path) -> dict[str, Any]:
     """The added tokens of ``tokenizer.json``, where nothing else says which there are.
 
-    transformers 5.23 parses the whole file in Python for them, 1 of the 2.7 seconds that a tokenizer
-    of 260,000 pieces takes to load (findings/transformers_added_tokens_parse.sh); they stand before
+    transformers 5.23 parses the whole file in Python for them, 1 of 2.7 seconds where it has
+    260,000 pieces (findings/transformers_added_tokens_parse.sh); they stand before
     the model.
     """
     config = directory / "tokenizer_config.json"
