@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, field
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -45,7 +47,8 @@ class BuildVocabStep(Step):
             place = Path(path).expanduser()
             if not place.is_file():
                 raise DataError(f"vocab.{name}: no such file: {path} (looked in {Path.cwd()})")
-            vocab[name] = sampled_hash(place)
+            *groups, last = name.split(".")
+            reduce(getitem, groups, vocab)[last] = sampled_hash(place)
         return {"vocab": vocab, "data": texts(self.data)}
 
     def run(self, context: StepContext) -> dict[str, Any]:

@@ -55,41 +55,84 @@ def continue_merges(
         Equal results for equal words. Of pairs that are equally frequent the one that was met first
         wins: the one with the lower ids.
     """
-    table = _Table(words)
-    pieces = list(names)
-    ids = {piece: index for index, piece in enumerate(pieces)}
-    found: list[str] = []
-    counts: list[int] = []
-    merges: list[Merge] = []
-    refused = 0
+    table = PairTable(words)
+    learner = Learner(names, count, guarded=guarded, apart=apart, longest=longest)
     for frequency, letters in table.best_first(min_frequency):
-        pair = ord(letters[0]) - FIRST_LETTER, ord(letters[1]) - FIRST_LETTER
-        left, right = pieces[pair[0]], pieces[pair[1]]
+        if learner.is_full_for(letters):
+            break
+        new = learner.take(letters, frequency)
+        if new is not None:
+            table.merge(letters, new)
+    return learner.continuation()
+
+
+class Learner:
+    """What merges have made so far, and which are refused; arguments of :func:`continue_merges`."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        count: int,
+        *,
+        guarded: Container[tuple[int, int]] = (),
+        apart: Container[int] = (),
+        longest: int | None = None,
+    ) -> None:
+        self._count, self._guarded, self._apart, self._longest = count, guarded, apart, longest
+        self._pieces = list(names)
+        self._ids = {piece: index for index, piece in enumerate(names)}
+        self._found: list[str] = []
+        self._counts: list[int] = []
+        self._merges: list[Merge] = []
+        self._refused = 0
+
+    def is_full_for(self, letters: str) -> bool:
+        """Whether this pair would be merged, and makes one piece more than are wanted."""
+        pair = _pair_of(letters)
+        whole = self._pieces[pair[0]] + self._pieces[pair[1]]
+        enough = len(self._found) == self._count and whole not in self._ids
+        return enough and pair not in self._guarded and not self._is_barred(pair, whole)
+
+    def take(self, letters: str, frequency: int) -> str | None:
+        """Merge a pair; the letter of what it makes, or none where the pair stays apart."""
+        pair = _pair_of(letters)
+        left, right = self._pieces[pair[0]], self._pieces[pair[1]]
         whole = left + right
-        if pair in guarded:
-            refused += 1
-            continue
-        if pair[0] in apart or pair[1] in apart or (longest and len(whole) > longest):
-            continue
-        if whole not in ids:
-            if len(found) == count:
-                break
-            ids[whole] = len(pieces)
-            pieces.append(whole)
-            found.append(whole)
-            counts.append(frequency)
-        merges.append((left, right))
-        table.merge(letters, chr(FIRST_LETTER + ids[whole]))
-    return Continuation(found, merges, counts, refused)
+        if pair in self._guarded:
+            self._refused += 1
+            return None
+        if self._is_barred(pair, whole):
+            return None
+        if whole not in self._ids:
+            self._ids[whole] = len(self._pieces)
+            self._pieces.append(whole)
+            self._found.append(whole)
+            self._counts.append(frequency)
+        self._merges.append((left, right))
+        return chr(FIRST_LETTER + self._ids[whole])
+
+    def continuation(self) -> Continuation:
+        """What was learnt."""
+        return Continuation(self._found, self._merges, self._counts, self._refused)
+
+    def _is_barred(self, pair: tuple[int, int], whole: str) -> bool:
+        apart = pair[0] in self._apart or pair[1] in self._apart
+        return apart or bool(self._longest and len(whole) > self._longest)
 
 
-class _Table:
+def _pair_of(letters: str) -> tuple[int, int]:
+    return ord(letters[0]) - FIRST_LETTER, ord(letters[1]) - FIRST_LETTER
+
+
+class PairTable:
     """Words as strings of one letter per symbol, with the counts of their pairs."""
 
     def __init__(self, words: TokenWords) -> None:
         kept = [(word, weight) for word, weight in words.words.items() if len(word) > 1]
         self._words = [word for word, _ in kept]
         self._weights = [weight for _, weight in kept]
+        self.merged = 0
+        """Tokens that the text has lost by merging so far."""
         pairs = placed_pairs(self._words, self._weights)
         self._counts: dict[str, int] = dict(zip(pairs.letters, pairs.counts.tolist(), strict=True))
         # Where each pair stood at first is a slice of one array; what merging adds is a list.
@@ -126,6 +169,7 @@ class _Table:
                 continue
             merged = words[place] = word.replace(pair, new)
             weight = weights[place]
+            self.merged += weight * (len(word) - len(merged))
             if len(merged) < len(word) - 1:
                 self._recount(place, word, new)
                 grown.update(a + b for a, b in pairwise(merged) if new in (a, b))

@@ -24,7 +24,7 @@ from franken.tokenizer.pipeline import Pipeline
 from franken.tokenizer.sampling import Lines, lines_of, usage_counts
 from franken.tokenizer.token_words import TokenWords, WordReader
 from franken.tokenizer.types import VocabTexts
-from franken.tokenizer.word_counts import WordCounter
+from franken.tokenizer.word_counts import Counted, WordCounter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -86,23 +86,37 @@ def read_texts(
         source = usage_counts(backend, lines_of(texts.source()), pipeline.size, limit=source_lines)
         target = usage_counts(backend, every, pipeline.size)
         return TextUse(source, target, TokenWords(), TokenWords(), [], [])
-    in_order = sorted(pipeline.pieces, key=pipeline.pieces.__getitem__)
     counter = WordCounter(pipeline)
     targets = {name: counter.count(lines_of(text())) for name, text in streams.items()}
-    if counter.whole:
-        counts = (counter.characters(text) for text in targets.values())
-        characters = _beyond(pipeline, alphabet_of(counts, _coverage(pipeline)))
-    else:
-        characters = _missing_characters(pipeline, streams)
-    reader = WordReader(base, pipeline, [*in_order, *characters])
+    names, characters = pieces_to_read(pipeline, counter, streams, targets)
+    reader = WordReader(base, pipeline, names)
     target_words = reader.read(targets.values())
     source_lines_read = islice(lines_of(texts.source()), source_lines)
     source_words = reader.read([counter.count(source_lines_read)])
     usage = np.zeros((2, pipeline.size), dtype=np.int64)
-    ids = [pipeline.pieces[piece] for piece in in_order]
+    ids = [pipeline.pieces[piece] for piece in names[: len(names) - len(characters)]]
     usage[:, ids] = [each.usage[: len(ids)] for each in (source_words, target_words)]
-    names = [*in_order, *characters]
     return TextUse(usage[0], usage[1], source_words, target_words, names, characters)
+
+
+def pieces_to_read(
+    pipeline: Pipeline,
+    counter: WordCounter,
+    streams: Mapping[str, Lines],
+    counted: Mapping[str, Counted],
+) -> tuple[list[str], list[str]]:
+    """The pieces of a BPE in the order of their ids, then characters that the text has beside them.
+
+    Returns:
+        All, and the characters apart.
+    """
+    in_order = sorted(pipeline.pieces, key=pipeline.pieces.__getitem__)
+    if counter.whole:
+        counts = (counter.characters(text) for text in counted.values())
+        characters = _beyond(pipeline, alphabet_of(counts, _coverage(pipeline)))
+    else:
+        characters = _missing_characters(pipeline, streams)
+    return [*in_order, *characters], characters
 
 
 def grow(
@@ -125,18 +139,27 @@ def grow(
         return _grow_unigram(pipeline, config, texts, count)
     characters = use.characters[:count]
     first = len(use.names) - len(use.characters)
-    tolerated = use.source_words.words.total() // WORDS_PER_TOUCH
-    byte_level = pipeline.kind is TokenizerKind.byte_level_bpe
     learnt = continue_merges(
         use.target_words,
         use.names,
         count - len(characters),
-        guarded=use.source_words.pairs_above(tolerated),
+        guarded=guarded_pairs(use.source_words),
         apart=range(first + len(characters), len(use.names)),
         min_frequency=min_frequency,
-        longest=LONGEST_PIECE * (BYTES_PER_CHARACTER if byte_level else 1),
+        longest=longest_piece(pipeline),
     )
     return Growth(learnt.pieces, characters, learnt.merges, refused=learnt.refused)
+
+
+def guarded_pairs(source_words: TokenWords) -> set[tuple[int, int]]:
+    """Pairs of tokens that source text holds more often than a merge may touch it."""
+    return source_words.pairs_above(source_words.words.total() // WORDS_PER_TOUCH)
+
+
+def longest_piece(pipeline: Pipeline) -> int:
+    """Longest new piece of a BPE, in the letters in which its pieces are spelt."""
+    byte_level = pipeline.kind is TokenizerKind.byte_level_bpe
+    return LONGEST_PIECE * (BYTES_PER_CHARACTER if byte_level else 1)
 
 
 def _missing_characters(pipeline: Pipeline, streams: Mapping[str, Lines]) -> list[str]:

@@ -9,6 +9,7 @@ and all base merges keep their precedence. Merges that source text would feel ar
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from franken.config.checks import at_least
 from franken.declare import option
@@ -57,10 +58,7 @@ class ExtensionVocab(TrainedVocab):
         count = added_count(pipeline, self)
         if self.added is None and self.size is not None:
             count = max(0, count - sum(token.token not in pipeline.pieces for token in named))
-        growth = Growth([], [])
-        if count:
-            use = read_texts(base, pipeline, self, texts, source_lines=GUARDED_LINES)
-            growth = grow(pipeline, self, texts, use, count)
+        growth, told = self.learn(base, pipeline, texts, count) if count else (Growth([], []), {})
         pipeline, known = with_named_tokens(pipeline, named)
         if named:
             note = {**note, "named": len(named) - known, "named_known": known}
@@ -82,7 +80,14 @@ class ExtensionVocab(TrainedVocab):
             "alphabet": len(growth.characters),
             "refused_for_source": growth.refused,
         }
-        return VocabResult(tokenizer, {"parts": parts, **note})
+        return VocabResult(tokenizer, {"parts": parts, **told, **note})
+
+    def learn(
+        self, base: PreTrainedTokenizerBase, pipeline: Pipeline, texts: VocabTexts, count: int
+    ) -> tuple[Growth, dict[str, Any]]:
+        """``count`` new pieces, and what the report says of how they were chosen."""
+        use = read_texts(base, pipeline, self, texts, source_lines=GUARDED_LINES)
+        return grow(pipeline, self, texts, use, count), {}
 
 
 def added_count(pipeline: Pipeline, config: ExtensionVocab) -> int:
