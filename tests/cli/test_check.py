@@ -145,6 +145,7 @@ NEEDED = {
     ("experiment", "neighbours/romansetu"): ["base_model.path=x"],
     ("experiment", "neighbours/romansetu_native"): ["base_model.path=x"],
     ("experiment", "real/initialisers"): ["base_model.path=x"],
+    ("experiment", "real/scratch"): ["base_model.path=x"],
     ("experiment", "real/transplant"): ["base_model.path=x"],
     ("experiment", "real/hydra"): ["base_model.path=x"],
     ("experiment", "real/swap"): ["base_model.path=x"],
