@@ -39,6 +39,15 @@ class Unit(StrEnum):
     """Records: a role with long records then takes more tokens than its share."""
 
 
+class Directions(StrEnum):
+    """Which way sentence pairs are written."""
+
+    both = "both"
+    """By turns: from the source language, and into it."""
+    to_target = "to_target"
+    to_source = "to_source"
+
+
 class NameSide(StrEnum):
     """Where the source language's name of an entity goes (LEIA's strategies)."""
 
@@ -98,6 +107,8 @@ class Mixture:
     tasks: list[str] | None = None
     """Only instructions of these tasks (the names of the evaluation sets in the microworld, the
     field ``task`` of a record in files); ``null``: all."""
+    directions: Directions = Directions.both
+    """Of sentence pairs as text (the role ``parallel``)."""
     names: NamesConfig | None = None
     """Names of the source language in the text of the target languages; ``null``: none."""
     read_ahead: float = 8.0

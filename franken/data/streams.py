@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from franken.config.data import Mixture
+from franken.config.data import Directions, Mixture
 from franken.data.corpus import TokenCorpus, open_corpus, write_corpus
 from franken.data.encoding import RecordEncoder, pair_text
 from franken.data.mixing import StreamKey
@@ -27,6 +27,11 @@ HEAD = 256
 """Records that tell how many characters make a token."""
 HEADROOM = 1.2
 """More characters are taken than that figure says, as the head may differ from the rest."""
+
+_TURNED = {
+    Directions.both: (False, True), Directions.to_target: (False,), Directions.to_source: (True,),
+}  # fmt: skip
+"""Whether pairs are turned around, by turns."""
 
 
 @dataclass(frozen=True)
@@ -117,15 +122,16 @@ class StreamBuilder:
         )
 
     def as_trained(self, key: StreamKey, records: Iterable[Record]) -> Iterator[str | Instruction]:
-        """Records as they are tokenised: pairs become texts, every other one turned around."""
+        """Records as they are tokenised: pairs become texts, in the mixture's directions."""
         config = self.source.config
         names = [
             config.language_names.get(language, language)
             for language in (self.source_language, key.language)
         ]
+        turns = _TURNED[self.mixture.directions]
         for number, record in enumerate(records):
             if isinstance(record, Pair):
-                reverse = number % 2 == 1
+                reverse = turns[number % len(turns)]
                 yield pair_text(record, config.parallel_template, *names, reverse=reverse)
             else:
                 yield record
@@ -175,5 +181,6 @@ class StreamBuilder:
             "max_tokens": max_tokens,
             "read_ahead": self.mixture.read_ahead,
             "tasks": self.mixture.tasks,
+            "directions": str(self.mixture.directions),
         }
         return f"{split}-{key.role}-{key.language}-{hash_json(content)[:16]}"

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from franken.config.data import Mixture, Unit
+from franken.config.data import Directions, Mixture, Unit
 from franken.config.training import TrainingConfig
 from franken.data.datamodule import TextDataModule
 from franken.errors import DataError
@@ -116,14 +116,22 @@ def test_mixture_report_adds_up(
     assert english["epochs"] == pytest.approx(english["share"] * 4608 / english["tokens"])
 
 
-def test_pairs_alternate_their_direction(
-    source: ListSource, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
-    mixture = Mixture({"parallel": 1.0}, languages=["en", "sw"])
+@pytest.mark.parametrize(
+    ("directions", "second"),
+    [
+        (Directions.both, "sw : moja 1\nEnglish : one 1"),
+        (Directions.to_target, "English : one 1\nsw : moja 1"),
+    ],
+)
+def test_pairs_alternate_their_direction_unless_one_is_asked_for(
+    source: ListSource, tokenizer: PreTrainedTokenizerFast, tmp_path: Path,
+    directions: Directions, second: str,
+) -> None:  # fmt: skip
+    mixture = Mixture({"parallel": 1.0}, languages=["en", "sw"], directions=directions)
     module = module_of(source, tokenizer, tmp_path, mixture)
     (key,) = module.builder.stream_keys()
     texts = list(module.builder.as_trained(key, source.pairs("sw")))
-    assert texts[:2] == ["English : one 0\nsw : moja 0", "sw : moja 1\nEnglish : one 1"]
+    assert texts[:2] == ["English : one 0\nsw : moja 0", second]
 
 
 def test_equal_instances_come_out_of_the_loader(

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from franken.config.data import DataConfig
+from franken.config.data import DataConfig, Directions
 from franken.config.root import Config
 from franken.config.trainer import Precision
 from franken.config.training import (
@@ -56,10 +56,11 @@ def split_of(data: DataConfig, split: str) -> dict[str, Any]:
         others = [] if roles <= set(SOURCE_ROLES) else data.languages
         languages = [data.source_language, *others]
     source = with_names(open_data(data), mixture)
-    unset = ("tasks", "names")  # options that came later keep old keys
+    # options that came later keep old keys
+    unset = {"tasks": None, "names": None, "directions": Directions.both}
     alone = roles <= {*TEXT_STREAMS, *SOURCE_ROLES}
     return {
-        "mixture": {k: v for k, v in asdict(mixture).items() if v is not None or k not in unset},
+        "mixture": {k: v for k, v in asdict(mixture).items() if k not in unset or v != unset[k]},
         "languages": languages,
         "text": source.fingerprint(roles, languages) if alone else source.fingerprint(),
     }
