@@ -92,8 +92,11 @@ class Results:
             self._by_row[_row(record)].append(record)
             self._cells[_row(record), record.task, record.metric, record.lang].append(record)
         self.rows = _ordered_rows(self.records)
-        self.tasks = list(dict.fromkeys(record.task for record in self.records))
         self._roles = _language_roles(self.records)
+        adapted = {r.task for r in self.records if self._roles[r.lang] == "target"}
+        tasks = dict.fromkeys(record.task for record in self.records)
+        self.tasks = sorted(tasks, key=lambda task: task not in adapted)
+        """Those with a language adapted to come first, else as they appear."""
 
     def _told_apart(self, records: list[Record]) -> list[Record]:
         """Give runs of equal name but different key names of their own."""

@@ -99,6 +99,12 @@ def test_models_that_do_not_depend_on_the_variant_are_shown_once(grid):
     assert results.cell(instruct, "topic", "acc", "en").seeds == 2
 
 
+def test_tasks_of_the_languages_adapted_to_stand_first(make):
+    kept = make("base", "fr", 0.5, task="retention", extra={"lang_role": "other"})
+    scored = [make("base", lang, 0.5, task="topic") for lang in ("en", "hi")]
+    assert Results([kept, *scored]).tasks == ["topic", "retention"]
+
+
 def test_a_gap_in_the_grid_does_not_split_a_shared_model(grid):
     lost = [r for r in grid if not (r.variant == "mean" and r.seed == 1)]
     assert Results(lost).rows[0].label == "instruct"
