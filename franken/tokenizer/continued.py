@@ -2,7 +2,7 @@
 
 import heapq
 from collections import defaultdict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -36,6 +36,7 @@ def continue_merges(
     apart: Container[int] = (),
     min_frequency: int = MIN_FREQUENCY,
     longest: int | None = None,
+    fits: Callable[[str], bool] | None = None,
 ) -> Continuation:
     """Learn merges of neighbouring tokens inside a word (Sennrich et al., 2016).
 
@@ -50,13 +51,14 @@ def continue_merges(
         apart: tokens that are never part of a new piece.
         min_frequency: a pair that the text holds less often is not merged.
         longest: longest new piece, in characters of ``names``.
+        fits: whether a piece may be made; ``None``: all may.
 
     Returns:
         Equal results for equal words. Of pairs that are equally frequent the one that was met first
         wins: the one with the lower ids.
     """
     table = PairTable(words)
-    learner = Learner(names, count, guarded=guarded, apart=apart, longest=longest)
+    learner = Learner(names, count, guarded=guarded, apart=apart, longest=longest, fits=fits)
     for frequency, letters in table.best_first(min_frequency):
         if learner.is_full_for(letters):
             break
@@ -77,8 +79,10 @@ class Learner:
         guarded: Container[tuple[int, int]] = (),
         apart: Container[int] = (),
         longest: int | None = None,
+        fits: Callable[[str], bool] | None = None,
     ) -> None:
         self._count, self._guarded, self._apart, self._longest = count, guarded, apart, longest
+        self._fits = fits
         self._pieces = list(names)
         self._ids = {piece: index for index, piece in enumerate(names)}
         self._found: list[str] = []
@@ -116,8 +120,11 @@ class Learner:
         return Continuation(self._found, self._merges, self._counts, self._refused)
 
     def _is_barred(self, pair: tuple[int, int], whole: str) -> bool:
-        apart = pair[0] in self._apart or pair[1] in self._apart
-        return apart or bool(self._longest and len(whole) > self._longest)
+        if pair[0] in self._apart or pair[1] in self._apart:
+            return True
+        if self._longest and len(whole) > self._longest:
+            return True
+        return self._fits is not None and not self._fits(whole)
 
 
 def _pair_of(letters: str) -> tuple[int, int]:

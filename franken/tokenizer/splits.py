@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """What the ``ByteLevel`` step splits by where it is told to."""
+ACROSS = r"@DIGITS@| ?[^\s\p{L}\p{M}\p{N}]{2,}|\s+(?!\S)|[^\S ]+"
+"""What pieces across blanks may not cross."""
 _WORD = regex.compile(r"[\p{L}\p{M}]+")
 _MARK = regex.compile(r"\p{M}")
 MEASURED_WORDS = 5_000
@@ -35,6 +37,24 @@ def repair_marks(pipeline: Pipeline) -> tuple[Pipeline, int]:
     step = copy.deepcopy(pipeline.spec.get("pre_tokenizer"))
     step, changed = _repaired(step)
     return replace(pipeline, spec={**pipeline.spec, "pre_tokenizer": step}), changed
+
+
+def across_words(pipeline: Pipeline) -> Pipeline:
+    r"""A byte-level pipeline that no longer cuts where a word ends.
+
+    What stays apart: digits as before (alone, or three by three where a pattern says so), two and
+    more symbols in a row, white space other than the one blank before a word, and lines; the second
+    stage of SuperBPE (arXiv 2503.13423), whose pattern does not know of marks and lines.
+    """
+    steps = pipeline.components("pre_tokenizer")
+    kept = [step for step in steps if step["type"] not in ("ByteLevel", "Split")]
+    patterns = [str(step["pattern"].get("Regex")) for step in steps if step["type"] == "Split"]
+    threes = any(r"\p{N}{1,3}" in pattern for pattern in patterns)
+    pattern = {"Regex": ACROSS.replace("@DIGITS@", r"\p{N}{1,3}" if threes else r"\p{N}")}
+    cut = {"type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": False}
+    bytes_ = [step | {"use_regex": False} for step in steps if step["type"] == "ByteLevel"]
+    step = {"type": "Sequence", "pretokenizers": [*kept, cut, *bytes_]}
+    return replace(pipeline, spec={**pipeline.spec, "pre_tokenizer": step})
 
 
 def with_marks(pattern: str) -> str:
