@@ -155,6 +155,7 @@ NEEDED = {
     ("experiment", "real/tuned"): ["base_model.path=x"],
     ("composition", "hydra"): ["recipe=hydra_llm"],
     ("helper_model", "checkpoint"): ["helper_model.path=x"],
+    ("init_method", "grounded"): ["init_method.tokens=x"],
     ("init_method", "named_tokens"): ["init_method.tokens=x"],
     ("recipe", "hydra_add_language"): ["composition=hydra"],
     ("recipe", "hydra_llm"): ["composition=hydra"],

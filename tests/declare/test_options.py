@@ -34,6 +34,7 @@ UNSET = {
     ("base_model", "checkpoint"): {"path"},
     ("eval_suite", "lm_eval"): {"tasks"},
     ("helper_model", "checkpoint"): {"path"},
+    ("init_method", "grounded"): {"tokens"},
     ("init_method", "named_tokens"): {"tokens"},
     ("word_vectors", "files"): {"path"},
     ("vocab", "from_pretrained"): {"path"},
