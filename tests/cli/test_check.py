@@ -163,6 +163,12 @@ NEEDED = {
     ("recipe", "layra"): [
         f"recipe.steps.{step}.split=language" for step in ("second", "full_second")
     ],
+    ("recipe", "parallel_schedules"): [
+        "recipe.steps.spread.split=adaptation",
+        "recipe.steps.last_one_way.split=parallel_text",
+    ],
+    ("recipe", "sambalingo"): ["data.preference_languages=[en]"],
+    ("recipe", "translation_following"): ["recipe.steps.task_and_pairs.split=adaptation"],
     ("vocab", "from_pretrained"): ["vocab.path=x"],
     ("recipe", "xtransplant"): ["inference=xtransplant"],
     ("word_vectors", "files"): ["word_vectors.path=x/{lang}"],
