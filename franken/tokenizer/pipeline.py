@@ -242,9 +242,9 @@ def refuse_read_only(pipeline: Pipeline, purpose: str) -> None:
     if isinstance(pipeline.kind, ReadOnlyKind):
         raise CompatibilityError(
             f"{purpose}: the tokenizer is WordPiece (BERT, ELECTRA), which drops spaces and often "
-            "case and accents. franken trains a new one over it (vocab=scratch) or takes a "
-            "finished one (vocab=from_pretrained) and edits none; here it needs a BPE or Unigram "
-            "tokenizer (XLM-R, mT5, GPT, Llama, ...)"
+            "case and accents. franken trains a new one over it (vocab=scratch), makes it longer "
+            "(vocab=extension) or takes a finished one (vocab=from_pretrained); here it needs a "
+            "BPE or Unigram tokenizer (XLM-R, mT5, GPT, Llama, ...)"
         )
 
 

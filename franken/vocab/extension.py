@@ -3,7 +3,7 @@
 No base id changes. For BPE the new pieces are learnt *on top of* the base segmentation: training
 starts from the base tokens of each word instead of from characters, so every new piece is reachable
 and all base merges keep their precedence. Merges that source text would feel are refused
-(:mod:`franken.tokenizer.growth`).
+(:mod:`franken.tokenizer.growth`; WordPiece, which has no merges: ``wordpiece_growth``).
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ with later():
     from franken.tokenizer.growth import Growth, grow, read_texts
     from franken.tokenizer.language_group import trained_pipeline_of
     from franken.tokenizer.named_tokens import read_named_tokens, with_named_tokens
-    from franken.tokenizer.pipeline import Pipeline
+    from franken.tokenizer.pipeline import Pipeline, ReadOnlyKind
     from franken.tokenizer.types import VocabResult, VocabTexts
+    from franken.tokenizer.wordpiece_growth import grow_wordpiece
 
 DEFAULT_SHARE = 0.34
 """New pieces per base piece (Franken-Adapter, ablation A10)."""
@@ -53,7 +54,7 @@ class ExtensionVocab(TrainedVocab):
 
     def build(self, base: PreTrainedTokenizerBase, texts: VocabTexts) -> VocabResult:
         """Append ``config.added`` pieces of the target languages."""
-        pipeline, note = trained_pipeline_of(base, self)
+        pipeline, note = trained_pipeline_of(base, self, wordpiece=True)
         named = read_named_tokens(self.tokens) if self.tokens else []
         count = added_count(pipeline, self)
         if self.added is None and self.size is not None:
@@ -86,6 +87,9 @@ class ExtensionVocab(TrainedVocab):
         self, base: PreTrainedTokenizerBase, pipeline: Pipeline, texts: VocabTexts, count: int
     ) -> tuple[Growth, dict[str, Any]]:
         """``count`` new pieces, and what the report says of how they were chosen."""
+        if pipeline.kind is ReadOnlyKind.wordpiece:
+            lines = GUARDED_LINES
+            return grow_wordpiece(pipeline, self, texts, count, source_lines=lines), {}
         use = read_texts(base, pipeline, self, texts, source_lines=GUARDED_LINES)
         return grow(pipeline, self, texts, use, count), {}
 

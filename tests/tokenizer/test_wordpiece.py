@@ -1,11 +1,14 @@
 """WordPiece: its pieces as bytes, and what is refused of it."""
 
 import logging
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 
 from franken.config.base_model import TokenizerKind
 from franken.errors import CompatibilityError
+from franken.tokenizer import wordpiece_growth
 from franken.tokenizer.families import family_of
 from franken.tokenizer.learn import learn_pieces
 from franken.tokenizer.pieces import (
@@ -19,6 +22,7 @@ from franken.tokenizer.report import LOSSY_SHARE
 from franken.vocab import VocabTexts, build_vocabulary
 from franken.vocab.extension import ExtensionVocab
 from franken.vocab.from_pretrained import FromPretrainedVocab
+from franken.vocab.parity_bpe import ParityBpeVocab
 from franken.vocab.prune_extend import PruneExtendVocab
 from franken.vocab.scratch import ScratchVocab
 from tests.faults import raises
@@ -104,13 +108,54 @@ def test_a_faithful_tokenizer_is_no_reason_to_warn(tmp_path, caplog):
     assert "come back" not in caplog.text
 
 
-@pytest.mark.parametrize("option", [ExtensionVocab(added=20), PruneExtendVocab()])
-def test_it_is_not_edited(bert, option):
-    with raises(CompatibilityError, f"vocab={option.name}", "WordPiece", "XLM-R", "vocab=scratch"):
-        build_vocabulary(bert, option, TEXTS, 0)
+def test_its_pieces_are_not_pruned_nor_chosen_by_parity(bert):
+    with raises(CompatibilityError, "vocab=prune_extend", "WordPiece", "XLM-R", "vocab=extension"):
+        build_vocabulary(bert, PruneExtendVocab(), TEXTS, 0)
+    with raises(CompatibilityError, "vocab=parity_bpe", "wordpiece", "vocab=extension"):
+        build_vocabulary(bert, ParityBpeVocab(added=20), TEXTS, 0)
 
 
 LINES = VocabTexts(source=lambda: ENGLISH, targets={"sw": lambda: SWAHILI})
+
+
+@pytest.fixture(scope="module")
+def english(bert):
+    """Pieces of English alone, and none for letters that English lacks."""
+    lines = VocabTexts(source=lambda: ENGLISH, targets={"en": lambda: ENGLISH})
+    return build_vocabulary(bert, ScratchVocab(size=300), lines, 0).tokenizer
+
+
+def test_it_grows_and_source_text_stays_cut_as_it_was(english):
+    texts = VocabTexts(
+        source=lambda: ENGLISH, targets={"sw": lambda: [*SWAHILI, *SWAHILI, "ñandú ñandú"]}
+    )
+    grown, again = (build_vocabulary(english, ExtensionVocab(added=60), texts, 0) for _ in "ab")
+    made, before = grown.tokenizer, english.get_vocab()
+    assert made.get_vocab() == again.tokenizer.get_vocab()
+    assert {piece: made.get_vocab()[piece] for piece in before} == before
+    assert made(ENGLISH).input_ids == english(ENGLISH).input_ids
+    new = set(made.get_vocab()) - set(before)
+    assert len(new) == grown.report["parts"]["new"] + grown.report["parts"]["alphabet"]
+    assert {"ñ", "##ú", "ñandú"} <= new  # letters in the spelling that their places need
+    tokens = [token for line in [*SWAHILI, "ñandú"] for token in made.tokenize(line)]
+    assert "[UNK]" in english.tokenize("ñandú")
+    assert "[UNK]" not in tokens
+    assert len(tokens) < 0.5 * sum(len(line.replace(" ", "")) for line in SWAHILI)
+    longer = {piece for piece in new if len(piece.removeprefix("##")) > 1}
+    assert len(longer) > 15
+    assert longer <= set(tokens)  # none that a longer one has made useless
+
+
+def test_a_piece_is_felt_where_it_is_longer_than_what_stands_there(english):
+    pipeline = pipeline_of(english)
+    pieces = {piece: at for at, piece in enumerate(["[UNK]", "a", "##b", "##c", "ab", "##cd"])}
+    spelling = wordpiece_growth._Spelling(replace(pipeline, pieces=pieces))
+    reader = wordpiece_growth._Reader(spelling, ["##d"])
+    source = Counter({"abcdb": 3, "abb": 1})  # ab ##cd ##b, ab ##b
+    begin = spelling.name("ab").removesuffix("ab")
+    wanted = {f"{begin}abc", f"{begin}abcd", f"{begin}abcdb", "cdb"}
+    assert wordpiece_growth.felt(source, reader, 1) == wanted
+    assert wordpiece_growth.felt(source, reader, 0) == wanted | {f"{begin}abb"}
 
 
 def test_a_new_one_is_made_equally_each_time_and_keeps_control_tokens(bert):
