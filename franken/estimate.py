@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from franken.config.training import (
+    FROZEN_BODY,
     AdapterKind,
     BodyType,
     OptimizerName,
@@ -16,8 +17,8 @@ from franken.config.training import (
     TrainingConfig,
 )
 
-_BYTES = {BodyType.bfloat16: 2.0, BodyType.int8: 1.0, BodyType.nf4: 0.516}
-"""Per frozen weight of the body; scales of NF4 are quantised in blocks of 64 and 256."""
+_BYTES = {BodyType.int8: 1.0, BodyType.nf4: 0.516}
+"""Per frozen weight of the body's layers; scales of NF4 are quantised in blocks of 64 and 256."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,8 @@ def estimate(
     frozen = shape.body + shape.table + added - trained
     kind = training.body_dtype
     half = kind is BodyType.bfloat16 or (kind is not BodyType.float32 and half_precision)
-    each = _BYTES.get(kind, 2.0 if half else 4.0)
+    wide = 2.0 if half else 4.0
+    each = _BYTES[kind] if kind.quantised and trainable in FROZEN_BODY else wide
     in_body = min(frozen, shape.body)
     per_pass = training.batch_size * training.sequence_length // training.accumulate
     at_once = max(1, per_pass // processes)
@@ -183,7 +185,7 @@ def estimate(
     forward = 2 * (shape.body + shape.rows * shape.width)
     passes = 3 if training.activation_checkpointing else 2
     return Estimate(
-        frozen=int(each * in_body + (2 if half else 4) * (frozen - in_body)) // share,
+        frozen=int(each * in_body + wide * (frozen - in_body)) // share,
         trained=4 * trained // share,
         gradients=4 * trained // share,
         optimiser=(2 if training.optimizer is OptimizerName.adamw8bit else 8) * trained // share,

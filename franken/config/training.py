@@ -31,14 +31,6 @@ FROZEN_BODY = (Trainable.embeddings, Trainable.lora, Trainable.adapter)
 """What trains beside a body that stays as it is."""
 
 
-def quantised_fault(trainable: Trainable) -> str:
-    """Why a body in 8 or 4 bits is refused where weights of it train."""
-    return (
-        f"has 8 or 4 bits for frozen bodies, and trainable={trainable.value} changes the body; "
-        f"take bfloat16, or trainable={', '.join(map(str, FROZEN_BODY))}"
-    )
-
-
 class EmbeddingSides(StrEnum):
     """For untied models: which embeddings ``embeddings`` means."""
 
@@ -65,8 +57,8 @@ class BodyType(StrEnum):
     float32 = "float32"
     bfloat16 = "bfloat16"
     int8 = "int8"
-    """Linear layers by LLM.int8(), the rest as ``auto``: bitsandbytes, where nothing of the body
-    trains (pip install 'franken[quantised]')."""
+    """Linear layers by LLM.int8() where nothing of the body trains, the rest as ``auto``: by
+    bitsandbytes (pip install 'franken[quantised]')."""
     nf4 = "nf4"
     """As ``int8``, in the 4-bit normal floats of QLoRA."""
 

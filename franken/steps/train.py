@@ -12,7 +12,6 @@ from franken.config.training import (
     TRAINED_ADAPTER,
     Trainable,
     TrainingConfig,
-    quantised_fault,
 )
 from franken.data import open_data
 from franken.distillation.base import Distillation
@@ -96,8 +95,6 @@ class TrainStep(Step):
             yield lacking, "is missing: distillation and teacher are given together"
         if self.training.shield.reads_text() and not self.earlier:
             yield "earlier", "names no split, but training.shield measures on some"
-        if self.training.body_dtype.quantised and self.trainable not in FROZEN_BODY:
-            yield "training.body_dtype", quantised_fault(self.trainable)
         if self.training.shield.share and (self.preference or self.trainable in FROZEN_BODY):
             yield (
                 "training.shield.share",

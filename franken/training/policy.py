@@ -21,7 +21,6 @@ from franken.config.training import (
     EmbeddingSides,
     Trainable,
     TrainingConfig,
-    quantised_fault,
 )
 from franken.errors import CompatibilityError, ConfigError
 from franken.parts.anatomy import Anatomy, anatomy_of
@@ -86,10 +85,7 @@ def apply_policy(
 
     Raises:
         CompatibilityError: the model carries LoRA adapters; 8 or 4 bits and no layer to quantise.
-        ConfigError: 8 or 4 bits where weights of the body train.
     """
-    if config.body_dtype.quantised and trainable not in FROZEN_BODY:
-        raise ConfigError(f"training.body_dtype {quantised_fault(trainable)}")
     adapter = next((name for name, _ in model.named_parameters() if LORA_MARK in name), None)
     if adapter is not None:
         raise CompatibilityError(
@@ -122,8 +118,14 @@ def apply_policy(
         parameter.requires_grad_(training)
         _set_dtype(parameter, torch.float32 if training else body_dtype)
     count = sum(p.numel() for p in model.parameters())
-    if config.body_dtype.quantised:
+    quantised = config.body_dtype.quantised and trainable in FROZEN_BODY
+    if quantised:
         quantise_frozen(model, config.body_dtype, tables)
+    elif config.body_dtype.quantised:
+        log.warning(
+            "body_dtype=%s is for frozen bodies: with trainable=%s the body stays as it is",
+            config.body_dtype, trainable.value,
+        )  # fmt: skip
     _set_modes(model, anatomy, trainable, config)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     report = PolicyReport(
@@ -133,7 +135,7 @@ def apply_policy(
         all_parameters=count,
         tied=is_tied(model),
         body_dtype=str(body_dtype).removeprefix("torch."),
-        quantised=config.body_dtype.value if config.body_dtype.quantised else None,
+        quantised=config.body_dtype.value if quantised else None,
         adapted=adapted,
     )
     if any(p.requires_grad for p in tables):

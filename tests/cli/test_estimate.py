@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from franken.__main__ import _estimate
-from franken.config.training import BodyType, Trainable, TrainingConfig
+from franken.config.training import BodyType, OptimizerName, Trainable, TrainingConfig
 from franken.estimate import SHAPES, Shape, estimate
 
 SMALL = Shape(
@@ -49,6 +49,11 @@ def test_weights_and_optimiser_by_hand():
     assert found.operations == 320 * (4 * (SMALL.body + 64_000) + 2 * 64_000)
     full = estimate(SMALL, Trainable.full, training)
     assert full.operations == 320 * 6 * (SMALL.body + 64_000)
+    few = TrainingConfig(body_dtype=BodyType.int8, optimizer=OptimizerName.adamw8bit)
+    found = estimate(SMALL, Trainable.lora, few)
+    assert found.frozen == SMALL.body + 4 * table
+    assert found.optimiser == 2 * found.trained / 4
+    assert estimate(SMALL, Trainable.body, few).frozen == 4 * table
     shared = estimate(SMALL, Trainable.full, training, processes=4, sharded=True)
     assert shared.optimiser == full.optimiser // 4
 
