@@ -163,10 +163,9 @@ def _learned(
     from franken.library.memory_data import MemoryData
     from franken.training.learners import LearnTask, learned_table
 
-    if not set(given.languages) & set(given.texts):
+    if "monolingual" in config.needs() and not set(given.languages) & set(given.texts):
         raise DataError(f"{call} trains, and needs texts= of the target language")
     texts = resources.texts
-    assert texts is not None
     limit = float(getattr(config, "megabytes", float("inf")))
     data = MemoryData(given)
     where = "gpu" if model.device.type == "cuda" else "cpu"
@@ -183,7 +182,7 @@ def _learned(
             start=start,
             token_map=token_map,
             data=lambda training: module(training=training),
-            texts=lambda: text_of(texts, given.languages, limit),
+            texts=lambda: iter(()) if texts is None else text_of(texts, given.languages, limit),
             trainer=TrainerConfig(accelerator=where),
             work_dir=Path(scratch),
             seed=derive_seed(seed, "init_method", config.name, "training"),

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+import franken
 from franken.config.base_model import TokenizerKind
 from franken.errors import DataError
 from franken.init_method import InitResources, initialise
@@ -80,6 +81,14 @@ def test_described_rows_alone_move_and_tell_each_other_apart(tokens, tmp_path):
     assert learnt.report["last_loss"] < learnt.report["first_loss"]
     assert torch.equal(learn_rows(task_of(tokens, tmp_path, from_mean=True, lr=1e-2, epochs=10))
                        .table.input, learnt.table.input)  # fmt: skip
+
+
+def test_a_model_is_transferred_without_text(tokens):
+    model, base = make_model(), source_tokenizer(KIND)
+    target = ExtensionVocab(tokens=tokens).build(base, VocabTexts()).tokenizer
+    found = franken.transfer(model, base, target, method="grounded", tokens=tokens, epochs=2)
+    assert found.report["trained"]["grounded"] == 3
+    assert len(found.model.get_input_embeddings().weight) == len(target)
 
 
 def test_one_way_teaches_a_row_to_be_written_alone(tokens, tmp_path):
