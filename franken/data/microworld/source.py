@@ -155,8 +155,10 @@ class Microworld:
                 "data.preferences of data=local"
             )
         rng = self._rng("preferences", self.config.source_language, split)
-        for at in range(self._count(self.config.instructions, split)):
-            yield preference(rng, self._held_out, languages[at % len(languages)])
+        count = self._count(self.config.instructions, split)
+        return (
+            preference(rng, self._held_out, languages[at % len(languages)]) for at in range(count)
+        )
 
     def tasks(self) -> list[str]:
         """Names of the evaluation sets."""
