@@ -6,7 +6,8 @@ import torch
 from franken.config.base_model import TokenizerKind
 from franken.declare import options
 from franken.init_method import Provenance, initialise
-from franken.parts.table import check_table
+from franken.parts.table import check_table, load_table, save_table
+from franken.steps.common.initialise_large import initialise_large
 from franken.tokenizer.pieces import canonical_bytes, special_roles, vocabulary_overlap
 from tests.bounds import one_error, sum_error
 from tests.init_method.donor import DONOR_CONFIGS
@@ -100,6 +101,20 @@ def test_equal_seeds_give_equal_bytes_whatever_the_global_generator_did(kind, me
     second, _ = initialise(source, target, CONFIGS[method], RESOURCES, 3)
     assert torch.equal(first.input, second.input)
     assert torch.equal(first.output, second.output)
+
+
+@pytest.mark.parametrize("method", [name for name in sorted(CONFIGS) if not CONFIGS[name].learned])
+def test_a_table_that_is_read_and_written_on_disk_is_the_same(method, tmp_path):
+    kind = TokenizerKind.byte_level_bpe
+    source, target = source_table(kind, tied=False), target_tokenizer(kind)
+    held, _ = initialise(source, target, CONFIGS[method], RESOURCES, 3)
+    save_table(source, tmp_path / "old")
+    mapped = load_table(tmp_path / "old", mapped=True)
+    found, _ = initialise_large(
+        tmp_path / "old", mapped, target, CONFIGS[method], RESOURCES, 3, tmp_path / "new"
+    )
+    assert torch.equal(found.input, held.input)
+    assert torch.equal(found.output, held.output)
 
 
 @pytest.mark.parametrize("method", ["random_normal", "multivariate"])

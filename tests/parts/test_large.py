@@ -48,7 +48,7 @@ def test_a_table_streamed_from_a_checkpoint_is_the_one_that_is_read_whole(source
     assert torch.equal(mapped.output, held.output)
 
 
-@pytest.mark.parametrize("name", ["mean", "subtoken_mean", "random_normal", "multivariate"])
+@pytest.mark.parametrize("name", ["multivariate"])
 def test_initialising_from_disk_to_disk_gives_the_same_bytes(name, source, tmp_path):
     old = table_of_checkpoint(source)
     save_table(old, tmp_path / "old")
