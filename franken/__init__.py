@@ -4,9 +4,13 @@ The functions below work on objects of transformers, without configs, recipes or
 imported when it is first used, so that ``import franken`` costs nothing (PEP 562).
 """
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# peft imports bitsandbytes where it is installed, which says each time what GPUs would not need
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 if TYPE_CHECKING:
     from franken.library.evaluation import Scores, evaluate
