@@ -38,9 +38,9 @@ lint: setup
 	$(BIN)/ruff format --check franken tests benchmarks
 	$(BIN)/mypy
 
-# halves.py and tokenizers.py need real models. The initialisers at full size take hours on two cores; a twentieth of the rows is fitted and scaled up.
+# halves.py, tokenizers.py, parity.py and packs.py need real models. The initialisers at full size take hours on two cores; a twentieth of the rows is fitted and scaled up.
 bench: setup
-	for script in $(filter-out benchmarks/init.py benchmarks/halves.py benchmarks/tokenizers.py benchmarks/gpu.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out benchmarks/init.py benchmarks/halves.py benchmarks/tokenizers.py benchmarks/parity.py benchmarks/packs.py benchmarks/gpu.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 	$(BIN)/python benchmarks/init.py --share 0.05
 
 clean:
