@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from franken.config.training import (
-    FROZEN_BODY,
     AdapterKind,
     BodyType,
     OptimizerName,
@@ -168,7 +167,7 @@ def estimate(
     kind = training.body_dtype
     half = kind is BodyType.bfloat16 or (kind is not BodyType.float32 and half_precision)
     wide = 2.0 if half else 4.0
-    each = _BYTES[kind] if kind.quantised and trainable in FROZEN_BODY else wide
+    each = _BYTES[kind] if training.quantises(trainable) else wide
     in_body = min(frozen, shape.body)
     per_pass = training.batch_size * training.sequence_length // training.accumulate
     at_once = max(1, per_pass // processes)

@@ -281,6 +281,10 @@ class TrainingConfig:
     ``position_ids`` and ``segment_ids`` are filled in where they are missing. What its files hold
     is in no key."""
 
+    def quantises(self, trainable: Trainable) -> bool:
+        """Whether linear layers of the body have 8 or 4 bits while ``trainable`` trains."""
+        return self.body_dtype.quantised and trainable in FROZEN_BODY
+
     def faults(self) -> Iterator[tuple[str, str]]:
         for key, minimum in (
             ("steps", 1), ("batch_size", 1), ("sequence_length", 8), ("accumulate", 1),

@@ -230,9 +230,9 @@ def _train(
     guess = _guess_next if config.kind is HelperKind.causal else _guess_masked
     mask = _mask_id(tokenizer)  # looks through the vocabulary
     model.train()
-    losses: list[float] = []
+    losses = []
     lines = progress.Lines("training the helper")
-    while len(losses) < config.steps:
+    for step in range(config.steps):
         batch = turns.next(config.batch_size)
         loss = guess(model, batch, config, mask, generator, device)
         optimizer.zero_grad(set_to_none=True)
@@ -241,7 +241,7 @@ def _train(
         optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))
-        lines("", len(losses), config.steps)
+        lines("", step + 1, config.steps)
     return losses
 
 

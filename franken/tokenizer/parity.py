@@ -1,7 +1,7 @@
 """BPE that serves the language whose text is longest in tokens (arXiv 2508.04796, ACL 2026)."""
 
 from collections import Counter, deque
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from franken.tokenizer.continued import MIN_FREQUENCY, Continuation, Learner, PairTable
@@ -31,13 +31,9 @@ class ParityLearnt:
 def continue_in_parity(
     training: Mapping[str, TokenWords],
     measured: Mapping[str, Measured],
-    names: Sequence[str],
-    count: int,
+    learner: Learner,
     *,
-    guarded: Container[tuple[int, int]] = (),
-    apart: Container[int] = (),
     min_frequency: int = MIN_FREQUENCY,
-    longest: int | None = None,
     window: int | None = None,
     alpha: float = 2.0,
 ) -> ParityLearnt:
@@ -49,17 +45,12 @@ def continue_in_parity(
     Args:
         training: words of each language, of which pairs are counted.
         measured: text of each language, by which costs are told.
-        names: the piece of each token.
-        count: new pieces wanted.
-        guarded: pairs of tokens that shall stay apart.
-        apart: tokens that are never part of a new piece.
+        learner: says how many pieces are wanted, and which may not be; it learns them.
         min_frequency: a pair that a language's text holds less often is not merged for it.
-        longest: longest new piece, in characters of ``names``.
         window: a language that had more than ``alpha / languages`` of the last so many merges
             sits out, if there is another; ``None``: none does.
         alpha: as said.
     """
-    learner = Learner(names, count, guarded=guarded, apart=apart, longest=longest)
     tables = {language: PairTable(words) for language, words in training.items()}
     judges = {language: PairTable(text.words) for language, text in measured.items()}
     whole = {language: int(text.words.usage.sum()) for language, text in measured.items()}

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from franken.config.training import (
-    FROZEN_BODY,
     TRAINED_ADAPTER,
     BodyType,
     EmbeddingSides,
@@ -118,7 +117,7 @@ def apply_policy(
         parameter.requires_grad_(training)
         _set_dtype(parameter, torch.float32 if training else body_dtype)
     count = sum(p.numel() for p in model.parameters())
-    quantised = config.body_dtype.quantised and trainable in FROZEN_BODY
+    quantised = config.quantises(trainable)
     if quantised:
         quantise_frozen(model, config.body_dtype, tables)
     elif config.body_dtype.quantised:

@@ -14,7 +14,7 @@ from rich.console import Console
 from transformers import PreTrainedModel
 
 from franken.config.trainer import Precision, TrainerConfig
-from franken.config.training import FROZEN_BODY, Trainable, TrainingConfig
+from franken.config.training import Trainable, TrainingConfig
 from franken.distillation.common.pairing import Pairing
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
 from franken.families.objective import is_masked
@@ -138,7 +138,7 @@ class _Run:
         self.seed = derive_seed(seed, "training")
         self.mixed = _MIXED.get(trainer.precision)
         self.sharded = trainer.strategy == "fsdp"
-        if self.sharded and config.body_dtype.quantised and trainable in FROZEN_BODY:
+        if self.sharded and config.quantises(trainable):
             raise ConfigError(
                 f"training.body_dtype={config.body_dtype} is not there for trainer.strategy=fsdp, "
                 "which shares out weights of 16 or 32 bits; take trainer.strategy=ddp"

@@ -24,6 +24,7 @@ with later():
     from transformers import PreTrainedTokenizerBase
 
     from franken.errors import CompatibilityError, DataError
+    from franken.tokenizer.continued import Learner
     from franken.tokenizer.growth import Growth, guarded_pairs, longest_piece, pieces_to_read
     from franken.tokenizer.language_group import training_streams
     from franken.tokenizer.parity import Measured, continue_in_parity
@@ -87,11 +88,13 @@ class ParityBpeVocab(ExtensionVocab):
         }
         source = reader.read([counter.count(islice(lines_of(texts.source()), GUARDED_LINES))])
         taken, first = missing[:count], len(names) - len(missing)
-        learnt = continue_in_parity(
-            training, measured, names, count - len(taken), guarded=guarded_pairs(source),
+        learner = Learner(
+            names, count - len(taken), guarded=guarded_pairs(source),
             apart=range(first + len(taken), len(names)), longest=longest_piece(pipeline),
-            window=self.window, alpha=self.alpha,
         )  # fmt: skip
+        learnt = continue_in_parity(
+            training, measured, learner, window=self.window, alpha=self.alpha
+        )
         found = learnt.continuation
         growth = Growth(found.pieces, taken, found.merges, refused=found.refused)
         costs = {name: {"before": b, "after": a} for name, (b, a) in learnt.costs.items()}

@@ -9,7 +9,7 @@ import pytest
 
 from franken.config.base_model import TokenizerKind
 from franken.errors import CompatibilityError, DataError
-from franken.tokenizer.continued import continue_merges
+from franken.tokenizer.continued import Learner, continue_merges
 from franken.tokenizer.parity import Measured, continue_in_parity
 from franken.tokenizer.reachability import unreachable_pieces
 from franken.tokenizer.token_words import TokenWords
@@ -77,7 +77,7 @@ def test_merges_and_choices_are_those_of_counting_anew(window):
     found = continue_in_parity(
         {name: words_of(counts) for name, counts in training.items()},
         {name: measured(counts, units[name]) for name, counts in judged.items()},
-        NAMES, 20, window=window, alpha=1.2,
+        Learner(NAMES, 20), window=window, alpha=1.2,
     )  # fmt: skip
     merges, chosen = slow(training.items(), judged.items(), units, 20, window, 1.2)
     assert found.continuation.merges[:20] == merges
@@ -88,7 +88,9 @@ def test_merges_and_choices_are_those_of_counting_anew(window):
 
 def test_one_language_is_plain_bpe():
     counts = drawn("abcd", 7)
-    found = continue_in_parity({"x": words_of(counts)}, {"x": measured(counts, 10)}, NAMES, 15)
+    found = continue_in_parity(
+        {"x": words_of(counts)}, {"x": measured(counts, 10)}, Learner(NAMES, 15)
+    )
     assert found.continuation == continue_merges(words_of(counts), NAMES, 15)
 
 
