@@ -1,16 +1,20 @@
-"""Long text in constant memory: tokenising, packing, counting and learning pieces, at two sizes.
+"""Long text in constant memory: tokenising, packing, counting and learning pieces, by size.
 
-    python benchmarks/stream.py [--megabytes 200] [--workers 2] [--keep DIRECTORY]
+    python benchmarks/stream.py [--megabytes 25 200] [--workers 2] [--keep DIRECTORY]
+    python benchmarks/stream.py --megabytes 2000 --tasks counts --keep DIRECTORY
 
 Text is made on the spot: words of a made-up language in Zipf's frequencies, a paragraph a line. A
-task is a process of its own, run over an eighth of the text and over all of it; memory is what is
-anonymous at most, of the process and of the busiest of those that it starts. ``gain`` compares wall
-times of one process with several, and means something where as many cores are idle.
+task is a process of its own over the head of the text; times are from after the imports. Memory is
+what is anonymous at most above that after the imports, of the process and of the busiest of those
+that it starts. ``gain`` compares wall times of one process with several, the shortest of some
+rounds by turns, and means something where as many cores are idle; ``at best`` is what processor
+times allow: those of one process over the greater of a share of all and what no other can do.
 """
 
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -84,7 +88,7 @@ def task(name: str, text: Path, work: Path, size: int, workers: int) -> None:
     before = peak[0]
     watch = threading.Thread(target=_watch, args=(peak, done), daemon=True)
     watch.start()
-    started, extra = time.monotonic(), {}
+    started, spent, extra = time.monotonic(), time.process_time(), {}
     place = work / f"{size}-{workers}"
     if name == "corpus":
         corpus = write_corpus(
@@ -92,7 +96,7 @@ def task(name: str, text: Path, work: Path, size: int, workers: int) -> None:
             workers=workers,
         )  # fmt: skip
         extra = {"tokens": corpus.size.tokens}
-    elif name == "packing":
+    elif name == "packing":  # of what `corpus` made
         packer, cursor = Packer(open_corpus(work / f"{size}-1"), LENGTH, 0, whole=False), Cursor()
         taken = packer.corpus.size.tokens // LENGTH
         for _ in range(taken):
@@ -115,7 +119,8 @@ def task(name: str, text: Path, work: Path, size: int, workers: int) -> None:
     watch.join()
     times = os.times()
     print(json.dumps({
-        "wall": wall, "cpu": times.user + times.system, "cpu_started": times.children_user,
+        "wall": wall, "cpu": time.process_time() - spent,
+        "cpu_started": times.children_user + times.children_system,
         "memory": peak[0] - before, "started": peak[1] if len(peak) > 1 else 0, **extra,
     }))  # fmt: skip
 
@@ -139,7 +144,12 @@ def anonymous(pid: str = "self") -> int:
     return int(found[0].split()[1]) * 1024 if found else 0
 
 
-def run(name: str, text: Path, work: Path, size: int, workers: int) -> dict[str, float]:
+def run(
+    name: str, text: Path, work: Path, size: int, workers: int, anew: bool = False
+) -> dict[str, float]:
+    """Figures of a task; ``anew``: what an earlier one made is removed first."""
+    if anew:
+        shutil.rmtree(work / f"{size}-{workers}", ignore_errors=True)
     command = [sys.executable, __file__, "--task", name, "--text", str(text), "--keep", str(work),
                "--size", str(size), "--workers", str(workers)]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -147,33 +157,47 @@ def run(name: str, text: Path, work: Path, size: int, workers: int) -> dict[str,
     return json.loads(ended.stdout.splitlines()[-1])
 
 
-def report(megabytes: float, workers: int, work: Path) -> None:
+def report(options: argparse.Namespace, work: Path) -> None:
     """All tasks, as a table."""
-    text = work / "text.txt"
-    make_text(text, megabytes)
-    tokenizer_of(text).save_pretrained(work / "tokenizer")
-    whole = text.stat().st_size
-    print(f"| task | processes | MB of text | wall, s | CPU, s | memory, MB | {'gain':>5} |")
-    print("|---|---:|---:|---:|---:|---:|---:|")
-    for name in TASKS:
-        alone = 0.0
-        for processes in (1, workers) if name == "corpus" and workers > 1 else (1,):
-            for size in (whole // 8, whole):
-                found = run(name, text, work, size, processes)
-                cpu, memory = f"{found['cpu']:.1f}", f"{found['memory'] / 1e6:.0f}"
-                if processes > 1:
-                    cpu += f" + {found['cpu_started']:.1f}"
-                    memory += f", {found['started'] / 1e6:.0f} each"
-                gain = f"{alone / found['wall']:.2f}x" if processes > 1 and size == whole else ""
-                print(f"| {name} | {processes} | {size / 1e6:.0f} | {found['wall']:.1f} | {cpu} | "
-                      f"{memory} | {gain} |", flush=True)  # fmt: skip
-                alone = found["wall"] if processes == 1 else alone
+    text, sizes = work / "text.txt", [int(size * 1e6) for size in sorted(options.megabytes)]
+    if not text.exists() or text.stat().st_size < sizes[-1]:
+        make_text(text, sizes[-1] / 1e6)
+    if not (work / "tokenizer").exists():
+        tokenizer_of(text).save_pretrained(work / "tokenizer")
+    print("| task | processes | MB of text | wall, s | CPU, s | memory, MB | gain | at best |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    for name in options.tasks:
+        several = [options.workers] if name == "corpus" and options.workers > 1 else []
+        for size in sizes:
+            rounds = [
+                {count: run(name, text, work, size, count, name == "corpus")
+                 for count in (1, *several)}
+                for _ in range(options.rounds)
+            ]  # fmt: skip
+            for count in (1, *several):
+                print(_line(name, size, count, rounds), flush=True)
+
+
+def _line(name: str, size: int, processes: int, rounds: list[dict[int, dict[str, float]]]) -> str:
+    found = min((one[processes] for one in rounds), key=lambda one: one["wall"])
+    alone = min((one[1] for one in rounds), key=lambda one: one["wall"])
+    cells = [f"{found['cpu']:.1f}", f"{found['memory'] / 1e6:.0f}", "", ""]
+    if processes > 1:
+        cells[0] += f" + {found['cpu_started']:.1f}"
+        cells[1] += f", {found['started'] / 1e6:.0f} each"
+        least = max((found["cpu"] + found["cpu_started"]) / processes, found["cpu"])
+        cells[2:] = [f"{alone['wall'] / found['wall']:.2f}x", f"{alone['cpu'] / least:.2f}x"]
+    return f"| {name} | {processes} | {size / 1e6:.0f} | {found['wall']:.1f} | " + (
+        " | ".join(cells) + " |"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--megabytes", type=float, default=200)
+    parser.add_argument("--megabytes", type=float, nargs="+", default=[25, 200])
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=list(TASKS))
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="where the text and what is made of it stay")
     parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
     parser.add_argument("--text", type=Path, help=argparse.SUPPRESS)
@@ -183,10 +207,10 @@ def main() -> None:
         task(options.task, options.text, options.keep, options.size, options.workers)
     elif options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
-        report(options.megabytes, options.workers, options.keep)
+        report(options, options.keep)
     else:
         with tempfile.TemporaryDirectory() as folder:
-            report(options.megabytes, options.workers, Path(folder))
+            report(options, Path(folder))
 
 
 if __name__ == "__main__":

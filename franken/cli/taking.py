@@ -20,6 +20,10 @@ log = logging.getLogger(__name__)
 FOLDER = "taken"
 """Folder of a grid's directory with the locks and the counts of attempts."""
 POLL_SECONDS = 1.0
+"""Between two looks at jobs that others have, at most."""
+_FIRST_POLL_SECONDS = 0.01
+_POLL_SHARE = 0.05
+"""A look comes that much of the waiting late, so short waits end soon and long ones cost little."""
 
 
 def take_jobs(
@@ -54,10 +58,11 @@ def take_jobs(
             continue
         if not wait:
             break
-        if idle < PATIENCE_SECONDS <= idle + POLL_SECONDS:
+        pause = min(POLL_SECONDS, max(_FIRST_POLL_SECONDS, _POLL_SHARE * idle))
+        if idle < PATIENCE_SECONDS <= idle + pause:
             log.warning("no job is free: %d are at work in other processes", len(open_jobs))
-        idle += POLL_SECONDS
-        time.sleep(POLL_SECONDS)
+        idle += pause
+        time.sleep(pause)
     return ran
 
 

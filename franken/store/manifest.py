@@ -1,7 +1,6 @@
 """The manifest of an artefact: what it was made from, by what, and what it must hold."""
 
 import functools
-import importlib.metadata
 import json
 import platform
 import sys
@@ -45,11 +44,13 @@ class ManifestFault(Exception):
 @functools.cache
 def library_versions() -> dict[str, str]:
     """Versions of what can change a result, read from package metadata without an import."""
+    from importlib import metadata  # a sixth of what taking a job of a grid imports
+
     versions = {"franken": franken.__version__}
     for name in LIBRARIES:
         try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
             continue
     return versions
 

@@ -140,6 +140,27 @@ def test_one_who_does_not_wait_leaves_when_the_rest_is_taken(tmp_path, monkeypat
     assert seen == [[1]]
 
 
+@pytest.mark.parametrize(("until", "most_looks"), [(0.2, 25), (300.0, 500)])
+def test_the_end_of_a_short_wait_is_seen_soon_and_a_long_one_looks_seldom(
+    tmp_path, monkeypatch, until, most_looks
+):
+    other = taking.KeyLock(tmp_path / taking.FOLDER / "0.lock", {})
+    other.acquire(wait=False)
+    pauses = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if sum(pauses) >= until:
+            settle(tmp_path, 0, FINISHED)
+
+    monkeypatch.setattr(taking.time, "sleep", sleep)
+    assert take_jobs([0], tmp_path, lambda _: None) == []
+    assert sum(pauses) <= until + max(0.05 * until, 0.02)
+    assert max(pauses) <= taking.POLL_SECONDS
+    assert len(pauses) <= most_looks
+    other.release()
+
+
 @pytest.mark.parametrize("content", ["", "{}", "[]"])
 def test_a_status_that_cannot_be_read_is_none(tmp_path, content):
     (tmp_path / "0").mkdir()
