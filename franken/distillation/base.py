@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from franken.config.checks import at_least
+from franken.config.checks import at_least, in_range
 from franken.lazy import later
 
 with later():
@@ -40,10 +40,25 @@ class Distillation:
     weight: float = 1.0
     """Factor of the distillation loss, a mean over chunks of a batch."""
     balance: Balance = Balance.gradient
+    rollout: float = 0.0
+    """Share of the batches in which the teacher is asked about text that the model itself goes on
+    with (on-policy); the next-token loss stays on the text that is read."""
+    rollout_tokens: int = 64
+    """Tokens that the model samples for each row of such a batch, at temperature 1."""
+    rollout_prompt: int = 32
+    """Tokens of the row's first document that it goes on from."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("next_token", self.next_token, 0.0)
         yield from at_least("weight", self.weight, 0.0)
+        yield from in_range("rollout", self.rollout, 0.0, 1.0)
+        yield from at_least("rollout_tokens", self.rollout_tokens, 1)
+        yield from at_least("rollout_prompt", self.rollout_prompt, 1)
+
+    def content(self) -> dict[str, Any]:
+        """What decides the result; what means nothing without rollouts stands in none of it."""
+        unset = [] if self.rollout else [f.name for f in fields(self) if "rollout" in f.name]
+        return {key: value for key, value in asdict(self).items() if key not in unset}
 
     def loss(self, student: View, teacher: View) -> tuple[Tensor, int]:
         """The loss summed over chunks, and how many these are.

@@ -147,7 +147,7 @@ class TrainStep(Step):
                 content["pairs"] = [pairs, self.data.mixtures[self.split].tasks]
         if self.distillation is not None:
             version = self.distillation.version
-            content["distillation"] = {**options(self.distillation), "version": version}
+            content["distillation"] = {**self.distillation.content(), "version": version}
         if self.training.anchor_examples or self.training.shield.reads_text():
             content["earlier"] = [split_of(self.data, split) for split in self.earlier]
         return content

@@ -48,7 +48,7 @@ def run_identity(
             "weights": weights,
             **({} if preference is None else {"preference": asdict(preference)}),
             **({"masks": _digest(masks)} if masks else {}),
-            **({} if distillation is None else {"distillation": asdict(distillation)}),
+            **({} if distillation is None else {"distillation": distillation.content()}),
         }
     )
 

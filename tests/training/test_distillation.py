@@ -8,6 +8,7 @@ from franken.config.training import Trainable, TrainingConfig
 from franken.distillation.alm import Alm, Divergence
 from franken.distillation.base import Balance
 from franken.distillation.common.pairing import Pairing, flat_chunks
+from franken.distillation.simct import Simct
 from franken.errors import CompatibilityError
 from franken.tokenizer.families import train_tokenizer
 from franken.training.batches import completed
@@ -125,7 +126,7 @@ def test_balanced_gradients_are_of_equal_length(tokenizers):
     views = module._views(batch, hidden)
     plain = module.next_token_loss(hidden, batch["labels"][:, 1:])
     taught, _ = module.distillation.loss(*views)
-    factors = module._factors(plain, taught, hidden)
+    factors = module._factors((plain, hidden), (taught, hidden))
     norms = [
         factor * float(torch.autograd.grad(loss, hidden, retain_graph=True)[0].norm())
         for factor, loss in zip(factors, (plain, taught), strict=True)
@@ -161,6 +162,31 @@ def test_training_comes_nearer_to_the_teacher_and_leaves_it_alone(tokenizers, tm
     once, *_ = run(tokenizers, tmp_path / "second", distillation)  # all done: read back
     for name, value in again.state_dict().items():
         assert torch.equal(value, once.state_dict()[name]), name
+
+
+def test_the_models_own_text_is_what_the_teacher_is_asked_about(tokenizers):
+    options = Simct(rollout=1.0, rollout_tokens=12, rollout_prompt=4)
+    module = module_of(tokenizers, options)
+    batch = paired(tokenizers)
+    own = module._own_text(batch)
+    assert own is not None
+    for row in range(len(own["input_ids"])):
+        assert torch.equal(own["input_ids"][row, :4], batch["input_ids"][row, :4])
+        assert int((own["segment_ids"][row] > 0).sum()) <= 16
+        assert (own["chunks"][row, :4] == -1).all()  # what was read is not asked about
+    assert int((own["chunks"] >= 0).sum()) > 8
+    again = module._own_text(batch)
+    assert torch.equal(own["input_ids"], again["input_ids"])
+    module._draws += 1
+    assert not torch.equal(own["input_ids"], module._own_text(batch)["input_ids"])
+    module.summed_loss(batch).backward()
+    assert module.measures["simct"] > 0
+    assert module_of(tokenizers, Simct())._own_text(batch) is None
+
+
+def test_rollouts_leave_no_trace_in_the_description_while_they_are_off():
+    assert not [key for key in Simct().content() if "rollout" in key]
+    assert Simct(rollout=0.5).content()["rollout_tokens"] == Simct().rollout_tokens
 
 
 def test_several_tables_are_refused(tokenizers):

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from franken.decoding import stop_ids
 from franken.distillation.common.chunks import NONE, common_chunks
 from franken.tokenizer.pieces import Reading, encode_pieces, overlap_of
 
@@ -37,11 +38,17 @@ class Pairing:
     def __init__(self, student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase) -> None:
         """Take both tokenizers apart."""
         self._teacher = teacher
+        self.ends, self.writable = stop_ids(student), len(student)
+        """Ids that end a text of the student's, and the first id that it never writes."""
         new, old = Reading.of(student), Reading.of(teacher)
         self._bytes, self._teacher_bytes = new.bytes, old.bytes
+        partners = overlap_of(old, new)
         self._control = {
-            row: partner for row, partner in overlap_of(old, new).items() if new.bytes[row] is None
+            row: partner for row, partner in partners.items() if new.bytes[row] is None
         }
+        self.shared = torch.tensor(list(partners), dtype=torch.int64)
+        self.teacher_shared = torch.tensor(list(partners.values()), dtype=torch.int64)
+        """``(n,)`` each: ids of the tokens of equal bytes, or of one role, in the same order."""
         self.begins, self.teacher_begins = (
             torch.tensor([
                 row for row, data in enumerate(side.bytes)

@@ -27,6 +27,8 @@ class View:
     scale: float = 1.0
     begins: Tensor | None = None
     """Ids of the tokens that begin with a boundary: white space, or control tokens."""
+    shared: Tensor | None = None
+    """``(n,)`` ids of the tokens that the other side has too, in the same order on both sides."""
     block: int = 1024
     """Positions whose logits exist at a time; 0: all."""
 
@@ -40,11 +42,23 @@ class View:
 
     def log_likelihoods(self) -> Tensor:
         """``(count,)`` log-likelihood of each chunk, nats: the sum over its tokens; 0 of none."""
-        inside = self.chunks[:, 1:] >= 0
+        return self._sums(self.chunks[:, 1:] >= 0, _token_log_likelihoods)
+
+    def log_likelihoods_but_last(self) -> Tensor:
+        """``(count,)`` the same without the last token of each chunk."""
+        chunks = self.chunks[:, 1:]
+        goes_on = torch.zeros_like(chunks, dtype=torch.bool)
+        goes_on[:, :-1] = chunks[:, :-1] == chunks[:, 1:]
+        return self._sums((chunks >= 0) & goes_on, _token_log_likelihoods)
+
+    def own_logits(self) -> Tensor:
+        """``(count,)`` logits of a chunk's own tokens, summed."""
+        return self._sums(self.chunks[:, 1:] >= 0, _token_logits)
+
+    def _sums(self, inside: Tensor, function: Callable[..., Tensor]) -> Tensor:
+        """Sums by chunk over tokens; ``inside``: ``(B, L - 1)`` which of those after the first."""
         states, ids = self.hidden[:, :-1][inside], self.ids[:, 1:][inside]
-        parts = [
-            self._again(_token_log_likelihoods, states[at], ids[at]) for at in self._blocks(ids)
-        ]
+        parts = [self._again(function, states[at], ids[at]) for at in self._blocks(ids)]
         values = torch.cat([states.new_zeros(0, dtype=torch.float32), *parts])
         sums = values.new_zeros(self.count)
         return sums.index_add(0, self.chunks[:, 1:][inside], values)
@@ -63,6 +77,15 @@ class View:
         """Ascending numbers of the chunks, and ``(n, D)`` states that predict their first token."""
         numbers, first = self._places("amin")
         return numbers, self.hidden.flatten(0, 1)[first - 1]
+
+    def first_ids(self) -> Tensor:
+        """``(n,)`` first tokens of the chunks, by ascending number."""
+        return self.ids.flatten()[self._places("amin")[1]]
+
+    def last_states(self) -> tuple[Tensor, Tensor]:
+        """Ascending numbers of the chunks, and ``(n, D)`` states that predict their last token."""
+        numbers, last = self._places("amax")
+        return numbers, self.hidden.flatten(0, 1)[last - 1]
 
     def logits(self, states: Tensor) -> Tensor:
         """``(n, V)`` float32."""
@@ -108,6 +131,13 @@ def _token_log_likelihoods(
 ) -> Tensor:  # fmt: skip
     logits = _logits(states, weight, bias, softcap, scale)
     return logits.gather(1, ids[:, None])[:, 0] - logits.logsumexp(1)
+
+
+def _token_logits(
+    states: Tensor, weight: Tensor, bias: Tensor | None, softcap: float | None, scale: float,
+    ids: Tensor,
+) -> Tensor:  # fmt: skip
+    return _logits(states, weight, bias, softcap, scale).gather(1, ids[:, None])[:, 0]
 
 
 def _log_mass(
