@@ -38,7 +38,8 @@ class EvaluationSource(PublishedSource):
     """
 
     schema: str = "sib200"
-    """sib200, belebele, xcopa, flores, mgsm, gsm8k, global_mmlu, xlsum: franken/data/schemas.py."""
+    """sib200, belebele, xcopa, flores, mgsm, gsm8k, global_mmlu, xlsum, tagged: see
+    franken/data/schemas.py."""
     published: list[str] | None = None
     """Languages that the publication has: of the data's languages only these are scored. ``null``:
     all."""

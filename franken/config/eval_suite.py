@@ -125,7 +125,7 @@ class TaskConfig:
             yield "source", "names neither an evaluation set nor a text role"
         if self.kind not in (known := options("tasks")):
             yield "kind", f"{self.kind!r} is no kind of task.{hint(self.kind, known)}"
-        elif not self.reads_text and not self.prompt:
+        elif find("tasks", self.kind).prompted and not self.reads_text and not self.prompt:
             yield "prompt", f"a task of kind {self.kind} needs a prompt template"
         yield from at_least("limit", self.limit, 1)
         yield from at_least("shots", self.shots, 0)

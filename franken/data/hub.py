@@ -47,8 +47,10 @@ def read_hub(
             rows = datasets.load_dataset(
                 path, name=config, split=split, revision=revision, streaming=streaming
             )
+        named = _label_lists(rows)
         for number, record in enumerate(rows, 1):
-            yield Row(f"{name}: row {number}", dict(record))
+            own = {key: [names[at] for at in record[key]] for key, names in named.items()}
+            yield Row(f"{name}: row {number}", {**record, **own})
     except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), "no message")
         raise DataError(
@@ -56,6 +58,13 @@ def read_hub(
             "set, its config and split; a gated set needs `hf auth login`; without a network point "
             "`path` at a local copy of the data set's directory"
         ) from error
+
+
+def _label_lists(rows: Any) -> dict[str, list[str]]:
+    """Column of tags that are stored as numbers -> their names."""
+    kinds = {key: getattr(kind, "feature", None) for key, kind in (rows.features or {}).items()}
+    found = {key: getattr(kind, "names", None) for key, kind in kinds.items()}
+    return {key: names for key, names in found.items() if names}
 
 
 def _file_options(address: str, columns: Sequence[str] | None) -> dict[str, Any]:

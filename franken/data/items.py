@@ -49,4 +49,14 @@ class AnswerItem:
     """As of a :class:`ChoiceItem`."""
 
 
-Item = ChoiceItem | TranslationItem | MathItem | AnswerItem
+@dataclass(frozen=True)
+class TaggedItem:
+    """A sentence whose words carry tags: names (``B-PER``, ``O``, ...) or parts of speech."""
+
+    id: str
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    """One of each word."""
+
+
+Item = ChoiceItem | TranslationItem | MathItem | AnswerItem | TaggedItem

@@ -2,7 +2,7 @@
 
 import logging
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,10 @@ from franken.data.collate import collate
 from franken.data.corpus import TokenCorpus, write_corpus
 from franken.data.encoding import RecordEncoder
 from franken.data.packing import Piece
-from franken.data.shuffle import EndlessOrder
+from franken.data.row_loader import RowLoader
 from franken.data.source import Instruction, Preference
-from franken.errors import CompatibilityError, DataError
+from franken.errors import DataError
 from franken.files import hash_json, sha256_file
-from franken.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +67,7 @@ class PreferenceDataModule(LightningDataModule):
         self.directory = Path(work_dir) / "tokens"
         self.sides: dict[str, Pairs] = {}
         self.reference: Tensor | None = None
-        self._loader: PairLoader | None = None
+        self._loader: RowLoader | None = None
 
     def prepare_data(self) -> None:
         """Nothing beyond ``setup``: pairs are few."""
@@ -106,7 +105,7 @@ class PreferenceDataModule(LightningDataModule):
         """Pairs for training, then those for validation."""
         return self.sides["train"].count + self.sides["valid"].count
 
-    def pair_batch(self, numbers: Sequence[int]) -> dict[str, Any]:
+    def batch_of(self, numbers: Sequence[int]) -> dict[str, Any]:
         """The batch of these pairs."""
         own = self.sides["train"]
         rows = [
@@ -123,11 +122,11 @@ class PreferenceDataModule(LightningDataModule):
         """Hash of the tokens of all pairs."""
         return hash_json([side.fingerprint for side in self.sides.values()])
 
-    def train_dataloader(self) -> "PairLoader":
+    def train_dataloader(self) -> RowLoader:
         """The one training loader."""
         self.setup()
         if self._loader is None:
-            self._loader = PairLoader(self, self.sides["train"].count)
+            self._loader = RowLoader(self, self.sides["train"].count, "pairs")
         return self._loader
 
     def val_dataloader(self) -> list[dict[str, Any]]:
@@ -138,7 +137,7 @@ class PreferenceDataModule(LightningDataModule):
         if not self.sides["valid"].count:
             return []
         return [
-            self.pair_batch(range(start, min(start + rows, self.pair_count)))
+            self.batch_of(range(start, min(start + rows, self.pair_count)))
             for start in starts[: self.training.validation_batches]
         ]
 
@@ -230,44 +229,6 @@ class Pairs:
 
     def _tokens(self, record: int) -> npt.NDArray[Any]:
         return self.corpus.tokens[self.corpus.offsets[record] : self.corpus.offsets[record + 1]]
-
-
-class PairLoader:
-    """Batches of pairs without end, every pair once per epoch; owns its position."""
-
-    def __init__(self, data: PreferenceDataModule, count: int) -> None:
-        """Args: the data module that makes batches, and how many pairs there are."""
-        self.data, self.count = data, count
-        self.batches = 0
-        self._order = EndlessOrder(count, derive_seed(data.seed, "pairs"))
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """From the current position on."""
-        rows = self.data.rows
-        while True:
-            start = self.batches * rows
-            self.batches += 1
-            yield self.data.pair_batch([self._order[start + row] for row in range(rows)])
-
-    def state_dict(self) -> dict[str, Any]:
-        """The position, as plain values."""
-        return {"plan": self._plan(), "batches": self.batches}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue where another loader of the same pairs stood.
-
-        Raises:
-            CompatibilityError: if the state belongs to other pairs, seed or batch shape.
-        """
-        if state["plan"] != self._plan():
-            raise CompatibilityError(
-                "the saved position belongs to other pairs, another seed or batch shape than this "
-                "run; start the training step anew"
-            )
-        self.batches = int(state["batches"])
-
-    def _plan(self) -> str:
-        return hash_json([self.data.fingerprint(), self.data.seed, self.data.rows])
 
 
 def _sides(pairs: Iterable[Preference]) -> Iterator[Instruction]:

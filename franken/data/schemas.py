@@ -13,6 +13,7 @@ schema          columns                                       fields of the item
 ``mgsm``        question, answer_number                       (math)
 ``gsm8k``       question, answer                              (math)
 ``xlsum``       id, url, title, summary, text                 title, text
+``tagged``      tokens; ner_tags, upos, pos_tags or tags      (words and their tags)
 ==============  ============================================  ======================
 
 Question sets of the transplant experiments are in ``franken.data.question_schemas``.
@@ -29,7 +30,15 @@ from franken.data.columns import Context as _Context
 from franken.data.columns import Misfit as _Misfit
 from franken.data.columns import one_of as _one_of
 from franken.data.columns import text as _text
-from franken.data.items import AnswerItem, ChoiceItem, Item, MathItem, TranslationItem
+from franken.data.columns import value_of as _value_of
+from franken.data.items import (
+    AnswerItem,
+    ChoiceItem,
+    Item,
+    MathItem,
+    TaggedItem,
+    TranslationItem,
+)
 from franken.errors import DataError
 
 SIB200_LABELS = (
@@ -42,6 +51,9 @@ SIB200_LABELS = (
     "geography",
 )
 """The categories of SIB-200, in the order of its card."""
+
+TAG_COLUMNS = ("ner_tags", "upos", "pos_tags", "tags")
+"""Where tags of words lie: WikiANN and MasakhaNER, Universal Dependencies, MasakhaPOS, others."""
 
 XCOPA_CONNECTORS = {"cause": "because", "effect": "so"}
 
@@ -201,6 +213,22 @@ def _xlsum(row: Columns, number: int, context: _Context) -> AnswerItem:
     return AnswerItem(str(row.get("id", number)), fields, (_text(row, "summary"),))
 
 
+def _tagged(row: Columns, number: int, context: _Context) -> TaggedItem:
+    column = next((name for name in TAG_COLUMNS if name in row), TAG_COLUMNS[0])
+    words, tags = (_list(row, name) for name in ("tokens", column))
+    if len(words) != len(tags):
+        raise _Misfit(f"{len(words)} tokens and {len(tags)} {column}; one for each is expected")
+    identifier = row.get("idx", row.get("id", number))
+    return TaggedItem(str(identifier), words, tags)
+
+
+def _list(row: Columns, name: str) -> tuple[str, ...]:
+    value = _value_of(row, name)
+    if not isinstance(value, list | tuple) or not value:
+        raise _Misfit(f"the column {name!r} holds {value!r}, where a list of words is expected")
+    return tuple(str(entry) for entry in value)
+
+
 def _number(text: str) -> str:
     try:
         return plain_number(text)
@@ -217,5 +245,6 @@ _READERS: dict[str, Callable[[Columns, int, _Context], Item]] = {
     "mgsm": _mgsm,
     "gsm8k": _gsm8k,
     "xlsum": _xlsum,
+    "tagged": _tagged,
     **question_schemas.READERS,
 }

@@ -18,6 +18,7 @@ from franken.config.eval_suite import (
     SuiteConfig,
     TaskConfig,
 )
+from franken.data.labelled import unit_of
 from franken.data.source import TEXT_STREAMS, DataSource
 from franken.decoding import stop_ids
 from franken.errors import ConfigError
@@ -29,6 +30,7 @@ from franken.eval_suite.journal import Journal
 from franken.eval_suite.progress import shown_progress
 from franken.eval_suite.readout import Readout, read_out
 from franken.eval_suite.suite import Score, SuiteResult, TaskRun
+from franken.parts.label_head import LabelHead
 from franken.tasks.base import Guesses, kind_of
 
 __all__ = ["Score", "SuiteResult", "check_suite", "evaluate"]
@@ -45,6 +47,7 @@ def evaluate(
     progress: bool = True,
     journal: Journal | None = None,
     origin: Any = None,
+    head: LabelHead | None = None,
 ) -> SuiteResult:
     """Run every task of a suite on one model.
 
@@ -60,6 +63,7 @@ def evaluate(
         journal: where results are kept as they come, and what an earlier run kept; closed at the
             end.
         origin: what the vocabulary came from (``new_tokens.Origin``), for tasks of that kind.
+        head: on the model's body, for tasks of labels.
 
     Returns:
         Scores in the order of the suite and of the languages; per-item outputs by task; what was
@@ -91,7 +95,7 @@ def evaluate(
                 ):
                     made = TaskRun(
                         name, config, data, encoder, readout, suite.batch_tokens, seed, result,
-                        advance, suite.limit_takes, kept, origin=origin,
+                        advance, suite.limit_takes, kept, origin=origin, head=head,
                     )  # fmt: skip
                     _run_forms(made)
     finally:
@@ -104,9 +108,16 @@ def _run_forms(task: TaskRun) -> None:
     """Score a task plainly, in chat form, or both."""
     kind = kind_of(task.config.kind)
     own = Guesses.next if task.readout.guess is None else Guesses.hidden
-    if kind.guesses not in (own, Guesses.either):
+    reason = None
+    if kind.guesses is Guesses.labels:
+        unit = unit_of(task.data, task.config.source)
+        if task.head is None or task.head.labels.unit is not unit:
+            reason = f"it scores models with a head that labels each {unit}, and this has none"
+    elif kind.guesses not in (own, Guesses.either):
+        reason = f"it scores models that guess {kind.guesses} tokens, not {own} ones"
+    if reason is not None:
         for lang in task.config.languages or [task.source_language, *task.data.config.languages]:
-            task.skip(lang, f"it scores models that guess {kind.guesses} tokens, not {own} ones")
+            task.skip(lang, reason)
         return
     if lacks_chat(task.config, task.encoder):
         for lang in task.config.languages or [*task.data.config.languages]:

@@ -111,7 +111,7 @@ def read_out(model: Any) -> Readout:
     if is_masked(config):
         return Readout(
             core, lambda out: out.logits, lambda rows: rows.float(), vocabulary, True,
-            _text_positions(core), device, guess=partial(logits_at, core),
+            text_positions(core), device, guess=partial(logits_at, core),
         )  # fmt: skip
     try:
         backbone, whole = _backbone(core, anatomy_of(config).backbone), head_difference(core)
@@ -134,7 +134,7 @@ def read_out(model: Any) -> Readout:
     )  # fmt: skip
 
 
-def _text_positions(model: PreTrainedModel) -> int | None:
+def text_positions(model: PreTrainedModel) -> int | None:
     """Tokens that a masked model can read: RoBERTa's positions begin behind the padding id."""
     from franken.parts.anatomy import anatomy_of
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -10,6 +11,8 @@ import yaml
 from franken import __version__
 from franken.families.objective import auto_class, is_masked
 from franken.parts.checkpoint import read_config
+from franken.parts.label_head import read_labels
+from franken.parts.label_set import LabelledUnit
 from franken.parts.model import ModelRef
 from franken.parts.table import read_description
 
@@ -57,7 +60,7 @@ def model_card(ref: ModelRef, facts: CardFacts) -> str:
         "have the spellings of version 4, which reads the families that it knows.",
         *facts.notes,
         "## Usage",
-        _USAGE.replace("@CLASS@", auto_class(read_config(ref.body)).__name__),
+        _USAGE.replace("@CLASS@", _class_of(ref)),
         "## Parts",
         _parts(ref, facts),
     ]
@@ -67,9 +70,22 @@ def model_card(ref: ModelRef, facts: CardFacts) -> str:
     if scores:
         sections += ["## Scores", score_table(scores)]
     sections += ["## Provenance of the table", _provenance(ref)]
-    masked = is_masked(read_config(ref.body))
-    pipeline = "fill-mask" if masked else "text-generation"
-    return front_matter(facts, pipeline=pipeline) + "\n\n".join(sections) + "\n"
+    return front_matter(facts, pipeline=_pipeline_of(ref)) + "\n\n".join(sections) + "\n"
+
+
+def _class_of(ref: ModelRef) -> str:
+    """By which class of transformers the model is loaded."""
+    if ref.head is None:
+        return str(auto_class(read_config(ref.body)).__name__)
+    whole = read_labels(ref.head).unit is LabelledUnit.sentence
+    return f"AutoModelFor{'Sequence' if whole else 'Token'}Classification"
+
+
+def _pipeline_of(ref: ModelRef) -> str:
+    if ref.head is not None:
+        whole = read_labels(ref.head).unit is LabelledUnit.sentence
+        return "text-classification" if whole else "token-classification"
+    return "fill-mask" if is_masked(read_config(ref.body)) else "text-generation"
 
 
 def score_table(scores: Iterable[Mapping[str, Any]]) -> str:
@@ -118,9 +134,18 @@ def _parts(ref: ModelRef, facts: CardFacts) -> str:
             ]
         ),
         *(_line(["delta", path.name, "merged"]) for path in ref.deltas),
+        *(
+            []
+            if ref.head is None
+            else [_line(["head", ", ".join(read_labels(ref.head).names), ""])]
+        ),
         *(_line(["step", name, f"`{key[:16]}`"]) for name, key in facts.keys.items()),
     ]
     return "\n".join(lines)
+
+
+def _labels_of(head: Path) -> str:
+    return ", ".join(read_labels(head).names)
 
 
 def _provenance(ref: ModelRef) -> str:

@@ -35,6 +35,8 @@ class ModelRef:
     """Fingerprint of the base body that body and table descend from."""
     fingerprint: str = ""
     """Fingerprint of this body."""
+    head: Path | None = None
+    """Directory of a head that labels texts or words; ``assemble`` leaves it out."""
 
     def to_json(self, relative_to: Path | None = None) -> dict[str, Any]:
         """Plain data; paths relative to a directory if one is given, so that both can move."""
@@ -52,6 +54,7 @@ class ModelRef:
             "deltas": [spelled(path) for path in self.deltas],
             "lineage": self.lineage,
             "fingerprint": self.fingerprint,
+            **({} if self.head is None else {"head": spelled(self.head)}),
         }
 
     @classmethod
@@ -66,6 +69,7 @@ class ModelRef:
             tuple(base / path for path in value["deltas"]),
             value["lineage"],
             value["fingerprint"],
+            base / value["head"] if "head" in value else None,
         )
 
 

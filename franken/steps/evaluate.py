@@ -23,6 +23,7 @@ with later():
     from franken.data.source import DataSource
     from franken.eval_suite import Score, SuiteResult, evaluate
     from franken.eval_suite.journal import Journal
+    from franken.parts.label_head import LabelHead, load_head
     from franken.parts.model import assemble
     from franken.parts.table import load_table
     from franken.skillpack.evaluation import evaluate_by_task, evaluate_routed
@@ -74,18 +75,22 @@ class EvaluateStep(Step):
         """
         model: Any
         tokenizer: Any = None
+        head: LabelHead | None = None
         if is_hydra(context.inputs["model"]):
             ref = open_hydra_model(context.inputs["model"], context.store)
             model = assemble_hydra(ref, device=context.device)
         else:
             plain = open_model(context.inputs["model"], context.store)
             model, tokenizer = assemble(plain, device=context.device)
+            head = None if plain.head is None else load_head(model, plain.head)
         model.eval()
         data = open_data(self.data)
         options: dict[str, Any] = {
             "seed": context.seed, "device": context.device,
             "journal": Journal(context.scratch / "items.jsonl"),
         }  # fmt: skip
+        if head is not None:
+            options["head"] = head
         if "initial" in context.inputs:
             first, base = (
                 load_table(open_model(context.inputs[name], context.store).table, verify=False)

@@ -9,17 +9,15 @@ from typing import Any, ClassVar
 from franken.config.data import DataConfig, FileData, MicroworldData
 from franken.config.training import (
     FROZEN_BODY,
-    TRAINED_ADAPTER,
     Trainable,
     TrainingConfig,
 )
 from franken.data import open_data
 from franken.distillation.base import Distillation
-from franken.errors import CompatibilityError
 from franken.files import write_json
 from franken.lazy import later
 from franken.preference.base import Preference
-from franken.steps.base import HERE, Part, Step, step
+from franken.steps.base import Part, Step, step
 from franken.steps.common.key_parts import (
     frozen_weights,
     options,
@@ -35,24 +33,17 @@ with later():
     from franken.config.root import Config
     from franken.data.datamodule import TextDataModule
     from franken.data.source import DataSource
-    from franken.parts.adapter_files import save_adapter
-    from franken.parts.body import save_body
-    from franken.parts.delta import save_lora
+    from franken.parts.label_head import LabelHead
     from franken.parts.model import assemble
-    from franken.parts.restore import restore_body, restore_table
-    from franken.parts.surgery import take_table
-    from franken.parts.table import save_table
     from franken.steps.common.best_answers import instructing, pair_module
     from franken.steps.common.context import StepContext
-    from franken.steps.common.models import open_model, read_places, write_model
+    from franken.steps.common.models import open_model, read_places
+    from franken.steps.common.tuned_parts import refuse_deltas, save_tuned
     from franken.training import make_loggers, train_model
     from franken.training.distillation import Teaching
     from franken.training.lightning_options import own_datamodule
-    from franken.training.policy import adapter_shape
 
 _NEEDS = {Trainable.lora: "lora", Trainable.embeddings_and_edge_layers: "edge_layers"}
-_CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)
-_CHANGES_TABLE = (Trainable.embeddings, Trainable.full, Trainable.embeddings_and_edge_layers)
 
 
 @step
@@ -155,18 +146,11 @@ class TrainStep(Step):
     def run(self, context: StepContext) -> dict[str, Any]:
         """Saves what changed (table, body or delta) and refers to the rest.
 
-        What did not train is saved as it was read, whatever its format while the rest trained.
-
         Raises:
             CompatibilityError: LoRA on a model that already carries a delta.
         """
         places = read_places(context.inputs["model"])
-        beside = (Trainable.embeddings, Trainable.adapter)
-        if places["deltas"] and self.trainable not in beside:
-            raise CompatibilityError(
-                f"step {context.name!r} would train the {self.trainable} of a model that carries a "
-                "delta; train before the delta is made, or only embeddings or an adapter after it"
-            )
+        refuse_deltas(context, places, self.trainable)
         ref = open_model(context.inputs["model"], context.store)
         model, tokenizer = assemble(ref)
         shape: dict[str, Any] = {"training": self.training, "trainable": self.trainable}
@@ -178,31 +162,7 @@ class TrainStep(Step):
                 model, tokenizer, context, data=self.data, split=self.split, earlier=self.earlier,
                 source=instructing(self, context), teaching=teaching_of(self, context), **shape,
             )  # fmt: skip
-        body, table, deltas = places["body"], places["table"], list(places["deltas"])
-        fingerprint = places["fingerprint"]
-        if self.trainable is Trainable.lora:
-            save_lora(model, context.directory / "delta", body=fingerprint)
-            deltas.append([HERE, "", "delta"])
-        if self.trainable is Trainable.adapter:
-            save_adapter(
-                model, context.directory / "delta", adapter_shape(self.training),
-                name=TRAINED_ADAPTER, body=fingerprint,
-            )  # fmt: skip
-            deltas.append([HERE, "", "delta"])
-        if self.trainable in _CHANGES_BODY:
-            folder = context.directory / "body"
-            restore_body(model, ref.body)
-            fingerprint = save_body(model, folder, tokenizer=tokenizer, lineage=places["lineage"])
-            body = [HERE, "", "body"]
-        if self.trainable in _CHANGES_TABLE:
-            restore_table(model.get_input_embeddings(), model.get_output_embeddings(), ref.table)
-            tuned = take_table(model, tokenizer, lineage=places["lineage"])
-            save_table(tuned, context.directory / "table")
-            table = [HERE, "", "table"]
-        write_model(
-            context, body=body, table=table, deltas=deltas, lineage=places["lineage"],
-            fingerprint=fingerprint,
-        )  # fmt: skip
+        save_tuned(context, places, ref, model, tokenizer, **shape)
         return {"trainable": str(self.trainable), "training": report}
 
 
@@ -262,7 +222,7 @@ def train(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: StepContext,
     datamodule: Any, *, training: TrainingConfig, trainable: Trainable, earlier: Sequence[Any] = (),
     preference: Preference | None = None, masks: Mapping[str, Tensor] | None = None,
-    teaching: Teaching | None = None,
+    teaching: Teaching | None = None, head: LabelHead | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train on a data module in place; write ``training.json`` and return its summary."""
     loggers = make_loggers(
@@ -272,7 +232,7 @@ def train(
     report = train_model(
         model, tokenizer, datamodule, training, trainable, context.trainer,
         work_dir=context.scratch, seed=context.seed, loggers=loggers, earlier=earlier,
-        preference=preference, masks=masks, teaching=teaching,
+        preference=preference, masks=masks, teaching=teaching, head=head,
     )  # fmt: skip
     content = report.to_json()
     if hasattr(datamodule, "mixture_report"):  # a user's own has none

@@ -17,6 +17,8 @@ class Guesses(StrEnum):
     next = "next"
     hidden = "hidden"
     either = "either"
+    labels = "labels"
+    """Labels of texts or words, by a head."""
 
 
 class EvalTask:
@@ -26,6 +28,8 @@ class EvalTask:
     """What suites call it; where nothing is said, the name of the module."""
     reads_text: ClassVar[bool] = False
     """Whether it reads held-out text of a role instead of an evaluation set, without a prompt."""
+    prompted: ClassVar[bool] = True
+    """Whether it puts items into a prompt template; those that read text never do."""
     guesses: ClassVar[Guesses] = Guesses.next
     """Which models it scores, by what they guess."""
     schemas: ClassVar[tuple[str, ...]] = ()

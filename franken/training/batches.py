@@ -32,8 +32,8 @@ def count_targets(batch: Batch, *, across_documents: bool) -> int:
     return int((targets != IGNORED).sum())
 
 
-def count_hidden(batch: Batch) -> int:
-    """Hidden tokens of a batch, which a masked language model guesses."""
+def count_labels(batch: Batch) -> int:
+    """What is to be told of a batch: hidden tokens, or labels of texts or words."""
     return int((batch["labels"] != IGNORED).sum())
 
 

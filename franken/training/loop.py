@@ -60,7 +60,7 @@ class TrainingLoop:
         """
         model, config = self.module.model, self.module.config
         layers = list(model.get_submodule(anatomy_of(model.config).layers).children())
-        partial = segmented(model) is not None
+        partial = segmented(model) is not None or self.module.leaves_out
         with (
             isolated(self.trainer.threads),
             uninterrupted(),

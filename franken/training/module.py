@@ -55,6 +55,8 @@ class CausalModule(LightningModule):
 
     masked: ClassVar[bool] = False
     """Whether it trains models that guess hidden tokens."""
+    leaves_out: ClassVar[bool] = False
+    """Whether its loss leaves parameters out that the policy lets train."""
 
     def __init__(
         self,

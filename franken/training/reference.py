@@ -36,7 +36,7 @@ def reference_log_likelihoods(
 
     Args:
         module: untrained; its model is moved to ``device`` and back.
-        datamodule: gives ``pair_count``, ``fingerprint()`` and ``pair_batch(numbers)``.
+        datamodule: gives ``pair_count``, ``fingerprint()`` and ``batch_of(numbers)``.
         directory: where the values lie, a file per ``PART`` pairs with a sidecar that seals it.
         identity: of the run.
         device: where to compute.
@@ -76,7 +76,7 @@ def _compute(
     found: list[Tensor] = []
     with torch.no_grad():
         for chosen in shown:
-            batch = to_device(datamodule.pair_batch(chosen), device)
+            batch = to_device(datamodule.batch_of(chosen), device)
             with torch.autocast(device.type, module.mixed, enabled=module.mixed is not None):
                 values, _ = module.log_likelihoods(batch)
             found.append(values.float().cpu())

@@ -1,5 +1,6 @@
 """Train a model for one phase: the only place that builds a Lightning trainer."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -19,15 +20,17 @@ from franken.distillation.common.pairing import Pairing
 from franken.errors import ArtifactError, ConfigError, DataError, FrankenError
 from franken.families.objective import is_masked
 from franken.interruption import Interrupted, listening
+from franken.parts.label_head import LabelHead
 from franken.preference.base import Preference
 from franken.seeds import derive_seed
-from franken.training.batches import Batch, StepFeed, completed, count_hidden
+from franken.training.batches import Batch, StepFeed, completed, count_labels
 from franken.training.callbacks import FollowRun, OnLog
 from franken.training.checkpoint_tensors import read_weights
 from franken.training.checkpoints import CheckpointFolder
 from franken.training.distillation import DistillationModule, Teaching
 from franken.training.environment import isolated
 from franken.training.identity import run_identity
+from franken.training.labels import LabelModule, release_head
 from franken.training.launching import LeaveWord, launched
 from franken.training.loggers import close_loggers
 from franken.training.loop import TrainingLoop
@@ -63,6 +66,7 @@ def train_model(
     preference: Preference | None = None,
     masks: Mapping[str, torch.Tensor] | None = None,
     teaching: Teaching | None = None,
+    head: LabelHead | None = None,
 ) -> TrainingReport:
     """Train ``model`` in place; killed and called again with equal arguments, it continues.
 
@@ -85,6 +89,8 @@ def train_model(
             next tokens. The reference model is ``model`` as it is now.
         masks: name of every trained parameter -> which of its entries move (bool); ``None``: all.
         teaching: a teacher whose view of the same text is learnt beside the next tokens.
+        head: on the model's body; labels are learnt instead of hidden tokens, from batches of a
+            ``LabelledDataModule``. The head trains whatever else does.
 
     Returns:
         The report; the model is left in ``eval`` mode with gradients as they were, trained
@@ -95,10 +101,11 @@ def train_model(
     """
     wanted = {name: p.requires_grad for name, p in model.named_parameters()}
     try:
-        with isolated(trainer.threads):
+        held = contextlib.nullcontext() if head is None else head.held_by(model)
+        with isolated(trainer.threads), held:
             run = _Run(
                 model, tokenizer, datamodule, config, trainable, trainer, work_dir, seed, earlier,
-                preference, masks, teaching,
+                preference, masks, teaching, head,
             )  # fmt: skip
             run.fit(list(loggers or []), on_log)
             return run.finish()
@@ -127,6 +134,7 @@ class _Run:
         preference: Preference | None = None,
         masks: Mapping[str, torch.Tensor] | None = None,
         teaching: Teaching | None = None,
+        head: LabelHead | None = None,
     ) -> None:
         check_shape(config, trainer)
         if preference is not None and config.pack_across_documents:
@@ -153,8 +161,12 @@ class _Run:
             special_rows=control_rows(tokenizer),
             seed=derive_seed(self.seed, "lora"),
         )
+        self.head = head
+        if head is not None:
+            release_head(head, model, self.policy)
         masked = is_masked(model.config)
-        self.masker = TokenMasker.of(tokenizer, config.masking) if masked else None
+        hides = masked and head is None
+        self.masker = TokenMasker.of(tokenizer, config.masking) if hides else None
         self.preference, self.teaching = preference, teaching
         self.pairing = Pairing(tokenizer, teaching.tokenizer) if teaching is not None else None
         if teaching is not None and self.sharded:
@@ -276,6 +288,8 @@ class _Run:
 
     def _module(self, model: PreTrainedModel, **options: Any) -> CausalModule:
         options |= {"seed": self.seed, "mixed": self.mixed}
+        if self.head is not None:
+            return LabelModule(model, self.policy, self.config, head=self.head, **options)
         if self.masker is not None:
             return MaskedModule(model, self.policy, self.config, masker=self.masker, **options)
         if self.teaching is not None and self.pairing is not None:
@@ -290,8 +304,8 @@ class _Run:
         )
 
     def _count(self) -> Callable[[Batch], int] | None:
-        if self.masker is not None:
-            return count_hidden
+        if self.masker is not None or self.head is not None:
+            return count_labels
         return None if self.preference is None else count_pairs
 
     def _prepare(self, first_step: int) -> Callable[[Batch, int, int], Batch] | None:
@@ -315,7 +329,7 @@ class _Run:
         )
 
     def _refuse_shield(self) -> None:
-        if self.masks or self.preference is not None or self.masker is not None:
+        if self.masks or self.preference or self.masker or self.head:
             raise ConfigError(
                 "training.shield is there for causal models that learn text, without masks of "
                 "their own; set training.shield.share=0"

@@ -183,3 +183,14 @@ def test_a_script_is_never_run(tmp_path: Path) -> None:
     with raises(DataError, directory, "scripted.py"):
         list(read_hub(str(directory)))
     assert not marker.exists()
+
+
+def test_tags_that_are_stored_as_numbers_come_by_their_names(tmp_path: Path) -> None:
+    from datasets import ClassLabel, Dataset, Features, List, Value
+
+    names = List(ClassLabel(names=["O", "B-PER"]))
+    kinds = Features({"tokens": List(Value("string")), "ner_tags": names})
+    made = Dataset.from_dict({"tokens": [["Ada", "sings"]], "ner_tags": [[1, 0]]}, features=kinds)
+    made.to_parquet(tmp_path / "set" / "train.parquet")
+    (row,) = read_hub(str(tmp_path / "set"))
+    assert row.record == {"tokens": ["Ada", "sings"], "ner_tags": ["B-PER", "O"]}

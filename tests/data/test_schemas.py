@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from franken.data.items import AnswerItem, ChoiceItem, MathItem, TranslationItem
+from franken.data.items import AnswerItem, ChoiceItem, MathItem, TaggedItem, TranslationItem
 from franken.data.schemas import (
     SIB200_LABELS,
     plain_number,
@@ -31,6 +31,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "mgsm": {"question": "How many?", "answer": None, "answer_number": "1,234"},
     "gsm8k": {"question": "How many?", "answer": "2+2=4\n#### 1,004.0"},
     "xlsum": {"id": "s1", "title": "T", "summary": "Short.", "text": "Long."},
+    "tagged": {"tokens": ["Ada", "anaimba"], "ner_tags": ["B-PER", "O"], "langs": ["sw", "sw"]},
     "xnli": {"premise": "It rains.", "hypothesis": "It is wet.", "label": 0},
     "xquad": {
         "id": "q1", "context": "C", "question": "Q?",
@@ -66,6 +67,7 @@ ITEMS = {
     "mgsm": MathItem("1", "How many?", "1234"),
     "gsm8k": MathItem("1", "How many?", "1004"),
     "xlsum": AnswerItem("s1", {"title": "T", "text": "Long."}, ("Short.",)),
+    "tagged": TaggedItem("1", ("Ada", "anaimba"), ("B-PER", "O")),
     "xnli": ChoiceItem(
         "1", {"premise": "It rains.", "hypothesis": "It is wet."},
         ("entailment", "neutral", "contradiction"), 0,

@@ -7,7 +7,7 @@ from franken.config.training import TrainingConfig
 from franken.errors import ConfigError, DataError
 from franken.training.batches import (
     StepFeed,
-    count_hidden,
+    count_labels,
     count_targets,
     next_tokens,
     rows_of_rank,
@@ -69,7 +69,7 @@ def test_hiding_is_told_the_step_and_counted_after():
     made = list(
         StepFeed(
             TinyData(CONFIG), steps=2, accumulate=2, across_documents=False, prepare=hide,
-            count=count_hidden,
+            count=count_labels,
         )
     )  # fmt: skip
     assert [batch["at"] for batch in made] == [(0, 0), (0, 1), (1, 0), (1, 1)]

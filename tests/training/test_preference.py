@@ -107,7 +107,7 @@ def test_log_likelihoods_equal_those_of_each_answer_alone(family, changes, chunk
     data.setup()
     numbers = [3, 0, 1]
     with torch.no_grad():
-        found, lengths = module.log_likelihoods(data.pair_batch(numbers))
+        found, lengths = module.log_likelihoods(data.batch_of(numbers))
     code, encoder = data.encoder.ids, data.encoder
     for row, number in enumerate(numbers):
         pair = PAIRS[number]
@@ -129,7 +129,7 @@ def test_gradients_equal_those_of_a_naive_implementation(preference, tmp_path):
     data = pair_data(tmp_path, module.config)
     data.setup()
     data.reference = -torch.arange(10, dtype=torch.float64).view(5, 2) * 3
-    batch = data.pair_batch([0, 3])
+    batch = data.batch_of([0, 3])
     module.summed_loss(batch).backward()
     found = {n: p.grad.clone() for n, p in model.named_parameters()}
     model.zero_grad()
@@ -157,7 +157,7 @@ def test_a_tied_table_gets_gradients_from_both_sides(tmp_path):
     data = pair_data(tmp_path, module.config)
     data.setup()
     data.reference = torch.zeros(5, 2)
-    module.summed_loss(data.pair_batch([0])).backward()
+    module.summed_loss(data.batch_of([0])).backward()
     rows = model.model.embed_tokens.weight.grad.abs().sum(1) > 0
     assert rows.all()  # the head reaches every row
     assert model.model.layers[0].mlp.up_proj.weight.grad is None
@@ -317,7 +317,7 @@ def test_pairs_that_are_too_long_or_equal_are_counted_and_left_out(tmp_path, cap
     assert (report["too_long"], report["equal"]) == (1, 1)
     assert report["mean_tokens"] == [3.0, 5.0]  # blank, letters, end
     assert "1 are too long" in caplog.text
-    assert count_pairs({**data.pair_batch([0]), "reference": torch.zeros(1, 2)}) == 1
+    assert count_pairs({**data.batch_of([0]), "reference": torch.zeros(1, 2)}) == 1
 
 
 def test_no_pair_left_is_an_error_that_says_why(tmp_path):

@@ -29,6 +29,7 @@ SCHEMAS = {
     "customs": "culturalbench",
     "question_answering": "xquad",
     "summarisation": "xlsum",
+    "part_of_speech": "tagged",
 }
 """Task -> schema of its rows."""
 
@@ -201,6 +202,9 @@ class Microworld:
             readings = self._items("reading_comprehension", split)
             form = "squad_row" if task == "question_answering" else "summary_row"
             return [getattr(item, form)(i, lang) for i, item in enumerate(readings)]
+        if task == "part_of_speech":  # of the topics' items
+            topics = self._items("topic_classification", split)
+            return [item.tagged_row(i, lang) for i, item in enumerate(topics)]
         return [item.row(i, lang) for i, item in enumerate(self._items(task, split))]
 
     def _items(self, task: str, split: str) -> list[Any]:

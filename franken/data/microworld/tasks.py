@@ -4,13 +4,19 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
-from franken.data.microworld.grammar import Words, grammar, sentence
+from franken.data.microworld.grammar import Word, Words, grammar, sentence
 from franken.data.microworld.lexicon import SHARED, TOPICS, Concept, concepts
 from franken.data.microworld.meanings import Meaning, draw_meaning
 from franken.data.microworld.prompts import SIB_NAMES
 
 VERB_FINAL = ("tr", "hi", "ka")
 """Languages whose adverbs of count stand before the object, not at the end."""
+
+UPOS = {
+    "subject": "NOUN", "object": "NOUN", "place": "NOUN", "verb": "VERB", "adjective": "ADJ",
+    "time": "ADV", "neg": "PART", "stop": "PUNCT",
+}  # fmt: skip
+"""Role of a word -> its part of speech; articles are ``DET``, marks of case ``ADP``."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,14 @@ class TopicItem:
         """SIB-200."""
         category = SIB_NAMES.get(self.topic, self.topic)
         return {"index_id": index, "category": category, "text": self.text(language)}
+
+    def tagged_row(self, index: int, language: str) -> dict[str, Any]:
+        """Universal Dependencies: words and their parts of speech."""
+        words = [word for meaning in self.meanings for word in grammar(language).statement(meaning)]
+        return {
+            "idx": str(index), "tokens": [word.text for word in words],
+            "upos": [part_of_speech(word) for word in words],
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,6 +108,12 @@ class SumItem:
             "question": self.text(language), "answer": None,
             "answer_number": self.first + self.second, "equation_solution": None,
         }  # fmt: skip
+
+
+def part_of_speech(word: Word) -> str:
+    """By the first part of the meaning that a word carries."""
+    role, _, kind = word.roles[0].partition(".")
+    return {"det": "DET", "case": "ADP"}.get(kind, UPOS[role])
 
 
 def state(meaning: Meaning, language: str) -> str:

@@ -21,19 +21,23 @@ Place = list[str]
 def write_model(
     context: StepContext, *, body: Place, table: Place, deltas: list[Place], lineage: str,
     fingerprint: str, tables: dict[str, Place] | None = None,
-    routing: dict[str, Any] | None = None,
+    routing: dict[str, Any] | None = None, head: Place | None = None,
 ) -> None:  # fmt: skip
     """Write ``model.json`` and note which other artefacts it points to.
 
     A Hydra LLM has ``tables`` by name and their ``routing``; its ``table`` is the default one.
+    ``head``: one that labels texts or words, which stands on the body.
     """
-    several = {} if tables is None else {"tables": tables, "routing": routing}
+    several: dict[str, Any] = {} if tables is None else {"tables": tables, "routing": routing}
+    if head is not None:
+        several["head"] = head
     write_json(
         context.directory / "model.json",
         {"body": body, "table": table, "deltas": deltas, "lineage": lineage,
          "fingerprint": fingerprint, **several},
     )  # fmt: skip
-    for place in (body, table, *deltas, *(tables or {}).values()):
+    heads = [] if head is None else [head]
+    for place in (body, table, *deltas, *(tables or {}).values(), *heads):
         if place[0] != HERE and place[:2] not in context.references:
             context.references.append(place[:2])
 
@@ -41,8 +45,9 @@ def write_model(
 def read_places(artifact: Artifact) -> dict[str, Any]:
     """The content of ``model.json`` with ``here`` replaced by the artefact's own kind and key."""
     places: dict[str, Any] = read_json(artifact.path / "model.json")
-    for name in ("body", "table"):
-        places[name] = _absolute(places[name], artifact)
+    for name in ("body", "table", "head"):
+        if name in places:
+            places[name] = _absolute(places[name], artifact)
     places["deltas"] = [_absolute(place, artifact) for place in places["deltas"]]
     if "tables" in places:
         places["tables"] = {k: _absolute(v, artifact) for k, v in places["tables"].items()}
@@ -120,6 +125,7 @@ def _opened(places: dict[str, Any], artifact: Artifact, store: Store) -> ModelRe
         body=path(places["body"]),
         table=path(places["table"]),
         deltas=tuple(path(place) for place in places["deltas"]),
+        head=path(places["head"]) if "head" in places else None,
         lineage=places["lineage"],
         fingerprint=places["fingerprint"],
     )

@@ -1,0 +1,118 @@
+"""Train a head on labelled texts in one language, with as much of its model as is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import field
+from typing import Any, ClassVar
+
+from franken.config.data import DataConfig
+from franken.config.training import Trainable, TrainingConfig
+from franken.data import open_data
+from franken.data.labelled import label_set, read_labelled, unit_of
+from franken.errors import DataError
+from franken.lazy import later
+from franken.steps.base import HERE, Part, Step, step
+from franken.steps.common.key_parts import precision_of, training_options
+
+with later():
+    from franken.config.root import Config
+    from franken.data.labelled_batches import LabelledDataModule
+    from franken.data.source import DataSource
+    from franken.eval_suite.readout import text_positions
+    from franken.parts.label_head import put_head, save_head
+    from franken.parts.model import assemble
+    from franken.seeds import derive_seed
+    from franken.steps.common.context import StepContext
+    from franken.steps.common.models import open_model, read_places
+    from franken.steps.common.tuned_parts import refuse_deltas, save_tuned
+    from franken.steps.train import capabilities_to_train, train
+
+
+@step
+class TrainLabelsStep(Step):
+    """Train a head on labelled texts in one language, with as much of its model as is wanted.
+
+    The head is fresh, whatever the model had: of texts (topics) or of words (names, parts of
+    speech), as the evaluation set says. Result: the tuned model with the head on it.
+    """
+
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
+    model: str = ""
+    """A masked language model."""
+    task: str = "topic_classification"
+    """The evaluation set whose part ``train`` is learnt."""
+    languages: list[str] | None = None
+    """Of the texts; ``null``: the source language."""
+    trainable: Trainable = Trainable.full
+    """What changes beside the head."""
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.training.budget is not None:
+            yield "training.budget", "counts bytes of text, a head learns labels; set it to null"
+        for name in ("anchor_examples", "datamodule"):
+            if getattr(self.training, name):
+                yield f"training.{name}", "is not there for heads; leave it at its default"
+        if self.training.shield.share:
+            yield "training.shield.share", "is not there for heads; set it to 0"
+
+    def capabilities(self) -> tuple[str, ...]:
+        """Some parts can be tuned where they were found."""
+        return capabilities_to_train(self.trainable)
+
+    def key(self, config: Config) -> dict[str, Any]:
+        """What is tuned, how, and on which labelled texts."""
+        return {
+            "task": self.task, "languages": self._languages(), "trainable": str(self.trainable),
+            "training": training_options(self.training), "precision": precision_of(config),
+            "data": open_data(self.data).fingerprint(),
+        }  # fmt: skip
+
+    def check(self, data: DataSource) -> None:
+        """The set is one of labels, in the languages that are learnt.
+
+        Raises:
+            ConfigError: where it is none, or not there.
+            DataError: where a language is missing.
+        """
+        unit_of(data, self.task)
+        known = data.task_languages(self.task)
+        if missing := [lang for lang in self._languages() if lang not in known]:
+            raise DataError(
+                f"evaluation set {self.task!r} has no {', '.join(missing)}; it has "
+                f"{', '.join(known)}. Name others in the step's languages"
+            )
+
+    def run(self, context: StepContext) -> dict[str, Any]:
+        """Saves the head, and what else changed."""
+        source, languages = open_data(self.data), self._languages()
+        texts = read_labelled(source, self.task, languages)
+        labels = label_set(texts, unit_of(source, self.task))
+        try:
+            held_out = read_labelled(source, self.task, languages, "valid")
+        except DataError:
+            held_out = []
+        places = read_places(context.inputs["model"])
+        refuse_deltas(context, places, self.trainable)
+        ref = open_model(context.inputs["model"], context.store)
+        model, tokenizer = assemble(ref)
+        head = put_head(model, labels, seed=derive_seed(context.seed, "head"))
+        batches = LabelledDataModule(
+            texts, held_out, labels, tokenizer, self.training, context.seed, text_positions(model)
+        )
+        report = train(
+            model, tokenizer, context, batches, training=self.training, trainable=self.trainable,
+            head=head,
+        )  # fmt: skip
+        save_head(head, context.directory / "head")
+        head.release()
+        save_tuned(
+            context, places, ref, model, tokenizer, trainable=self.trainable,
+            training=self.training, head=[HERE, "", "head"],
+        )  # fmt: skip
+        return {"trainable": str(self.trainable), "labels": list(labels.names), "training": report}
+
+    def _languages(self) -> list[str]:
+        return self.languages or [self.data.source_language]
