@@ -18,7 +18,7 @@ from franken.parts.head_check import check_head
 from franken.progress import Lines
 from franken.training.loggers import close_loggers
 from franken.training.loss import chunked_linear_cross_entropy
-from franken.training.masks import packed_attention_mask
+from franken.training.masks import AttentionMask, packed_attention_mask
 from franken.training.schedule import learning_rate
 
 Pass = TypeVar("Pass")
@@ -37,6 +37,7 @@ class FrozenModel:
         self._embedding = embedding
         check_head(model)
         self._body: Any = model.get_submodule(anatomy_of(model.config).backbone)
+        self._width = next(self._body.parameters()).dtype
         self._head = logit_softcap(model.config), logit_scale(model.config)
         self._mixed = trainer.precision is Precision.bf16_mixed
 
@@ -59,17 +60,8 @@ class FrozenModel:
         Raises:
             ConfigError: where the model has no such layer.
         """
-        width = next(self._body.parameters()).dtype
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
-            embedded = embedded.to(width)
-            mask = packed_attention_mask(self.model.config, segments, embedded.dtype)
-            output = self._body(
-                inputs_embeds=embedded,
-                attention_mask=mask,
-                position_ids=positions,
-                use_cache=False,
-                output_hidden_states=layer != -1,
-            )
+        mask = packed_attention_mask(self.model.config, segments, self._width)
+        output = self.read(embedded, mask, positions, output_hidden_states=layer != -1)
         if layer == -1:
             last: Tensor = output.last_hidden_state
             return last.float()
@@ -80,6 +72,14 @@ class FrozenModel:
             )
         found: Tensor = output.hidden_states[layer]
         return found.float()
+
+    def read(self, embedded: Tensor, mask: AttentionMask, positions: Tensor, **options: Any) -> Any:
+        """One pass of the body, in its own width, under the precision of the run."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
+            return self._body(
+                inputs_embeds=embedded.to(self._width), attention_mask=mask,
+                position_ids=positions, use_cache=False, **options,
+            )  # fmt: skip
 
     def logits(self, states: Tensor, rows: Tensor, bias: Tensor | None = None) -> Tensor:
         """Logits of states ``(..., D)`` over a head of ``rows`` ``(V, D)``."""

@@ -35,6 +35,13 @@ def packed_attention_mask(
         return None
     if bool((segment_ids == segment_ids[:, :1]).all()):
         return None  # one document per row
+    return explicit_mask(config, segment_ids, attention, dtype)
+
+
+def explicit_mask(
+    config: PreTrainedConfig, segment_ids: Tensor, attention: str, dtype: torch.dtype
+) -> AttentionMask:
+    """As :func:`packed_attention_mask`, in the form of ``attention`` whatever the config says."""
     blocks = document_blocks(segment_ids)
     window = getattr(config, "sliding_window", None)
     layer_types = getattr(config, "layer_types", None)

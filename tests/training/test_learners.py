@@ -15,6 +15,7 @@ from franken.config.checks import faults_later
 from franken.config.training import TrainingConfig
 from franken.errors import ConfigError, DataError, FrankenError
 from franken.init_method import InitResources, Provenance, apply_map, initialise
+from franken.init_method.matt import MattInit
 from franken.init_method.mean import MeanInit
 from franken.init_method.retok import RetokInit
 from franken.init_method.token_distillation import DistilTarget, TokenDistillationInit
@@ -148,6 +149,7 @@ METHODS = {
     "retok": lambda lr: RetokInit(training=replace(SCHEDULE, lr=lr)),
     "vocadt": lambda lr: VocadtInit(training=replace(SCHEDULE, lr=lr)),
     "token_distillation": lambda lr: TokenDistillationInit(lr=lr, snippets=4),
+    "matt": lambda lr: MattInit(training=replace(SCHEDULE, steps=6, lr=lr)),
 }
 
 

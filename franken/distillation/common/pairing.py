@@ -35,9 +35,15 @@ class _Stretch:
 class Pairing:
     """Makes batches that both models can read."""
 
-    def __init__(self, student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase) -> None:
-        """Take both tokenizers apart."""
-        self._teacher = teacher
+    def __init__(
+        self, student: PreTrainedTokenizerBase, teacher: PreTrainedTokenizerBase, *,
+        predicted: bool = True,
+    ) -> None:  # fmt: skip
+        """Take both tokenizers apart.
+
+        ``predicted``: leave out the first chunk of a document, which nothing predicts.
+        """
+        self._teacher, self._predicted = teacher, predicted
         self.ends, self.writable = stop_ids(student), len(student)
         """Ids that end a text of the student's, and the first id that it never writes."""
         new, old = Reading.of(student), Reading.of(teacher)
@@ -120,7 +126,8 @@ class Pairing:
             teacher_ids += found
         left, right = (np.concatenate([np.empty(0, np.int64), *side]) for side in (mine, theirs))
         lost = set(left[np.array(silent)].tolist())
-        lost |= {int(side[0]) for side in (left, right) if len(side)}  # nothing is before them
+        if self._predicted:
+            lost |= {int(side[0]) for side in (left, right) if len(side)}  # nothing is before them
         return _Stretch(_without(left, lost), teacher_ids, _without(right, lost))
 
     def _kind(self, token: int) -> str:
