@@ -45,6 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     unpack.add_argument("pack", type=Path)
     unpack.add_argument("out", type=Path, help="a .safetensors file, or with --peft a directory")
     unpack.add_argument("--peft", action="store_true", help="low-rank changes as a LoRA adapter")
+    unpack.add_argument(
+        "--base", type=Path,
+        help="with --peft: the pack's base, so that rows of its tables go along",
+    )  # fmt: skip
     unpack.set_defaults(run=_unpack)
 
     inspect = commands.add_parser("inspect", help="what a pack holds, tensor by tensor")
@@ -158,8 +162,8 @@ def _unpack(options: argparse.Namespace, console: Console) -> int:
     if options.peft:
         from franken.skillpack.peft_export import export_peft
 
-        left_out = export_peft(pack, options.out)
-        console.print(f"{options.out}: LoRA adapter; not in it: {', '.join(left_out) or 'nothing'}")
+        left_out = export_peft(pack, options.out, base=options.base)
+        console.print(f"{options.out}: adapter; not in it: {', '.join(left_out) or 'nothing'}")
         return 0
     from franken.skillpack.unpack import unpack_to_file
 

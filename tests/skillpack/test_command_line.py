@@ -169,6 +169,30 @@ def test_peft_loads_the_export_and_gives_what_the_pack_gives(tmp_path, name):
     assert logits_of(merged, some_ids(96)).isfinite().all()
 
 
+# it ties them all the same: findings/peft_tied_rows.sh
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("only", ["", "embed"], ids=["lora-and-rows", "rows-alone"])
+def test_peft_takes_rows_of_the_tables_with_the_base(tmp_path, tied, only):
+    pair = checkpoints(tmp_path, tied=tied, only=only or "weight")
+    rules = {"table": ClassRule(match="table", op="dense", bits=0),
+             "low": ClassRule(match="attention|mlp", op="lowrank", rank=4),
+             "rest": ClassRule(op="skip")}  # fmt: skip
+    pack = pack_difference(*map(stored, pair), PackConfig(classes=rules), tmp_path / "p", name="p")
+    left_out = export_peft(pack, tmp_path / "lora", base=pair[0])
+    assert not [name for name in left_out if "embed" in name or "lm_head" in name]
+    base = AutoModelForCausalLM.from_pretrained(pair[0])
+    adapted = PeftModel.from_pretrained(base, tmp_path / "lora")
+    ids = some_ids(96)
+    logits = logits_of(adapted, ids)
+    merged = adapted.merge_and_unload()
+    torch.testing.assert_close(logits_of(merged, ids), logits, rtol=1e-3, atol=1e-4)
+    tuned = stored(pair[1])
+    for name, weight in merged.named_parameters():
+        if "embed" in name or (name == "lm_head.weight" and not only):
+            assert torch.equal(weight.detach(), tuned.tensor(name))
+
+
 def test_peft_takes_layers_stored_input_first_and_no_table(tmp_path):
     pair = checkpoints(tmp_path, "gpt2", tied=True)
     one = PackConfig(

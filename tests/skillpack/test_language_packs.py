@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from franken.config.pack import ClassRule, PackConfig
 from franken.errors import CompatibilityError, ConfigError
@@ -14,6 +16,7 @@ from franken.parts.tokenizer_files import tokenizer_identity
 from franken.parts.weights import LoadedWeights
 from franken.skillpack.apply import apply_to_checkpoint
 from franken.skillpack.language import graft_table, mapped, pack_language, residuals
+from franken.skillpack.peft_export import export_peft
 from franken.steps.pack import PackStep
 from franken.token_map.engine import apply_map
 from franken.token_map.token_map import MapLabels, Provenance, TokenMap
@@ -334,3 +337,23 @@ def test_wrong_maps_and_plain_packs_are_refused(tmp_path):
     file.write_text(file.read_text() + " ")
     with raises(Exception, "sha256"):
         SkillPack(tmp_path / "q")
+
+
+# it ties them all the same: findings/peft_tied_rows.sh
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
+@pytest.mark.parametrize("tied", [True, False])
+def test_plain_peft_gives_a_base_the_vocabulary_and_its_rows(tmp_path, tied):
+    parts = world(tied)
+    save_checkpoint(parts[0], tiny_tokenizer(), tmp_path / "base")
+    pack = packed(tmp_path / "p", parts)
+    export_peft(pack, tmp_path / "adapter", base=tmp_path / "base")
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "adapter")
+    assert tokenizer.get_vocab() == parts[4].tokenizer.get_vocab()
+    base.resize_token_embeddings(len(tokenizer))
+    merged = PeftModel.from_pretrained(base, tmp_path / "adapter").merge_and_unload()
+    table = graft_table(pack, parts[3])
+    assert torch.equal(merged.get_input_embeddings().weight, table.input)
+    assert torch.equal(
+        merged.get_output_embeddings().weight, table.matrices().get("output", table.input)
+    )
