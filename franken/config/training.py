@@ -254,6 +254,9 @@ class TrainingConfig:
     edge_layers: int = 1
     """Read when ``trainable`` is ``embeddings_and_edge_layers``: layers at each end."""
     sides: EmbeddingSides = EmbeddingSides.both
+    ahead: int = 0
+    """Further tokens that are predicted beside the next one (multi-token prediction), each by a
+    copy of the head that trains along and is thrown away; a copy takes memory as an untied head."""
     freeze_norms: bool = False
     """Keep weights and biases of normalisation layers at their initial values."""
     freeze_special_rows: bool = False
@@ -291,10 +294,12 @@ class TrainingConfig:
             ("edge_layers", 1), ("checkpoint_every", 1), ("validate_every", 0),
             ("validation_batches", 1), ("loss_chunk_tokens", 0), ("lr", 0.0),
             ("checkpoint_minutes", 0.0), ("grad_clip", 0.0), ("weight_decay", 0.0), ("anchor", 0.0),
-            ("anchor_examples", 0), ("anchor_l1", 0.0),
+            ("anchor_examples", 0), ("anchor_l1", 0.0), ("ahead", 0),
         ):  # fmt: skip
             yield from at_least(key, getattr(self, key), minimum)
         yield from in_range("warmup", self.warmup, 0.0, 1.0)
+        if self.ahead and (self.anchor_examples or self.shield.share):
+            yield "ahead", "has heads that no earlier text says anything of; set it to 0 here"
         for key, asked in (
             ("body_dtype", self.body_dtype.quantised),
             ("optimizer", self.optimizer is OptimizerName.adamw8bit),

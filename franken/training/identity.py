@@ -33,6 +33,8 @@ def run_identity(
 ) -> str:
     """Hash of what decides the result: settings, seed, and a sample of the initial weights."""
     settings = {k: v for k, v in asdict(config).items() if k not in _NEUTRAL}
+    if not config.ahead:
+        del settings["ahead"]  # runs that were killed before it was there go on
     weights = {}
     for name, parameter in model.named_parameters():
         flat = parameter.detach().flatten()

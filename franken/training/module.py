@@ -16,6 +16,7 @@ from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
 from franken.parts.head_check import check_head
 from franken.parts.segmented import segmented
 from franken.seeds import derive_seed
+from franken.training.ahead import heads_ahead, loss_ahead
 from franken.training.batches import Batch, completed, next_tokens, rows_of_rank
 from franken.training.loss import chunked_linear_cross_entropy
 from franken.training.masks import packed_attention_mask
@@ -152,28 +153,40 @@ class CausalModule(LightningModule):
 
     def summed_loss(self, batch: Batch) -> Tensor:
         """Negative log-likelihood in nats, summed over the counted positions."""
-        targets = next_tokens(batch, across_documents=self.config.pack_across_documents)
-        return self.next_token_loss(self.hidden_states(batch), targets)
+        across = self.config.pack_across_documents
+        targets, hidden = next_tokens(batch, across_documents=across), self.hidden_states(batch)
+        loss = self.next_token_loss(hidden, targets)
+        if not self.config.ahead or not self.training:
+            return loss
+        self.measures = {"next_token": float(loss.detach()) / max(1, int((targets >= 0).sum()))}
+        further = loss_ahead(self.model, hidden, batch, self._head_loss, across_documents=across)
+        return torch.stack([loss, *further]).mean()
 
     def next_token_loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """The same from states ``(B, L, D)`` and the labels ``(B, L - 1)`` of what follows them."""
         hidden, targets = hidden[:, :-1].flatten(0, 1), targets.flatten()
         heads, plain = heads_of(self.model), segmented(self.model) is None
         parts = [
-            chunked_linear_cross_entropy(
-                hidden,
-                head.weight,
-                targets if plain else head.own(targets),
-                bias=head.bias,
-                softcap=self._softcap,
-                scale=self._scale,
-                chunk_tokens=self.config.loss_chunk_tokens,
-                reduction="sum",
-                compute_dtype=self.mixed,
-            )
+            self._head_loss(hidden, head.weight, targets if plain else head.own(targets), head.bias)
             for head in heads
         ]
         return torch.stack(parts).sum() if len(parts) > 1 else parts[0]
+
+    def _head_loss(
+        self, states: Tensor, rows: Tensor, labels: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        """Summed nats of labels ``(N,)`` after states ``(N, D)``, head rows ``(V, D)``."""
+        return chunked_linear_cross_entropy(
+            states,
+            rows,
+            labels,
+            bias=bias,
+            softcap=self._softcap,
+            scale=self._scale,
+            chunk_tokens=self.config.loss_chunk_tokens,
+            reduction="sum",
+            compute_dtype=self.mixed,
+        )
 
     # --- Lightning hooks -----------------------------------------------------------------------
 
@@ -267,7 +280,7 @@ class CausalModule(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """State only for what trains; no decay of embeddings, norms and biases."""
-        tables = embedding_parameters(self.model)
+        tables = [*embedding_parameters(self.model), *(rows for _, rows in heads_ahead(self.model))]
         decayed: list[nn.Parameter] = []
         plain: list[nn.Parameter] = []
         for parameter in self.model.parameters():

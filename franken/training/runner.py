@@ -23,6 +23,7 @@ from franken.interruption import Interrupted, listening
 from franken.parts.label_head import LabelHead
 from franken.preference.base import Preference
 from franken.seeds import derive_seed
+from franken.training.ahead import add_heads, take_off_heads
 from franken.training.batches import Batch, StepFeed, completed, count_labels
 from franken.training.callbacks import FollowRun, OnLog
 from franken.training.checkpoint_tensors import read_weights
@@ -111,6 +112,7 @@ def train_model(
             return run.finish()
     finally:
         close_loggers(loggers or [])
+        take_off_heads(model)
         model.eval()
         for name, parameter in model.named_parameters():
             if parameter.is_floating_point():  # quantised weights never train
@@ -168,6 +170,9 @@ class _Run:
         hides = masked and head is None
         self.masker = TokenMasker.of(tokenizer, config.masking) if hides else None
         self.preference, self.teaching = preference, teaching
+        if config.ahead:
+            self._refuse_ahead(masked)
+            add_heads(model, config.ahead)
         self.pairing = Pairing(tokenizer, teaching.tokenizer) if teaching is not None else None
         if teaching is not None and self.sharded:
             raise ConfigError(
@@ -327,6 +332,13 @@ class _Run:
         self.datamodule.reference = reference_log_likelihoods(
             module, self.datamodule, directory, identity, self.trainer.device
         )
+
+    def _refuse_ahead(self, masked: bool) -> None:
+        if masked or self.preference or self.teaching or self.sharded:
+            raise ConfigError(
+                "training.ahead is there for causal models that learn text alone, unsharded: not "
+                "with preference or distillation, not for masked models; set it to 0"
+            )
 
     def _refuse_shield(self) -> None:
         if self.masks or self.preference or self.masker or self.head:

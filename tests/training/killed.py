@@ -26,8 +26,8 @@ CASES: dict[str, tuple[str, Trainable, dict[str, Any]]] = {
         "xlm-roberta", Trainable.full, {"accumulate": 2, "validate_every": 4},
     ),
     "body_by_muon": ("llama", Trainable.full, {"optimizer": OptimizerName.muon}),
-    "untied_in_chunks_with_warm_up": (
-        "llama", Trainable.embeddings, {"loss_chunk_tokens": 7, "warmup": 0.5},
+    "untied_in_chunks_with_warm_up_and_heads_ahead": (
+        "llama", Trainable.embeddings, {"loss_chunk_tokens": 7, "warmup": 0.5, "ahead": 2},
     ),
 }  # fmt: skip
 

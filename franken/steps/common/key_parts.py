@@ -83,7 +83,9 @@ def frozen_weights(
 def training_options(training: TrainingConfig) -> dict[str, Any]:
     """Options of training that can change its result."""
     # options that came later keep old keys while unset
-    later = ("anchor", "anchor_examples", "anchor_l1", "budget", "datamodule", "freeze_norms")
+    later = (
+        "ahead", "anchor", "anchor_examples", "anchor_l1", "budget", "datamodule", "freeze_norms",
+    )  # fmt: skip
     unset = [name for name in later if not getattr(training, name)]
     if training.masking == MaskingConfig():
         unset.append("masking")
