@@ -23,14 +23,14 @@ def _told(_: Inputs, folder: Path, __: Path) -> Command:
     return ours("told.py", folder / "franken.json", folder / "peer.json")
 
 
-def _resize(goal: str, link: str) -> Job:
+def _resize(goal: str, link: str, gigabytes: int = 3) -> Job:
     return Job(
-        title=f"Resize and save: a 3 GB checkpoint gets another vocabulary, shards {link}",
+        title=f"Resize and save: {gigabytes} GB get another vocabulary, shards {link}",
         peer="transformers: from_pretrained, resize_token_embeddings, save_pretrained",
         requirements=(),
         goal=goal,
         needs=(),
-        before=(_sides("resize.py", "inputs", "{folder}", "3"),),
+        before=(_sides("resize.py", "inputs", "{folder}", str(gigabytes)),),
         franken=_sides("resize.py", link, "{folder}"),
         other=_sides("resize.py", "transformers", "{folder}"),
         after=(_sides("resize.py", "compare", "{folder}"),),
@@ -73,14 +73,16 @@ def _extract_lora(_: Inputs, folder: Path, python: Path) -> Command:
     ]  # fmt: skip
 
 
-def _skillpack(peer: str, requirements: tuple[str, ...], other: Make) -> Job:
+def _skillpack(peer: str, requirements: tuple[str, ...], other: Make, wide: bool = False) -> Job:
+    of = "two layers of Llama 3.2 1B's shape" if wide else "SmolLM2"
+    model = "wide" if wide else "{models}/smollm2-135m-instruct"
     return Job(
-        title="SkillPack of rank 32: every attention and MLP matrix of SmolLM2, float32",
+        title=f"SkillPack of rank 32: every attention and MLP matrix of {of}, float32",
         peer=peer,
         requirements=requirements,
         goal="3 x, error <= 1.01 x",
-        needs=(_SMOLLM,),
-        before=(_sides("skill.py", "inputs", "{models}/smollm2-135m-instruct", "{folder}"),),
+        needs=() if wide else (_SMOLLM,),
+        before=(_sides("skill.py", "inputs", model, "{folder}"),),
         franken=_sides("skill.py", "franken", "{folder}"),
         other=other,
         after=(_sides("skill.py", "compare", "{folder}"),),
@@ -89,6 +91,7 @@ def _skillpack(peer: str, requirements: tuple[str, ...], other: Make) -> Job:
 
 MODEL_JOBS = {
     "resize_links": _resize("4 x", "linked"),
+    "resize_links_8gb": _resize("4 x", "linked", 8),
     "resize_copies": _resize("2 x", "copied"),
     "tuning_plain": _tuning("a plain loop: transformers and AdamW, all weights", "plain"),
     "tuning_peft": _tuning("peft trainable_token_indices, all rows", "peft"),
@@ -100,6 +103,9 @@ MODEL_JOBS = {
     ),
     "skillpack_svd": _skillpack(
         "a plain script over torch.linalg.svd", (), _sides("skill.py", "svd", "{folder}")
+    ),
+    "skillpack_svd_wide": _skillpack(
+        "a plain script over torch.linalg.svd", (), _sides("skill.py", "svd", "{folder}"), wide=True
     ),
     "xtransplant": Job(
         title="XTransplant: SmolLM2's 900 pairs of layers, prompts of 80 tokens, 6 new tokens",

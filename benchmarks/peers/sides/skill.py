@@ -1,7 +1,8 @@
 """All sides of ``skillpack_*``: WAY ..., where WAY is inputs, franken, svd or compare.
 
 ``inputs MODEL FOLDER`` writes base and tuned checkpoints, which differ in each matrix by singular
-values i^-0.7 of the size that fine-tuning has; the others take FOLDER.
+values i^-0.7 of the size that fine-tuning has; MODEL may be ``wide``: two layers of Llama 3.2 1B's
+shape with random weights. The others take FOLDER.
 """
 
 import shutil
@@ -28,6 +29,17 @@ def delta_of(name: str, shape: torch.Size) -> torch.Tensor:
     return (sides[0] * (0.5 * torch.arange(1, min(shape) + 1).float() ** -0.7)) @ sides[1].T
 
 
+def write_wide(target: Path) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=1000, hidden_size=2048, intermediate_size=8192, num_hidden_layers=2,
+        num_attention_heads=32, num_key_value_heads=8, tie_word_embeddings=True,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(target)
+
+
 def differences():
     paths = (folder / "base" / FILE, folder / "tuned" / FILE)
     with safe_open(paths[0], "pt") as base, safe_open(paths[1], "pt") as tuned:
@@ -37,6 +49,8 @@ def differences():
 
 if way == "inputs":
     model = Path(rest[0])
+    if rest[0] == "wide":
+        write_wide(model := folder / "wide")
     for side in ("base", "tuned"):
         shutil.copytree(model, folder / side, ignore=shutil.ignore_patterns("*.safetensors"))
     weights = load_file(model / FILE)
