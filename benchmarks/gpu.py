@@ -110,9 +110,15 @@ def compare(bench: Bench, name: str, shape: Shape) -> None:
         tuned, full = (rates.get((kind, spared)) for kind in (Trainable.embeddings, Trainable.full))
         if tuned and full:
             bench.line("training", f"{name}, embeddings / full{how}", f"{tuned / full:.2f}x")
+    bench.attempt(
+        "training", f"{name}, embeddings, body in CPU memory",
+        lambda: trained(bench, shape, Trainable.embeddings, False, offload=True)[1],
+    )  # fmt: skip
 
 
-def trained(bench: Bench, shape: Shape, trainable: Trainable, spared: bool) -> tuple[float, str]:
+def trained(
+    bench: Bench, shape: Shape, trainable: Trainable, spared: bool, *, offload: bool = False
+) -> tuple[float, str]:
     """Tokens per second of some steps after the first, and how they are shown."""
     from benchmarks.embedding_tuning import RandomData
     from franken.training import train_model
@@ -126,16 +132,18 @@ def trained(bench: Bench, shape: Shape, trainable: Trainable, spared: bool) -> t
     where = TrainerConfig(
         accelerator="gpu" if half else "cpu", deterministic=not half, progress=False,
         precision=Precision.bf16_mixed if half else Precision.fp32, threads=None if half else 1,
+        offload=offload,
     )  # fmt: skip
     moments: list[float] = []
     with timed(bench.device) as cost, tempfile.TemporaryDirectory() as folder:
         data = RandomData(shape.rows, rows // settings.accumulate, length)
+        model = llama_of(shape, "cpu" if offload else bench.device)
         train_model(
-            llama_of(shape, bench.device), None, data, settings, trainable, where,
+            model, None, data, settings, trainable, where,
             work_dir=Path(folder), seed=0, on_log=lambda point: moments.append(time.perf_counter()),
         )  # fmt: skip
     rate = steps * rows * length / (moments[-1] - moments[0])
-    expected = estimate(shape, trainable, settings, half_precision=half)
+    expected = estimate(shape, trainable, settings, half_precision=half, offload=offload)
     shown = f"{rate:,.0f} tokens/s"
     peak = next((p for n, p in PEAKS.items() if half and n in torch.cuda.get_device_name()), None)
     if peak is not None:

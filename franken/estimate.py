@@ -149,6 +149,7 @@ def estimate(
     half_precision: bool = False,
     processes: int = 1,
     sharded: bool = False,
+    offload: bool = False,
 ) -> Estimate:
     """What one training takes, per process.
 
@@ -159,7 +160,9 @@ def estimate(
         half_precision: the forward pass is in 16 bits (``trainer.precision``).
         processes: that share the rows of a batch.
         sharded: each holds a part of every weight (FSDP2).
+        offload: frozen weights of the layers but one are elsewhere (``trainer.offload``).
     """
+    checkpointed = training.activation_checkpointing or offload
     share = processes if sharded else 1
     trained = trained_parameters(shape, trainable, training)
     added = trained if trainable in (Trainable.lora, Trainable.adapter) else 0
@@ -169,11 +172,14 @@ def estimate(
     wide = 2.0 if half else 4.0
     each = _BYTES[kind] if training.quantises(trainable) else wide
     in_body = min(frozen, shape.body)
+    if offload:
+        frozen -= in_body - in_body // shape.layers
+        in_body //= shape.layers
     per_pass = training.batch_size * training.sequence_length // training.accumulate
     at_once = max(1, per_pass // processes)
     width = 2 if half_precision else 4
     kept = shape.kept_per_token * shape.layers
-    if training.activation_checkpointing:
+    if checkpointed:
         kept = shape.width * shape.layers + shape.kept_per_token
     chunk = min(at_once, training.loss_chunk_tokens or at_once)
     tokens = training.steps * training.batch_size * training.sequence_length
@@ -182,7 +188,7 @@ def estimate(
     if trainable in (Trainable.embeddings, Trainable.embeddings_and_edge_layers, Trainable.full):
         in_products -= 0 if shape.tied else shape.rows * shape.width
     forward = 2 * (shape.body + shape.rows * shape.width)
-    passes = 3 if training.activation_checkpointing else 2
+    passes = 3 if checkpointed else 2
     return Estimate(
         frozen=int(each * in_body + wide * (frozen - in_body)) // share,
         trained=4 * trained // share,

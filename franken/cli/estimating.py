@@ -38,6 +38,7 @@ def print_estimate(config: Config, *, rate: float | None = None) -> None:
             shape.with_rows(rows), trainable, training,
             half_precision=config.trainer.precision is not Precision.fp32,
             processes=config.trainer.processes, sharded=config.trainer.strategy == "fsdp",
+            offload=config.trainer.offload,
         )  # fmt: skip
         print(_line(name, str(trainable), found, rate * config.trainer.processes))
     print(

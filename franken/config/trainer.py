@@ -74,6 +74,10 @@ class TrainerConfig:
     """While the model trains: ``eager``, ``sdpa`` (torch's kernels, FlashAttention among them where
     masks let it), ``flex_attention``, or ``flash_attention_2`` and ``flash_attention_3`` of the
     package flash-attn; ``null``: as it was loaded."""
+    offload: bool = False
+    """Whether frozen weights of layers wait in CPU memory and come to the GPU layer by layer, for a
+    body that does not fit on it. Activations are computed anew, as with
+    ``activation_checkpointing``. Of one process, and not of an 8- or 4-bit body."""
     deterministic: bool = True
     """Whether only operations are used that give the same bits each time."""
     progress: bool = True
@@ -143,6 +147,13 @@ class TrainerConfig:
             yield "attention", f"{self.attention} computes in 16 bits; set precision=bf16_mixed"
         if self.compile is not None and self.strategy == "fsdp":
             yield "compile", "does not go with strategy=fsdp, which gathers weights layer by layer"
+        if self.offload and (self.processes > 1 or self.strategy == "fsdp"):
+            yield (
+                "offload",
+                "is there for one process; several share out the body with strategy=fsdp",
+            )
+        if self.offload and self.compile is not None:
+            yield "offload", "does not go with compile: weights come and go inside of it"
         yield from at_least("log_every_n_steps", self.log_every_n_steps, 1)
         for name, entry in self.callbacks.items():
             if not isinstance(entry, dict) or not entry.get("_target_"):

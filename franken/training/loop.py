@@ -1,14 +1,18 @@
 """The steps that are left, as every process of a training does them."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.loggers import Logger
+from torch import nn
+from transformers import PreTrainedModel
 
 from franken.config.trainer import Precision, TrainerConfig
 from franken.parts.anatomy import anatomy_of
@@ -23,6 +27,7 @@ from franken.training.environment import (
 )
 from franken.training.lightning_options import lightning_options, own_callbacks
 from franken.training.module import CausalModule
+from franken.training.offload import offloaded
 from franken.training.sharding import strategy_of
 
 _LIGHTNING_PRECISION = {
@@ -30,6 +35,20 @@ _LIGHTNING_PRECISION = {
     Precision.bf16_mixed: "bf16-mixed",
     Precision.fp16_mixed: "16-mixed",
 }
+
+
+def layers_of(model: PreTrainedModel) -> list[nn.Module]:
+    """The layers of the body, in order."""
+    return list(model.get_submodule(anatomy_of(model.config).layers).children())
+
+
+def layers_offloaded(
+    model: PreTrainedModel, trainer: TrainerConfig
+) -> AbstractContextManager[None]:
+    """Frozen weights of the layers in CPU memory, where ``trainer.offload`` asks for it."""
+    if not trainer.offload:
+        return nullcontext()
+    return offloaded(layers_of(model), torch.device(trainer.device))
 
 
 @dataclass
@@ -59,12 +78,13 @@ class TrainingLoop:
             environment: tells Lightning of processes that were started already.
         """
         model, config = self.module.model, self.module.config
-        layers = list(model.get_submodule(anatomy_of(model.config).layers).children())
+        layers, on_the_way = layers_of(model), self.trainer.offload
         partial = segmented(model) is not None or self.module.leaves_out
         with (
             isolated(self.trainer.threads),
             uninterrupted(),
-            checkpointed_layers(layers, config.activation_checkpointing),
+            layers_offloaded(model, self.trainer),
+            checkpointed_layers(layers, config.activation_checkpointing and not on_the_way),
             attending(model, self.trainer.attention),
             compiled(self.module.backbone, self.trainer.compile),
         ):

@@ -34,7 +34,7 @@ from franken.training.identity import run_identity
 from franken.training.labels import LabelModule, release_head
 from franken.training.launching import LeaveWord, launched
 from franken.training.loggers import close_loggers
-from franken.training.loop import TrainingLoop
+from franken.training.loop import TrainingLoop, layers_offloaded
 from franken.training.masked import MaskedModule
 from franken.training.masking import TokenMasker
 from franken.training.module import CausalModule
@@ -152,6 +152,11 @@ class _Run:
             raise ConfigError(
                 f"training.body_dtype={config.body_dtype} is not there for trainer.strategy=fsdp, "
                 "which shares out weights of 16 or 32 bits; take trainer.strategy=ddp"
+            )
+        if trainer.offload and config.quantises(trainable):
+            raise ConfigError(
+                f"trainer.offload is there for weights of 16 or 32 bits, and training.body_dtype="
+                f"{config.body_dtype} asks for fewer; choose one of the two"
             )
         self.policy = apply_policy(
             model,
@@ -329,9 +334,10 @@ class _Run:
         self.datamodule.setup("fit")
         module = self._module(self.model)
         assert isinstance(module, PreferenceModule)
-        self.datamodule.reference = reference_log_likelihoods(
-            module, self.datamodule, directory, identity, self.trainer.device
-        )
+        with layers_offloaded(self.model, self.trainer):
+            self.datamodule.reference = reference_log_likelihoods(
+                module, self.datamodule, directory, identity, self.trainer.device
+            )
 
     def _refuse_ahead(self, masked: bool) -> None:
         if masked or self.preference or self.teaching or self.sharded:
