@@ -215,7 +215,7 @@ def initialise(
         if own is not None:
             return own
         given = method.given_rows(token_map, target_tokenizer, part)
-        return apply_map(token_map, old, part=part, given=given)
+        return apply_map(token_map, old, part=part, given=given, device=resources.device)
 
     old = source.matrices()
     new = {part: rows(part, old[origin]) for part, origin in matrices_of(method, old).items()}

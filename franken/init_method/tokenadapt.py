@@ -92,7 +92,7 @@ class TokenAdaptInit(InitMethod):
         Raises:
             DataError: where ``encoder=vectors`` has none.
         """
-        builder = MapBuilder(source, target, self, seed)
+        builder = MapBuilder(source, target, self, seed, resources.device)
         builder.copy_overlap()
         rows = np.array(builder.undecided(), np.int64)
         cut = builder.encode(builder.target_bytes[row] or b"" for row in rows)
@@ -161,7 +161,7 @@ class TokenAdaptInit(InitMethod):
         """Token numbers, source rows and weights that sum to 1 over a token's neighbours."""
         asked, usable = new.any(1).nonzero().flatten(), old.any(1).nonzero().flatten()
         best, scores = top_neighbours(
-            new, old, self.neighbours, query_rows=asked, anchor_rows=usable
+            new, old.to(builder.device), self.neighbours, query_rows=asked, anchor_rows=usable
         )
         taken = scores >= self.min_cosine
         weights = softmax_weights(scores.masked_fill(~taken, -torch.inf), self.temperature)

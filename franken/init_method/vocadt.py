@@ -98,7 +98,9 @@ class VocadtInit(LearnedInit):
             token_map.output_weights = None
         token_map = with_random_rows(token_map, self.random_support)
         if self.neighbours and source.input.shape[0]:
-            token_map = with_neighbours(token_map, source.input, self.neighbours)
+            token_map = with_neighbours(
+                token_map, source.input, self.neighbours, device=resources.device
+            )
         return token_map
 
     def learn(self, task: LearnTask) -> LearnedRows:
@@ -130,21 +132,23 @@ def with_random_rows(token_map: TokenMap, count: int) -> TokenMap:
     return made
 
 
-def with_neighbours(token_map: TokenMap, source: Tensor, count: int) -> TokenMap:
+def with_neighbours(
+    token_map: TokenMap, source: Tensor, count: int, *, device: str = "cpu"
+) -> TokenMap:
     """Let every computed row use its ``count`` nearest source rows too, with weight 0.
 
     Nearest by cosine to the start's input row; rows that it has already are not counted.
     """
     computed = (token_map.provenance == int(Provenance.computed)).nonzero().flatten()
     exemplars = token_map.exemplars.nonzero().flatten()
-    start = apply_map(token_map, source)
+    start, among = apply_map(token_map, source), source.to(device)
     width = token_map.source_rows
     old_rows, old_columns, *_ = _entries(token_map)
     known = old_rows * width + old_columns
     parts = [_entries(token_map)]
     for ids in computed.split(_CHUNK_ROWS):
         own = int(token_map.sizes()[ids].max())
-        near = nearest_rows(start[ids], source, exemplars, count + own)
+        near = nearest_rows(start[ids], among, exemplars, count + own)
         pairs = torch.stack([ids[:, None].expand_as(near), near]).flatten(1)
         rows, found = pairs.numpy()
         fresh = ~np.isin(rows * width + found, known)

@@ -37,6 +37,7 @@ class AppliedMap:
         part: str = "input",
         *,
         given: Tensor | None = None,
+        device: str = "cpu",
     ) -> None:
         """Bring map and rows together; nothing is computed yet.
 
@@ -45,6 +46,7 @@ class AppliedMap:
             source: ``(S, D)`` old rows, in memory or lazily read.
             part: ``input`` or ``output``; draws for the two are independent.
             given: ``(n, D)`` rows for the ids of provenance ``given``, in their order.
+            device: where a covariance is computed; rows are summed on the CPU.
 
         Raises:
             CompatibilityError: where the map was fitted on another number of source rows, or the
@@ -61,7 +63,7 @@ class AppliedMap:
         self._given = None if given is None else given.to(self._source.dtype)
         self._check_given()
         self._weights = token_map.weights_of(part)
-        self.statistics = SourceStatistics(self._source, token_map.exemplars)
+        self.statistics = SourceStatistics(self._source, token_map.exemplars, device)
         self._of_class: dict[int, SourceStatistics] = {}
         self._copies, self._sizes = token_map.copies(), token_map.sizes()
         self._space: tuple[Tensor, Tensor] | None = None
@@ -252,6 +254,7 @@ def apply_map(
     part: str = "input",
     chunk_rows: int | None = None,
     given: Tensor | None = None,
+    device: str = "cpu",
 ) -> Tensor:
     """Make a whole new table.
 
@@ -262,11 +265,12 @@ def apply_map(
         chunk_rows: new rows per chunk, by default as many as have 4 MiB of source rows in float32,
             which stay in the processor's cache; does not change the result.
         given: ``(n, D)`` rows that the map expects from elsewhere.
+        device: where a covariance is computed.
 
     Returns:
         ``(T, D)`` in the dtype of ``source``.
     """
-    applied = AppliedMap(token_map, source, part, given=given)
+    applied = AppliedMap(token_map, source, part, given=given, device=device)
     table = torch.empty(applied.shape, dtype=applied.dtype)
     weights = max(1.0, len(token_map.indices) / max(token_map.rows, 1))
     step = chunk_rows or max(8, int(_CHUNK_BYTES / (4 * max(applied.shape[1], 1) * weights)))

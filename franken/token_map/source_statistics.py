@@ -18,13 +18,16 @@ class SourceStatistics:
     Sums run in float64; deviations divide by the number of rows (numpy's ``ddof=0``).
     """
 
-    def __init__(self, source: RowSource, exemplars: Tensor) -> None:
+    def __init__(self, source: RowSource, exemplars: Tensor, device: str = "cpu") -> None:
         """Take note of the rows.
 
         Args:
             source: ``(S, D)`` rows.
             exemplars: ``(S,)`` bool, at least one true.
+            device: where the covariance is computed, ``2 S D²`` operations; equal bits on equal
+                devices. All else is a pass or two over the rows, on the CPU.
         """
+        self._device = device
         self._source = source
         self._exemplars = exemplars
         self._count = int(exemplars.sum())
@@ -78,13 +81,13 @@ class SourceStatistics:
         In one thread: BLAS splits the sums of a product of few columns by the number of threads.
         """
         size = self._source.shape[1]
-        total = torch.zeros(size, size, dtype=torch.float64)
+        total = torch.zeros(size, size, dtype=torch.float64, device=self._device)
         mean = self.mean.float()
         with one_thread():
             for chunk in self._chunks():
-                centred = chunk - mean
+                centred = (chunk - mean).to(self._device)
                 total += centred.T @ centred
-        return total / self._count
+        return total.cpu() / self._count
 
     @cached_property
     def covariance_root(self) -> Tensor:

@@ -55,8 +55,8 @@ def test_weights_and_optimiser_by_hand():
     assert found.optimiser == 2 * found.trained / 4
     assert estimate(SMALL, Trainable.body, few).frozen == 4 * table
     away = estimate(SMALL, Trainable.embeddings, training, offload=True)
-    assert away.frozen == 2 * SMALL.body // 3
-    assert away.activations == 16 * (16 * 3 + SMALL.kept_per_token) * 4
+    assert away.frozen == 2 * (SMALL.body // 3)
+    assert away.activations == 16 * (64 * 3 + SMALL.kept_per_token) * 4
     shared = estimate(SMALL, Trainable.full, training, processes=4, sharded=True)
     assert shared.optimiser == full.optimiser // 4
 

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from franken.config.base_model import TokenizerKind
+from franken.init_method import InitResources, initialise
+from franken.init_method.tokenadapt import Encoder, TokenAdaptInit
 from franken.token_map.atom_search import AtomSearch
 from franken.token_map.matching_pursuit import _pursue
 from franken.token_map.neighbours import nearest_rows, sparsemax_neighbours, top_neighbours
@@ -19,6 +22,9 @@ from franken.token_map.projection import (
     orthogonal_weights,
     projection_weights,
 )
+from tests.init_method.tiny import CONFIGS, source_table, target_tokenizer
+
+BYTE = TokenizerKind.byte_level_bpe
 
 
 def vectors(count: int, width: int = 12, seed: int = 0) -> torch.Tensor:
@@ -99,3 +105,14 @@ def test_a_fit_computes_where_its_resources_say(monkeypatch: pytest.MonkeyPatch)
     rows = np.arange(len(QUERIES))
     similarity.put_sparsemax_rows(Builder(), rows, QUERIES, anchors, np.arange(len(ANCHORS)))  # type: ignore[arg-type]
     assert asked == ["cuda"]
+
+
+@pytest.mark.parametrize("name", ["multivariate", "tokenadapt"])
+def test_an_initialiser_computes_where_its_resources_say(name: str) -> None:
+    """What ``meta`` computed has no values to bring back, so that it was asked shows."""
+    source, target = source_table(BYTE), target_tokenizer(BYTE)
+    method = CONFIGS[name] if name == "multivariate" else TokenAdaptInit(encoder=Encoder.rows)
+    made, _ = initialise(source, target, method, InitResources(), 0)
+    assert bool(made.input.isfinite().all())
+    with pytest.raises((NotImplementedError, RuntimeError), match="meta"):
+        initialise(source, target, method, InitResources(device="meta"), 0)

@@ -59,7 +59,7 @@ def initialise_large(
     token_map = fit_map(mapped, target, method, resources, seed)
     origins = matrices_of(method, old.shapes)
     parts = {
-        part: _matrix(part, origin, old, mapped, token_map, method, target)
+        part: _matrix(part, origin, old, mapped, token_map, method, target, resources.device)
         for part, origin in origins.items()
     }
     if mapped.output_bias is not None:
@@ -89,7 +89,7 @@ def initialise_large(
 
 def _matrix(
     part: str, origin: str, old: TableRows, mapped: Table, token_map: TokenMap,
-    method: InitMethod, target: Tokenizer,
+    method: InitMethod, target: Tokenizer, device: str,
 ) -> Reader:  # fmt: skip
     """Reader of the new rows of one part, made of the rows of ``origin``."""
     own = method.own_rows(token_map, mapped, part)
@@ -98,7 +98,7 @@ def _matrix(
     shape = old.shapes[origin]
     source = ReaderRows((shape[0], shape[1]), old.dtypes[origin], old.readers[origin])
     given = method.given_rows(token_map, target, part)
-    applied = AppliedMap(token_map, source, part, given=given)
+    applied = AppliedMap(token_map, source, part, given=given, device=device)
     return _in_steps(applied)
 
 
