@@ -31,7 +31,7 @@ ROWS: dict[str, dict[str, Any]] = {
     "mgsm": {"question": "How many?", "answer": None, "answer_number": "1,234"},
     "gsm8k": {"question": "How many?", "answer": "2+2=4\n#### 1,004.0"},
     "xlsum": {"id": "s1", "title": "T", "summary": "Short.", "text": "Long."},
-    "tagged": {"tokens": ["Ada", "anaimba"], "ner_tags": ["B-PER", "O"], "langs": ["sw", "sw"]},
+    "tagged": {"tokens": ["Ada", "anaimba"], "ner_tags": ["B-PER", "O"]},
     "xnli": {"premise": "It rains.", "hypothesis": "It is wet.", "label": 0},
     "xquad": {
         "id": "q1", "context": "C", "question": "Q?",
