@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from franken.errors import CompatibilityError
 from franken.parts.skillpack import SkillPack, check_base
-from franken.parts.weights import LoadedWeights
+from franken.parts.weights import LoadedWeights, named_weights
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Mounts:
         """By the names of the plain model, adapters of PEFT around some layers or not."""
         return {
             name.replace(".base_layer.", "."): parameter
-            for name, parameter in self.model.named_parameters()
+            for name, parameter in named_weights(self.model).items()
         }
 
     def _rebuild(self, names: set[str]) -> None:

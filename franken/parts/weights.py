@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from franken.parts import safetensors_file
 from franken.parts.anatomy import Anatomy, anatomy_of, is_tied, text_config
@@ -138,7 +138,7 @@ class LoadedWeights:
     def __init__(self, model: Any, *, body: str = "") -> None:
         self.anatomy, self.body = anatomy_of(model.config), body
         self._padding = int(getattr(text_config(model.config), PADDING_ROWS, 0))
-        self._tensors: dict[str, Tensor] = dict(model.named_parameters(remove_duplicate=True))
+        self._tensors: dict[str, Tensor] = dict(named_weights(model))
         self.tied = self.anatomy.output_head not in self._tensors
 
     def names(self) -> list[str]:
@@ -174,6 +174,21 @@ def _body_places(checkpoint: Checkpoint, anatomy: Anatomy) -> dict[str, tuple[Pa
         f"{prefix}{name}" if bare else name: (checkpoint.shard_of(name), checkpoint.range(name))
         for name in names
     }
+
+
+def named_weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """All parameters of a model, each once, by the names that its files and tables have.
+
+    A tied matrix is called as the input embedding, though some masked models list the head first.
+    """
+    anatomy = anatomy_of(model.config)  # type: ignore[arg-type]
+    every = dict(model.named_parameters(remove_duplicate=False))
+    first = [anatomy.input_embedding, anatomy.head_bias, anatomy.output_head]
+    wanted = {id(every[name]): name for name in reversed(first) if name in every}
+    return {
+        name: parameter for name, parameter in every.items()
+        if wanted.setdefault(id(parameter), name) == name
+    }  # fmt: skip
 
 
 def row_blocks(weights: Weights, name: str) -> Iterator[tuple[int, Tensor]]:

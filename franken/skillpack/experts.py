@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from franken.parts.skillpack import SkillPack, check_base
-from franken.parts.weights import LoadedWeights
+from franken.parts.weights import LoadedWeights, named_weights
 from franken.skillpack.apply import grafted
 
 
@@ -35,7 +35,7 @@ class Experts:
         if check:
             for pack in packs.values():
                 check_base(pack, weights, narrower=True)
-        self._parameters = dict(model.named_parameters())
+        self._parameters = named_weights(model)
         self._merged: list[dict[str, Tensor]] = [{}]
         for label in self.names[1:]:
             pack = packs[label]

@@ -117,14 +117,15 @@ def _row_weights(pack: SkillPack, rows: list[TrainedRows], *, alone: bool) -> di
 def _config(pack: SkillPack, ranks: dict[str, int], rows: list[TrainedRows]) -> PeftConfig:
     """What peft reads; rows alone are an adapter of another kind, with one list of ids."""
     anatomy = anatomy_of_family(pack.manifest["base"]["family"])
+    kind = None if anatomy.masked else "CAUSAL_LM"
     if not ranks:
         return TrainableTokensConfig(
-            task_type="CAUSAL_LM", token_indices=rows[0].ids, inference_mode=True,
+            task_type=kind, token_indices=rows[0].ids, inference_mode=True,
             target_modules=[found.module for found in rows],
         )  # fmt: skip
     rank = max(ranks.values())
     return LoraConfig(
-        task_type="CAUSAL_LM", r=rank, lora_alpha=rank, lora_dropout=0.0, bias="none",
+        task_type=kind, r=rank, lora_alpha=rank, lora_dropout=0.0, bias="none",
         target_modules=sorted(ranks), rank_pattern=ranks, alpha_pattern=dict(ranks),
         inference_mode=True, fan_in_fan_out=anatomy.conv1d,
         trainable_token_indices={found.module: found.ids for found in rows} or None,

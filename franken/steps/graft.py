@@ -24,7 +24,7 @@ with later():
     from franken.parts.skillpack import SkillPack, check_base
     from franken.parts.surgery import put_table, take_table
     from franken.parts.table import load_table, save_table
-    from franken.parts.weights import LoadedWeights
+    from franken.parts.weights import LoadedWeights, named_weights
     from franken.skillpack.language import graft_table
     from franken.skillpack.merge import merged_tensors
     from franken.steps.common.context import StepContext
@@ -146,7 +146,7 @@ def _merge(step: GraftStep, context: StepContext, packs: dict[str, SkillPack]) -
     for pack in packs.values():
         if pack.body == ref.fingerprint and not ref.deltas:
             check_base(pack, weights)
-    parameters = dict(model.named_parameters())
+    parameters = named_weights(model)
     found = merged_tensors(
         weights, packs, step.weights, step.merge, density=step.density, seed=context.seed
     )
@@ -171,7 +171,7 @@ def _graft_language(step: GraftStep, context: StepContext, packs: dict[str, Skil
     table = graft_table(pack, load_table(ref.table), rows_of=source)
     model, tokenizer = assemble(ref, merge=True)
     scale = step.body_scale * step.weights.get(name, 1.0)
-    weights, parameters = LoadedWeights(model), dict(model.named_parameters())
+    weights, parameters = LoadedWeights(model), named_weights(model)
     with torch.no_grad():
         for tensor, item in pack.tensors.items():
             if tensor.startswith("vocab.") or item["form"] == "zero" or scale == 0:

@@ -21,6 +21,7 @@ with later():
     from franken.config.root import Config
     from franken.data.encoding import RecordEncoder
     from franken.data.source import DataSource, Instruction
+    from franken.parts.anatomy import anatomy_of
     from franken.parts.model import assemble
     from franken.parts.skillpack import SkillPack
     from franken.skillpack.experts import Experts
@@ -140,6 +141,11 @@ def _train(
 ) -> dict[str, Any]:
     device = context.device
     model, tokenizer = assemble(open_model(context.inputs["model"], context.store), device=device)
+    if anatomy_of(model.config).masked:
+        raise CompatibilityError(
+            f"step {context.name!r}: router={config.name} learns from losses of next tokens, which "
+            "a masked language model does not have; take router=oracle and say the tasks"
+        )
     assert step.data is not None
     encoder = RecordEncoder(tokenizer, str(step.data.chat))
     examples = router_examples(step, config, open_data(step.data), encoder)

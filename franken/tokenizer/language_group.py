@@ -32,8 +32,7 @@ def trained_pipeline_of(
 ) -> tuple[Pipeline, dict[str, Any]]:
     """The base's pipeline with the rules that ``config`` asks for, and a note for the report."""
     pipeline = pipeline_of(base)
-    if not wordpiece or isinstance(pipeline.kind, TokenizerKind):
-        refuse_uneditable(pipeline, f"vocab={config.name}")
+    refuse_uneditable(pipeline, f"vocab={config.name}", wordpiece=wordpiece)
     if config.split is Splitting.keep:
         return pipeline, {}
     pipeline, changed = repair_marks(pipeline)

@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 import numpy as np
 
 from franken.tokenizer.compose import replay
-from franken.tokenizer.pipeline import Pipeline
+from franken.tokenizer.pipeline import Pipeline, ReadOnlyKind
 from franken.tokenizer.pruning import ranks_of
 
 
@@ -35,7 +35,7 @@ def without_leaves(
     ranks = ranks_of(pipeline) if pipeline.is_bpe else {}
     left = set(pipeline.normal())
     count = {piece: int(usage[pipeline.pieces[piece]]) for piece in left}
-    below = {piece: _below(piece, ranks) & left for piece in left}
+    below = {piece: _below(pipeline, piece, ranks) & left for piece in left}
     needed = Counter(part for parts in below.values() for part in parts)
     stays = set(pipeline.essentials())
 
@@ -58,6 +58,8 @@ def without_leaves(
     return left
 
 
-def _below(piece: str, ranks: dict[tuple[str, str], int]) -> set[str]:
-    """All that BPE makes on the way to a piece."""
+def _below(pipeline: Pipeline, piece: str, ranks: dict[tuple[str, str], int]) -> set[str]:
+    """All that BPE makes on the way to a piece; of a WordPiece its letters."""
+    if pipeline.kind is ReadOnlyKind.wordpiece:
+        return set(pipeline.letters(piece)) - {piece}
     return replay(piece, ranks)[1] - {piece} if ranks else set()

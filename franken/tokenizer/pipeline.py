@@ -136,8 +136,28 @@ class Pipeline:
         return [
             piece
             for piece in self.normal()
-            if (len(piece) == 1 and piece.isascii()) or not piece.strip(f"{SPACE}\n\t\rĠĊĉč")
+            if (len(piece) == 1 and piece.isascii())
+            or not piece.strip(f"{SPACE}\n\t\rĠĊĉč")
+            or self._inner_ascii(piece)
         ]
+
+    def letters(self, piece: str) -> list[str]:
+        """WordPiece: the pieces of single letters that a piece falls apart into where it is gone.
+
+        A word some letter of which has none becomes unknown as a whole.
+        """
+        inner = piece.startswith(self.continuation)
+        text = piece.removeprefix(self.continuation)
+        return [
+            char if place == 0 and not inner else self.continuation + char
+            for place, char in enumerate(text)
+        ]
+
+    def _inner_ascii(self, piece: str) -> bool:
+        if self.kind is not ReadOnlyKind.wordpiece or not piece.startswith(self.continuation):
+            return False
+        text = piece.removeprefix(self.continuation)
+        return len(text) == 1 and text.isascii()
 
     def components(self, part: str) -> list[dict[str, Any]]:
         """The steps of ``normalizer``, ``pre_tokenizer``, ``decoder`` as a flat list."""
@@ -201,7 +221,9 @@ def remember(tokenizer: "PreTrainedTokenizerBase", pipeline: Pipeline) -> None:
 _READ: ContextVar["WeakKeyDictionary[Any, Pipeline] | None"] = ContextVar("_READ", default=None)
 
 
-def editable_pipeline_of(tokenizer: "PreTrainedTokenizerBase", purpose: str) -> Pipeline:
+def editable_pipeline_of(
+    tokenizer: "PreTrainedTokenizerBase", purpose: str, *, wordpiece: bool = False
+) -> Pipeline:
     """:func:`pipeline_of` a tokenizer that must be of a kind that franken trains and edits.
 
     Args:
@@ -212,13 +234,17 @@ def editable_pipeline_of(tokenizer: "PreTrainedTokenizerBase", purpose: str) -> 
         CompatibilityError: also where its pieces can only be read.
     """
     pipeline = pipeline_of(tokenizer)
-    refuse_uneditable(pipeline, purpose)
+    refuse_uneditable(pipeline, purpose, wordpiece=wordpiece)
     return pipeline
 
 
-def refuse_uneditable(pipeline: Pipeline, purpose: str) -> None:
-    """``CompatibilityError`` where pieces cannot be learnt on top of the tokenizer's own."""
-    refuse_read_only(pipeline, purpose)
+def refuse_uneditable(pipeline: Pipeline, purpose: str, *, wordpiece: bool = False) -> None:
+    """``CompatibilityError`` where pieces cannot be learnt on top of the tokenizer's own.
+
+    ``wordpiece``: whether the purpose takes WordPiece, too.
+    """
+    if not wordpiece:
+        refuse_read_only(pipeline, purpose)
     if drawn := pipeline.spec["model"].get("dropout"):
         raise CompatibilityError(
             f"{purpose}: the tokenizer's BPE leaves out merges at random (dropout {drawn}), so the "
@@ -243,7 +269,8 @@ def refuse_read_only(pipeline: Pipeline, purpose: str) -> None:
         raise CompatibilityError(
             f"{purpose}: the tokenizer is WordPiece (BERT, ELECTRA), which drops spaces and often "
             "case and accents. franken trains a new one over it (vocab=scratch), makes it longer "
-            "(vocab=extension) or takes a finished one (vocab=from_pretrained); here it needs a "
+            "(vocab=extension), replaces pieces (vocab=prune_extend), trims it (vocab=trim) or takes "
+            "a finished one (vocab=from_pretrained); here it needs a "
             "BPE or Unigram tokenizer (XLM-R, mT5, GPT, Llama, ...)"
         )
 

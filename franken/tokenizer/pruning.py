@@ -9,7 +9,7 @@ import numpy as np
 
 from franken.tokenizer.compose import Merge, replay
 from franken.tokenizer.pieces import piece_bytes, text_of
-from franken.tokenizer.pipeline import Pipeline
+from franken.tokenizer.pipeline import Pipeline, ReadOnlyKind
 from franken.tokenizer.scripts import script_of, uses_only_scripts
 
 SHOWN_PER_LOST = 4000
@@ -105,7 +105,8 @@ def worth(
     With ``closure`` a piece is worth as much as the best piece that BPE makes by way of it: a
     merge is never undone, so the symbols on the way to the tokens of a text are exactly
     those that arise while each of them is put together by itself. Text that uses none of the
-    pieces that go is therefore cut as before.
+    pieces that go is therefore cut as before. WordPiece takes the longest piece there is, so there
+    any may go; its letters inherit, lest a word becomes unknown where a longer piece goes later.
 
     Args:
         pipeline: of the vocabulary.
@@ -127,6 +128,11 @@ def worth(
                 for part in replay(piece, ranks)[1]:
                     if part in found and found[part] < uses:
                         found[part] = uses
+    elif closure and pipeline.kind is ReadOnlyKind.wordpiece:
+        for piece, uses in list(found.items()):
+            for part in pipeline.letters(piece):
+                if found.get(part, uses) < uses:
+                    found[part] = uses
     return found
 
 
@@ -161,10 +167,15 @@ def ranks_of(pipeline: Pipeline) -> dict[Merge, int]:
 
 
 def _learnt(pipeline: Pipeline) -> dict[str, float]:
-    """When each piece was learnt: the rank of its best merge, or of its probability.
+    """When each piece was learnt: the rank of its best merge, of its probability, or its id.
 
     Characters are not learnt but given, so they come first of all.
     """
+    if pipeline.kind is ReadOnlyKind.wordpiece:  # in the order of the file
+        return {
+            piece: -math.inf if len(pipeline.letters(piece)) == 1 else float(index)
+            for piece, index in pipeline.pieces.items()
+        }
     if not pipeline.is_bpe:
         return {
             piece: -math.inf if len(piece) == 1 else -pipeline.scores.get(piece, 0.0)

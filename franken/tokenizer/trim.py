@@ -53,7 +53,7 @@ def trim_vocabulary(
     """Keep the pieces that texts use, or that are written in some scripts.
 
     Args:
-        base: a fast tokenizer, BPE or Unigram.
+        base: a fast tokenizer, BPE, Unigram or WordPiece.
         texts: text of everything that the model shall go on reading and writing; read twice.
         scripts: Unicode scripts (``Latin``, ``Tamil``) of which every piece stays.
         min_count: a piece that the texts use less often goes, unless others are made of it.
@@ -66,7 +66,7 @@ def trim_vocabulary(
     Raises:
         ConfigError: where neither texts nor scripts say what stays, or ``size`` is too small.
     """
-    pipeline = editable_pipeline_of(base, "trim")
+    pipeline = editable_pipeline_of(base, "trim", wordpiece=True)
     lines = list(lines_of(texts))
     if not lines and not scripts:
         raise ConfigError("trim: neither texts nor scripts say what stays; every piece would go")

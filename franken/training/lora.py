@@ -44,7 +44,7 @@ def add_lora(model: PreTrainedModel, anatomy: Anatomy, config: LoraConfig, *, se
     transposed = any(isinstance(module, Conv1D) for module in found.values())
     alpha = config.alpha if config.alpha is not None else config.rank
     peft_config = PeftLoraConfig(
-        task_type="CAUSAL_LM",
+        task_type=None if anatomy.masked else "CAUSAL_LM",
         r=config.rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # peft divides: any number will do
         lora_dropout=config.dropout,

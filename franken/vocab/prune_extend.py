@@ -29,9 +29,9 @@ with later():
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
     from franken.tokenizer.compose import compose
-    from franken.tokenizer.growth import Growth, grow, read_texts
+    from franken.tokenizer.growth import Growth, TextUse, grow, read_texts
     from franken.tokenizer.language_group import trained_pipeline_of
-    from franken.tokenizer.pipeline import Pipeline
+    from franken.tokenizer.pipeline import Pipeline, ReadOnlyKind
     from franken.tokenizer.pruning import (
         Prunable,
         has_kept_script,
@@ -39,6 +39,7 @@ with later():
         prunable_pieces,
     )
     from franken.tokenizer.types import VocabResult, VocabTexts
+    from franken.tokenizer.wordpiece_growth import grow_wordpiece
 
 logger = logging.getLogger(__name__)
 BETTER_FROM = 4
@@ -76,7 +77,7 @@ class PruneExtendVocab(TrainedVocab):
 
     def build(self, base: PreTrainedTokenizerBase, texts: VocabTexts) -> VocabResult:
         """Learn pieces of the target languages and prune as many as have to give way."""
-        pipeline, note = trained_pipeline_of(base, self)
+        pipeline, note = trained_pipeline_of(base, self, wordpiece=True)
         size = self.size or pipeline.size
         free = size - len(pipeline.pieces)
         use = read_texts(base, pipeline, self, texts, source_lines=self.probe_sentences)
@@ -97,7 +98,7 @@ class PruneExtendVocab(TrainedVocab):
         room = free + len(going)
         _check_room(pipeline, size, room, len(going))
         wanted = room if self.added is None else min(room, self.added)
-        growth = grow(pipeline, self, texts, use, wanted, min_frequency=BETTER_FROM)
+        growth = self._grown(pipeline, texts, use, wanted)
         count = len(growth.pieces) + len(growth.characters)
         gone = going[: max(0, count - free)]
         if self.merge_closure:
@@ -107,6 +108,12 @@ class PruneExtendVocab(TrainedVocab):
         _warn(self, prunable, growth, gone, room, wanted)
         tokenizer, parts = _put_together(pipeline, prunable, growth, set(gone), size)
         return VocabResult(tokenizer, {"parts": parts, **note})
+
+    def _grown(self, pipeline: Pipeline, texts: VocabTexts, use: TextUse, wanted: int) -> Growth:
+        if pipeline.kind is ReadOnlyKind.wordpiece:
+            lines = self.probe_sentences
+            return grow_wordpiece(pipeline, self, texts, wanted, source_lines=lines)
+        return grow(pipeline, self, texts, use, wanted, min_frequency=BETTER_FROM)
 
 
 def _going(

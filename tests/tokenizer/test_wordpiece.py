@@ -19,6 +19,7 @@ from franken.tokenizer.pieces import (
 )
 from franken.tokenizer.pipeline import ReadOnlyKind, pipeline_of
 from franken.tokenizer.report import LOSSY_SHARE
+from franken.tokenizer.trim import trim_vocabulary
 from franken.vocab import VocabTexts, build_vocabulary
 from franken.vocab.extension import ExtensionVocab
 from franken.vocab.from_pretrained import FromPretrainedVocab
@@ -108,9 +109,7 @@ def test_a_faithful_tokenizer_is_no_reason_to_warn(tmp_path, caplog):
     assert "come back" not in caplog.text
 
 
-def test_its_pieces_are_not_pruned_nor_chosen_by_parity(bert):
-    with raises(CompatibilityError, "vocab=prune_extend", "WordPiece", "XLM-R", "vocab=extension"):
-        build_vocabulary(bert, PruneExtendVocab(), TEXTS, 0)
+def test_its_pieces_are_not_chosen_by_parity(bert):
     with raises(CompatibilityError, "vocab=parity_bpe", "wordpiece", "vocab=extension"):
         build_vocabulary(bert, ParityBpeVocab(added=20), TEXTS, 0)
 
@@ -144,6 +143,43 @@ def test_it_grows_and_source_text_stays_cut_as_it_was(english):
     longer = {piece for piece in new if len(piece.removeprefix("##")) > 1}
     assert len(longer) > 15
     assert longer <= set(tokens)  # none that a longer one has made useless
+
+
+def test_pieces_give_way_to_new_ones_and_english_stays_cut_as_it_was(bert):
+    """The base's pieces of Swahili go, where only English and Turkish are spoken."""
+    turkish = ["bugün yaşlı doktor okulda kitabı okumuyor"] * 8
+    texts = VocabTexts(source=lambda: ENGLISH, targets={"tr": lambda: turkish})
+    made = build_vocabulary(bert, PruneExtendVocab(added=30), texts, 0)
+    after, before = made.tokenizer.get_vocab(), bert.get_vocab()
+    assert len(after) == len(before)
+    for token in bert.all_special_tokens:
+        assert after[token] == before[token]
+    for line in ENGLISH:
+        assert made.tokenizer.tokenize(line) == bert.tokenize(line)
+    gone = set(before) - set(after)
+    used = {piece for line in [*ENGLISH, *turkish] for piece in bert.tokenize(line)}
+    assert gone
+    assert not gone & used
+    assert made.report["parts"]["pruned"] == len(gone)
+    tokens = made.tokenizer.tokenize(turkish[0])
+    assert "[UNK]" in bert.tokenize(turkish[0])
+    assert "[UNK]" not in tokens
+
+
+@pytest.mark.parametrize("size", [None, 64])
+def test_it_is_trimmed_and_no_word_becomes_unknown(bert, size):
+    if size is None:
+        trimmed = trim_vocabulary(bert, ENGLISH)
+        for line in ENGLISH:
+            ids = trimmed.tokenizer(line).input_ids
+            assert [trimmed.source_ids[index] for index in ids] == bert(line).input_ids
+    else:
+        trimmed = trim_vocabulary(bert, ENGLISH, size=size)
+        assert len(trimmed.tokenizer) == size
+        cut = [token for line in ENGLISH for token in trimmed.tokenizer.tokenize(line)]
+        assert "[UNK]" not in cut
+        assert len(cut) > sum(len(bert.tokenize(line)) for line in ENGLISH)
+    assert len(trimmed.tokenizer) < len(bert)
 
 
 def test_a_piece_is_felt_where_it_is_longer_than_what_stands_there(english):
