@@ -229,6 +229,7 @@ def editable_pipeline_of(
     Args:
         tokenizer: any fast one.
         purpose: what it is to serve as, to begin the fault with.
+        wordpiece: whether WordPiece will do, too.
 
     Raises:
         CompatibilityError: also where its pieces can only be read.
@@ -269,8 +270,8 @@ def refuse_read_only(pipeline: Pipeline, purpose: str) -> None:
         raise CompatibilityError(
             f"{purpose}: the tokenizer is WordPiece (BERT, ELECTRA), which drops spaces and often "
             "case and accents. franken trains a new one over it (vocab=scratch), makes it longer "
-            "(vocab=extension), replaces pieces (vocab=prune_extend), trims it (vocab=trim) or takes "
-            "a finished one (vocab=from_pretrained); here it needs a "
+            "(vocab=extension), replaces pieces (vocab=prune_extend), trims it (vocab=trim) or "
+            "takes a finished one (vocab=from_pretrained); here it needs a "
             "BPE or Unigram tokenizer (XLM-R, mT5, GPT, Llama, ...)"
         )
 

@@ -1,4 +1,4 @@
-"""LoRA of a masked model as a pack: what the merged adapter says, on its base and behind a router."""
+"""LoRA of a masked model as a pack: what the merged adapter says, mounted and as an expert."""
 
 import copy
 
