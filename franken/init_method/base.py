@@ -46,6 +46,9 @@ class InitMethod(FitOptions):
     """Code version of the method: raised when a change of its code changes rows, so that keys of
     its ``initialise`` steps change and those of the others do not."""
 
+    came_later: ClassVar[tuple[str, ...]] = ()
+    """Options that are in no key while they are at their default: steps from before them stay."""
+
     def needs(self) -> frozenset[str]:
         """What these options ask for: side resources (the files of ``franken/side_resource``, each
         a step that the recipe then runs) and roles of the data (``lexicon``, ``monolingual``).

@@ -2,7 +2,10 @@
 
 Vectors of the target's and of the source's pieces are trained apart on the same text. Shared pieces
 are pivots: a piece is represented by its cosines to them in its own space, so that the spaces need
-no alignment, and takes the row of the source piece whose representation is nearest.
+no alignment, and takes the row of the source piece whose representation is nearest. TokAlign++
+(arXiv 2605.13429) calls this a lexicon between two vocabularies; how it induces one could not be
+read, and ``induction=csls`` is the field's usual answer to hubs: source pieces that are near to
+many new ones are marked down by how near they are (Lample et al. 2018).
 
 Departures from the release (ZNLP/TokAlign):
 
@@ -15,6 +18,7 @@ Departures from the release (ZNLP/TokAlign):
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import ClassVar
 
 from franken.config.checks import at_least
@@ -45,6 +49,19 @@ with later():
     from franken.token_map.token_vectors import piece_space_vectors
 
 
+_CROWD = 10
+"""Nearest new pieces over which a source piece's crowdedness is the mean."""
+
+
+class Induction(StrEnum):
+    """How the nearest source piece is told."""
+
+    nearest = "nearest"
+    """By likeness alone."""
+    csls = "csls"
+    """By twice the likeness less the mean likeness of the source piece's ten nearest new ones."""
+
+
 @option
 class TokAlignInit(InitMethod):
     """Each new piece takes the row of the one source piece that has the same neighbours in text
@@ -52,11 +69,13 @@ class TokAlignInit(InitMethod):
     """
 
     paper: ClassVar[str] = "TokAlign, arXiv 2506.03523"
+    came_later: ClassVar[tuple[str, ...]] = ("induction",)
 
     pivots: int = 300
     """Shared pieces, drawn by the seed, to which cosines are taken."""
     normalise: bool = True
     """Compare representations by their cosine; false: by their inner product, as released."""
+    induction: Induction = Induction.nearest
     fallback: Fallback = Fallback.subtoken_mean
     """Rule for pieces without a vector."""
 
@@ -94,17 +113,22 @@ class TokAlignInit(InitMethod):
         columns = old[1].nonzero().flatten()
         left = self._relative(new[0][rows], new[0][pairs[0]])
         right = self._relative(old[0][columns], old[0][pairs[1]])
+        if self.induction is Induction.csls and len(rows):
+            left, right = _less_crowded(left, right)
         best, scores = top_neighbours(left, right.to(builder.device), 1, metric="dot")
         builder.put_entries(rows.numpy(), columns[best[:, 0]].numpy(), np.ones(len(rows)))
         builder.notes["tokalign"] = {
             "pivots": len(pairs[0]),
             "source_pieces_with_vector": len(columns),
             "source_pieces_taken": len(best.unique()),
-            **(cosine_notes(scores[:, 0]) if self.normalise and len(rows) else {}),
+            **(cosine_notes(scores[:, 0]) if self._cosines() and len(rows) else {}),
         }
         without = len(builder.undecided())
         warn_if_idle(self.name, bool(len(rows)) or not without, self.fallback)
         return builder.build_with_fallback(self.fallback)
+
+    def _cosines(self) -> bool:
+        return self.normalise and self.induction is Induction.nearest
 
     def _pivots(
         self, builder: MapBuilder, new: Tensor, old: Tensor, seed: int
@@ -130,3 +154,13 @@ class TokAlignInit(InitMethod):
         """``(n, p)`` cosines to the pivots, of length 1 where they are compared by cosine."""
         found = normalize(vectors.float(), dim=1) @ normalize(pivots.float(), dim=1).T
         return normalize(found, dim=1) if self.normalise else found
+
+
+def _less_crowded(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Vectors whose inner product is CSLS but for what one query has with all: ``2 x.y - r(y)``.
+
+    ``r(y)`` is the mean of ``y``'s largest products with ``left``.
+    """
+    _, near = top_neighbours(right, left, _CROWD, metric="dot")
+    ones = torch.ones(len(left), 1)
+    return torch.cat([left, ones], 1), torch.cat([2 * right, -near.mean(1, keepdim=True)], 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, field
+from dataclasses import asdict, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -178,6 +178,10 @@ def method_options(method: InitMethod) -> dict[str, Any]:
         DataError: when one of these files is not there.
     """
     content = asdict(method)
+    plain = {each.name: each.default for each in fields(method)}
+    for name in method.came_later:
+        if content[name] == plain[name]:
+            del content[name]
     if method.version > 1:
         content["version"] = method.version
     for option, path in method.paths().items():

@@ -5,7 +5,7 @@ import torch
 
 from franken.errors import DataError
 from franken.init_method import Provenance, fit_map
-from franken.init_method.tokalign import TokAlignInit
+from franken.init_method.tokalign import Induction, TokAlignInit, _less_crowded
 from franken.tokenizer.pieces import vocabulary_overlap
 from franken.word_vectors import VectorSpace
 from franken.word_vectors.common.pieces import piece_labels
@@ -107,3 +107,21 @@ def test_without_a_shared_piece_that_has_vectors_it_is_refused(source, target):
     given = resources_of(source.tokenizer, target, piece_vectors=spaces)
     with raises(DataError, "init_method=tokalign", "word_vectors.min_count"):
         fit_map(source, target, TokAlignInit(), given, 0)
+
+
+def test_csls_marks_down_what_is_near_to_all():
+    generator = torch.Generator().manual_seed(0)
+    new, old = (torch.randn(size, 5, generator=generator) for size in (30, 12))
+    old[3] = new.mean(0) * 5  # a hub
+    left, right = _less_crowded(new, old)
+    likeness = new @ old.T
+    crowd = torch.stack([column.sort(descending=True).values[:10].mean() for column in likeness.T])
+    torch.testing.assert_close(left @ right.T, 2 * likeness - crowd, rtol=1e-4, atol=1e-4)
+
+
+def test_csls_takes_more_source_pieces_than_likeness_alone(source, target, resources):
+    taken = {}
+    for induction in Induction:
+        token_map = fit_map(source, target, TokAlignInit(induction=induction), resources, 0)
+        taken[induction] = token_map.notes["tokalign"]["source_pieces_taken"]
+    assert taken[Induction.csls] > taken[Induction.nearest]
