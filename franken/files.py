@@ -1,5 +1,6 @@
-"""Files written whole or not at all, and hashes of what they hold."""
+"""Files and directories written whole or not at all, and hashes of what files hold."""
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -9,6 +10,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from franken.errors import ArtifactError
 
 
 def write_atomically(path: Path, payload: bytes) -> None:
@@ -30,6 +33,45 @@ def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented UTF-8 JSON with sorted keys, atomically."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
     write_atomically(path, (text + "\n").encode())
+
+
+@contextlib.contextmanager
+def new_directory(target: Path) -> Iterator[Path]:
+    """A scratch directory beside ``target`` that takes its name on success, else disappears."""
+    check_new_directory(target)
+    target = target.absolute()
+    scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        scratch.mkdir(parents=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"{target} cannot be made: {error.strerror or error}; name a place that can be written"
+        ) from error
+    try:
+        yield scratch
+        os.replace(scratch, target)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def check_new_directory(target: Path) -> None:
+    """Refuse a place that cannot become a new directory; called before the work, too.
+
+    Raises:
+        ArtifactError: where it exists and is not empty, or its parent cannot be written.
+    """
+    target = target.absolute()
+    try:
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise ArtifactError(f"{target} exists already; name a new directory")
+        above = next(place for place in target.parents if place.exists())
+    except OSError as error:
+        raise ArtifactError(f"{target} cannot be made: {error.strerror or error}") from error
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise ArtifactError(
+            f"{target} cannot be made: {above} cannot be written; name a place that can be"
+        )
 
 
 def read_json(path: Path) -> Any:

@@ -132,6 +132,32 @@ def _rows_agree(_: Inputs, folder: Path, __: Path) -> Command:
     return ours("rows_agreement.py", folder / "franken.safetensors", folder / "peer.safetensors")
 
 
+def _vocabulary_job(base: str, pieces: str) -> Job:
+    """8,000 Swahili pieces on top of a large vocabulary."""
+    side = "vocabulary.py"
+    tool = [sys.executable, "-m", "franken.vocab", "extend"]
+    return Job(
+        title=f"8,000 Swahili pieces more for a vocabulary of {pieces} ({base})",
+        peer="tokenizers: as many pieces trained anew, put behind the base's by hand",
+        requirements=(),
+        goal="<= 2 x the time of training and merging by hand",
+        needs=(f"tokenizers/{base}", "data/mono/sw.train.jsonl"),
+        before=(_texts,),
+        franken=lambda inputs, folder, _: [
+            *tool, str(inputs.tokenizers / base), str(folder / "sw.txt"), "--added", "8000",
+            "-o", str(folder / "franken"),
+        ],
+        other=lambda inputs, folder, _: ours(
+            side, "hand", inputs.tokenizers / base, folder / "sw.txt", folder / "peer"
+        ),
+        after=(
+            lambda _, folder, __: ours(
+                side, "compare", folder / "sw.txt", folder / "franken", folder / "peer"
+            ),
+        ),
+    )  # fmt: skip
+
+
 JOBS = {
     "omp": _omp_job("OMP, k = 64: Gemma 3 270M gets SmolLM2's vocabulary", long=True),
     "omp_part": _omp_job(
@@ -167,5 +193,7 @@ JOBS = {
         "systran-align 3.5.0", "align_systran.py", ("systran-align==3.5.0",), "3 x"
     ),
     "align_eflomal": _align_job("eflomal 2.0.0", "align_eflomal.py", ("eflomal==2.0.0",), "8 x"),
+    "vocabulary_gemma": _vocabulary_job("gemma3", "262,145"),
+    "vocabulary_qwen": _vocabulary_job("qwen3", "151,669"),
     **MODEL_JOBS,
 }  # fmt: skip

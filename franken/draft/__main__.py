@@ -78,9 +78,9 @@ def build(options: argparse.Namespace) -> dict[str, Any]:
     """Write the draft; what it is, as plain data."""
     from franken.declare import find
     from franken.draft.build import make_draft
+    from franken.files import check_new_directory, new_directory
     from franken.init_method.weighted_pooling import PoolingScheme, WeightedPoolingInit
     from franken.parts.body import quiet_transformers
-    from franken.parts.disk_surgery import check_new_directory, new_directory
     from franken.parts.model import whole_model
     from franken.parts.tokenizer_files import save_exported_tokenizer
 

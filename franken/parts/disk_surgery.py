@@ -4,17 +4,12 @@ Shards without table tensors are hard-linked. A shard that holds both is rewritt
 ranges through a buffer of a few MiB, so memory does not depend on the size of the model.
 """
 
-import contextlib
-import os
-import shutil
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from franken.errors import ArtifactError, CompatibilityError
-from franken.files import copy_file, link_or_copy, read_json, write_json
+from franken.errors import CompatibilityError
+from franken.files import copy_file, link_or_copy, new_directory, read_json, write_json
 from franken.parts import body as bodies
 from franken.parts.anatomy import Anatomy
 from franken.parts.body_files import copy_other_files
@@ -71,45 +66,6 @@ def replace_tables_on_disk(
         copy_other_files(source_dir, scratch)
         _write_configs(checkpoint, rows, scratch)
         save_exported_tokenizer(rows.tokenizer, scratch, identity=rows.tokenizer_sha256)
-
-
-@contextlib.contextmanager
-def new_directory(target: Path) -> Iterator[Path]:
-    """A scratch directory beside ``target`` that takes its name on success, else disappears."""
-    check_new_directory(target)
-    target = target.absolute()
-    scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        scratch.mkdir(parents=True)
-    except OSError as error:
-        raise ArtifactError(
-            f"{target} cannot be made: {error.strerror or error}; name a place that can be written"
-        ) from error
-    try:
-        yield scratch
-        os.replace(scratch, target)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-
-
-def check_new_directory(target: Path) -> None:
-    """Refuse a place that cannot become a new directory; called before the work, too.
-
-    Raises:
-        ArtifactError: where it exists and is not empty, or its parent cannot be written.
-    """
-    target = target.absolute()
-    try:
-        if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise ArtifactError(f"{target} exists already; name a new directory")
-        above = next(place for place in target.parents if place.exists())
-    except OSError as error:
-        raise ArtifactError(f"{target} cannot be made: {error.strerror or error}") from error
-    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
-        raise ArtifactError(
-            f"{target} cannot be made: {above} cannot be written; name a place that can be"
-        )
 
 
 def _check_fit(checkpoint: Checkpoint, rows: TableRows, lineage: str | None) -> None:

@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from franken.files import write_atomically
+from franken.files import new_directory, write_atomically
 from franken.parts.body import MAX_SHARD_SIZE, quiet_transformers
-from franken.parts.disk_surgery import new_directory, replace_tables_on_disk
+from franken.parts.disk_surgery import replace_tables_on_disk
 from franken.parts.earlier_spellings import write_earlier_spellings
 from franken.parts.label_head import load_head
 from franken.parts.model import ModelRef, assemble, check_body

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from franken.errors import CompatibilityError, ConfigError
+from franken.files import new_directory
 from franken.parts.anatomy import text_config
 from franken.parts.body_files import copy_other_files
 from franken.parts.checkpoint import SINGLE_FILE, Checkpoint
-from franken.parts.disk_surgery import new_directory
 from franken.parts.safetensors_file import Entry, computed_entry, copied_entry, write_file
 from franken.parts.tokenizer_files import TOKENIZER_FILES
 

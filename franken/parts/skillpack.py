@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from franken.errors import ArtifactError, CompatibilityError
-from franken.files import hash_json, sha256_file, write_atomically
+from franken.files import hash_json, new_directory, sha256_file, write_atomically
 from franken.parts import safetensors_file
 from franken.parts.description import read_described
-from franken.parts.disk_surgery import new_directory
 from franken.parts.forms import Form, decode_form, encoded_bytes, form_bytes
 from franken.parts.safetensors_file import Entry, TensorRange
 from franken.parts.weights import Weights, tensor_digest

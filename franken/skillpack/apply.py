@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from franken.errors import CompatibilityError, ConfigError
+from franken.files import new_directory
 from franken.parts import safetensors_file
 from franken.parts.checkpoint import Checkpoint
-from franken.parts.disk_surgery import new_directory
 from franken.parts.safetensors_file import Entry
 from franken.parts.skillpack import SkillPack, check_base
 from franken.parts.weights import BLOCK_BYTES, StoredWeights, Weights

@@ -11,10 +11,9 @@ from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from torch import Tensor
 
 from franken.errors import CompatibilityError
-from franken.files import read_json, write_json
+from franken.files import new_directory, read_json, write_json
 from franken.parts import safetensors_file
 from franken.parts.anatomy import anatomy_of_family
-from franken.parts.disk_surgery import new_directory
 from franken.parts.forms import LowRankForm
 from franken.parts.skillpack import SkillPack
 from franken.parts.tokenizer_files import save_tokenizer

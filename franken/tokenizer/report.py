@@ -52,6 +52,7 @@ def vocabulary_report(
         if measured.lines:
             languages[name] = measured.figures()
             same = measured.same / measured.lines if name == "source" else same
+    unreachable = unreachable_pieces(new, _spelled_whole(pipeline), reading=readings[1])
     return {
         "size": {"base": base_frame.size, "new": pipeline.size},
         "kind": pipeline.kind.value,
@@ -62,9 +63,8 @@ def vocabulary_report(
             "used": int(comparison.used.sum()),
             "share": float(comparison.used.mean()) if pipeline.size else 0.0,
         },
-        "unreachable": _examples(
-            unreachable_pieces(new, _spelled_whole(pipeline), reading=readings[1])
-        ),
+        "unreachable": _examples(unreachable)
+        | {"new": sum(piece not in base_frame.pieces for piece in unreachable)},
         "byte_only": _examples(_byte_only(readings[1])),
     }
 

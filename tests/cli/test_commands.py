@@ -140,7 +140,7 @@ def test_a_logger_that_is_not_installed_is_a_fault(monkeypatch):
 
 
 def test_an_output_that_is_free_is_taken(tmp_path: Path) -> None:
-    from franken.parts.disk_surgery import check_new_directory
+    from franken.files import check_new_directory
 
     check_new_directory(tmp_path / "a" / "b")
     (tmp_path / "empty").mkdir()

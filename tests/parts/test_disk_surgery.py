@@ -116,7 +116,7 @@ def test_a_file_system_without_links_gets_copies(sharded, tmp_path, monkeypatch)
     def refuse(*_):
         raise OSError(18, "Invalid cross-device link")
 
-    monkeypatch.setattr(disk_surgery.os, "link", refuse)
+    monkeypatch.setattr("os.link", refuse)
     replace_tables_on_disk(sharded, table_for(sharded, tied=True), tmp_path / "target")
     AutoModelForCausalLM.from_pretrained(tmp_path / "target")
 

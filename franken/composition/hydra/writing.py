@@ -17,12 +17,11 @@ from franken.composition.hydra.storage import (
     read_hydra_description,
 )
 from franken.errors import CompatibilityError
-from franken.files import link_or_copy, write_atomically, write_json
+from franken.files import link_or_copy, new_directory, write_atomically, write_json
 from franken.parts.body import DESCRIPTION_FILE as BODY_FILE
 from franken.parts.body import control_tokens_of_body, save_body
 from franken.parts.card import CardFacts
 from franken.parts.checkpoint import Checkpoint
-from franken.parts.disk_surgery import new_directory
 from franken.parts.fingerprint import body_fingerprint
 from franken.parts.model import check_body
 from franken.parts.segmented import view_of

@@ -82,8 +82,7 @@ def tokenizer_at(place: str) -> Any:
 
 def save(tokenizer: Any, report: dict[str, Any], directory: Path) -> None:
     """Write a tokenizer, and what is to be said of it, into a new directory."""
-    from franken.files import write_json
-    from franken.parts.disk_surgery import new_directory
+    from franken.files import new_directory, write_json
     from franken.parts.tokenizer_files import save_tokenizer
 
     with new_directory(directory) as scratch:

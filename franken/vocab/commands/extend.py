@@ -41,9 +41,8 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Build, save, and print the report in short."""
-    from franken.parts.disk_surgery import check_new_directory
+    from franken.files import check_new_directory
     from franken.tokenizer.options import Splitting
-    from franken.tokenizer.reachability import unreachable_pieces
     from franken.tokenizer.types import VocabTexts
     from franken.vocab.base import build_vocabulary
     from franken.vocab.extension import ExtensionVocab
@@ -64,11 +63,8 @@ def run(options: argparse.Namespace) -> None:
     )
     config = ExtensionVocab(added=options.added, split=Splitting(options.split))
     result = build_vocabulary(base, config, texts, options.seed)
-    known = base.get_vocab()
-    new = [piece for piece in result.tokenizer.get_vocab() if piece not in known]
-    report = result.report | {"unreachable_new": sorted(unreachable_pieces(result.tokenizer, new))}
-    save(result.tokenizer, report, options.output)
-    print(json.dumps(_short(report), ensure_ascii=False, indent=2))
+    save(result.tokenizer, result.report, options.output)
+    print(json.dumps(_short(result.report), ensure_ascii=False, indent=2))
 
 
 def _short(report: dict[str, Any]) -> dict[str, Any]:
@@ -77,7 +73,7 @@ def _short(report: dict[str, Any]) -> dict[str, Any]:
         "size": report["size"],
         "parts": report["parts"],
         "unreachable": {
-            "new": len(report["unreachable_new"]),
+            "new": report["unreachable"]["new"],
             "all": report["unreachable"]["count"],
         },
         "source_lines_identical": report["source_lines_identical"],

@@ -61,7 +61,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Trim, write, and print the report."""
-    from franken.parts.disk_surgery import check_new_directory
+    from franken.files import check_new_directory
     from franken.parts.table_rows import rows_of_checkpoint
     from franken.tokenizer.trim import trim_vocabulary
 
