@@ -49,8 +49,8 @@ def check_rows(source, table, token_map):
 
 
 def test_every_method_of_the_package_is_under_contract():
-    """Three need a file, and have tests of their own."""
-    files = {"from_file", "grounded", "named_tokens"}
+    """Four need a file, and have tests of their own."""
+    files = {"from_file", "grounded", "named_tokens", "zett"}
     assert set(options("init_method")) == {*CONFIGS, *DONOR_CONFIGS, *files}
 
 
