@@ -1,14 +1,17 @@
 """Long text in constant memory: tokenising, packing, counting and learning pieces, by size.
 
     python benchmarks/stream.py [--megabytes 25 200] [--workers 2] [--keep DIRECTORY]
-    python benchmarks/stream.py --megabytes 2000 --tasks counts --keep DIRECTORY
+    python benchmarks/stream.py --megabytes 250 2000 --tasks bytes --keep DIRECTORY
 
-Text is made on the spot: words of a made-up language in Zipf's frequencies, a paragraph a line. A
-task is a process of its own over the head of the text; times are from after the imports. Memory is
-what is anonymous at most above that after the imports, of the process and of the busiest of those
-that it starts. ``gain`` compares wall times of one process with several, the shortest of some
-rounds by turns, and means something where as many cores are idle; ``at best`` is what processor
-times allow: those of one process over the greater of a share of all and what no other can do.
+``corpus`` tokenises to disk by byte-level BPE; ``bytes`` is the same path (shards, digests, parts,
+the corpus) with the bytes of the text for ids, so that what remains is the path itself: two
+gigabytes take a minute. Text is made on the spot: words of a made-up language in Zipf's
+frequencies, a paragraph a line, repeated beyond 250 MB. A task is a process of its own over the
+head of the text; times are from after the imports. Memory is what is anonymous at most above that
+after the imports, of the process and of the busiest of those that it starts. ``gain`` compares wall
+times of one process with several, the shortest of some rounds by turns, and means something where
+as many cores are idle; ``at best`` is what processor times allow: those of one process over the
+greater of a share of all and what no other can do.
 """
 
 import argparse
@@ -25,28 +28,31 @@ from pathlib import Path
 
 import numpy as np
 
-TASKS = ("corpus", "packing", "counts", "pieces", "alignment")
+TASKS = ("bytes", "corpus", "packing", "counts", "pieces", "alignment")
+DRAWN = 250
 ROWS = 8_000
 LENGTH = 1024
 
 
 def make_text(path: Path, megabytes: float) -> None:
-    """A file of that size."""
+    """A file of that size; what goes beyond :data:`DRAWN` megabytes repeats them."""
     generator = np.random.default_rng(0)
     syllables = np.array([a + b + c for a in "bdfgklmnprst" for b in "aeiou" for c in ("", "n")])
     words = ["".join(syllables[generator.integers(len(syllables), size=generator.integers(1, 5))])
              for _ in range(50_000)]  # fmt: skip
     weights = 1.0 / np.arange(3, len(words) + 3)
     weights /= weights.sum()
-    left = int(megabytes * 1e6)
-    with open(path, "w", encoding="utf-8") as out:
+    parts: list[str] = []
+    drawn_size, wanted = 0, int(min(megabytes, DRAWN) * 1e6)
+    while drawn_size < wanted:
+        drawn = generator.choice(len(words), size=200_000, p=weights)
+        for start in range(0, len(drawn), 100):
+            parts.append(" ".join(words[n] for n in drawn[start : start + 100]) + "\n")
+            drawn_size += len(parts[-1])
+    block, left = "".join(parts).encode(), int(megabytes * 1e6)
+    with open(path, "wb") as out:
         while left > 0:
-            drawn = generator.choice(len(words), size=200_000, p=weights)
-            for start in range(0, len(drawn), 100):
-                line = " ".join(words[n] for n in drawn[start : start + 100]) + "\n"
-                left -= out.write(line)
-                if left <= 0:
-                    return
+            left -= out.write(block[:left])
 
 
 def lines_of(path: Path, limit: int) -> Iterator[str]:
@@ -71,6 +77,18 @@ def tokenizer_of(path: Path):
     return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>")
 
 
+class Bytes:
+    """Texts as their bytes, in the place of a tokenizer."""
+
+    id_count = 256
+
+    def encode(self, records, max_length=None):
+        from franken.data.encoding import Encoded
+
+        made = (np.frombuffer(text.encode(), dtype=np.uint8) for text in records)
+        return [Encoded(ids, 0, len(ids), truncated=False) for ids in made]
+
+
 def task(name: str, text: Path, work: Path, size: int, workers: int) -> None:
     """Do one and print its figures."""
     from transformers import PreTrainedTokenizerFast
@@ -89,15 +107,18 @@ def task(name: str, text: Path, work: Path, size: int, workers: int) -> None:
     watch = threading.Thread(target=_watch, args=(peak, done), daemon=True)
     watch.start()
     started, spent, extra = time.monotonic(), time.process_time(), {}
-    place = work / f"{size}-{workers}"
-    if name == "corpus":
+    place = work / f"{name}-{size}-{workers}"
+    if name in ("bytes", "corpus"):
+        encoder = Bytes() if name == "bytes" else RecordEncoder(tokenizer)
         corpus = write_corpus(
-            lines_of(text, size), RecordEncoder(tokenizer), place, max_tokens=1 << 50,
-            workers=workers,
-        )  # fmt: skip
+            lines_of(text, size), encoder, place, max_tokens=1 << 50, workers=workers
+        )
         extra = {"tokens": corpus.size.tokens}
     elif name == "packing":  # of what `corpus` made
-        packer, cursor = Packer(open_corpus(work / f"{size}-1"), LENGTH, 0, whole=False), Cursor()
+        packer, cursor = (
+            Packer(open_corpus(work / f"corpus-{size}-1"), LENGTH, 0, whole=False),
+            Cursor(),
+        )
         taken = packer.corpus.size.tokens // LENGTH
         for _ in range(taken):
             pieces, cursor = packer.take(cursor)
@@ -149,7 +170,7 @@ def run(
 ) -> dict[str, float]:
     """Figures of a task; ``anew``: what an earlier one made is removed first."""
     if anew:
-        shutil.rmtree(work / f"{size}-{workers}", ignore_errors=True)
+        shutil.rmtree(work / f"{name}-{size}-{workers}", ignore_errors=True)
     command = [sys.executable, __file__, "--task", name, "--text", str(text), "--keep", str(work),
                "--size", str(size), "--workers", str(workers)]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -167,10 +188,11 @@ def report(options: argparse.Namespace, work: Path) -> None:
     print("| task | processes | MB of text | wall, s | CPU, s | memory, MB | gain | at best |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for name in options.tasks:
-        several = [options.workers] if name == "corpus" and options.workers > 1 else []
+        written = name in ("bytes", "corpus")
+        several = [options.workers] if written and options.workers > 1 else []
         for size in sizes:
             rounds = [
-                {count: run(name, text, work, size, count, name == "corpus")
+                {count: run(name, text, work, size, count, written)
                  for count in (1, *several)}
                 for _ in range(options.rounds)
             ]  # fmt: skip

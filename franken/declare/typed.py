@@ -11,13 +11,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from franken.config.checks import hint
+from franken.errors import ConfigError
 
 
 def typed_value(cls: Any, name: str, value: Any) -> Any:
     """What a field is to hold.
 
     Numbers, lists, mappings and members of enums become what the annotation says, as on the command
-    line. A field that holds options takes options that are made already.
+    line. A field that holds options takes options that are made already, or a mapping of those that
+    are not as by default, where they are no choice among several (which have names).
 
     Args:
         cls: a dataclass.
@@ -31,6 +33,8 @@ def typed_value(cls: Any, name: str, value: Any) -> Any:
     if any(map(is_dataclass, kinds[name])):
         if isinstance(value, kinds[name]):
             return value
+        if isinstance(value, dict) and len(kinds[name]) == 1 and not _has_name(kinds[name][0]):
+            return _from_mapping(kinds[name][0], value)
         wanted = " or ".join(kind.__name__ for kind in kinds[name])
         raise ValueError(f"must be a {wanted}, got {value!r} ({type(value).__name__})")
     node = copy.copy(plain)
@@ -43,6 +47,24 @@ def typed_value(cls: Any, name: str, value: Any) -> Any:
         raise ValueError(str(error).partition("\n")[0]) from None
     made = node[name]
     return OmegaConf.to_object(made) if OmegaConf.is_config(made) else made
+
+
+def _has_name(kind: Any) -> bool:
+    return hasattr(kind, "name") or any(item.name == "name" for item in fields(kind))
+
+
+def _from_mapping(kind: Any, values: dict[str, Any]) -> Any:
+    known = [item.name for item in fields(kind)]
+    for key in values:
+        if key not in known:
+            raise ValueError(f"has no {key!r}.{hint(str(key), known)}")
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), values))
+    except OmegaConfBaseException as error:
+        place = f"{error.full_key}: " if error.full_key else ""
+        raise ValueError(place + str(error).partition("\n")[0]) from None
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
 
 
 @cache

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from franken.config.data import DataConfig, MicroworldData, Sampling
+from franken.config.training import LoraConfig, Schedule, TrainingConfig
 from franken.declare.typed import typed_value
 from tests.faults import raises
 
@@ -17,6 +18,11 @@ class Fields:
     tables: dict[str, str] = field(default_factory=dict)
     sampling: Sampling = Sampling.unimax
     data: DataConfig | None = None
+
+
+@dataclass
+class Tuned:
+    training: TrainingConfig = field(default_factory=TrainingConfig)
 
 
 WORLD = MicroworldData()
@@ -42,6 +48,20 @@ def test_a_value_becomes_what_its_field_says(name, value, made):
 def test_a_value_that_does_not_fit_is_refused(name, value):
     with raises(ValueError):
         typed_value(Fields, name, value)
+
+
+def test_a_training_of_a_step_is_what_differs_from_the_defaults():
+    found = typed_value(Tuned, "training", {"steps": 7, "schedule": "wsd", "lora": {"rank": 2}})
+    lora = LoraConfig(rank=2)
+    assert found == TrainingConfig(steps=7, schedule=Schedule.wsd, lora=lora)
+    for wrong, named in (
+        ({"stepz": 7}, "'steps'"), ({"steps": "many"}, "steps"), ({"lora": {"rnk": 1}}, "rnk"),
+        ({"batch_size": 3, "accumulate": 2}, "batch_size"), ("7", "TrainingConfig"),
+    ):  # fmt: skip
+        with raises(ValueError, named):
+            typed_value(Tuned, "training", wrong)
+    with raises(ValueError, "DataConfig"):  # one choice of several
+        typed_value(Fields, "data", {"source_language": "en"})
 
 
 def test_the_nearest_choice_is_named():

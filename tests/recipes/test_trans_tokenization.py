@@ -18,6 +18,9 @@ from .conftest import compose_config, weights_of
 OVERRIDES = (
     "recipe=trans_tokenization", "init_method=trans_tokenization",
     "base_model.settings.num_hidden_layers=4", "eval_suite.tasks.arithmetic.limit=4",
+    # a stage more, with a training of its own
+    "+recipe.steps.phase3={step: train, model: phase2, trainable: embeddings, data: '${data}', "
+    "split: target_text, training: {steps: 2, batch_size: 2, sequence_length: 64, lr: 1e-2}}",
 )  # fmt: skip
 
 
@@ -69,6 +72,14 @@ def test_the_second_phase_leaves_the_middle_layers_bit_for_bit(runner: Runner) -
     layers = {int(name.split("layers.")[1].split(".")[0]) for name in changed if "layers." in name}
     assert layers == {0, 3}
     assert any("embed_tokens" in name for name in changed)
+
+
+def test_a_third_stage_has_a_training_and_a_text_of_its_own(runner: Runner) -> None:
+    before, after = (read_places(runner.ensure(name)) for name in ("phase2", "phase3"))
+    assert after["body"] == before["body"]
+    report = read_json(runner.ensure("phase3").path / "training.json")
+    assert report["steps"] == 2
+    assert [point["lr"] for point in report["curve"]] == [0.01, 0.01]
 
 
 def test_alignments_are_shared_by_seeds_and_initialisers(
