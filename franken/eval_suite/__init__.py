@@ -30,7 +30,7 @@ from franken.eval_suite.journal import Journal
 from franken.eval_suite.progress import shown_progress
 from franken.eval_suite.readout import Readout, read_out
 from franken.eval_suite.suite import Score, SuiteResult, TaskRun
-from franken.parts.label_head import LabelHead
+from franken.parts.label_head import Labeller
 from franken.tasks.base import Guesses, kind_of
 
 __all__ = ["Score", "SuiteResult", "check_suite", "evaluate"]
@@ -47,7 +47,7 @@ def evaluate(
     progress: bool = True,
     journal: Journal | None = None,
     origin: Any = None,
-    head: LabelHead | None = None,
+    head: Labeller | None = None,
 ) -> SuiteResult:
     """Run every task of a suite on one model.
 

@@ -9,7 +9,7 @@ from franken.data.labelled import Labelled, labelled
 from franken.data.labelled_encoding import Encoded, encode
 from franken.errors import CompatibilityError
 from franken.eval_suite.suite import Item, TaskRun
-from franken.parts.label_head import LabelHead
+from franken.parts.label_head import Labeller
 from franken.parts.label_set import LabelledUnit
 
 
@@ -70,7 +70,7 @@ def _batches(
         first = stop
 
 
-def _said(head: LabelHead, rows: Sequence[Encoded], device: torch.device) -> list[list[int]]:
+def _said(head: Labeller, rows: Sequence[Encoded], device: torch.device) -> list[list[int]]:
     width = max(len(row.ids) for row in rows)
     ids = torch.zeros((len(rows), width), dtype=torch.long)
     seen = torch.zeros_like(ids)
@@ -83,7 +83,7 @@ def _said(head: LabelHead, rows: Sequence[Encoded], device: torch.device) -> lis
     return [best[at, row.places].tolist() for at, row in enumerate(rows)]
 
 
-def _refuse_unknown(task: TaskRun, head: LabelHead, lang: str, texts: Sequence[Labelled]) -> None:
+def _refuse_unknown(task: TaskRun, head: Labeller, lang: str, texts: Sequence[Labelled]) -> None:
     used = {name for text in texts for name in text.labels}
     unknown = sorted(used - set(head.labels.names))
     if head.labels.unit is LabelledUnit.sentence and unknown:

@@ -19,7 +19,7 @@ from franken.eval_suite.journal import Journal, as_text, as_values, key_of
 from franken.eval_suite.languages import language_name
 from franken.eval_suite.readout import Readout
 from franken.eval_suite.scoring import Request, log_probs
-from franken.parts.label_head import LabelHead
+from franken.parts.label_head import Labeller
 from franken.statistics import Units, clustered_stderr, influences, ratio
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class TaskRun:
     """Whether prompts are put in the model's chat template; ``None``: the task has no prompts."""
     origin: Any = None
     """What the model's vocabulary came from, see ``new_tokens.Origin``."""
-    head: LabelHead | None = None
+    head: Labeller | None = None
     """A head on the model's body, for tasks of labels."""
     set_sizes: dict[str, int] = field(default_factory=dict)
     """Language -> items of the whole set, where it was counted."""

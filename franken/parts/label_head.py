@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -35,7 +35,20 @@ _CLASSES: dict[LabelledUnit, Any] = {
 }
 
 
-@dataclass
+class Labeller(Protocol):
+    """What labels texts or words: a head, or several together."""
+
+    @property
+    def labels(self) -> LabelSet:
+        """What it tells apart."""
+        ...
+
+    def logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """``(B, C)`` of whole texts, ``(B, L, C)`` of tokens."""
+        ...
+
+
+@dataclass(frozen=True)
 class LabelHead:
     """A head on a model's body.
 

@@ -23,7 +23,7 @@ with later():
     from franken.data.source import DataSource
     from franken.eval_suite import Score, SuiteResult, evaluate
     from franken.eval_suite.journal import Journal
-    from franken.parts.label_head import LabelHead, load_head
+    from franken.parts.label_head import Labeller, load_head
     from franken.parts.model import assemble
     from franken.parts.table import load_table
     from franken.skillpack.evaluation import evaluate_by_task, evaluate_routed
@@ -31,6 +31,7 @@ with later():
     from franken.statistics import units as unit_files
     from franken.steps.common.context import StepContext
     from franken.steps.common.models import is_hydra, open_hydra_model, open_model
+    from franken.steps.ensemble import open_ensemble
     from franken.steps.route import is_routed, open_router, open_routing
     from franken.tasks.new_tokens import origin_of
 
@@ -75,14 +76,16 @@ class EvaluateStep(Step):
         """
         model: Any
         tokenizer: Any = None
-        head: LabelHead | None = None
+        head: Labeller | None = None
         if is_hydra(context.inputs["model"]):
             ref = open_hydra_model(context.inputs["model"], context.store)
             model = assemble_hydra(ref, device=context.device)
         else:
             plain = open_model(context.inputs["model"], context.store)
             model, tokenizer = assemble(plain, device=context.device)
-            head = None if plain.head is None else load_head(model, plain.head)
+            if plain.head is not None:
+                together = open_ensemble(context.inputs["model"], context.store, context.device)
+                head = together or load_head(model, plain.head)
         model.eval()
         data = open_data(self.data)
         options: dict[str, Any] = {

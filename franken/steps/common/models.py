@@ -86,7 +86,7 @@ def open_hydra_model(artifact: Artifact, store: Store) -> HydraRef:
         ArtifactError: when a part is missing.
     """
     places = read_places(artifact)
-    plain = _opened(places, artifact, store)
+    plain = open_places(places, artifact, store)
     tables = {
         name: _existing(place, artifact, store)
         for name, place in places.get("tables", {"default": places["table"]}).items()
@@ -114,10 +114,16 @@ def open_model(artifact: Artifact, store: Store) -> ModelRef:
             f"{artifact.path} is a Hydra LLM with the tables {', '.join(places['tables'])}, where "
             "a model of one table is needed; name one by a select_table step"
         )
-    return _opened(places, artifact, store)
+    return open_places(places, artifact, store)
 
 
-def _opened(places: dict[str, Any], artifact: Artifact, store: Store) -> ModelRef:
+def open_places(places: dict[str, Any], artifact: Artifact, store: Store) -> ModelRef:
+    """References to parts that ``read_places`` named; ``artifact`` is named where one is missing.
+
+    Raises:
+        ArtifactError: when a part is missing.
+    """
+
     def path(place: Place) -> Path:
         return _existing(place, artifact, store)
 
