@@ -39,6 +39,7 @@ _KNOWN = {
         Metric("acc_bytes", "accuracy by log-likelihood per byte (%)", 100, 1, 1),
         Metric("acc_exact", "exact match (%)", 100, 1, 1),
         Metric("f1", "word F1 (%)", 100, 1, 1),
+        Metric("name_f1", "F1 of names (%)", 100, 1, 1),
         Metric("exact_match", "exact match (%)", 100, 1, 1),
         Metric("mcc", "Matthews correlation (%)", 100, 1, 1),
         Metric("perplexity", "perplexity", 1, 2, -1),

@@ -27,11 +27,12 @@ class TokenLabels(EvalTask):
     prompted: ClassVar[bool] = False
 
     def run(self, task: TaskRun) -> None:
-        """``acc``: the share of words with the right label; ``f1`` of names where labels say some.
+        """``acc``: the share of words with the right label; ``name_f1`` where labels say some.
 
         A word's label is said at its first token; words that do not fit into the model count as
-        wrong. ``f1`` (``B-PER``, ``I-PER``, ``O``) is of whole names, over all sentences together,
-        as conlleval counts them. The standard errors treat sentences as the independent units.
+        wrong. ``name_f1`` (``B-PER``, ``I-PER``, ``O``) is of whole names, over all sentences
+        together, as conlleval counts them. The standard errors treat sentences as the independent
+        units.
         """
         known = set(task.data.task_languages(task.config.source))
         for lang in task.languages(known.__contains__):
@@ -43,7 +44,7 @@ class TokenLabels(EvalTask):
             counts = [agreement(own, _told(said)) for own, said in pairs]
             if any(tag.startswith("B-") for own, _ in pairs for tag in own):
                 shared = [2 * both for both, _ in counts]
-                task.score(lang, "f1", Units.of(ids, shared, [whole for _, whole in counts]))
+                task.score(lang, "name_f1", Units.of(ids, shared, [whole for _, whole in counts]))
             task.keep([answer.item(lang) for answer in answers])
 
 
