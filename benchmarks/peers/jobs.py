@@ -99,24 +99,28 @@ def _wechsel(script: str) -> Make:
     return make
 
 
-def _aligner(script: str) -> Make:
+def _aligner(script: str, *model: str) -> Make:
     def make(_: Inputs, folder: Path, python: Path) -> Command:
         side = "franken" if "franken" in script else "peer"
-        found = ours(script, folder / "source.txt", folder / "target.txt", folder / f"{side}.links")
+        texts = folder / "source.txt", folder / "target.txt"
+        found = ours(script, *texts, folder / f"{side}.links", *model)
         return found if side == "franken" else [str(python), *found[1:]]
 
     return make
 
 
-def _align_job(peer: str, script: str, requirements: tuple[str, ...], goal: str) -> Job:
+def _align_job(
+    peer: str, script: str, requirements: tuple[str, ...], goal: str, model: str = "ibm1"
+) -> Job:
     return Job(
-        title="Alignment: 24,736 en-sw pairs and 2,000 of the embedded world to symmetrised links",
+        title="Alignment: 24,736 en-sw pairs and 2,000 of the embedded world to symmetrised links "
+        f"({model})",
         peer=peer,
         requirements=requirements,
         goal=goal,
         needs=("data/parallel/en-sw.train.jsonl.gz",),
         before=(_texts,),
-        franken=_aligner("align_franken.py"),
+        franken=_aligner("align_franken.py", model),
         other=_aligner(script),
         after=(
             lambda _, folder, __: ours(
@@ -191,6 +195,9 @@ JOBS = {
     ),
     "align_systran": _align_job(
         "systran-align 3.5.0", "align_systran.py", ("systran-align==3.5.0",), "3 x"
+    ),
+    "align_systran_fast": _align_job(
+        "systran-align 3.5.0", "align_systran.py", ("systran-align==3.5.0",), "3 x", "fast_align"
     ),
     "align_eflomal": _align_job("eflomal 2.0.0", "align_eflomal.py", ("eflomal==2.0.0",), "8 x"),
     "vocabulary_gemma": _vocabulary_job("gemma3", "262,145"),

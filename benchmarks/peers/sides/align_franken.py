@@ -1,4 +1,7 @@
-"""franken's side of ``align``: SOURCE TARGET OUT; links of both directions, symmetrised."""
+"""franken's side of ``align``: SOURCE TARGET OUT MODEL; links of both directions, symmetrised.
+
+MODEL is ``ibm1`` or ``fast_align``.
+"""
 
 import sys
 
@@ -8,13 +11,15 @@ from franken.alignment.base import Symmetry
 from franken.alignment.common.bitext import by_space, read_bitext
 from franken.alignment.common.links import as_links
 from franken.alignment.common.symmetrise import symmetrise
+from franken.alignment.fast_align import FastAlignAlignment
 from franken.alignment.ibm1 import Ibm1Alignment, train, viterbi
 
-source, target, out = sys.argv[1:]
+source, target, out, model = sys.argv[1:]
+config = FastAlignAlignment() if model == "fast_align" else Ibm1Alignment()
 with open(source, encoding="utf-8") as left, open(target, encoding="utf-8") as right:
     bitext = read_bitext(zip(left, right, strict=True), splitter=by_space)
-forward = viterbi(train(bitext, Ibm1Alignment()))
-backward = viterbi(train(bitext.swapped(), Ibm1Alignment()))
+forward = viterbi(train(bitext, config))
+backward = viterbi(train(bitext.swapped(), config))
 backward = as_links(backward[:, 1], backward[:, 0])
 links = symmetrise(bitext, forward, backward, Symmetry.grow_diag_final_and)
 starts = bitext.target.offsets[: len(bitext)]
