@@ -103,7 +103,8 @@ def divergence(goal: Tensor, found: Tensor) -> Tensor:
 def projectors(student: View, teacher: View, anchors: int) -> tuple[Tensor, Tensor]:
     """``(D_s, D_t)`` and ``(D_t, D_s)``: under them shared tokens keep their logits best.
 
-    Least squares over the rows of both heads, ``|W_t P' - W_s|^2`` and ``|W_s P' - W_t|^2``.
+    Least squares over the rows of both heads, ``|W_t P' - W_s|^2`` and ``|W_s P' - W_t|^2``; in
+    float32 and more, whatever the precision of the pass: small singular values are inverted.
     """
     assert student.shared is not None
     assert teacher.shared is not None
@@ -112,9 +113,10 @@ def projectors(student: View, teacher: View, anchors: int) -> tuple[Tensor, Tens
         view.weight.detach()[shared[::step]].float() * view.scale
         for view, shared in ((student, student.shared), (teacher, teacher.shared))
     )
-    cross = mine.T @ theirs
-    there = cross @ inverse_of_squares(theirs)
-    back = cross.T @ inverse_of_squares(mine)
+    with torch.autocast(mine.device.type, enabled=False):
+        cross = mine.T @ theirs
+        there = cross @ inverse_of_squares(theirs)
+        back = cross.T @ inverse_of_squares(mine)
     return there, back
 
 

@@ -28,7 +28,7 @@ with later():
 
     from franken.parts.table import Table
     from franken.parts.tokenizer_files import load_tokenizer
-    from franken.token_map.builder import MapBuilder
+    from franken.token_map.builder import MapBuilder, texts_of
     from franken.token_map.engine import apply_map
     from franken.token_map.hypernetwork import Hypernetwork, load_hypernetwork
     from franken.token_map.resources import InitResources
@@ -37,8 +37,6 @@ with later():
 
 _BATCH = 1024
 _PARTS = ("input", "output")
-_TEXT = b"text\x1f"
-"""What the key of a token that stands for text begins with."""
 
 
 @option
@@ -63,6 +61,11 @@ class ZettInit(InitMethod):
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()
         yield from at_least("language", self.language, 0)
+        if self.noise_std or self.norm_match:
+            yield (
+                "noise_std",
+                "and norm_match would leave rows as the network says them; unset them",
+            )
 
     def fit(
         self, source: Table, target: PreTrainedTokenizerBase, resources: InitResources, seed: int
@@ -99,7 +102,8 @@ class ZettInit(InitMethod):
         given = torch.cat(
             [source.matrices()[name].float() for name in _PARTS[: 1 + network.twofold]], 1
         )
-        forms = self._forms([token_map.keys[row].removeprefix(_TEXT) for row in ids.tolist()])
+        texts = texts_of(token_map.keys)
+        forms = self._forms([texts[row] or b"" for row in ids.tolist()])
         for at in range(0, len(ids), _BATCH):
             padded = torch.full((len(ids[at : at + _BATCH]), network.longest), network.padding)
             for place, form in enumerate(forms[at : at + _BATCH]):
@@ -128,3 +132,8 @@ class ZettInit(InitMethod):
                 "init_method.language is the number of one of the network's languages"
                 if several else "init_method.language: this hypernetwork knows no languages"
             )  # fmt: skip
+        if self.language is not None and self.language >= (known := network.config["n_langs"]):
+            raise CompatibilityError(
+                f"init_method.language={self.language}: the hypernetwork knows {known} languages, "
+                "numbered from 0"
+            )

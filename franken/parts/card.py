@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -142,10 +141,6 @@ def _parts(ref: ModelRef, facts: CardFacts) -> str:
         *(_line(["step", name, f"`{key[:16]}`"]) for name, key in facts.keys.items()),
     ]
     return "\n".join(lines)
-
-
-def _labels_of(head: Path) -> str:
-    return ", ".join(read_labels(head).names)
 
 
 def _provenance(ref: ModelRef) -> str:

@@ -195,7 +195,7 @@ def _class_for(config: PretrainedConfig, unit: LabelledUnit) -> Any:
 def _draw(classifier: PreTrainedModel, device: torch.device, seed: int) -> None:
     """Give weights to what has none yet, module by module, as the family does."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # manual_seed would set those of GPUs, too
         for module in list(classifier.modules()):
             own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
             if not any(tensor.is_meta for tensor in own):

@@ -5,6 +5,7 @@ with a vocabulary of its own has a row for every id that means another token tha
 none; whoever loads the adapter gives the base as many rows first.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class TrainedRows:
 
 
 def trained_rows(pack: SkillPack, base: Path) -> dict[str, TrainedRows]:
-    """Rows by the pack's name of their table.
+    """Rows by the pack's name of their table; the same ids of each.
 
     Args:
         pack: of any kind.
@@ -46,9 +47,9 @@ def trained_rows(pack: SkillPack, base: Path) -> dict[str, TrainedRows]:
     check_base(pack, stored)
     found: dict[str, TrainedRows] = {}
     if pack.manifest["vocab"] is None:
-        for name in set(places.values()) & set(pack.names()):
-            change = pack.delta(name)
-            ids = (change != 0).any(1).nonzero().flatten()
+        changes = {name: pack.delta(name) for name in places.values() if name in pack.names()}
+        ids = _in_any((change != 0).any(1) for change in changes.values())
+        for name, change in changes.items():
             old = stored.tensor(name)
             values = (old[ids].float() + change[ids]).to(old.dtype)
             found[name] = TrainedRows(name.removesuffix(".weight"), ids.tolist(), values)
@@ -57,17 +58,24 @@ def trained_rows(pack: SkillPack, base: Path) -> dict[str, TrainedRows]:
     table = graft_table(pack, receiver)
     if table.output_bias is not None:
         raise CompatibilityError(f"pack {pack.name!r} has a bias of the head, peft no place for it")
-    for part, matrix in table.matrices().items():
-        old = receiver.matrices()[part]
-        ids = changed_rows(matrix, old)
+    matrices, before = table.matrices(), receiver.matrices()
+    ids = _in_any(changed_rows(matrix, before[part]) for part, matrix in matrices.items())
+    for part, matrix in matrices.items():
         name = places[part].removesuffix(".weight")
         found[f"vocab.{part}"] = TrainedRows(name, ids.tolist(), matrix[ids])
     return found
 
 
+def _in_any(changed: Iterable[Tensor]) -> Tensor:
+    """Ids of rows that change in some table: an adapter of rows alone has one list of them."""
+    marks = list(changed)
+    every = torch.stack(marks).any(0) if marks else torch.zeros(0, dtype=torch.bool)
+    return every.nonzero().flatten()
+
+
 def changed_rows(matrix: Tensor, old: Tensor) -> Tensor:
-    """Ids whose row is not the old table's of the same id."""
+    """``(rows,)`` bool: whose row is not the old table's of the same id."""
     kept = min(len(matrix), len(old))
     same = torch.zeros(len(matrix), dtype=torch.bool)
     same[:kept] = (matrix[:kept] == old[:kept]).all(1)
-    return (~same).nonzero().flatten()
+    return ~same

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from franken.config.checks import at_least
 from franken.config.data import DataConfig
 from franken.data import open_data
-from franken.errors import CompatibilityError, DataError
+from franken.errors import CompatibilityError, ConfigError, DataError, did_you_mean
 from franken.files import read_json, write_json
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
@@ -98,6 +98,28 @@ class EnsembleStep(Step):
                 "data": open_data(self.data).fingerprint(), "precision": precision_of(config),
             }  # fmt: skip
         return content
+
+    def check(self, data: DataSource) -> None:
+        """The set is one of translations, into all of these languages.
+
+        Raises:
+            ConfigError: where it is none, or not there.
+            DataError: where a language is missing.
+        """
+        if self.weights is SourceWeights.equal:
+            return
+        if self.task not in data.tasks() or data.task_schema(self.task) != "flores":
+            raise ConfigError(
+                f"{self.task!r} is no evaluation set of translations (schema flores) of data="
+                f"{data.config.name}.{did_you_mean(self.task, data.tasks())}"
+            )
+        known, source = data.task_languages(self.task), data.config.source_language
+        wanted = {self.language, *self.languages} - {source}
+        if missing := sorted(wanted - set(known)):
+            raise DataError(
+                f"evaluation set {self.task!r} has no {', '.join(missing)}; it has "
+                f"{', '.join(known)}. Name others in the step's language and languages"
+            )
 
     def run(self, context: StepContext) -> dict[str, Any]:
         """References, and ``ensemble.json`` with weights and distances.

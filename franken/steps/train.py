@@ -101,6 +101,8 @@ class TrainStep(Step):
                 "training.budget",
                 "counts bytes of text, preference tuning pairs; set it to null",
             )
+        if self.training.ahead and (self.preference or self.distillation):
+            yield "training.ahead", "is there for next tokens alone; set it to 0 for this step"
         if self.preference is not None and self.training.anchor_examples:
             yield "training.anchor_examples", "is not there for preference tuning; set it to 0"
         if self.preference is not None and self.training.pack_across_documents:

@@ -52,7 +52,7 @@ class TrainLabelsStep(Step):
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.training.budget is not None:
             yield "training.budget", "counts bytes of text, a head learns labels; set it to null"
-        for name in ("anchor_examples", "datamodule"):
+        for name in ("ahead", "anchor_examples", "datamodule"):
             if getattr(self.training, name):
                 yield f"training.{name}", "is not there for heads; leave it at its default"
         if self.training.shield.share:

@@ -26,6 +26,8 @@ from franken.tokenizer.pieces import Reading, encode_pieces, label_of, overlap_o
 from franken.tokenizer.reachability import shadowed_ids
 
 _DECIDED_LATER = 255
+_APART = b"\x1f"
+_TEXT = b"text" + _APART
 HEWITT_SCALE = 1e-5
 """Covariance factor of ``fallback=multivariate``: near the mean, yet no two rows alike."""
 
@@ -229,14 +231,14 @@ class MapBuilder:
         keys = []
         for row, data in enumerate(self.target_bytes):
             if data is not None:
-                keys.append(b"text\x1f" + data)
+                keys.append(_TEXT + data)
             elif row in self.target_names:
                 keys.append(b"special\x1f" + self.target_names[row].encode())
             else:
                 keys.append(b"padding\x1f%d" % row)
         shared = {key for key, count in Counter(keys).items() if count > 1}
         return [
-            key + b"\x1f" + self.target_names[row].encode() if key in shared else key
+            key + _APART + self.target_names[row].encode() if key in shared else key
             for row, key in enumerate(keys)
         ]
 
@@ -253,6 +255,18 @@ class MapBuilder:
             tokenizer_identity(self.source.tokenizer),
             tokenizer_identity(self.target),
         )
+
+
+def texts_of(keys: Sequence[bytes]) -> list[bytes | None]:
+    """The bytes of each token, from the draw keys of a map; ``None`` of those that are no text."""
+    heads = Counter(key.rpartition(_APART)[0] for key in keys)
+    found: list[bytes | None] = []
+    for key in keys:
+        head = key.rpartition(_APART)[0]
+        named = heads[head] > 1 and head.startswith(_TEXT)
+        text = head if named else key
+        found.append(text.removeprefix(_TEXT) if text.startswith(_TEXT) else None)
+    return found
 
 
 def compressed(

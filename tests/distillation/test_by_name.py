@@ -173,6 +173,16 @@ def test_projectors_are_the_least_squares():
     torch.testing.assert_close(there, expected, rtol=1e-3, atol=1e-4)
 
 
+def test_projectors_are_those_of_float32_under_a_pass_in_16_bits():
+    shared = torch.arange(40)
+    student, teacher = wide(0, MINE, shared), wide(1, THEIRS, shared)
+    expected = projectors(student, teacher, 40)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = projectors(student, teacher, 40)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_dskd_of_a_model_with_itself_is_0_in_both_spaces():
     shared = torch.arange(40)
     student, teacher = wide(0, ONES, shared), wide(0, ONES, shared)

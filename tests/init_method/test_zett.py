@@ -13,9 +13,10 @@ from franken.errors import CompatibilityError, DataError
 from franken.init_method import InitResources, Provenance, initialise
 from franken.init_method.zett import ZettInit
 from franken.parts.tokenizer_files import save_tokenizer
+from franken.token_map.builder import texts_of
 from franken.token_map.hypernetwork import Hypernetwork
 from franken.tokenizer.pieces import canonical_bytes, encode_piece
-from tests.faults import raises
+from tests.faults import faults_of, raises
 from tests.init_method.tiny import source_table, target_tokenizer
 
 KIND = TokenizerKind.sentencepiece_bpe
@@ -113,6 +114,22 @@ def test_rows_are_those_of_the_network_read_by_hand(tmp_path, tied, language):
     assert torch.equal(table.input[kept], source.input[old])
 
 
+def test_tokens_of_equal_bytes_are_read_by_their_bytes_alone(tmp_path):
+    """``a`` and ``<0x61>`` have the piece's name in their keys, too."""
+    network_of(tmp_path / "net")
+    source, target = source_table(KIND, size=SIZE), target_tokenizer(KIND)
+    method = ZettInit(path=str(tmp_path / "net"), copy_overlap=False)
+    table, token_map = initialise(source, target, method, InitResources(), 0)
+    data = canonical_bytes(target)
+    twins = [row for row, own in enumerate(data) if own is not None and data.count(own) > 1]
+    assert twins
+    assert texts_of(token_map.keys) == [*data, *[None] * (len(token_map.keys) - len(data))]
+    computed = token_map.provenance == Provenance.computed
+    for row in twins:
+        same = [other for other in twins if data[other] == data[row] and computed[other]]
+        assert all(torch.equal(table.input[row], table.input[other]) for other in same)
+
+
 def test_a_network_of_another_model_or_kind_is_refused(tmp_path):
     source, target = source_table(KIND, size=SIZE), target_tokenizer(KIND)
 
@@ -125,6 +142,10 @@ def test_a_network_of_another_model_or_kind_is_refused(tmp_path):
         attempt("wide", n_embd=SIZE + 4)()
     with raises(CompatibilityError, "init_method.language"):
         attempt("spoken", hn_embed_lang_id=True, n_langs=2)()
+    with raises(CompatibilityError, "init_method.language=2"):
+        method = ZettInit(path=str(tmp_path / "spoken"), language=2)
+        initialise(source, target, method, InitResources(), 0)
+    assert set(faults_of(ZettInit, norm_match=True)) == {"noise_std"}
     asked = attempt("priors")
     config = tmp_path / "priors" / "config.json"
     config.write_text(

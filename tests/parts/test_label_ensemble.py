@@ -8,11 +8,11 @@ import torch
 
 from franken.config.data import MicroworldData
 from franken.data import open_data
-from franken.errors import CompatibilityError, DataError
+from franken.errors import CompatibilityError, ConfigError, DataError
 from franken.parts.label_ensemble import HeadEnsemble, distance_weights, mean_distance, mean_states
 from franken.parts.label_head import put_head
 from franken.parts.label_set import LabelledUnit, LabelSet
-from franken.steps.ensemble import sentences_of
+from franken.steps.ensemble import EnsembleStep, SourceWeights, sentences_of
 from tests.faults import raises
 from tests.init_method.texts import ENGLISH
 from tests.parts.encoders import encoder_tokenizer, tiny_encoder
@@ -70,3 +70,14 @@ def test_sentences_of_all_languages_are_translations_of_each_other():
     assert turkish == [row["sentence_tr"] for row in rows]
     with raises(DataError, "sentences", "12", "13"):
         sentences_of(world, "translation", "en", "id", "test", 13)
+
+
+def test_sets_and_languages_are_looked_at_before_any_step():
+    world = open_data(MicroworldData(languages=["id", "tr"], evaluation=12))
+    step = EnsembleStep(languages={"en": "a", "tr": "b"}, language="id")
+    step.check(world)
+    with raises(DataError, "hi"):
+        replace(step, languages={"en": "a", "hi": "b"}).check(world)
+    with raises(ConfigError, "part_of_speech"):
+        replace(step, task="part_of_speech").check(world)
+    replace(step, task="none", weights=SourceWeights.equal).check(world)

@@ -193,6 +193,22 @@ def test_peft_takes_rows_of_the_tables_with_the_base(tmp_path, tied, only):
             assert torch.equal(weight.detach(), tuned.tensor(name))
 
 
+def test_peft_takes_other_rows_of_either_table(tmp_path):
+    pair = checkpoints(tmp_path, tied=False, only="nothing")
+    tuned = AutoModelForCausalLM.from_pretrained(pair[1])
+    with torch.no_grad():
+        tuned.get_input_embeddings().weight[[3, 5]] += 0.1
+        tuned.get_output_embeddings().weight[[5, 8, 9]] += 0.1
+    tuned.save_pretrained(pair[1])
+    rules = {"table": ClassRule(match="table", op="dense", bits=0), "rest": ClassRule(op="skip")}
+    pack = pack_difference(*map(stored, pair), PackConfig(classes=rules), tmp_path / "p", name="p")
+    export_peft(pack, tmp_path / "rows", base=pair[0])
+    base = AutoModelForCausalLM.from_pretrained(pair[0])
+    merged = PeftModel.from_pretrained(base, tmp_path / "rows").merge_and_unload()
+    for name, weight in merged.named_parameters():
+        assert torch.equal(weight.detach(), stored(pair[1]).tensor(name)), name
+
+
 def test_peft_takes_layers_stored_input_first_and_no_table(tmp_path):
     pair = checkpoints(tmp_path, "gpt2", tied=True)
     one = PackConfig(

@@ -6,7 +6,10 @@ import pytest
 import torch
 
 from franken.config.training import ShieldOptions, Trainable, TrainingConfig
+from franken.distillation.simct import Simct
 from franken.errors import ConfigError
+from franken.steps.train import TrainStep
+from franken.steps.train_labels import TrainLabelsStep
 from franken.training.ahead import add_heads, heads_ahead, take_off_heads
 from franken.training.batches import completed
 from franken.training.module import CausalModule
@@ -68,5 +71,9 @@ def test_where_heads_make_no_sense_they_are_refused():
     assert set(faults_of(TrainingConfig, ahead=-1)) == {"ahead"}
     shield = ShieldOptions(share=0.5)
     assert set(faults_of(TrainingConfig, ahead=1, shield=shield)) == {"ahead"}
+    step = {"model": "base", "training": TRAINING}
+    taught = {"distillation": Simct(), "teacher": "base"}
+    assert set(faults_of(TrainStep, **step, **taught)) == {"training.ahead"}
+    assert set(faults_of(TrainLabelsStep, **step)) == {"training.ahead"}
     with raises(ConfigError, "training.ahead", "tables"):
         add_heads(hydra()[0].view("xx", ["en"]).model, 1)
