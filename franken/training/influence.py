@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface
 
+from franken.errors import CompatibilityError
 from franken.parts.anatomy import text_config
 from franken.training.frozen import FrozenModel
 from franken.training.masks import explicit_mask
@@ -78,6 +79,9 @@ def attended(frozen: FrozenModel, embedded: Tensor, segments: Tensor, layer: int
         embedded: ``(B, L, D)``.
         segments: ``(B, L)``; positions are counted within a row.
         layer: from 0.
+
+    Raises:
+        CompatibilityError: where this layer has no attention that transformers lets be watched.
     """
     config = text_config(frozen.model.config)
     mask = explicit_mask(frozen.model.config, segments, "sdpa", embedded.dtype)
@@ -85,6 +89,11 @@ def attended(frozen: FrozenModel, embedded: Tensor, segments: Tensor, layer: int
     wanted = Attended(layer)
     with _attending(config, wanted):
         frozen.read(embedded, mask, places)
+    if not wanted.weights.numel():
+        raise CompatibilityError(
+            f"layer {layer} of this {config.model_type} has no attention over single tokens that "
+            "can be watched; take another init_method.layer, or another init_method"
+        )
     return wanted
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from franken.distillation.common.pairing import Pairing, flat_chunks
+from franken.errors import CompatibilityError
 from franken.init_method.matt import Distance, Influence, MattInit
 from franken.training.batches import completed
 from franken.training.frozen import FrozenModel
@@ -11,6 +12,7 @@ from franken.training.influence import attended, influences
 from franken.training.learners.matt import Matching
 from franken.training.learners.token_distillation import NewRows
 from tests.distillation.test_chunks import batch_of
+from tests.faults import raises
 from tests.init_method.tiny import SWAHILI, source_tokenizer, target_tokenizer
 from tests.training.test_learners import KIND, make_model, make_task
 from tests.training.tiny import CPU
@@ -49,6 +51,13 @@ def test_all_influences_on_a_token_are_what_the_layer_gives_its_projection(tied)
     torch.testing.assert_close(
         every.transpose(0, 1).reshape(6, -1), given[0][0], rtol=1e-4, atol=1e-5
     )
+
+
+def test_a_layer_without_attention_is_refused():
+    frozen = FrozenModel(make_model(True).float(), CPU)
+    embedded = frozen.embed(frozen.model.get_input_embeddings().weight, torch.tensor([[5, 9]]))
+    with raises(CompatibilityError, "init_method.layer"):
+        attended(frozen, embedded, torch.ones(1, 2, dtype=torch.int64), 99)
 
 
 def matching_of(task, method, ids):
