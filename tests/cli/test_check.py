@@ -160,6 +160,7 @@ NEEDED = {
     ("recipe", "hydra_add_language"): ["composition=hydra"],
     ("recipe", "hydra_llm"): ["composition=hydra"],
     ("recipe", "madx"): ["recipe.steps.both_languages.split=adaptation"],
+    ("recipe", "unibridge_ensemble"): ["recipe.steps.second_language.split=adaptation"],
     ("recipe", "layra"): [
         f"recipe.steps.{step}.split=language" for step in ("second", "full_second")
     ],

@@ -143,7 +143,7 @@ def test_a_plain_batch_is_filled_in() -> None:
 
 def test_every_argument_of_lightnings_trainer_is_an_option_or_says_what_is() -> None:
     known = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
-    beside = {"name", "threads", "progress", "workers", "compile", "attention"}
+    beside = {"name", "threads", "progress", "workers", "compile", "attention", "offload"}
     ours = set(TrainerConfig.__dataclass_fields__) - beside
     assert ours | set(SET_BY_FRANKEN) == known
     assert not ours & set(SET_BY_FRANKEN)
