@@ -89,6 +89,8 @@ def _skillpack(peer: str, requirements: tuple[str, ...], other: Make, wide: bool
     )
 
 
+_SCRIPT = "a plain script over torch.linalg.svd", (), _sides("skill.py", "svd", "{folder}")
+
 MODEL_JOBS = {
     "resize_links": _resize("4 x", "linked"),
     "resize_links_8gb": _resize("4 x", "linked", 8),
@@ -101,12 +103,8 @@ MODEL_JOBS = {
         "mergekit-tokensurgeon (its package's mergekit-extract-lora 0.1.5)",
         ("mergekit==0.1.5", *SHARED), _extract_lora,
     ),
-    "skillpack_svd": _skillpack(
-        "a plain script over torch.linalg.svd", (), _sides("skill.py", "svd", "{folder}")
-    ),
-    "skillpack_svd_wide": _skillpack(
-        "a plain script over torch.linalg.svd", (), _sides("skill.py", "svd", "{folder}"), wide=True
-    ),
+    "skillpack_svd": _skillpack(*_SCRIPT),
+    "skillpack_svd_wide": _skillpack(*_SCRIPT, wide=True),
     "xtransplant": Job(
         title="XTransplant: SmolLM2's 900 pairs of layers, prompts of 80 tokens, 6 new tokens",
         peer="a plain loop with hooks and a cache, every 29th pair",

@@ -30,6 +30,7 @@ with later():
     from torch import Tensor
 
     from franken.distillation.common.blocks import summed
+    from franken.distillation.common.divergence import divergence
     from franken.distillation.common.view import View
 
 
@@ -93,11 +94,6 @@ class Dskd(Distillation):
     def _log_shares(self, view: View, states: Tensor) -> Tensor:
         """``(n, V)`` log-probabilities of a view's own tokens."""
         return (view.logits(states) / self.temperature).log_softmax(1)
-
-
-def divergence(goal: Tensor, found: Tensor) -> Tensor:
-    """``(n,)`` Kullback-Leibler from ``goal`` to ``found``, both log-probabilities."""
-    return (goal.exp() * (goal - found)).sum(1)
 
 
 def projectors(student: View, teacher: View, anchors: int) -> tuple[Tensor, Tensor]:

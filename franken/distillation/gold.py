@@ -29,6 +29,7 @@ with later():
     from torch import Tensor
 
     from franken.distillation.common.blocks import summed
+    from franken.distillation.common.divergence import divergence
     from franken.distillation.common.view import View
     from franken.distillation.uld import distances
 
@@ -103,9 +104,8 @@ def jensen_shannon(goal: Tensor, found: Tensor, beta: float) -> Tensor:
     ends their limits, scaled: 0 ``KL(goal | found)``, 1 ``KL(found | goal)``.
     """
     if beta == 0:
-        return (goal.exp() * (goal - found)).sum(1)
+        return divergence(goal, found)
     if beta == 1:
-        return (found.exp() * (found - goal)).sum(1)
+        return divergence(found, goal)
     mixed = torch.logaddexp(goal + log(beta), found + log(1 - beta))
-    parts = [(side.exp() * (side - mixed)).sum(1) for side in (goal, found)]
-    return beta * parts[0] + (1 - beta) * parts[1]
+    return beta * divergence(goal, mixed) + (1 - beta) * divergence(found, mixed)

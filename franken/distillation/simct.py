@@ -25,6 +25,7 @@ with later():
     from torch import Tensor
 
     from franken.distillation.common.blocks import summed
+    from franken.distillation.common.divergence import divergence
     from franken.distillation.common.view import View
 
 _NEVER = -1e9
@@ -61,21 +62,19 @@ class Simct(Distillation):
         with torch.no_grad():
             taught = self._scores(teacher)[numbers].masked_fill(single, _NEVER)
 
-        def divergence(mine: Tensor, learnt: Tensor, theirs: Tensor, taught: Tensor) -> Tensor:
+        def reverse(mine: Tensor, learnt: Tensor, theirs: Tensor, taught: Tensor) -> Tensor:
             with torch.no_grad():
                 goal = self._choices(teacher, theirs, taught)
             found = self._choices(student, mine, learnt)
-            return (found.exp() * (found - goal)).sum(1)
+            return divergence(found, goal)
 
-        return summed(divergence, mine, learnt, theirs, taught), len(numbers)
+        return summed(reverse, mine, learnt, theirs, taught), len(numbers)
 
     def _scores(self, view: View) -> Tensor:
         """``(count,)`` what the entry of each chunk weighs."""
-        if self.score is Score.sum_logprob:
-            return view.log_likelihoods()
         raw = self.score is Score.mean_logit
         sums = view.own_logits() if raw else view.log_likelihoods()
-        return sums / view.tokens().clamp(min=1)
+        return sums if self.score is Score.sum_logprob else sums / view.tokens().clamp(min=1)
 
     def _choices(self, view: View, states: Tensor, own: Tensor) -> Tensor:
         """``(n, k + 1)`` log-probabilities of the shared tokens and, last, of the chunk itself."""

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from franken.distillation.dskd import Dskd, Space, divergence, projectors
+from franken.distillation.common.divergence import divergence
+from franken.distillation.dskd import Dskd, Space, projectors
 from franken.distillation.gold import Gold, jensen_shannon
 from franken.distillation.simct import Score, Simct
 from tests.distillation.test_losses import MINE, THEIRS, view
