@@ -1,6 +1,6 @@
 """Labels that a head gives to the items of a task."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +8,7 @@ import torch
 from franken.data.labelled import Labelled, labelled
 from franken.data.labelled_encoding import Encoded, encode
 from franken.errors import CompatibilityError
+from franken.eval_suite.batching import ascending_runs, right_padded
 from franken.eval_suite.suite import Item, TaskRun
 from franken.parts.label_head import Labeller
 from franken.parts.label_set import LabelledUnit
@@ -45,7 +46,9 @@ def label(task: TaskRun, lang: str) -> list[Answer]:
     advance = task.progress(lang, len(rows))
     said: list[tuple[str | None, ...]] = [()] * len(rows)
     order = sorted(range(len(rows)), key=lambda at: len(rows[at].ids))
-    for batch in _batches(order, rows, task.batch_tokens):
+    lengths = [len(rows[at].ids) for at in order]
+    for run in ascending_runs(lengths, task.batch_tokens):
+        batch = order[run]
         given = _said(head, [rows[at] for at in batch], task.readout.device)
         for at, numbers in zip(batch, given, strict=True):
             by_word = dict(zip(rows[at].words, numbers, strict=True))
@@ -57,26 +60,8 @@ def label(task: TaskRun, lang: str) -> list[Answer]:
     return [Answer(text, own) for text, own in zip(texts, said, strict=True)]
 
 
-def _batches(
-    order: Sequence[int], rows: Sequence[Encoded], batch_tokens: int
-) -> Iterator[Sequence[int]]:
-    """Runs of ascending length, padded to at most so many tokens together."""
-    first = 0
-    while first < len(order):
-        stop = first + 1
-        while stop < len(order) and len(rows[order[stop]].ids) * (stop + 1 - first) <= batch_tokens:
-            stop += 1
-        yield order[first:stop]
-        first = stop
-
-
 def _said(head: Labeller, rows: Sequence[Encoded], device: torch.device) -> list[list[int]]:
-    width = max(len(row.ids) for row in rows)
-    ids = torch.zeros((len(rows), width), dtype=torch.long)
-    seen = torch.zeros_like(ids)
-    for at, row in enumerate(rows):
-        ids[at, : len(row.ids)] = torch.tensor(row.ids)
-        seen[at, : len(row.ids)] = 1
+    ids, seen = right_padded([row.ids for row in rows])
     best = head.logits(ids.to(device), seen.to(device)).argmax(-1).cpu()
     if head.labels.unit is LabelledUnit.sentence:
         return [[int(number)] for number in best]

@@ -14,6 +14,7 @@ with later():
     import torch
 
     from franken.errors import CompatibilityError
+    from franken.eval_suite.batching import ascending_runs, right_padded
     from franken.eval_suite.readout import Guess
     from franken.eval_suite.suite import Item, TaskRun
     from franken.statistics import Units
@@ -110,7 +111,8 @@ def measure(
     asked = sorted(hidden_tokens(rows, form), key=lambda one: len(one.ids))
     nats: list[list[float]] = [[] for _ in documents]
     advance = task.progress(lang, len(asked))
-    for batch in _batches(asked, task.batch_tokens):
+    for run in ascending_runs([len(one.ids) for one in asked], task.batch_tokens):
+        batch = asked[run]
         found = _log_probs(guess, batch, form.mask, task.readout.device)
         for one, value in zip(batch, found, strict=True):
             nats[one.owner].append(value)
@@ -136,26 +138,10 @@ def hidden_tokens(rows: Sequence[Sequence[int]], form: WindowInput) -> Iterator[
                 yield Hidden(owner, whole, place)
 
 
-def _batches(asked: Sequence[Hidden], batch_tokens: int) -> Iterator[Sequence[Hidden]]:
-    """Runs of inputs of ascending length, padded to at most so many tokens together."""
-    first = 0
-    while first < len(asked):
-        stop = first + 1
-        while stop < len(asked) and len(asked[stop].ids) * (stop + 1 - first) <= batch_tokens:
-            stop += 1
-        yield asked[first:stop]
-        first = stop
-
-
 def _log_probs(
     guess: Guess, batch: Sequence[Hidden], mask: int, device: torch.device
 ) -> list[float]:
-    width = max(len(one.ids) for one in batch)
-    ids = torch.full((len(batch), width), mask)
-    seen = torch.zeros_like(ids)
-    for row, one in enumerate(batch):
-        ids[row, : len(one.ids)] = torch.tensor(one.ids)
-        seen[row, : len(one.ids)] = 1
+    ids, seen = right_padded([one.ids for one in batch], mask)
     places = torch.tensor([one.place for one in batch])
     wanted = torch.tensor([one.token for one in batch], device=device)
     ids[torch.arange(len(batch)), places] = mask
