@@ -16,6 +16,7 @@ from franken.config.root import Config
 from franken.declare.typed import typed_value
 from franken.errors import ConfigError
 from franken.recipe_hydra import hydra_faults, is_hydra
+from franken.recipe_training import training_faults
 from franken.steps.base import Part, Step, step_kinds
 from franken.steps.evaluate import EvaluateStep
 from franken.steps.export import ExportStep
@@ -91,6 +92,11 @@ class _Builder:
         if not self.faults:
             self._check_ancestry()
             for key, message in hydra_faults(self.steps, self.recipe.evaluate, self.config):
+                self.faults.append(Fault(key, message))
+        if not self.faults:
+            graph = self.graph()
+            needed = {name: graph.steps[name] for name in graph.needed()}
+            for key, message in training_faults(needed, self.config.trainer):
                 self.faults.append(Fault(key, message))
 
     def _with_donor(self) -> dict[str, Any]:

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from franken.composition.swap import SpecialRows
-from franken.config.base_model import LoadedModel
+from franken.config.base_model import LoadedModel, PretrainedModel
 from franken.config.checks import Fault
 from franken.config.data import ChatForm
 from franken.config.root import Config
 from franken.errors import FrankenError
 from franken.files import read_json
 from franken.recipe import Graph, build_graph
+from franken.recipe_training import trainings, unmasked_wishes
 from franken.steps.base import Part
 from franken.steps.load import LoadStep
+from franken.steps.pretrain import PretrainStep
 from franken.steps.swap import SwapStep
 from franken.vocab.from_pretrained import TOKENIZER_FILES, FromPretrainedVocab
 
@@ -32,9 +34,8 @@ def checkpoint_faults(config: Config) -> list[Fault]:
         and isinstance(step.model, LoadedModel)
         and Path(step.model.path).expanduser().is_dir()
     }
-    if not local:
-        return []
-    return list(dict.fromkeys(_Look(config, graph, local).faults()))
+    look = _Look(config, graph, local)
+    return list(dict.fromkeys([*(look.faults() if local else ()), *look.masked()]))
 
 
 @dataclass
@@ -54,6 +55,30 @@ class _Look:
             yield from self._clashes()
             yield from self._strangers()
             yield from self._without_template()
+
+    def masked(self) -> Iterator[Fault]:
+        """Trainings of masked models that ask for what only causal ones do."""
+        needed = {name: self.graph.steps[name] for name in self.graph.needed()}
+        for key, step, training in trainings(needed):
+            wishes = list(unmasked_wishes(step, training))
+            if wishes and self._is_masked(key.rpartition(".")[2]):
+                for place, message in wishes:
+                    yield Fault(f"{key}.{place}", message)
+
+    def _is_masked(self, name: str) -> bool:
+        """Whether the model that a step makes or tunes is masked; false where nobody can say."""
+        from franken.families.objective import is_masked
+        from franken.parts.checkpoint import Checkpoint
+
+        origin = self._origin(name, "model", "body", "base")
+        if origin in self.local:
+            return is_masked(Checkpoint(self._directory(origin)).config())
+        step = self.graph.steps[origin] if origin is not None else None
+        if not isinstance(step, PretrainStep) or not isinstance(step.model, PretrainedModel):
+            return False
+        from transformers import AutoConfig
+
+        return is_masked(AutoConfig.for_model(step.model.architecture))
 
     def _wanted(self) -> dict[str, list[str]]:
         """Load step -> capabilities that the steps after it ask of its model."""
@@ -125,7 +150,7 @@ class _Look:
     def _origin(self, name: str, *places: str) -> str | None:
         """The step without inputs that a model, or its table, comes from."""
         step = self.graph.steps[name]
-        if isinstance(step, LoadStep):
+        if isinstance(step, LoadStep | PretrainStep):
             return name
         references = step.references()
         for place in places:

@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 SHELL = {
-    "cli", "run", "recipe", "recipe_checkpoints", "recipe_hydra", "steps", "side_resource", "store",
-    "library",
+    "cli", "run", "recipe", "recipe_checkpoints", "recipe_hydra", "recipe_training", "steps",
+    "side_resource", "store", "library",
 }  # fmt: skip
 """What wires the core together; nothing else may import it, command lines (``__main__``) apart."""
 LIGHT = {"errors", "files", "seeds", "families"}

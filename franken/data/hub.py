@@ -49,8 +49,9 @@ def read_hub(
             )
         named = _label_lists(rows)
         for number, record in enumerate(rows, 1):
-            own = {key: [names[at] for at in record[key]] for key, names in named.items()}
-            yield Row(f"{name}: row {number}", {**record, **own})
+            place = f"{name}: row {number}"
+            own = {key: _named(record[key], key, of, place) for key, of in named.items()}
+            yield Row(place, {**record, **own})
     except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), "no message")
         raise DataError(
@@ -65,6 +66,15 @@ def _label_lists(rows: Any) -> dict[str, list[str]]:
     kinds = {key: getattr(kind, "feature", None) for key, kind in (rows.features or {}).items()}
     found = {key: getattr(kind, "names", None) for key, kind in kinds.items()}
     return {key: names for key, names in found.items() if names}
+
+
+def _named(tags: Sequence[int], column: str, names: Sequence[str], place: str) -> list[str]:
+    if strays := sorted({tag for tag in tags if not 0 <= tag < len(names)}):
+        raise DataError(
+            f"{place}: the column {column!r} holds {strays[0]}, its names are those of 0 to "
+            f"{len(names) - 1}; -1 says that a label is withheld. Take a part with labels"
+        )
+    return [names[tag] for tag in tags]
 
 
 def _file_options(address: str, columns: Sequence[str] | None) -> dict[str, Any]:

@@ -216,6 +216,10 @@ def _xlsum(row: Columns, number: int, context: _Context) -> AnswerItem:
 def _tagged(row: Columns, number: int, context: _Context) -> TaggedItem:
     column = next((name for name in TAG_COLUMNS if name in row), TAG_COLUMNS[0])
     words, tags = (_list(row, name) for name in ("tokens", column))
+    if bare := next((tag for tag in tags if re.fullmatch(r"-?\d+", tag)), None):
+        raise _Misfit(
+            f"{column} holds {bare!r}, a number without a name; write names (O, B-PER, NOUN)"
+        )
     if len(words) != len(tags):
         raise _Misfit(f"{len(words)} tokens and {len(tags)} {column}; one for each is expected")
     identifier = row.get("idx", row.get("id", number))

@@ -102,6 +102,10 @@ class DataSource(Protocol):
         """Languages that a set has, in the order of the configuration."""
         ...
 
+    def task_parts(self, task: str) -> list[str]:
+        """The parts that a set has: of test, valid and train."""
+        ...
+
     def task_rows(self, task: str, lang: str, split: str = TEST) -> list[dict[str, Any]]:
         """Rows of an evaluation set as published, with the column names of its schema."""
         ...

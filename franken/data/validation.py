@@ -34,10 +34,6 @@ class Configured(DataSource, Protocol):
         """Optional sources that are left out: key -> languages."""
         ...
 
-    def task_parts(self, task: str) -> list[str]:
-        """The parts of an evaluation set that are configured."""
-        ...
-
     def task_origin(self, task: str, lang: str, part: str, *, every: bool = False) -> Origin:
         """Where a part of an evaluation set lies in one language."""
         ...

@@ -73,6 +73,10 @@ class MemoryData:
         """Languages of a set."""
         return list(self._sets[task][1])
 
+    def task_parts(self, task: str) -> list[str]:
+        """The part ``test`` alone."""
+        return [TEST]
+
     def task_rows(self, task: str, lang: str, split: str = TEST) -> list[dict[str, Any]]:
         """Rows of a set; all of them are of the part ``test``."""
         if split != TEST or lang not in self._sets[task][1]:

@@ -10,6 +10,7 @@ from franken.config.data import DataConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.data import open_data
 from franken.data.labelled import label_set, read_labelled, unit_of
+from franken.data.source import VALID
 from franken.errors import DataError
 from franken.lazy import later
 from franken.steps.base import HERE, Part, Step, step
@@ -90,10 +91,9 @@ class TrainLabelsStep(Step):
         source, languages = open_data(self.data), self._languages()
         texts = read_labelled(source, self.task, languages)
         labels = label_set(texts, unit_of(source, self.task))
-        try:
-            held_out = read_labelled(source, self.task, languages, "valid")
-        except DataError:
-            held_out = []
+        held_out = []
+        if VALID in source.task_parts(self.task):
+            held_out = read_labelled(source, self.task, languages, VALID)
         places = read_places(context.inputs["model"])
         refuse_deltas(context, places, self.trainable)
         ref = open_model(context.inputs["model"], context.store)

@@ -194,3 +194,13 @@ def test_tags_that_are_stored_as_numbers_come_by_their_names(tmp_path: Path) -> 
     made.to_parquet(tmp_path / "set" / "train.parquet")
     (row,) = read_hub(str(tmp_path / "set"))
     assert row.record == {"tokens": ["Ada", "sings"], "ner_tags": ["B-PER", "O"]}
+
+
+def test_a_tag_that_is_withheld_gets_no_name(tmp_path: Path) -> None:
+    from datasets import ClassLabel, Dataset, Features, List
+
+    kinds = Features({"ner_tags": List(ClassLabel(names=["O", "B-PER"]))})
+    made = Dataset.from_dict({"ner_tags": [[1, 0], [-1]]}, features=kinds)
+    made.to_parquet(tmp_path / "set" / "train.parquet")
+    with raises(DataError, "ner_tags", "row 2"):
+        list(read_hub(str(tmp_path / "set")))

@@ -42,8 +42,11 @@ def test_layouts_of_the_hub_are_read(column):
     assert labelled(item) == Labelled("1", ("Ada", "sings"), ("B-PER", "O"))
 
 
-def test_words_and_tags_that_do_not_match_are_refused():
-    for row in ({"tokens": ["Ada"], "ner_tags": []}, {"tokens": ["a", "b"], "upos": ["X"]}):
+def test_words_and_tags_that_do_not_match_and_tags_without_names_are_refused():
+    for row in (
+        {"tokens": ["Ada"], "ner_tags": []}, {"tokens": ["a", "b"], "upos": ["X"]},
+        {"tokens": ["Ada", "sings"], "ner_tags": [1, 0]}, {"tokens": ["Ada"], "tags": ["-1"]},
+    ):  # fmt: skip
         with raises(DataError, "row 1"):
             read_items("tagged", [row], lang="en", source_lang="en")
 

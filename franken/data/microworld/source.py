@@ -174,6 +174,10 @@ class Microworld:
         source = [] if task == "translation" else [self.config.source_language]
         return [*source, *self.config.languages]
 
+    def task_parts(self, task: str) -> list[str]:
+        """Every set has all parts."""
+        return list(_SPLIT_SHARE)
+
     def task_rows(self, task: str, lang: str, split: str = "test") -> list[dict[str, Any]]:
         """Rows in the schema of the published set; the same meanings in every language.
 
