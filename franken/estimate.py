@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from franken.config.training import (
+    ADDS_LORA,
     AdapterKind,
     BodyType,
     OptimizerName,
@@ -127,11 +128,12 @@ def trained_parameters(shape: Shape, trainable: Trainable, training: TrainingCon
         return shape.body + shape.table
     if trainable is Trainable.body:
         return shape.body
-    if trainable is Trainable.lora:
+    if trainable in ADDS_LORA:
         queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        outputs = {"q": queries, "k": keys, "v": keys, "o": queries}
-        each = sum(shape.width + outputs[name] for name in training.lora.targets)
-        return shape.layers * training.lora.rank * each
+        others = {"q": queries, "k": keys, "v": keys, "o": queries}
+        each = sum(shape.width + others.get(role, shape.inner) for role in training.lora.targets)
+        tables = shape.table if trainable is Trainable.lora_and_embeddings else 0
+        return tables + shape.layers * training.lora.rank * each
     if trainable is Trainable.adapter:
         config = training.adapter
         sites = 2 if config.kind is AdapterKind.houlsby else 1
@@ -166,6 +168,8 @@ def estimate(
     share = processes if sharded else 1
     trained = trained_parameters(shape, trainable, training)
     added = trained if trainable in (Trainable.lora, Trainable.adapter) else 0
+    if trainable is Trainable.lora_and_embeddings:
+        added = trained - shape.table
     frozen = shape.body + shape.table + added - trained
     kind = training.body_dtype
     half = kind is BodyType.bfloat16 or (kind is not BodyType.float32 and half_precision)
@@ -185,7 +189,7 @@ def estimate(
     tokens = training.steps * training.batch_size * training.sequence_length
     # trained parameters enter products: of an input table alone none do
     in_products = trained
-    if trainable in (Trainable.embeddings, Trainable.embeddings_and_edge_layers, Trainable.full):
+    if trainable not in (Trainable.body, Trainable.lora, Trainable.adapter):
         in_products -= 0 if shape.tied else shape.rows * shape.width
     forward = 2 * (shape.body + shape.rows * shape.width)
     passes = 3 if checkpointed else 2

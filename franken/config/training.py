@@ -20,15 +20,23 @@ class Trainable(StrEnum):
     """Everything but the embeddings."""
     full = "full"
     lora = "lora"
-    """LoRA on the attention projections (peft); body and embeddings are frozen."""
+    """LoRA (peft) on the projections of ``lora.targets``; body and embeddings are frozen."""
+    lora_and_embeddings = "lora_and_embeddings"
+    """``lora`` and ``embeddings`` at once, as peft does with ``modules_to_save``."""
     adapter = "adapter"
     """A bottleneck adapter (MAD-X) over those that the model carries; all else is frozen."""
     embeddings_and_edge_layers = "embeddings_and_edge_layers"
     """Embeddings plus the first and last ``edge_layers`` transformer layers."""
 
 
-FROZEN_BODY = (Trainable.embeddings, Trainable.lora, Trainable.adapter)
+ADDS_LORA = (Trainable.lora, Trainable.lora_and_embeddings)
+"""What puts LoRA into the model."""
+
+FROZEN_BODY = (*ADDS_LORA, Trainable.embeddings, Trainable.adapter)
 """What trains beside a body that stays as it is."""
+
+LORA_TARGETS = ("q", "k", "v", "o", "gate", "up", "down")
+"""Roles of linear layers that LoRA can adapt."""
 
 
 class EmbeddingSides(StrEnum):
@@ -70,7 +78,7 @@ class BodyType(StrEnum):
 
 @dataclass
 class LoraConfig:
-    """Low-rank adapters on self-attention (Franken-Adapter 2.7)."""
+    """Low-rank adapters on linear layers (Franken-Adapter 2.7)."""
 
     rank: int = 64
     """Columns of each factor."""
@@ -79,7 +87,9 @@ class LoraConfig:
     dropout: float = 0.0
     """Share of the adapter's inputs that a training step leaves out."""
     targets: list[str] = field(default_factory=lambda: ["q", "k", "v", "o"])
-    """Attention projections by role; which ones the paper used is not stated."""
+    """Layers by role: the attention projections q, k, v, o and the feed-forward layers gate, up,
+    down (families without a gate have the other two). Franken-Adapter says self-attention, not
+    which."""
     first: int | None = None
     """Adapters in this many first layers, and in ``last`` last ones, alone (LayRA: 10 and 2 of 32);
     ``null`` for both: in all."""
@@ -93,8 +103,9 @@ class LoraConfig:
         yield from at_least("last", self.last, 0)
         if (self.first, self.last) == (0, 0):
             yield "first", "and last are 0, so no layer has an adapter"
-        if not self.targets or not set(self.targets) <= {"q", "k", "v", "o"}:
-            yield "targets", f"must be a non-empty subset of q, k, v, o; got {self.targets}"
+        if not self.targets or not set(self.targets) <= set(LORA_TARGETS):
+            names = ", ".join(LORA_TARGETS)
+            yield "targets", f"must be a non-empty subset of {names}; got {self.targets}"
 
 
 class AdapterKind(StrEnum):
@@ -246,7 +257,7 @@ class TrainingConfig:
     grad_clip: float = 1.0
     """Gradient norm limit; 0 switches clipping off."""
     lora: LoraConfig = field(default_factory=LoraConfig)
-    """Read when ``trainable`` is ``lora``."""
+    """Read when ``trainable`` is ``lora`` or ``lora_and_embeddings``."""
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     """Read when ``trainable`` is ``adapter``."""
     masking: MaskingConfig = field(default_factory=MaskingConfig)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from franken.config.data import DataConfig, FileData, MicroworldData
 from franken.config.training import (
+    ADDS_LORA,
     FROZEN_BODY,
     Trainable,
     TrainingConfig,
@@ -43,7 +44,9 @@ with later():
     from franken.training.distillation import Teaching
     from franken.training.lightning_options import own_datamodule
 
-_NEEDS = {Trainable.lora: "lora", Trainable.embeddings_and_edge_layers: "edge_layers"}
+_NEEDS = {
+    **dict.fromkeys(ADDS_LORA, "lora"), Trainable.embeddings_and_edge_layers: "edge_layers",
+}  # fmt: skip
 
 
 @step

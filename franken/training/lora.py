@@ -1,4 +1,4 @@
-"""LoRA on the attention projections of a frozen model (Franken-Adapter 2.7), by peft."""
+"""LoRA on linear layers of a frozen model (Franken-Adapter 2.7), by peft."""
 
 import logging
 import re
@@ -27,8 +27,8 @@ def add_lora(model: PreTrainedModel, anatomy: Anatomy, config: LoraConfig, *, se
     """Insert adapters into ``model`` in place; embeddings and head never get one.
 
     Args:
-        model: a causal LM; its attention modules are replaced by wrapped ones.
-        anatomy: says which module carries which projection.
+        model: a causal or masked LM; the adapted modules are replaced by wrapped ones.
+        anatomy: says which module carries which role.
         config: rank, alpha, dropout and the roles that get an adapter.
         seed: of the random half of the adapters; the global generators stay as they were.
 
@@ -61,10 +61,22 @@ def add_lora(model: PreTrainedModel, anatomy: Anatomy, config: LoraConfig, *, se
 
 
 def lora_targets(anatomy: Anatomy, roles: list[str]) -> list[str]:
-    """Module suffixes inside a layer for the roles, each once; fused projections count whole."""
-    targets = sorted({anatomy.attention[role] for role in roles})
+    """Module suffixes inside a layer for the roles, each once; fused projections count whole.
+
+    Roles that the family lacks (``gate``) get none.
+
+    Raises:
+        CompatibilityError: where it has none of them.
+    """
+    modules = {**anatomy.attention, **anatomy.feed_forward}
+    targets = sorted({modules[role] for role in roles if role in modules})
+    if not targets:
+        raise CompatibilityError(
+            f"no linear layer of {anatomy.family} is known as {', '.join(roles)}; lora.targets can "
+            f"name {', '.join(modules) or 'none'} here"
+        )
     for target in targets:
-        carried = sorted(role for role, name in anatomy.attention.items() if name == target)
+        carried = sorted(role for role, name in modules.items() if name == target)
         extra = sorted(set(carried) - set(roles))
         if extra:
             log.warning(

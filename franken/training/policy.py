@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from franken.config.training import (
+    ADDS_LORA,
     TRAINED_ADAPTER,
     BodyType,
     EmbeddingSides,
@@ -96,9 +97,11 @@ def apply_policy(
     adapted = None
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    if trainable is Trainable.lora:
+    if trainable in ADDS_LORA:
         adapted = add_lora(model, anatomy, config.lora, seed=seed)
         chosen = [p for name, p in model.named_parameters() if LORA_MARK in name]
+        if trainable is Trainable.lora_and_embeddings:
+            chosen += _of_sides(model, config.sides)
     elif trainable is Trainable.adapter:
         chosen = list(add_adapter(model, adapter_shape(config), TRAINED_ADAPTER, seed=seed))
     elif trainable is Trainable.embeddings:
@@ -277,6 +280,8 @@ def _set_modes(
         return
     if trainable is Trainable.lora:
         ends = lora_modules(model)
+    elif trainable is Trainable.lora_and_embeddings:
+        ends += lora_modules(model)
     elif trainable is Trainable.embeddings_and_edge_layers:
         ends += edge_layers(model, anatomy, config.edge_layers)
     for module in ends:

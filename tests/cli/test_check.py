@@ -142,6 +142,7 @@ NEEDED = {
     ("alignment", "files"): ["alignment.table=x"],
     ("base_model", "checkpoint"): ["base_model.path=x"],
     ("eval_suite", "lm_eval"): ["eval_suite.tasks=[x]"],
+    ("experiment", "neighbours/expansion"): ["base_model.path=x"],
     ("experiment", "neighbours/romansetu"): ["base_model.path=x"],
     ("experiment", "neighbours/romansetu_native"): ["base_model.path=x"],
     ("experiment", "real/initialisers"): ["base_model.path=x"],

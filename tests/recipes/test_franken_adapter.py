@@ -1,6 +1,7 @@
 """Franken-Adapter from a config to scores and an exported model, on both families of tiny bases."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,29 @@ def test_the_lora_step_stores_only_adapters(runner: Runner) -> None:
     assert (folder / "delta").is_dir()
     assert not (folder / "body").exists()
     assert not (folder / "table").exists()
+
+
+def test_lora_beside_the_rows_stores_adapters_and_a_table(runner: Runner, tmp_path: Path) -> None:
+    config = compose_config(f"store.path={runner.store.root}")
+    config.base_model, config.training = runner.config.base_model, runner.config.training
+    steps = dict(runner.config.recipe.steps)
+    steps["both"] = {**steps["adapted"], "trainable": "lora_and_embeddings"}
+    config.recipe.steps, config.recipe.evaluate = steps, ["both"]
+    again = Runner(config, tmp_path)
+    made = again.ensure("both")
+    assert sorted(p.name for p in made.path.iterdir() if p.is_dir()) == ["delta", "table"]
+    assert read_places(made)["body"] == read_places(again.ensure("base"))["body"]
+    before = load_table(again.ensure("initial").path / "table")
+    assert not torch.equal(load_table(made.path / "table").input, before.input)
+    # the delta acts in the model that is read back
+    ids = torch.tensor([[2, 30, 40, 50]])
+    logits = []
+    for deltas in (True, False):
+        ref = open_model(made, again.store)
+        model, _ = assemble(ref if deltas else replace(ref, deltas=()))
+        with torch.no_grad():
+            logits.append(model(ids).logits)
+    assert not torch.equal(*logits)
 
 
 def test_the_export_loads_without_franken_with_equal_logits(runner: Runner) -> None:

@@ -1,5 +1,7 @@
 """What trains, in which format, and in which mode."""
 
+import re
+
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
@@ -96,6 +98,48 @@ def test_lora_adapts_every_attention_projection_once(family, per_layer):
     names = trained(tiny_model(family), Trainable.lora, lora=LoraConfig(rank=2))
     assert all("lora_" in name for name in names)
     assert len(names) == 3 * per_layer * 2  # layers x modules x (A, B)
+
+
+@pytest.mark.parametrize(
+    ("family", "targets", "modules"),
+    [
+        ("llama", ["gate", "up", "down"], {"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}),
+        ("llama", ["q", "down"], {"self_attn.q_proj", "mlp.down_proj"}),
+        ("gpt2", ["gate", "up", "down"], {"mlp.c_fc", "mlp.c_proj"}),  # it has no gate
+        ("gpt_neox", ["up"], {"mlp.dense_h_to_4h"}),
+    ],
+)
+def test_lora_adapts_the_feed_forward_layers_that_are_named(family, targets, modules):
+    names = trained(tiny_model(family), Trainable.lora, lora=LoraConfig(rank=2, targets=targets))
+    paths = {re.split(r"\.\d+\.", name, maxsplit=1)[1].split(".lora_")[0] for name in names}
+    assert paths == modules
+    assert len(names) == 3 * len(modules) * 2
+
+
+def test_roles_that_a_family_lacks_altogether_are_refused():
+    with raises(CompatibilityError, "gate", "q, k, v, o, up, down"):
+        trained(tiny_model("gpt2"), Trainable.lora, lora=LoraConfig(targets=["gate"]))
+    assert [key for key, _ in LoraConfig(targets=["q", "experts"]).faults()] == ["targets"]
+
+
+def test_lora_and_embeddings_train_both_and_nothing_else():
+    model = tiny_model("llama")
+    report = apply_policy(model, Trainable.lora_and_embeddings, TrainingConfig())
+    rows = [name for name in report.names if "lora_" not in name]
+    assert len(report.names) == 3 * 4 * 2 + len(rows)
+    assert [name.rpartition("model.")[2] for name in rows] == [
+        "embed_tokens.weight",
+        "lm_head.weight",
+    ]
+    assert (
+        report.frozen_rows
+        == apply_policy(tiny_model("llama"), Trainable.embeddings, TrainingConfig()).frozen_rows
+    )
+    one = apply_policy(
+        tiny_model("llama"), Trainable.lora_and_embeddings,
+        TrainingConfig(sides=EmbeddingSides.output),
+    )  # fmt: skip
+    assert [n.rpartition("model.")[2] for n in one.names if "lora_" not in n] == ["lm_head.weight"]
 
 
 def test_lora_starts_as_the_identity_and_from_its_seed_alone():

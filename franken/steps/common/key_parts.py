@@ -75,7 +75,8 @@ def frozen_weights(
     """
     bf16 = training.body_dtype is BodyType.auto and config.trainer.precision is Precision.bf16_mixed
     narrow = bf16 or training.body_dtype is BodyType.bfloat16
-    one_side = trainable is Trainable.embeddings and training.sides is not EmbeddingSides.both
+    tables = (Trainable.embeddings, Trainable.lora_and_embeddings)
+    one_side = trainable in tables and training.sides is not EmbeddingSides.both
     beside = one_side or trainable is Trainable.embeddings_and_edge_layers
     return {"frozen": 2} if narrow and beside else {}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from franken.config.training import TRAINED_ADAPTER, Trainable, TrainingConfig
+from franken.config.training import ADDS_LORA, TRAINED_ADAPTER, Trainable, TrainingConfig
 from franken.errors import CompatibilityError
 from franken.parts.adapter_files import save_adapter
 from franken.parts.body import save_body
@@ -21,7 +21,10 @@ from franken.steps.common.models import Place, write_model
 from franken.training.policy import adapter_shape
 
 _CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)
-_CHANGES_TABLE = (Trainable.embeddings, Trainable.full, Trainable.embeddings_and_edge_layers)
+_CHANGES_TABLE = (
+    Trainable.embeddings, Trainable.lora_and_embeddings, Trainable.full,
+    Trainable.embeddings_and_edge_layers,
+)  # fmt: skip
 _BESIDE_DELTAS = (Trainable.embeddings, Trainable.adapter)
 
 
@@ -45,7 +48,7 @@ def save_tuned(
     """
     body, table, deltas = places["body"], places["table"], list(places["deltas"])
     fingerprint = places["fingerprint"]
-    if trainable is Trainable.lora:
+    if trainable in ADDS_LORA:
         save_lora(model, context.directory / "delta", body=fingerprint)
         deltas.append([HERE, "", "delta"])
     if trainable is Trainable.adapter:
