@@ -10,6 +10,7 @@ from typing import Any
 
 from franken.config.training import (
     ADDS_LORA,
+    BESIDE_BODY,
     AdapterKind,
     BodyType,
     OptimizerName,
@@ -139,6 +140,8 @@ def trained_parameters(shape: Shape, trainable: Trainable, training: TrainingCon
         sites = 2 if config.kind is AdapterKind.houlsby else 1
         each = 2 * shape.width * max(1, int(shape.width // config.reduction))
         return sites * each * (shape.layers - len(config.leave_out))
+    if trainable is Trainable.fusion:  # query, key and value of a place in each layer
+        return shape.layers * 3 * shape.width**2
     edges = 2 * training.edge_layers * shape.layer
     return shape.table + (edges if trainable is Trainable.embeddings_and_edge_layers else 0)
 
@@ -167,7 +170,7 @@ def estimate(
     checkpointed = training.activation_checkpointing or offload
     share = processes if sharded else 1
     trained = trained_parameters(shape, trainable, training)
-    added = trained if trainable in (Trainable.lora, Trainable.adapter) else 0
+    added = trained if trainable in BESIDE_BODY else 0
     if trainable is Trainable.lora_and_embeddings:
         added = trained - shape.table
     frozen = shape.body + shape.table + added - trained

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from franken.alignment.common.table import WordTable
     from franken.data.source import Pair
 
@@ -32,12 +34,32 @@ class Symmetry(StrEnum):
     grow_diag_final_and = "grow_diag_final_and"
 
 
+class Similarity(StrEnum):
+    """How alike two states are."""
+
+    dot = "dot"
+    """Their product, as in awesome-align."""
+    cosine = "cosine"
+
+
+class Extraction(StrEnum):
+    """Which tokens of two sentences are linked."""
+
+    softmax = "softmax"
+    """Those above a threshold when similarities are shared out over either sentence."""
+    argmax = "argmax"
+    """Each the other's nearest (SimAlign)."""
+
+
 @dataclass
 class Alignment:
     """Counts word pairs of sentence pairs; depends on no tokenizer and no model."""
 
     reads_text: ClassVar[bool] = True
     """Whether it aligns the parallel text of the data; false where it has files of its own."""
+
+    reads_model: ClassVar[bool] = False
+    """Whether it reads the states of a model, so that ``align_by`` is called instead."""
 
     name: str = ""
     """The aligner."""
@@ -57,3 +79,10 @@ class Alignment:
             DataError: where the text is empty, or the aligner lacks something.
         """
         raise NotImplementedError(f"{type(self).__name__} is no aligner of its own")
+
+    def align_by(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, pairs: Iterable[Pair],
+        language: str,
+    ) -> WordTable:  # fmt: skip
+        """As :meth:`align`, by the states of a model."""
+        raise NotImplementedError(f"{type(self).__name__} reads no model")

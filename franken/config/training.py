@@ -25,6 +25,8 @@ class Trainable(StrEnum):
     """``lora`` and ``embeddings`` at once, as peft does with ``modules_to_save``."""
     adapter = "adapter"
     """A bottleneck adapter (MAD-X) over those that the model carries; all else is frozen."""
+    fusion = "fusion"
+    """The attention over adapters that a ``fuse`` step put side by side; all else is frozen."""
     embeddings_and_edge_layers = "embeddings_and_edge_layers"
     """Embeddings plus the first and last ``edge_layers`` transformer layers."""
 
@@ -32,7 +34,10 @@ class Trainable(StrEnum):
 ADDS_LORA = (Trainable.lora, Trainable.lora_and_embeddings)
 """What puts LoRA into the model."""
 
-FROZEN_BODY = (*ADDS_LORA, Trainable.embeddings, Trainable.adapter)
+BESIDE_BODY = (*ADDS_LORA, Trainable.adapter, Trainable.fusion)
+"""What trains modules that are added to a body."""
+
+FROZEN_BODY = (*BESIDE_BODY, Trainable.embeddings)
 """What trains beside a body that stays as it is."""
 
 LORA_TARGETS = ("q", "k", "v", "o", "gate", "up", "down")

@@ -51,9 +51,17 @@ def unit_of(source: DataSource, task: str) -> LabelledUnit:
 
 
 def read_labelled(
-    source: DataSource, task: str, languages: Iterable[str], split: str = TRAIN
-) -> list[Labelled]:
-    """All texts of a part of an evaluation set, in the order of the languages.
+    source: DataSource, task: str, languages: Iterable[str], split: str = TRAIN, *,
+    limit: int | None = None,
+) -> list[Labelled]:  # fmt: skip
+    """Texts of a part of an evaluation set, in the order of the languages.
+
+    Args:
+        source: has the set.
+        task: its name.
+        languages: of the texts.
+        split: the part.
+        limit: the first so many of each language; ``None``: all.
 
     Raises:
         DataError: where a language has none.
@@ -63,7 +71,7 @@ def read_labelled(
         labelled(item)
         for lang in languages
         for item in read_items(
-            schema, source.task_rows(task, lang, split), lang=lang, source_lang=own
+            schema, source.task_rows(task, lang, split)[:limit], lang=lang, source_lang=own
         )
     ]
 

@@ -78,6 +78,20 @@ def load_adapter(model: PreTrainedModel, directory: Path, *, name: str) -> PreTr
         ArtifactError: where a file is missing or damaged.
         CompatibilityError: where it is of a kind that is not built here, or of another shape.
     """
+    add_adapter(model, read_shape(directory), name)
+    fill_adapter(model, directory, name)
+    for parameter in adapter_parameters(model, name).values():
+        parameter.requires_grad_(False)
+    return model
+
+
+def read_shape(directory: Path) -> AdapterShape:
+    """How a saved adapter is built.
+
+    Raises:
+        ArtifactError: where its weights are missing or damaged.
+        CompatibilityError: where it is of a kind that is not built here.
+    """
     path = directory / WEIGHTS_FILE
     if not path.is_file():
         old = (directory / "pytorch_adapter.bin").is_file()
@@ -87,8 +101,29 @@ def load_adapter(model: PreTrainedModel, directory: Path, *, name: str) -> PreTr
                "with AdapterHub's use_safetensors=True" if old else "")
         )  # fmt: skip
     safetensors_file.read_header(path)  # a clear error where the file is damaged
-    add_adapter(model, _from_hub(read_json(directory / CONFIG_FILE), directory), name)
-    wanted, found = adapter_parameters(model, name), dict(_ours(load_file(path), model, name))
+    return _from_hub(read_json(directory / CONFIG_FILE), directory)
+
+
+def fill_adapter(
+    model: PreTrainedModel, directory: Path, name: str, *, inside: str = ""
+) -> None:  # fmt: skip
+    """Copy a saved adapter's weights into one of its shape.
+
+    Args:
+        model: holds it.
+        directory: of the files.
+        name: in the model.
+        inside: where it stands in what has this name, if that is more than the adapter.
+
+    Raises:
+        CompatibilityError: where the shapes differ.
+    """
+    mark = f".{name}.{inside}"
+    wanted = {
+        key: p for key, p in adapter_parameters(model, name).items()
+        if mark in key.rpartition(ADAPTER_MARK)[2]
+    }  # fmt: skip
+    found = dict(_ours(load_file(directory / WEIGHTS_FILE), model, f"{name}.{inside}".rstrip(".")))
     odd = sorted(wanted.keys() ^ found.keys()) or sorted(
         key for key in wanted if wanted[key].shape != found[key].shape
     )
@@ -99,8 +134,11 @@ def load_adapter(model: PreTrainedModel, directory: Path, *, name: str) -> PreTr
         )
     for key, parameter in wanted.items():
         parameter.data.copy_(found[key])
-        parameter.requires_grad_(False)
-    return model
+
+
+def fusion_name_of(ours: str, anatomy: Anatomy, name: str, hub: str) -> str:
+    """AdapterHub's name of a tensor of the fusion that it calls ``hub``."""
+    return _hub_name(ours, anatomy, hub).replace(f"adapters.{hub}.", f"adapter_fusion_layer.{hub}.")
 
 
 def _hub_name(ours: str, anatomy: Anatomy, name: str) -> str:

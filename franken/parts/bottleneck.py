@@ -11,7 +11,7 @@ Invertible (NICE) parts act on the embeddings, and inverted on the last states w
 tied to them. Adapters of one model act in the order in which they were put in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,19 +121,28 @@ def add_adapter(
     Raises:
         CompatibilityError: where the name is taken, or a layer has no such place.
     """
+    width = text_config(model.config).hidden_size
+    return add_modules(
+        model, config, name, lambda: Bottleneck(width, config.reduction, config.activation),
+        seed=seed,
+    )  # fmt: skip
+
+
+def add_modules(
+    model: PreTrainedModel, config: AdapterShape, name: str, make: Callable[[], nn.Module], *,
+    seed: int,
+) -> list[nn.Parameter]:  # fmt: skip
+    """As :func:`add_adapter`, with modules of a caller's own at the places of the shape."""
     anatomy = anatomy_of(model.config)
     if name in adapter_names(model):
         raise CompatibilityError(f"the model has an adapter {name!r} already; choose another name")
     layers = list(model.get_submodule(anatomy.layers).children())
     left_out = {index % len(layers) for index in config.leave_out}
-    width = text_config(model.config).hidden_size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for index, layer in enumerate(layers):
             for site in _sites(layer, anatomy, config.kind) if index not in left_out else ():
-                _stack_at(layer, site)[name] = Bottleneck(
-                    width, config.reduction, config.activation
-                )
+                _stack_at(layer, site)[name] = make()
         if config.invertible:
             entrance: Any = model.get_input_embeddings()
             rows = entrance.weight.shape[1]
@@ -157,7 +166,7 @@ def adapter_parameters(model: nn.Module, name: str) -> dict[str, nn.Parameter]:
     """Name in the model -> parameter, of one adapter."""
     return {
         key: parameter for key, parameter in model.named_parameters()
-        if ADAPTER_MARK in key and f".{name}." in key.rpartition(ADAPTER_MARK)[2]
+        if ADAPTER_MARK in key and key.rpartition(ADAPTER_MARK)[2].split(".")[1] == name
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Deltas: changes kept beside a body: LoRA in PEFT's format, bottleneck adapters, SkillPacks.
+"""Deltas: changes beside a body: LoRA in PEFT's format, bottleneck adapters, fusions, SkillPacks.
 
 A delta directory holds ``delta.json`` with its ``kind``; other kinds join by an entry in
 ``apply_delta``.
@@ -24,13 +24,16 @@ from transformers import PreTrainedModel
 
 from franken.errors import CompatibilityError
 from franken.files import read_json, write_json
-from franken.parts import adapter_files, safetensors_file, skillpack
+from franken.parts import adapter_files, fusion, safetensors_file, skillpack
 from franken.parts.description import read_described
 from franken.parts.mount import Mounts
 
 DESCRIPTION_FILE = "delta.json"
 SCHEMA = 1
-_SCHEMAS = {"lora": SCHEMA, adapter_files.KIND: SCHEMA, skillpack.KIND: skillpack.SCHEMA}
+_SCHEMAS = {
+    "lora": SCHEMA, adapter_files.KIND: SCHEMA, fusion.KIND: SCHEMA,
+    skillpack.KIND: skillpack.SCHEMA,
+}  # fmt: skip
 _PREFIX = "base_model.model."  # PEFT's files name tensors from its wrapper; models lack it
 
 
@@ -183,6 +186,8 @@ def apply_delta(
         return model
     if description["kind"] == adapter_files.KIND:
         return adapter_files.load_adapter(model, directory, name=name)
+    if description["kind"] == fusion.KIND:
+        return fusion.load_fusion(model, directory, name=name)
     return load_lora(model, directory, adapter=name)
 
 

@@ -149,11 +149,16 @@ def assemble(
     return model.eval().to(device), table.tokenizer
 
 
+def delta_name(index: int) -> str:
+    """What a reference's delta is called inside an assembled model."""
+    return f"delta_{index}"
+
+
 def apply_deltas(model: PreTrainedModel, ref: ModelRef, *, merge: bool) -> None:
     """Put a reference's deltas into the model of its body."""
     from franken.parts import delta  # peft is slow to import and rarely needed
 
-    names = [f"delta_{index}" for index in range(len(ref.deltas))]
+    names = [delta_name(index) for index in range(len(ref.deltas))]
     for name, directory in zip(names, ref.deltas, strict=True):
         delta.apply_delta(model, directory, name=name, body=ref.fingerprint)
     delta.activate_adapters(model, names)

@@ -26,7 +26,8 @@ class Alignment(SideResource):
     part: ClassVar[Part] = Part.alignment
 
     def step(self, config: Config, data: DataConfig, base: str, tokenizer: str) -> Step:
-        return AlignStep("align", alignment=config.alignment, data=data)
+        model = base if config.alignment.reads_model else None
+        return AlignStep("align", alignment=config.alignment, data=data, model=model)
 
     def read(self, directory: Path, resources: InitResources) -> None:
         resources.alignments = load_tables(directory)

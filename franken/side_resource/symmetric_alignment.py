@@ -35,7 +35,8 @@ class SymmetricAlignment(SideResource):
         aligner = config.alignment
         if isinstance(aligner, Ibm1Alignment) and aligner.name == "ibm1":
             aligner = replace(FastAlignAlignment(), max_pairs=aligner.max_pairs)
-        return AlignStep("align", alignment=aligner, data=data)
+        model = base if aligner.reads_model else None
+        return AlignStep("align", alignment=aligner, data=data, model=model)
 
     def read(self, directory: Path, resources: InitResources) -> None:
         resources.alignments = load_tables(directory)

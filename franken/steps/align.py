@@ -18,9 +18,13 @@ from franken.steps.common.file_hashes import whole_hash
 from franken.steps.common.key_parts import texts
 
 with later():
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from franken.alignment import WordTable, save_tables
     from franken.config.root import Config
+    from franken.parts.model import assemble
     from franken.steps.common.context import StepContext
+    from franken.steps.common.models import open_model
 
 
 @step
@@ -29,6 +33,9 @@ class AlignStep(Step):
 
     seeded: ClassVar[bool] = False
     output: ClassVar[Part] = Part.alignment
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
+    model: str | None = None
+    """Whose states an aligner reads that reads some (``awesome_align``)."""
     alignment: Alignment = field(default_factory=Alignment)
     gold: bool = False
     """Count the links that come with the data, whatever ``alignment`` says."""
@@ -37,6 +44,10 @@ class AlignStep(Step):
     def __post_init__(self) -> None:
         if self.gold:
             self.alignment = GoldAlignment()
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        if self.alignment.reads_model and self.model is None:
+            yield "model", f"is missing: alignment={self.alignment.name} reads a model's states"
 
     def key(self, config: Config) -> dict[str, Any]:
         """Files made elsewhere enter by their contents, and then the data's text does not count."""
@@ -60,9 +71,13 @@ class AlignStep(Step):
 
     def run(self, context: StepContext) -> dict[str, Any]:
         """One word table per target language, and a report."""
-        source = open_data(self.data)
+        source, given = open_data(self.data), None
+        if self.alignment.reads_model:
+            ref = open_model(context.inputs["model"], context.store)
+            given = assemble(ref, device=context.device)
         tables = {
-            language: _align(self.alignment, source, language) for language in self.data.languages
+            language: _align(self.alignment, source, language, given)
+            for language in self.data.languages
         }
         save_tables(tables, context.directory)
         report = {language: _summary(table) for language, table in tables.items()}
@@ -79,9 +94,14 @@ def _refuse_without_pairs(config: Alignment, source: DataSource, language: str) 
         )
 
 
-def _align(config: Alignment, source: DataSource, language: str) -> WordTable:
+def _align(
+    config: Alignment, source: DataSource, language: str,
+    given: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None,
+) -> WordTable:  # fmt: skip
     _refuse_without_pairs(config, source, language)
     stream = _counted(source, language) if config.reads_text else iter(())
+    if given is not None:
+        return config.align_by(*given, stream, language)
     return config.align(stream, language)
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from franken.config.checks import in_range
 from franken.config.data import TEXT_ROLES, DataConfig, Mixture
-from franken.config.training import ADDS_LORA, Trainable, TrainingConfig
+from franken.config.training import BESIDE_BODY, Trainable, TrainingConfig
 from franken.data import open_data
 from franken.data.source import TEXT_STREAMS
 from franken.errors import CompatibilityError
@@ -76,7 +76,7 @@ class HydraTrainStep(Step):
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.training.budget is not None:
             yield "training.budget", "is not counted in training of several tables; set steps"
-        if self.trainable in (*ADDS_LORA, Trainable.adapter):
+        if self.trainable in BESIDE_BODY:
             yield (
                 "trainable",
                 f"cannot be {self.trainable} for a Hydra LLM; train before tables are joined",

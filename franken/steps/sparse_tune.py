@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from franken.config.checks import at_least, in_range
 from franken.config.data import DataConfig
-from franken.config.training import ADDS_LORA, Trainable, TrainingConfig
+from franken.config.training import BESIDE_BODY, Trainable, TrainingConfig
 from franken.errors import CompatibilityError
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
@@ -78,7 +78,7 @@ class SparseTuneStep(Step):
         yield from at_least("count", self.count, 1)
         if self.bits not in (16, 32) and not 1 <= self.bits <= 8:
             yield "bits", f"must be 32, 16, or 1 to 8; got {self.bits}"
-        if self.trainable in (*ADDS_LORA, Trainable.adapter):
+        if self.trainable in BESIDE_BODY:
             yield "trainable", f"must name weights of the model (body, full), not {self.trainable}"
         if self.select is Selection.lottery and self.explored is None:
             yield "explored", "is missing: the tuned model whose change says which weights move"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import field
 from typing import Any, ClassVar
 
+from franken.config.checks import at_least
 from franken.config.data import DataConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.data import open_data
@@ -45,12 +46,15 @@ class TrainLabelsStep(Step):
     """The evaluation set whose part ``train`` is learnt."""
     languages: list[str] | None = None
     """Of the texts; ``null``: the source language."""
+    texts: int | None = None
+    """The first so many of each language, told by the labels of all; ``null``: all."""
     trainable: Trainable = Trainable.full
     """What changes beside the head."""
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def faults(self) -> Iterator[tuple[str, str]]:
+        yield from at_least("texts", self.texts, 1)
         if self.training.budget is not None:
             yield "training.budget", "counts bytes of text, a head learns labels; set it to null"
         for name in ("ahead", "anchor_examples", "datamodule"):
@@ -69,6 +73,7 @@ class TrainLabelsStep(Step):
             "task": self.task, "languages": self._languages(), "trainable": str(self.trainable),
             "training": training_options(self.training), "precision": precision_of(config),
             "data": open_data(self.data).fingerprint(),
+            **({} if self.texts is None else {"texts": self.texts}),
         }  # fmt: skip
 
     def check(self, data: DataSource) -> None:
@@ -89,8 +94,9 @@ class TrainLabelsStep(Step):
     def run(self, context: StepContext) -> dict[str, Any]:
         """Saves the head, and what else changed."""
         source, languages = open_data(self.data), self._languages()
-        texts = read_labelled(source, self.task, languages)
-        labels = label_set(texts, unit_of(source, self.task))
+        # few texts may lack a label that is asked for
+        labels = label_set(read_labelled(source, self.task, languages), unit_of(source, self.task))
+        texts = read_labelled(source, self.task, languages, limit=self.texts)
         held_out = []
         if VALID in source.task_parts(self.task):
             held_out = read_labelled(source, self.task, languages, VALID)

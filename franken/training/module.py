@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from franken.config.training import Trainable, TrainingConfig
 from franken.errors import CompatibilityError, FrankenError
 from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
+from franken.parts.fusion import fusions
 from franken.parts.head_check import check_head
 from franken.parts.segmented import segmented
 from franken.seeds import derive_seed
@@ -253,6 +254,9 @@ class CausalModule(LightningModule):
             raise self._lost("loss", self.last_loss)
         if self._anchors:
             self._pull()
+        if self.policy.trainable is Trainable.fusion:
+            for place in fusions(self.model):
+                place.pull()
         for mask, (_, parameter) in zip(self._masks, self.named_trained(), strict=False):
             if parameter.grad is not None:
                 parameter.grad *= like(mask, parameter)

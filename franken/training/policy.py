@@ -25,6 +25,7 @@ from franken.config.training import (
 from franken.errors import CompatibilityError, ConfigError
 from franken.parts.anatomy import Anatomy, anatomy_of
 from franken.parts.bottleneck import AdapterShape, add_adapter
+from franken.parts.fusion import fusions
 from franken.parts.segmented import Head, segmented, written_heads
 from franken.training.lora import LORA_MARK, add_lora, lora_modules
 from franken.training.quantised import quantise_frozen
@@ -84,7 +85,8 @@ def apply_policy(
         seed: of the initial LoRA weights.
 
     Raises:
-        CompatibilityError: the model carries LoRA adapters; 8 or 4 bits and no layer to quantise.
+        CompatibilityError: the model carries LoRA adapters; there is no fusion to train; 8 or 4
+            bits and no layer to quantise.
     """
     adapter = next((name for name, _ in model.named_parameters() if LORA_MARK in name), None)
     if adapter is not None:
@@ -104,6 +106,8 @@ def apply_policy(
             chosen += _of_sides(model, config.sides)
     elif trainable is Trainable.adapter:
         chosen = list(add_adapter(model, adapter_shape(config), TRAINED_ADAPTER, seed=seed))
+    elif trainable is Trainable.fusion:
+        chosen = [p for place in fusions(model) for p in place.own_parameters()]
     elif trainable is Trainable.embeddings:
         chosen = _of_sides(model, config.sides)
     elif trainable is Trainable.embeddings_and_edge_layers:
@@ -276,7 +280,7 @@ def _set_modes(
             module.eval()
         return
     model.eval()
-    if trainable is Trainable.adapter:  # adapters have no dropout
+    if trainable in (Trainable.adapter, Trainable.fusion):  # they have no dropout
         return
     if trainable is Trainable.lora:
         ends = lora_modules(model)

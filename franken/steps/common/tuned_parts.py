@@ -8,10 +8,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from franken.config.training import ADDS_LORA, TRAINED_ADAPTER, Trainable, TrainingConfig
 from franken.errors import CompatibilityError
+from franken.parts import fusion
 from franken.parts.adapter_files import save_adapter
 from franken.parts.body import save_body
-from franken.parts.delta import save_lora
-from franken.parts.model import ModelRef
+from franken.parts.delta import read_description, save_lora
+from franken.parts.model import ModelRef, delta_name
 from franken.parts.restore import restore_body, restore_table
 from franken.parts.surgery import take_table
 from franken.parts.table import save_table
@@ -25,7 +26,7 @@ _CHANGES_TABLE = (
     Trainable.embeddings, Trainable.lora_and_embeddings, Trainable.full,
     Trainable.embeddings_and_edge_layers,
 )  # fmt: skip
-_BESIDE_DELTAS = (Trainable.embeddings, Trainable.adapter)
+_BESIDE_DELTAS = (Trainable.embeddings, Trainable.adapter, Trainable.fusion)
 
 
 def refuse_deltas(context: StepContext, places: dict[str, Any], trainable: Trainable) -> None:
@@ -57,6 +58,13 @@ def save_tuned(
             name=TRAINED_ADAPTER, body=fingerprint,
         )  # fmt: skip
         deltas.append([HERE, "", "delta"])
+    if trainable is Trainable.fusion:
+        kinds = [read_description(directory)["kind"] for directory in ref.deltas]
+        at = len(kinds) - 1 - kinds[::-1].index(fusion.KIND)
+        fusion.save_fusion(
+            model, context.directory / "delta", ref.deltas[at], name=delta_name(at)
+        )  # fmt: skip
+        deltas[at] = [HERE, "", "delta"]
     if trainable in _CHANGES_BODY:
         folder = context.directory / "body"
         restore_body(model, ref.body)
