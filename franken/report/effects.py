@@ -23,12 +23,13 @@ def factors_of(configs: Sequence[Mapping[str, Any]]) -> Factors:
 
     A group of which runs choose different options is one factor, whatever else of it differs. Keys
     that go together in all runs (``a.x`` and ``a.y`` set by one option) are one factor, named by
-    the first.
+    the first; by one of ``recipe``, which repeats what groups say, only where no group differs.
     """
     flat = [{k: value for k, value in leaves(c) if value != {}} for c in configs]
     found: Factors = {}
     taken: set[str] = set()
-    for key in dict.fromkeys(key for own in flat for key in own):
+    keys = dict.fromkeys(key for own in flat for key in own)
+    for key in sorted(keys, key=lambda key: key.startswith("recipe.")):
         group = key.partition(".")[0]
         if group in _NO_FACTORS or group in taken:
             continue

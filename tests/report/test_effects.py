@@ -28,6 +28,17 @@ def test_keys_that_go_together_are_one_factor() -> None:
     assert factors_of(configs) == {"training.lr": ["1", "2", "1"]}
 
 
+def test_what_a_recipe_repeats_is_named_by_the_group_that_says_it() -> None:
+    configs = [
+        {"recipe": {"steps": {"a": {"training": {"steps": n}}, "b": {"keep": kept}}},
+         "training": {"steps": n}}
+        for n, kept in ((1, 0.1), (2, 0.1), (2, 0.3))
+    ]  # fmt: skip
+    assert factors_of(configs) == {
+        "training.steps": ["1", "2", "2"], "recipe.steps.b.keep": ["0.1", "0.1", "0.3"],
+    }  # fmt: skip
+
+
 def test_a_balanced_grid_gives_differences_of_means_and_their_errors() -> None:
     factors = {"a": ["x", "x", "y", "y"] * 2, "b": ["p", "q"] * 4}
     values = np.array([1.0, 3.0, 2.0, 4.5, 1.2, 3.0, 2.4, 4.1])
