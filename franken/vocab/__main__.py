@@ -1,4 +1,4 @@
-"""``python -m franken.vocab``: compare tokenizers, extend one, trim one, with its model or not."""
+"""``python -m franken.vocab``: compare tokenizers; extend, adapt or trim one."""
 
 import argparse
 import sys

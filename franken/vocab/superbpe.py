@@ -20,10 +20,11 @@ with later():
     from transformers import PreTrainedTokenizerBase
 
     from franken.errors import CompatibilityError
+    from franken.tokenizer.assembly import build
     from franken.tokenizer.compose import compose
     from franken.tokenizer.continued import continue_merges
     from franken.tokenizer.growth import guarded_pairs, longest_piece, read_texts
-    from franken.tokenizer.pipeline import pipeline_of
+    from franken.tokenizer.pipeline import Pipeline, pipeline_of
     from franken.tokenizer.splits import across_words
     from franken.tokenizer.types import VocabResult, VocabTexts
 
@@ -58,14 +59,22 @@ class SuperBpeVocab(ExtensionVocab):
                 f"tokenizer is {pipeline.kind}; take vocab=extension"
             )
         count = added_count(pipeline, self)
-        shared = {field.name: getattr(self, field.name) for field in fields(ExtensionVocab)}
-        inside = ExtensionVocab(
-            **{**shared, "size": None, "added": round(self.transition * count)}
-        ).build(base, texts)
+        inside = self._inside(base, pipeline, texts, round(self.transition * count))
         left = count - inside.report["parts"]["new"]
         if self.transition == 1 or left <= 0:
             return inside
         return self._across(inside, texts, left)
+
+    def _inside(
+        self, base: PreTrainedTokenizerBase, pipeline: Pipeline, texts: VocabTexts, count: int
+    ) -> VocabResult:
+        """The first stage: an extension by ``count`` pieces, if any."""
+        if not count:
+            reserved = len(pipeline.reserved())
+            parts = {"reserved": reserved, "kept": pipeline.size - reserved, "new": 0}
+            return VocabResult(build(pipeline), {"parts": parts})
+        shared = {field.name: getattr(self, field.name) for field in fields(ExtensionVocab)}
+        return ExtensionVocab(**{**shared, "size": None, "added": count}).build(base, texts)
 
     def _across(self, inside: VocabResult, texts: VocabTexts, count: int) -> VocabResult:
         """The second stage: on top of the first one's tokens, over whole lines."""

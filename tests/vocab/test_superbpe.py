@@ -51,6 +51,15 @@ def test_words_that_stand_together_become_one_token_and_every_line_comes_back(ba
     assert same >= 0.99 * len(ENGLISH)
 
 
+def test_all_pieces_across_blanks_leave_the_words_of_the_base(base, texts):
+    found = SuperBpeVocab(added=30, transition=0.0).build(base, texts)
+    old, vocab = base.get_vocab(), found.tokenizer.get_vocab()
+    assert {piece: vocab[piece] for piece in old} == old
+    assert len(vocab) == len(old) + 30
+    line = next(iter(texts.targets["sw"]()))
+    assert len(ids_of(found.tokenizer, line)) < len(ids_of(base, line))
+
+
 def test_what_stays_apart_without_words(base):
     backend = base.backend_tokenizer
     loose = across_words(pipeline_of(base))

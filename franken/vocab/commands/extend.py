@@ -1,4 +1,4 @@
-"""``extend BASE TEXT ... -o DIR``: a tokenizer with new pieces appended; no model is needed."""
+"""Commands that make a vocabulary of a base and a text: ``extend`` appends, ``adapt`` replaces."""
 
 import argparse
 import json
@@ -13,39 +13,68 @@ GUARDED_LINES = 40_000
 
 
 def add_to(commands: Any) -> None:
-    """Add the command to the parser's."""
-    parser = commands.add_parser(
+    """Add both commands to the parser's."""
+    extend = _with_texts(commands.add_parser(
         "extend", help="append new pieces that are learnt on top of the base's segmentation"
-    )
-    parser.add_argument("base", metavar="BASE", help="directory or hub id of a tokenizer or model")
-    parser.add_argument(
-        "texts", nargs="+", metavar="TEXT",
-        help="files of the language: plain lines, or JSON lines with a field text; LANG=FILE "
-        "counts languages apart",
-    )  # fmt: skip
-    parser.add_argument(
+    ))  # fmt: skip
+    extend.add_argument(
         "--added", type=whole(1), default=8000, help="how many pieces (default 8000)"
     )
-    parser.add_argument(
+    extend.add_argument(
         "--source", type=Path, action="append", default=[], metavar="FILE",
         help="text that shall be cut as before: merges that it would feel are refused",
     )  # fmt: skip
-    parser.add_argument(
+    extend.add_argument(
         "--split", choices=["keep", "marks"], default="keep",
         help="marks: combining marks are parts of words (Tamil, Hindi under Llama 3, Qwen)",
     )  # fmt: skip
+    extend.set_defaults(run=_extend)
+    adapt = _with_texts(commands.add_parser(
+        "adapt", help="n-grams of tokens that a domain repeats, in the ids of its rarest tokens"
+    ))  # fmt: skip
+    adapt.add_argument(
+        "--added", type=whole(1), default=2000, help="how many tokens are replaced (default 2000)"
+    )
+    adapt.add_argument(
+        "--longest", type=whole(2), default=3, help="tokens of the longest n-gram (default 3)"
+    )
+    adapt.add_argument(
+        "--source", type=Path, action="append", default=[], metavar="FILE",
+        help="of tokens that the domain does not use, those go first that this text misses less",
+    )  # fmt: skip
+    adapt.set_defaults(run=_adapt)
+
+
+def _with_texts(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("base", metavar="BASE", help="directory or hub id of a tokenizer or model")
+    parser.add_argument(
+        "texts", nargs="+", metavar="TEXT",
+        help="files of the language or domain: plain lines, or JSON lines with a field text; "
+        "NAME=FILE counts them apart",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
-    parser.set_defaults(run=run)
+    return parser
 
 
-def run(options: argparse.Namespace) -> None:
+def _extend(options: argparse.Namespace) -> None:
+    from franken.tokenizer.options import Splitting
+    from franken.vocab.extension import ExtensionVocab
+
+    _build(options, ExtensionVocab(added=options.added, split=Splitting(options.split)))
+
+
+def _adapt(options: argparse.Namespace) -> None:
+    from franken.vocab.adaptivocab import AdaptiVocab
+
+    _build(options, AdaptiVocab(added=options.added, longest=options.longest))
+
+
+def _build(options: argparse.Namespace, config: Any) -> None:
     """Build, save, and print the report in short."""
     from franken.files import check_new_directory
-    from franken.tokenizer.options import Splitting
     from franken.tokenizer.types import VocabTexts
     from franken.vocab.base import build_vocabulary
-    from franken.vocab.extension import ExtensionVocab
 
     files: dict[str, list[Path]] = {}
     for text in options.texts:
@@ -61,7 +90,6 @@ def run(options: argparse.Namespace) -> None:
     texts = VocabTexts(
         lambda: source, {name: partial(iter, lines) for name, lines in targets.items()}
     )
-    config = ExtensionVocab(added=options.added, split=Splitting(options.split))
     result = build_vocabulary(base, config, texts, options.seed)
     save(result.tokenizer, result.report, options.output)
     print(json.dumps(_short(result.report), ensure_ascii=False, indent=2))
