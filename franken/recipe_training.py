@@ -8,6 +8,7 @@ from typing import Any
 
 from franken.config.trainer import TrainerConfig
 from franken.config.training import Trainable, TrainingConfig
+from franken.pair_loss.base import pair_clash
 from franken.steps.base import Step
 
 
@@ -20,7 +21,7 @@ def trainings(steps: Mapping[str, Step]) -> Iterator[tuple[str, Step, TrainingCo
 
 
 def training_faults(steps: Mapping[str, Step], trainer: TrainerConfig) -> Iterator[tuple[str, str]]:
-    """Key and message of what does not go with ``trainer.offload`` or ``trainer.strategy=fsdp``."""
+    """Key and message of what does not go with the trainer's options."""
     sharded = trainer.strategy == "fsdp"
     for key, step, training in trainings(steps):
         small = training.quantises(getattr(step, "trainable", Trainable.full))
@@ -39,6 +40,8 @@ def training_faults(steps: Mapping[str, Step], trainer: TrainerConfig) -> Iterat
                 "reads the head's rows whole, so trainer.strategy=fsdp is not there for it; train "
                 "on one device, or with trainer.strategy=auto",
             )
+        if getattr(step, "pair_loss", None) is not None and (clash := pair_clash(trainer)):
+            yield f"{key}.pair_loss", f"is there for {clash} alone; set it so, or leave pairs out"
 
 
 def unmasked_wishes(step: Any, training: TrainingConfig) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,8 @@ DISTILLED = (
     "base_model=checkpoint", "base_model.path=DIR", "data.root=DIR", "+experiment=real/distilled",
 )  # fmt: skip
 
+PAIRED = ("+experiment=neighbours/middle_alignment", "recipe.evaluate=[aligned]")
+
 
 @pytest.mark.parametrize(
     ("trainer", "asked", "key"),
@@ -19,6 +21,7 @@ DISTILLED = (
         (["trainer.strategy=fsdp"], [FEW_BITS], "adapted.training.body_dtype"),
         (["trainer.strategy=fsdp"], ["training.adaptation.ahead=1"], "adapted.training.ahead"),
         (["trainer.strategy=fsdp"], DISTILLED, "distilled.distillation"),
+        (["trainer.compile=inductor"], PAIRED, "aligned.pair_loss"),
     ],
 )
 def test_what_a_trainer_does_not_do_is_refused_before_any_step(

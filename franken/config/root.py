@@ -20,6 +20,7 @@ from franken.helper_model.base import HelperModel
 from franken.inference.base import Inference
 from franken.init_method.base import InitMethod
 from franken.logger.base import CurveLogger
+from franken.pair_loss.base import PairLoss
 from franken.preference.base import Preference
 from franken.router.base import Router
 from franken.vocab.base import Vocab
@@ -42,6 +43,7 @@ class Config:
     training: TrainingSet = field(default_factory=TrainingSet)
     preference: Preference = field(default_factory=Preference)
     distillation: Distillation = field(default_factory=Distillation)
+    pair_loss: PairLoss = field(default_factory=PairLoss)
     composition: Composition = field(default_factory=Composition)
     pack: PackConfig = field(default_factory=PackConfig)
     router: Router = field(default_factory=Router)

@@ -366,6 +366,8 @@ class TrainingSet:
     """GraftLLM: teaching a model one skill, whose change becomes a SkillPack."""
     preference: TrainingConfig = field(default_factory=TrainingConfig)
     """GraftLLM: tuning on pairs of a preferred and a rejected answer after ``skill``."""
+    paired: TrainingConfig = field(default_factory=TrainingConfig)
+    """A phase that reads sentence pairs (``pair_loss``) in some of its steps."""
     easy_skill: TrainingConfig = field(default_factory=TrainingConfig)
     """As ``skill``, for one that is learnt sooner."""
     anchored: TrainingConfig = field(default_factory=TrainingConfig)

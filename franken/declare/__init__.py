@@ -30,7 +30,7 @@ from franken.errors import ConfigError
 
 GROUPS = (
     "vocab", "init_method", "alignment", "word_vectors", "helper_model", "composition", "router",
-    "preference", "distillation", "inference", "logger",
+    "preference", "distillation", "pair_loss", "inference", "logger",
 )  # fmt: skip
 """Groups whose options declare themselves; each is a package ``franken.<group>``."""
 

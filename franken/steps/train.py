@@ -17,11 +17,14 @@ from franken.data import open_data
 from franken.distillation.base import Distillation
 from franken.files import write_json
 from franken.lazy import later
+from franken.pair_loss.base import PairLoss
 from franken.preference.base import Preference
 from franken.steps.base import Part, Step, step
 from franken.steps.common.key_parts import (
     frozen_weights,
     options,
+    pair_faults,
+    pair_key,
     precision_of,
     split_of,
     training_options,
@@ -39,10 +42,12 @@ with later():
     from franken.steps.common.best_answers import instructing, pair_module
     from franken.steps.common.context import StepContext
     from franken.steps.common.models import open_model, read_places
+    from franken.steps.common.pair_data import check_pairs, pairs_of
     from franken.steps.common.tuned_parts import refuse_deltas, save_tuned
     from franken.training import make_loggers, train_model
     from franken.training.distillation import Teaching
     from franken.training.lightning_options import own_datamodule
+    from franken.training.pair_training import PairTraining
 
 _NEEDS = {
     **dict.fromkeys(ADDS_LORA, "lora"), Trainable.embeddings_and_edge_layers: "edge_layers",
@@ -56,6 +61,7 @@ class TrainStep(Step):
     version: ClassVar[int] = 2
     inputs: ClassVar[dict[str, Part]] = {
         "model": Part.model, "ranked": Part.preferences, "teacher": Part.model,
+        "reference": Part.model,
     }  # fmt: skip
     model: str = ""
     trainable: Trainable = Trainable.embeddings
@@ -76,6 +82,10 @@ class TrainStep(Step):
     """Learn what ``teacher`` makes of the same text, beside the next tokens."""
     teacher: str | None = None
     """A model of any tokenizer, such as the one that ``model`` was made from."""
+    pair_loss: PairLoss | None = None
+    """Also learn from the hidden states of sentence pairs, every so many steps."""
+    reference: str | None = None
+    """The model whose states ``pair_loss`` compares with, if it does; ``null``: ``model``."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         if self.training.anchor_examples and not self.earlier:
@@ -87,6 +97,11 @@ class TrainStep(Step):
         if (self.distillation is None) != (self.teacher is None):
             lacking = "teacher" if self.teacher is None else "distillation"
             yield lacking, "is missing: distillation and teacher are given together"
+        yield from pair_faults(self.pair_loss, self.training)
+        if self.pair_loss is not None and (self.preference or self.distillation):
+            yield "pair_loss", "is there for text: not with preference or distillation"
+        if self.reference is not None and not (self.pair_loss and self.pair_loss.asks_reference):
+            yield "reference", "is given, but no pair_loss compares with it; leave it out"
         if self.training.shield.reads_text() and not self.earlier:
             yield "earlier", "names no split, but training.shield measures on some"
         if self.training.shield.share and (self.preference or self.trainable in FROZEN_BODY):
@@ -144,9 +159,18 @@ class TrainStep(Step):
         if self.distillation is not None:
             version = self.distillation.version
             content["distillation"] = {**self.distillation.content(), "version": version}
+        content |= pair_key(self.pair_loss, self.data)
         if self.training.anchor_examples or self.training.shield.reads_text():
             content["earlier"] = [split_of(self.data, split) for split in self.earlier]
         return content
+
+    def check(self, data: DataSource) -> None:
+        """Pairs are there, where they are read.
+
+        Raises:
+            DataError: where a language has none.
+        """
+        check_pairs(self.pair_loss, data)
 
     def run(self, context: StepContext) -> dict[str, Any]:
         """Saves what changed (table, body or delta) and refers to the rest.
@@ -165,7 +189,8 @@ class TrainStep(Step):
         else:
             report = fit(
                 model, tokenizer, context, data=self.data, split=self.split, earlier=self.earlier,
-                source=instructing(self, context), teaching=teaching_of(self, context), **shape,
+                source=instructing(self, context), teaching=teaching_of(self, context),
+                pairs=pairs_of(self, context, model, tokenizer), **shape,
             )  # fmt: skip
         save_tuned(context, places, ref, model, tokenizer, **shape)
         return {"trainable": str(self.trainable), "training": report}
@@ -176,7 +201,7 @@ def fit(
     data: DataConfig, split: str, training: TrainingConfig, trainable: Trainable,
     earlier: Sequence[str] = (), source: DataSource | None = None,
     masks: Mapping[str, Tensor] | None = None,
-    teaching: Teaching | None = None,
+    teaching: Teaching | None = None, pairs: PairTraining | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train on a split in place, resumably; write ``training.json`` and return its summary.
 
@@ -211,7 +236,7 @@ def fit(
     ]  # fmt: skip
     return train(
         model, tokenizer, context, datamodule, training=training, trainable=trainable,
-        earlier=before, masks=masks, teaching=teaching,
+        earlier=before, masks=masks, teaching=teaching, pairs=pairs,
     )  # fmt: skip
 
 
@@ -228,6 +253,7 @@ def train(
     datamodule: Any, *, training: TrainingConfig, trainable: Trainable, earlier: Sequence[Any] = (),
     preference: Preference | None = None, masks: Mapping[str, Tensor] | None = None,
     teaching: Teaching | None = None, head: LabelHead | None = None,
+    pairs: PairTraining | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train on a data module in place; write ``training.json`` and return its summary."""
     loggers = make_loggers(
@@ -237,7 +263,7 @@ def train(
     report = train_model(
         model, tokenizer, datamodule, training, trainable, context.trainer,
         work_dir=context.scratch, seed=context.seed, loggers=loggers, earlier=earlier,
-        preference=preference, masks=masks, teaching=teaching, head=head,
+        preference=preference, masks=masks, teaching=teaching, head=head, pairs=pairs,
     )  # fmt: skip
     content = report.to_json()
     if hasattr(datamodule, "mixture_report"):  # a user's own has none

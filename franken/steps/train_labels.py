@@ -14,8 +14,14 @@ from franken.data.labelled import label_set, read_labelled, unit_of
 from franken.data.source import VALID
 from franken.errors import DataError
 from franken.lazy import later
+from franken.pair_loss.base import PairLoss
 from franken.steps.base import HERE, Part, Step, step
-from franken.steps.common.key_parts import precision_of, training_options
+from franken.steps.common.key_parts import (
+    pair_faults,
+    pair_key,
+    precision_of,
+    training_options,
+)
 
 with later():
     from franken.config.root import Config
@@ -27,6 +33,7 @@ with later():
     from franken.seeds import derive_seed
     from franken.steps.common.context import StepContext
     from franken.steps.common.models import open_model, read_places
+    from franken.steps.common.pair_data import check_pairs, pairs_of
     from franken.steps.common.tuned_parts import refuse_deltas, save_tuned
     from franken.steps.train import capabilities_to_train, train
 
@@ -52,9 +59,12 @@ class TrainLabelsStep(Step):
     """What changes beside the head."""
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    pair_loss: PairLoss | None = None
+    """Also learn from the hidden states of sentence pairs, every so many steps."""
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from at_least("texts", self.texts, 1)
+        yield from pair_faults(self.pair_loss, self.training)
         if self.training.budget is not None:
             yield "training.budget", "counts bytes of text, a head learns labels; set it to null"
         for name in ("ahead", "anchor_examples", "datamodule"):
@@ -74,6 +84,7 @@ class TrainLabelsStep(Step):
             "training": training_options(self.training), "precision": precision_of(config),
             "data": open_data(self.data).fingerprint(),
             **({} if self.texts is None else {"texts": self.texts}),
+            **pair_key(self.pair_loss, self.data),
         }  # fmt: skip
 
     def check(self, data: DataSource) -> None:
@@ -84,6 +95,7 @@ class TrainLabelsStep(Step):
             DataError: where a language is missing.
         """
         unit_of(data, self.task)
+        check_pairs(self.pair_loss, data)
         known = data.task_languages(self.task)
         if missing := [lang for lang in self._languages() if lang not in known]:
             raise DataError(
@@ -110,7 +122,7 @@ class TrainLabelsStep(Step):
         )
         report = train(
             model, tokenizer, context, batches, training=self.training, trainable=self.trainable,
-            head=head,
+            head=head, pairs=pairs_of(self, context, model, tokenizer),
         )  # fmt: skip
         save_head(head, context.directory / "head")
         head.release()

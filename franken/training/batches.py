@@ -6,7 +6,7 @@ shifted), ``position_ids`` and ``segment_ids`` (documents from 1, padding 0).
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,25 @@ from franken.errors import ConfigError, DataError
 from franken.training.loss import IGNORED
 
 Batch = dict[str, Any]
+PAIRS = "pairs"
+"""Key of a batch under which the sentence pairs of its step are."""
+
+
+class PairSteps(Protocol):
+    """Which steps read sentence pairs, and which pairs."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether such a step reads no text."""
+        ...
+
+    def due(self, step: int) -> bool:
+        """Whether the step of this number, from 0, is one."""
+        ...
+
+    def parts_of(self, step: int, accumulate: int) -> list[Batch]:
+        """The pairs of its forward passes."""
+        ...
 
 
 def next_tokens(batch: Batch, *, across_documents: bool) -> Tensor:
@@ -101,9 +120,14 @@ class StepFeed:
         state: dict[str, Any] | None = None,
         count: Callable[[Batch], int] | None = None,
         prepare: Callable[[Batch, int, int], Batch] | None = None,
+        pairs: PairSteps | None = None,
+        first_step: int = 0,
     ) -> None:
         # prepare: what is done to a batch before its positions are counted (hiding tokens), told
         # the number of its step, of those still to do, and its part
+        # pairs: steps that read sentence pairs, under the batch's key ``pairs``; numbered from
+        # ``first_step``
+        self.pairs, self.first_step = pairs, first_step
         self.datamodule = datamodule
         self.count = count or partial(count_targets, across_documents=across_documents)
         self.steps, self.accumulate, self.prepare = steps, accumulate, prepare
@@ -127,19 +151,31 @@ class StepFeed:
     def __iter__(self) -> Iterator[Batch]:
         source = self._endless()
         for step in range(self.steps):
+            pairs = self._pairs(self.first_step + step)
+            if self.pairs is not None and pairs and self.pairs.alone:
+                for pair in pairs:
+                    real = int((pair["segment_ids"] > 0).sum())
+                    yield {PAIRS: pair, "loss_weight": 0.0, "real_tokens": real}
+                continue
             parts = [completed(next(source)) for _ in range(self.accumulate)]
             sizes = [None if self.sizes is None else self._text_bytes(part) for part in parts]
             if self.prepare is not None:
                 parts = [self.prepare(part, step, at) for at, part in enumerate(parts)]
             counted = sum(map(self.count, parts))
-            for part, size in zip(parts, sizes, strict=True):
+            for at, (part, size) in enumerate(zip(parts, sizes, strict=True)):
                 read = {} if size is None else {"text_bytes": size}
                 yield {
                     **part,
                     **read,
+                    **({PAIRS: pairs[at]} if pairs else {}),
                     "loss_weight": 1.0 / counted if counted else 0.0,
                     "real_tokens": int((part["segment_ids"] > 0).sum()),
                 }
+
+    def _pairs(self, step: int) -> list[Batch]:
+        if self.pairs is None or not self.pairs.due(step):
+            return []
+        return self.pairs.parts_of(step, self.accumulate)
 
     def _text_bytes(self, batch: Batch) -> int:
         """Bytes of text in a batch, tokens that sequences repeat included."""

@@ -110,7 +110,8 @@ class FollowRun(Callback):
         self._bytes += int(batch.get("text_bytes", 0))
         if (batch_idx + 1) % config.accumulate:
             return
-        state.add_step(module.last_loss, self._tokens, self._bytes)
+        read_text = "input_ids" in batch
+        state.add_step(module.last_loss if read_text else None, self._tokens, self._bytes)
         self._tokens = self._bytes = 0
         module.steps_done = state.step
         last = state.step == config.steps
@@ -146,7 +147,9 @@ class FollowRun(Callback):
     # --- inner ---------------------------------------------------------------------------------
 
     def _log(self, trainer: Trainer, module: CausalModule) -> None:
-        point = self.state.close_window(module.last_lr, module.last_grad_norm, module.measures)
+        point = self.state.close_window(
+            module.last_lr, module.last_grad_norm, module.measures, module.last_loss
+        )
         named = {f"train/{k}": v for k, v in point.items() if k != "step"}
         self._send(trainer, {**named, "train/tokens": float(self.state.tokens)})
         if self.on_log is not None:

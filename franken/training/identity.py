@@ -2,8 +2,9 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -30,6 +31,7 @@ def run_identity(
     preference: Preference | None = None,
     masks: Sequence[Tensor] = (),
     distillation: Distillation | None = None,
+    pairs: Mapping[str, Any] | None = None,
 ) -> str:
     """Hash of what decides the result: settings, seed, and a sample of the initial weights."""
     settings = {k: v for k, v in asdict(config).items() if k not in _NEUTRAL}
@@ -51,6 +53,7 @@ def run_identity(
             **({} if preference is None else {"preference": asdict(preference)}),
             **({"masks": _digest(masks)} if masks else {}),
             **({} if distillation is None else {"distillation": distillation.content()}),
+            **({} if pairs is None else {"pairs": pairs}),
         }
     )
 

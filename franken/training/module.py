@@ -18,10 +18,11 @@ from franken.parts.head_check import check_head
 from franken.parts.segmented import segmented
 from franken.seeds import derive_seed
 from franken.training.ahead import heads_ahead, loss_ahead
-from franken.training.batches import Batch, completed, next_tokens, rows_of_rank
+from franken.training.batches import PAIRS, Batch, completed, next_tokens, rows_of_rank
 from franken.training.loss import chunked_linear_cross_entropy
 from franken.training.masks import packed_attention_mask
 from franken.training.optimizers import make_optimizer
+from franken.training.pair_terms import PairTerms
 from franken.training.policy import (
     PolicyReport,
     apply_policy,
@@ -53,6 +54,7 @@ class CausalModule(LightningModule):
             ``config.anchor_l1``.
         importances: of every trainable parameter factors of that pull; ``None``: 1.
         masks: of every trainable parameter which entries move (bool); ``None``: all.
+        pairs: the loss of the sentence pairs that some batches bring.
     """
 
     masked: ClassVar[bool] = False
@@ -72,8 +74,10 @@ class CausalModule(LightningModule):
         anchors: list[Tensor] | None = None,
         importances: list[Tensor] | None = None,
         masks: list[Tensor] | None = None,
+        pairs: PairTerms | None = None,
     ) -> None:
         super().__init__()
+        self._pairs = pairs
         self._anchors, self._importances = anchors or [], importances or []
         self._masks = masks or []
         self.model = model
@@ -209,10 +213,10 @@ class CausalModule(LightningModule):
         if "loss_weight" not in batch:
             return self._plain_step(completed(batch))  # Lightning has shared the rows out
         batch = rows_of_rank(batch, self.global_rank, self.trainer.world_size)
-        loss: Tensor = self(batch) * batch["loss_weight"]
-        done = loss.detach()
-        self._step_loss = done if self._step_loss is None else self._step_loss + done
-        return loss * (self.config.accumulate * self.trainer.world_size)
+        whole = self.config.accumulate * self.trainer.world_size
+        if self._pairs is not None:
+            return self._paired_loss(batch, self._pairs, first=part == 0) * whole
+        return self._text_loss(batch) * whole
 
     def validation_step(self, batch: Batch, batch_idx: int = 0) -> Tensor:
         """``(summed nats, counted positions)`` of one batch, as a float64 pair."""
@@ -312,6 +316,35 @@ class CausalModule(LightningModule):
         return {f"model.{name}": value for name, value in self.trained_weights().items()}
 
     # --- inner ---------------------------------------------------------------------------------
+
+    def _text_loss(self, batch: Batch) -> Tensor:
+        """A batch's share of the step's mean."""
+        loss: Tensor = self(batch) * batch["loss_weight"]
+        self._note(loss)
+        return loss
+
+    def _paired_loss(self, batch: Batch, pairs: PairTerms, *, first: bool) -> Tensor:
+        """The same, and the loss of the batch's pairs; what is noted is the text's, if any.
+
+        ``first``: of the step's parts; their measures add up.
+        """
+        before, self.measures = {} if first else self.measures, {}
+        text = self._text_loss(batch) if "input_ids" in batch else None
+        if PAIRS not in batch:
+            assert text is not None, "a batch has text or pairs"
+            return text
+        terms = pairs.terms(self.model, batch[PAIRS], narrow=self.policy.body_dtype == "bfloat16")
+        for name, term in terms.items():
+            share = float(term.detach()) / self.config.accumulate
+            self.measures[name] = before.get(name, 0.0) + share
+        found = torch.stack(list(terms.values())).sum() / self.config.accumulate
+        if text is None:
+            self._note(found)
+        return found if text is None else text + found
+
+    def _note(self, loss: Tensor) -> None:
+        done = loss.detach()
+        self._step_loss = done if self._step_loss is None else self._step_loss + done
 
     def _plain_step(self, batch: Batch) -> Tensor:
         """The mean of one batch: what Lightning accumulates and averages by itself."""

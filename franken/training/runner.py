@@ -38,6 +38,7 @@ from franken.training.loop import TrainingLoop, layers_offloaded
 from franken.training.masked import MaskedModule
 from franken.training.masking import TokenMasker
 from franken.training.module import CausalModule
+from franken.training.pair_training import PairTraining, take_off_parts
 from franken.training.policy import apply_policy, control_rows, frozen_dtype
 from franken.training.preference import PreferenceModule, count_pairs
 from franken.training.progress import StepLines, StepProgress
@@ -68,6 +69,7 @@ def train_model(
     masks: Mapping[str, torch.Tensor] | None = None,
     teaching: Teaching | None = None,
     head: LabelHead | None = None,
+    pairs: PairTraining | None = None,
 ) -> TrainingReport:
     """Train ``model`` in place; killed and called again with equal arguments, it continues.
 
@@ -92,6 +94,7 @@ def train_model(
         teaching: a teacher whose view of the same text is learnt beside the next tokens.
         head: on the model's body; labels are learnt instead of hidden tokens, from batches of a
             ``LabelledDataModule``. The head trains whatever else does.
+        pairs: a loss on sentence pairs, and these, which some of the steps read.
 
     Returns:
         The report; the model is left in ``eval`` mode with gradients as they were, trained
@@ -106,13 +109,14 @@ def train_model(
         with isolated(trainer.threads), held:
             run = _Run(
                 model, tokenizer, datamodule, config, trainable, trainer, work_dir, seed, earlier,
-                preference, masks, teaching, head,
+                preference, masks, teaching, head, pairs,
             )  # fmt: skip
             run.fit(list(loggers or []), on_log)
             return run.finish()
     finally:
         close_loggers(loggers or [])
         take_off_heads(model)
+        take_off_parts(model)
         model.eval()
         for name, parameter in model.named_parameters():
             if parameter.is_floating_point():  # quantised weights never train
@@ -137,6 +141,7 @@ class _Run:
         masks: Mapping[str, torch.Tensor] | None = None,
         teaching: Teaching | None = None,
         head: LabelHead | None = None,
+        pairs: PairTraining | None = None,
     ) -> None:
         check_shape(config, trainer)
         if preference is not None and config.pack_across_documents:
@@ -178,6 +183,15 @@ class _Run:
         if config.ahead:
             self._refuse_ahead(masked)
             add_heads(model, config.ahead)
+        self.pairs = pairs
+        if pairs is not None:
+            if preference or teaching:
+                raise ConfigError(
+                    "pair_loss is there for text and labels: not with preference or distillation"
+                )
+            pairs.refuse(model, trainer)
+            pairs.add_parts(model, derive_seed(self.seed, "pairs"))
+            pairs.begin(model, trainer.device)
         self.pairing = Pairing(tokenizer, teaching.tokenizer) if teaching is not None else None
         if teaching is not None and self.sharded:
             raise ConfigError(
@@ -208,6 +222,7 @@ class _Run:
             model, self.policy, config, trainer.precision, seed, preference=preference,
             masks=self.masks,
             distillation=None if teaching is None else teaching.distillation,
+            pairs=None if pairs is None else pairs.content(),
         )  # fmt: skip
         if preference is not None:
             self._take_reference(Path(work_dir) / "reference", identity)
@@ -235,6 +250,8 @@ class _Run:
             state=saved.get("feed"),
             count=self._count(),
             prepare=self._prepare(self.state.step),
+            pairs=self.pairs,
+            first_step=self.state.step,
         )
         team = Team.current if self.trainer.processes > 1 else None
         feed = feed if team is None else SharedFeed(feed)
@@ -297,7 +314,7 @@ class _Run:
         return make_report(self.state, self.policy.to_json(), self.resumed_at)
 
     def _module(self, model: PreTrainedModel, **options: Any) -> CausalModule:
-        options |= {"seed": self.seed, "mixed": self.mixed}
+        options |= {"seed": self.seed, "mixed": self.mixed, "pairs": self.pairs}
         if self.head is not None:
             return LabelModule(model, self.policy, self.config, head=self.head, **options)
         if self.masker is not None:

@@ -37,29 +37,33 @@ class RunState:
     best_step: int | None = None
     best_loss: float | None = None
 
-    def add_step(self, loss: float, tokens: int, text_bytes: int = 0) -> None:
-        """Count one optimiser step."""
+    def add_step(self, loss: float | None, tokens: int, text_bytes: int = 0) -> None:
+        """Count one optimiser step; ``loss`` ``None``: one that read no text, but pairs alone."""
+        self.step += 1
+        self.tokens += tokens
+        if loss is None:
+            return
         self.bytes += text_bytes
         self.window_tokens += tokens
         self.window_bytes += text_bytes
-        self.step += 1
-        self.tokens += tokens
         self.window_loss += loss
         self.window_steps += 1
 
     def close_window(
-        self, lr: float, grad_norm: float, measures: dict[str, float] | None = None
-    ) -> dict[str, float]:
+        self, lr: float, grad_norm: float, measures: dict[str, float] | None = None,
+        otherwise: float = 0.0,
+    ) -> dict[str, float]:  # fmt: skip
         """Turn the steps since the last point into a point of the curve.
 
         Args:
             lr: of the last step.
             grad_norm: of the last step.
             measures: whatever else the last step has to show.
+            otherwise: the loss of a point whose steps read no text.
         """
         point = {
             "step": self.step,
-            "loss": self.window_loss / max(1, self.window_steps),
+            "loss": self.window_loss / self.window_steps if self.window_steps else otherwise,
             "lr": lr,
             "grad_norm": grad_norm,
             **self._text_measures(),

@@ -1,5 +1,6 @@
 """Slices that several kinds of step share."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -18,6 +19,7 @@ from franken.config.training import (
 from franken.data import open_data
 from franken.data.named_entities import with_names
 from franken.data.source import SOURCE_ROLES, TEXT_STREAMS
+from franken.pair_loss.base import PairLoss, Sides
 
 _NEUTRAL_TRAINING = ("checkpoint_every", "checkpoint_minutes", "activation_checkpointing")
 
@@ -102,3 +104,29 @@ def training_options(training: TrainingConfig) -> dict[str, Any]:
         if value is not None or key not in ("first", "last")
     }  # fmt: skip
     return found
+
+
+def pair_languages(loss: PairLoss, data: DataConfig) -> list[str]:
+    """Languages whose pairs a loss reads."""
+    targets = data.romanise.languages if loss.sides is Sides.romanised else data.languages
+    return list(targets if loss.languages is None else loss.languages)
+
+
+def pair_key(loss: PairLoss | None, data: DataConfig) -> dict[str, Any]:
+    """What enters the key of a step that reads sentence pairs; nothing where it reads none."""
+    if loss is None:
+        return {}
+    return {
+        "pair_loss": {**options(loss), "version": loss.version},
+        "pairs": [pair_languages(loss, data), open_data(data).fingerprint()],
+    }
+
+
+def pair_faults(loss: PairLoss | None, training: TrainingConfig) -> Iterator[tuple[str, str]]:
+    """What does not go together with pairs."""
+    if loss is None:
+        return
+    if training.shield.share:
+        yield "training.shield.share", "is not there beside pair_loss; set it to 0"
+    if training.datamodule is not None:
+        yield "training.datamodule", "brings no pairs, which pair_loss reads; leave one of them out"
