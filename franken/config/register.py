@@ -12,20 +12,23 @@ from franken.config.root import Config
 from franken.declare import GROUPS, preset_groups, schemas
 
 
-def register_schemas(groups: Iterable[str] = GROUPS) -> None:
+def register_schemas(groups: Iterable[str] = GROUPS, *, common: bool = True) -> None:
     """Fill the ConfigStore; safe to call more than once.
 
     Args:
-        groups: whose declared options are wanted; what is common is always there.
+        groups: whose declared options are wanted.
+        common: the root and the schemas of presets too, without which an option of ``groups``
+            can be composed by itself alone.
     """
     store = ConfigStore.instance()
     # Hydra copies its sources, and with them every schema, whenever it composes or lists options.
     # The store is a singleton whose nodes are copied when they are read: one is enough.
     vars(store)["__deepcopy__"] = lambda memo: store
     known = vars(store).setdefault("franken_schemas", {})  # 150 schemas take a third of a second
-    if not known:
+    if common and "" not in known:
+        known[""] = {}
         store.store(name="root_schema", node=Config, provider="franken")
-    for group in dict.fromkeys((*preset_groups(), *groups)):
+    for group in dict.fromkeys((*(preset_groups() if common else ()), *groups)):
         if known.get(group) == schemas(group):
             continue
         known[group] = schemas(group)

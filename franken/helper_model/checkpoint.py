@@ -91,8 +91,9 @@ def read_helper(
     for name in names:
         stored = checkpoint.shape(name)[0]
         found = checkpoint.rows(name, 0, min(rows, stored))
-        missing = torch.zeros(rows - len(found), found.shape[1], dtype=found.dtype)
-        matrices.append(torch.cat([found, missing]))
+        if missing := rows - len(found):
+            found = torch.cat([found, found.new_zeros(missing, found.shape[1])])
+        matrices.append(found)
     counts = _repaired(checkpoint, names[0], matrices, own.get_vocab(), drop_untrained)
     table = Table(
         tokenizer,

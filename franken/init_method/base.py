@@ -26,6 +26,7 @@ with later():
     from franken.token_map.engine import apply_map, apply_to_bias
     from franken.token_map.report import provenance_report
     from franken.token_map.resources import InitResources
+    from franken.token_map.source_statistics import statistics_once
     from franken.token_map.token_map import TokenMap
 
 if TYPE_CHECKING:
@@ -210,6 +211,17 @@ def initialise(
         CompatibilityError: where the source holds NaN, or the vocabularies cannot be joined.
         DataError: where the method lacks a resource.
     """
+    with statistics_once():
+        return _initialise(source, target_tokenizer, method, resources, seed)
+
+
+def _initialise(
+    source: Table,
+    target_tokenizer: PreTrainedTokenizerBase,
+    method: InitMethod,
+    resources: InitResources,
+    seed: int,
+) -> tuple[Table, TokenMap]:
     check_table(source)
     token_map = fit_map(source, target_tokenizer, method, resources, seed)
 

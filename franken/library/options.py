@@ -58,7 +58,7 @@ def _composed(group: str, name: str, values: Mapping[str, Any], where: str) -> A
     from franken.config.register import register_schemas
     from franken.declare import GROUPS
 
-    register_schemas({group} & set(GROUPS))
+    register_schemas({group} & set(GROUPS), common=group not in GROUPS)
     with initialize_config_dir(str(config_dir()), version_base="1.3", job_name="library"):
         known = _names(group)
         if name not in known:

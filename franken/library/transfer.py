@@ -130,7 +130,7 @@ def transfer(
     config = chosen("init_method", method, options, call)
     given = gather(texts, source_texts, pairs, lexicon, source_language=source_language)
     lineage = lineage_of(model)
-    source = take_table(model, source_tokenizer, lineage=lineage)
+    source = take_table(model, source_tokenizer, lineage=lineage, copy=False)
     makers = {
         "alignment": alignment, "word_vectors": word_vectors, "helper_model": helper_model
     }  # fmt: skip
@@ -145,6 +145,7 @@ def transfer(
         table, token_map = _learned(
             config, model, source, table, token_map, given, resources, seed, call
         )
+    del source  # with its tokenizer and what was read of it, before the model's copy of the rows
     result = twin(model, share_body=share_body)
     put_table(
         result, table, previous=source_tokenizer, pad_to_multiple=pad_to_multiple, copy=True

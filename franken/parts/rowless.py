@@ -9,10 +9,11 @@ import logging
 from typing import Any
 
 from tokenizers import Tokenizer as Backend
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from franken.errors import CompatibilityError
 from franken.parts.tokenizer_files import special_roles
+from franken.parts.tokenizer_json import wrapped
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +44,44 @@ def set_aside_rowless(tokenizer: PreTrainedTokenizerBase, rows: int) -> PreTrain
             f"{len(beyond)} of {len(vocabulary)} tokens have ids beyond the table's {rows} rows "
             f"({listed}, ...); table and tokenizer belong to different models"
         )
-    spec = json.loads(tokenizer.backend_tokenizer.to_str())
-    _refuse_framing(spec.get("post_processor"), beyond, rows)
-    spec["added_tokens"] = [item for item in spec["added_tokens"] if item["id"] < rows]
-    _shorten(spec["model"], beyond)
+    whole = tokenizer.backend_tokenizer
+    _refuse_framing(whole.post_processor, beyond, rows)
+    backend = _around_the_model_of(whole, beyond) or _read_again(whole, beyond)
     logger.warning(
         "%d tokens have no row in the model's table of %d and are set aside: %s%s",
         len(beyond), rows, listed, ", ..." if len(names) > 3 else "",
     )  # fmt: skip
-    backend = Backend.from_str(json.dumps(spec, ensure_ascii=False))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend, **settings_of(tokenizer, without=beyond)
-    )
+    return wrapped(backend, **settings_of(tokenizer, without=beyond))
+
+
+def _around_the_model_of(whole: Any, beyond: dict[str, int]) -> Backend | None:
+    """Another backend around the same model; ``None`` where the model has one of the tokens.
+
+    To read 260,000 pieces and their merges again takes seconds and hundreds of megabytes.
+    """
+    backend = Backend(whole.model)
+    unknown = getattr(whole.model, "unk_token", None)
+    if unknown in beyond or any(backend.token_to_id(token) is not None for token in beyond):
+        return None
+    for part in ("normalizer", "pre_tokenizer", "post_processor", "decoder"):
+        setattr(backend, part, getattr(whole, part))
+    for part in ("truncation", "padding"):
+        if (asked := getattr(whole, part)) is not None:
+            getattr(backend, f"enable_{part}")(**asked)
+    added = sorted(whole.get_added_tokens_decoder().items())
+    kept = [(index, token) for index, token in added if token.content not in beyond]
+    backend.add_tokens([token for _, token in kept])
+    right = all(backend.token_to_id(token.content) == index for index, token in kept)
+    return backend if right else None
+
+
+def _read_again(whole: Any, beyond: dict[str, int]) -> Backend:
+    """A backend of its own, without the tokens."""
+    spec = json.loads(whole.to_str())
+    spec["added_tokens"] = [item for item in spec["added_tokens"] if item["content"] not in beyond]
+    _shorten(spec["model"], beyond)
+    backend: Backend = Backend.from_str(json.dumps(spec, ensure_ascii=False))
+    return backend
 
 
 def settings_of(
@@ -79,7 +106,7 @@ def settings_of(
 
 def _refuse_framing(post_processor: Any, beyond: dict[str, int], rows: int) -> None:
     """Tokens that are put around every text must have rows."""
-    text = json.dumps(post_processor, ensure_ascii=False)
+    text = "" if post_processor is None else post_processor.__getstate__().decode()
     for token, index in beyond.items():
         if json.dumps(token, ensure_ascii=False) in text:
             raise CompatibilityError(

@@ -110,22 +110,24 @@ def pad_table(table: Table, multiple: int) -> Table:
 
 
 def take_table(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, lineage: str
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, lineage: str, copy: bool = True
 ) -> Table:
-    """Copy a model's vocabulary out, to the CPU, in the number format it has.
+    """A model's vocabulary, on the CPU, in the number format it has.
 
     Args:
         model: a causal language model of a known family.
         tokenizer: the tokenizer that the rows belong to; tokens without a row are set aside.
         lineage: fingerprint of the base body that the rows were made for.
+        copy: whether the table gets its own memory; ``False``: that of a model on the CPU, to be
+            read while the model stays as it is.
     """
     anatomy_of(model.config)
     embedding, head = _modules(model)
     table = Table(
         set_aside_rowless(tokenizer, embedding.weight.shape[0]),
-        _copy_out(embedding.weight),
-        None if head.weight is embedding.weight else _copy_out(head.weight),
-        None if head.bias is None else _copy_out(head.bias),
+        _on_cpu(embedding.weight, copy),
+        None if head.weight is embedding.weight else _on_cpu(head.weight, copy),
+        None if head.bias is None else _on_cpu(head.bias, copy),
         lineage,
         {"method": "taken", "family": model.config.model_type},
     )
@@ -217,5 +219,5 @@ def _set_padding_index(model: PreTrainedModel) -> None:
                 vars(module.position_embeddings)["padding_idx"] = index
 
 
-def _copy_out(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", copy=True).contiguous()
+def _on_cpu(tensor: Tensor, copy: bool) -> Tensor:
+    return tensor.detach().to("cpu", copy=copy).contiguous()

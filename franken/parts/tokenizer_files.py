@@ -22,6 +22,7 @@ from transformers import (
 
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import hash_json, read_json, write_json
+from franken.parts.tokenizer_json import hash_parted, parted
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def tokenizer_identity(tokenizer: PreTrainedTokenizerBase, *, roles: bool = True
     if known not in _identities:
         while len(_identities) >= _IDENTITIES:
             _identities.pop(next(iter(_identities)))
-        _identities[known] = _identity(json.loads(written), own)
+        _identities[known] = _identity(written, own)
     return _identities[known]
 
 
@@ -72,7 +73,8 @@ _identities: dict[tuple[bytes, str], str] = {}
 the identity of one tokenizer several times."""
 
 
-def _identity(backend: dict[str, Any], roles: dict[str, str] | None) -> str:
+def _identity(written: str, roles: dict[str, str] | None) -> str:
+    backend, merges = parted(written)
     model = backend["model"]
     if isinstance(model.get("merges"), list):
         model["merges"] = [
@@ -85,7 +87,7 @@ def _identity(backend: dict[str, Any], roles: dict[str, str] | None) -> str:
     if roles is not None:
         described["post_processor"] = _adding_nothing_is_none(backend.get("post_processor"))
         described["roles"] = roles
-    return hash_json(described)
+    return hash_parted(described, merges)
 
 
 def special_roles(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:

@@ -79,7 +79,12 @@ class AtomSearch:
         self._atoms = atoms
         self._dtype = fast_dtype(atoms.device) if dtype is None else dtype
         self._few_bits = atoms.device.type != "cpu" if few_bits is None else few_bits
-        lengths = torch.linalg.vector_norm(atoms, dim=1, dtype=torch.float64)
+        lengths = torch.cat(
+            [
+                torch.linalg.vector_norm(part, dim=1, dtype=torch.float64)
+                for part in atoms.split(_TILE_ROWS)
+            ]
+        )
         self._order = lengths.argsort(descending=True, stable=True)
         # A power of two is exact; with it no rounding error falls below the least number.
         unit = 2.0 ** -torch.log2(lengths.max()).ceil()

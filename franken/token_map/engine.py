@@ -18,7 +18,7 @@ from franken.errors import CompatibilityError
 from franken.token_map.normal_rows import standard_normal
 from franken.token_map.options import Fallback
 from franken.token_map.row_sources import MemoryRows, RowSource, gather
-from franken.token_map.source_statistics import SourceStatistics
+from franken.token_map.source_statistics import SourceStatistics, statistics_of
 from franken.token_map.token_map import Provenance, Reduce, TokenMap
 
 _KEPT_BYTES = 512 << 20
@@ -63,7 +63,7 @@ class AppliedMap:
         self._given = None if given is None else given.to(self._source.dtype)
         self._check_given()
         self._weights = token_map.weights_of(part)
-        self.statistics = SourceStatistics(self._source, token_map.exemplars, device)
+        self.statistics = statistics_of(self._source, token_map.exemplars, device)
         self._of_class: dict[int, SourceStatistics] = {}
         self._copies, self._sizes = token_map.copies(), token_map.sizes()
         self._space: tuple[Tensor, Tensor] | None = None

@@ -1,15 +1,41 @@
 """Mean, deviation, covariance and norms of source rows, in passes over chunks."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from franken.threads import one_thread
-from franken.token_map.row_sources import RowSource
+from franken.token_map.row_sources import MemoryRows, RowSource
 
 _CHUNK_ROWS = 4096  # fixed: the sums must not depend on how the map is applied
+
+
+_KNOWN: ContextVar["dict[tuple[int, int, str], SourceStatistics] | None"] = ContextVar(
+    "_KNOWN", default=None
+)
+
+
+@contextmanager
+def statistics_once() -> Iterator[None]:
+    """Compute the statistics of the same rows once in the block, where none may change."""
+    token = _KNOWN.set({} if _KNOWN.get() is None else _KNOWN.get())
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
+def statistics_of(source: RowSource, exemplars: Tensor, device: str = "cpu") -> "SourceStatistics":
+    """:class:`SourceStatistics`, those that there are in a block of :func:`statistics_once`."""
+    known, made = _KNOWN.get(), SourceStatistics(source, exemplars, device)
+    if known is None or not isinstance(source, MemoryRows):
+        return made
+    # What is kept has a hold on both, so that no other object can get their numbers.
+    return known.setdefault((id(source.matrix), id(exemplars), device), made)
 
 
 class SourceStatistics:
@@ -38,8 +64,13 @@ class SourceStatistics:
         for start in range(0, self._source.shape[0], _CHUNK_ROWS):
             stop = min(start + _CHUNK_ROWS, self._source.shape[0])
             wanted = self._exemplars[start:stop].nonzero().flatten()
-            if len(wanted):
-                yield buffer[: len(wanted)].copy_(self._source.rows(start, stop)[wanted])
+            if not len(wanted):
+                continue
+            rows, part = self._source.rows(start, stop), buffer[: len(wanted)]
+            if rows.dtype == part.dtype:
+                yield torch.index_select(rows, 0, wanted, out=part)
+            else:
+                yield part.copy_(rows if len(wanted) == len(rows) else rows[wanted])
 
     def _total(self, change: Callable[[Tensor], Tensor]) -> Tensor:
         """``(D,)`` float64 sum over the exemplar rows, each chunk changed in place before."""

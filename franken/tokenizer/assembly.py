@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from franken.config.base_model import TokenizerKind
+from franken.parts.tokenizer_json import wrapped
 from franken.tokenizer.pipeline import Pipeline, kind_of_spec, remember, settings_of
 
 if TYPE_CHECKING:
@@ -22,14 +23,8 @@ def build(pipeline: Pipeline) -> "PreTrainedTokenizerFast":
     The class is the plain ``PreTrainedTokenizerFast``, so that every loader takes
     ``tokenizer.json`` as it stands, whatever ``model_type`` a neighbouring ``config.json`` names.
     """
-    from transformers import PreTrainedTokenizerFast
-
     spec = spec_of(pipeline)
-    backend = backend_of(spec)
-    # The class takes a deep copy of what it is given, which nobody else has, for half of the time.
-    setattr(backend, "__deepcopy__", lambda memo: backend)  # noqa: B010 - no attribute of the stub
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, **pipeline.settings)
-    delattr(backend, "__deepcopy__")
+    tokenizer = wrapped(backend_of(spec), **pipeline.settings)
     if pipeline.is_bpe and len(tokenizer) == len(pipeline.pieces):
         remember(tokenizer, _as_read(tokenizer, spec))
     return tokenizer

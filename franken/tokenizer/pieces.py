@@ -346,12 +346,16 @@ def _around_the_model_of(
     It will where BPE never makes the hidden pieces out of their text, and where added tokens that
     the model lacks get their ids. To build the model anew takes a second.
     """
-    if not pipeline.is_bpe or pipeline.spec["model"].get("ignore_merges"):
+    rules = pipeline.spec["model"]
+    if not pipeline.is_bpe or rules.get("ignore_merges") or rules.get("dropout"):
         return None
-    if any(len(p) == 1 for p in hidden) or any(a + b in hidden for a, b in pipeline.merges):
+    model = tokenizer.backend_tokenizer.model
+    # What its own text does not yield, no longer text does.
+    own = ([token.id for token in model.tokenize(piece)] for piece in hidden)
+    if any(ids == [pipeline.pieces[piece]] for piece, ids in zip(hidden, own, strict=True)):
         return None
     backend = empty_backend(_bare_rules(pipeline, hidden))
-    backend.model = tokenizer.backend_tokenizer.model
+    backend.model = model
     inside = backend.get_vocab_size()
     kept = [
         {**token, "content": hidden.get(token["content"], token["content"])}

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from franken.config.base_model import TokenizerKind
 from franken.errors import CompatibilityError
+from franken.parts.tokenizer_json import parted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,6 +40,7 @@ class ReadOnlyKind(StrEnum):
 
 
 Kind = TokenizerKind | ReadOnlyKind
+_WRITTEN = "_written_merges"
 
 
 @dataclass
@@ -51,13 +53,27 @@ class Pipeline:
     pieces: dict[str, int]
     """Every piece, special and added ones included, with its id."""
     merges: list[tuple[str, str]] = field(default_factory=list)
-    """BPE merges, best first; empty for Unigram."""
+    """BPE merges, best first; empty for Unigram. What :func:`pipeline_of` found is parsed when it
+    is first asked for."""
     scores: dict[str, float] = field(default_factory=dict)
     """Unigram log probabilities; empty for BPE."""
     added: list[dict[str, Any]] = field(default_factory=list)
     """Added tokens as in ``tokenizer.json``: ``id``, ``content``, ``special`` and match flags."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Arguments of ``PreTrainedTokenizerFast``: special roles, chat template, padding side."""
+
+    def __getattr__(self, name: str) -> Any:
+        """The merges that :meth:`_put_off` left as JSON."""
+        written = vars(self).pop(_WRITTEN, None) if name == "merges" else None
+        if written is None:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        self.merges = [(left, right) for left, right in json.loads(written)]
+        return self.merges
+
+    def _put_off(self, merges: bytes) -> None:
+        """Take the merges from their JSON once they are asked for."""
+        del self.merges
+        vars(self)[_WRITTEN] = merges
 
     @property
     def size(self) -> int:
@@ -179,7 +195,7 @@ def pipeline_of(tokenizer: "PreTrainedTokenizerBase") -> Pipeline:
             f"{type(tokenizer).__name__} has no `tokenizers` backend, so its pieces cannot be "
             "read; convert it to a fast tokenizer (tokenizer.json) first"
         )
-    spec = json.loads(backend.to_str())
+    spec, written = parted(backend.to_str())
     kind = kind_of_spec(spec)
     model, added = spec["model"], spec.pop("added_tokens")
     vocab, scores = model["vocab"], {}
@@ -195,6 +211,8 @@ def pipeline_of(tokenizer: "PreTrainedTokenizerBase") -> Pipeline:
     if "merges" in model:
         model["merges"] = []
     found = Pipeline(kind, spec, pieces, merges, scores, added, settings_of(tokenizer))
+    if written:
+        found._put_off(written)
     remember(tokenizer, found)
     return found
 

@@ -8,7 +8,11 @@ from franken.init_method import FallbackRule, apply_map
 from franken.token_map.normal_rows import standard_normal
 from franken.token_map.options import Fallback
 from franken.token_map.row_sources import MemoryRows
-from franken.token_map.source_statistics import SourceStatistics
+from franken.token_map.source_statistics import (
+    SourceStatistics,
+    statistics_of,
+    statistics_once,
+)
 from tests.init_method.tiny import hand_made_map
 
 FALLBACK = 3
@@ -132,3 +136,14 @@ def test_mean_rows_leave_old_tokens_their_probability():
             assert mass <= factor * count / (2000 + count)
     zeros = torch.zeros(count, 32)
     assert torch.softmax(torch.cat([old, zeros]) @ (-8 * direction), 0)[2000:].sum() > 0.9
+
+
+def test_statistics_of_the_same_rows_are_made_once_in_a_block(source):
+    rows, every = MemoryRows(source), torch.ones(len(source), dtype=torch.bool)
+    with statistics_once():
+        found = statistics_of(rows, every)
+        with statistics_once():
+            assert statistics_of(MemoryRows(source), every) is found
+        assert statistics_of(rows, every.clone()) is not found
+        assert statistics_of(MemoryRows(source.clone()), every) is not found
+    assert statistics_of(rows, every) is not found
