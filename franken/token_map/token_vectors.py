@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from franken.errors import DataError
 from franken.token_map.options import SpaceAlignment
 from franken.token_map.resources import InitResources
+from franken.token_map.set_network import WordSets
 from franken.tokenizer.pieces import encode_pieces, text_of
 
 if TYPE_CHECKING:
@@ -200,6 +201,46 @@ def pooled_vectors(
         total = sum(matrix @ known[:, columns].double().numpy() for matrix, known in parts)
         vectors[:, columns] = torch.from_numpy(total / scale)
     return vectors, (vectors != 0).any(1)
+
+
+def words_of_pieces(
+    tokenizer: PreTrainedTokenizerBase,
+    rows: int,
+    spaces: Sequence["VectorSpace"],
+    *,
+    forms: Forms,
+    max_words: int | None = None,
+    most: int,
+) -> WordSets:
+    """The words that pieces are part of, as sets; arguments as of :func:`pooled_vectors`.
+
+    Args:
+        tokenizer: cuts the words.
+        rows: number of pieces.
+        spaces: languages of one space.
+        forms: spellings in which each word is cut.
+        max_words: the first words of each space.
+        most: words of a piece, those of the best ranks in their languages.
+    """
+    keys, vectors, first = [], [], 0
+    for space in spaces:
+        words = list(islice(space.words, max_words))
+        found = [_pieces_of(tokenizer, words, form, rows) for form in forms]
+        pieces, owners = (np.concatenate(side) for side in zip(*found, strict=True))
+        placed = np.stack([pieces, owners, owners + first]).astype(np.int64)
+        keys.append(np.unique(placed, axis=1))
+        vectors.append(space.vectors[: len(words)].float())
+        first += len(words)
+    pieces, ranks, numbers = np.concatenate(keys, axis=1)
+    order = np.lexsort((numbers, ranks, pieces))
+    pieces, numbers = pieces[order], numbers[order]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(pieces, minlength=rows))])
+    kept = np.arange(len(pieces)) - starts[pieces] < most
+    sizes = np.bincount(pieces[kept], minlength=rows)
+    return WordSets(
+        torch.cat(vectors), torch.from_numpy(np.concatenate([[0], np.cumsum(sizes)])),
+        torch.from_numpy(numbers[kept]),
+    )  # fmt: skip
 
 
 def _pieces_of(

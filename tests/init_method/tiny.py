@@ -41,6 +41,7 @@ PADDED = 5
 """Rows of the source table past its tokenizer."""
 SUITED: dict[str, dict[str, Any]] = {
     "gold_alignment": {"min_count": 1.0},
+    "hyperofa": {"epochs": 1, "hidden": 8, "keep_dim": 8, "words_per_piece": 4},
     "local_least_squares": {"k": 9},
     "omp": {"k": 5},
     "ramen": {"copy_overlap": True},
