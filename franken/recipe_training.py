@@ -46,13 +46,16 @@ def training_faults(steps: Mapping[str, Step], trainer: TrainerConfig) -> Iterat
 
 def unmasked_wishes(step: Any, training: TrainingConfig) -> Iterator[tuple[str, str]]:
     """Field and message of what a masked language model cannot be tuned with."""
+    taught = getattr(step, "distillation", None)
     for place, asked in (
         ("training.ahead", training.ahead),
         ("training.anchor_examples", training.anchor_examples),
         ("training.shield.share", training.shield.share),
         ("preference", getattr(step, "preference", None)),
-        ("distillation", getattr(step, "distillation", None)),
+        ("distillation", taught and not taught.by_layers),
     ):
         if asked:
             unset = "set it to 0" if place.startswith("training") else "leave it out"
+            if place == "distillation":
+                unset += ", or take one that compares layers (distillation=bistil)"
             yield place, f"is not there for masked language models; {unset}"

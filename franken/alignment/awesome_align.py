@@ -74,7 +74,7 @@ class AwesomeAlign(Alignment):
             ConfigError: where the model has no such layer.
         """
         bitext = read_bitext(pairs, max_pairs=self.max_pairs)
-        aligner = StateAligner(
+        aligner = StateAligner.of(
             model, tokenizer, layer=self.layer, rule=self.rule(), longest=self.sequence_length
         )
         return table_of_links(bitext, aligner.links(bitext), "awesome_align")

@@ -13,6 +13,7 @@ from franken.lazy import later
 with later():
     from torch import Tensor
 
+    from franken.distillation.common.layers import Reading
     from franken.distillation.common.view import View
 
 
@@ -30,6 +31,8 @@ class Balance(StrEnum):
 class Distillation:
     """Teaches a model what another one makes of the same text, whatever its tokenizer."""
 
+    by_layers: ClassVar[bool] = False
+    """Whether it compares layers of masked models (``of_layers``) instead of chunks of text."""
     version: ClassVar[int] = 1
     """Code version: raised when a change of its code changes results, so that keys change."""
 
@@ -68,3 +71,9 @@ class Distillation:
             teacher: the other one, outside autograd; chunks of one number hold the same bytes.
         """
         raise NotImplementedError(f"{type(self).__name__} is no loss of its own")
+
+    def of_layers(
+        self, student: Reading, teacher: Reading, seen: Tensor
+    ) -> dict[str, tuple[Tensor, int]]:
+        """Losses by name, each with the number of tokens that it is a mean over."""
+        raise NotImplementedError(f"{type(self).__name__} compares no layers")

@@ -6,24 +6,20 @@ for what is read and a mean that decays from the first piece for what is written
 control tokens by name or by an override; layers may be dropped.
 """
 
-import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import torch
-from torch import Tensor
-from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from franken.errors import ConfigError
 from franken.init_method import initialise
 from franken.init_method.base import InitMethod
-from franken.parts.anatomy import text_config
 from franken.parts.surgery import pad_table, put_table, take_table
 from franken.parts.table import Table
+from franken.parts.thinning import without_layers
 from franken.token_map.resources import InitResources
-
-_LAYER = re.compile(r"(?<=\.layers\.)(\d+)(?=\.)")
 
 
 def make_draft(
@@ -66,39 +62,6 @@ def make_draft(
     put_table(model, table, previous=donor_tokenizer, copy=True)
     model.eval()
     return model
-
-
-def without_layers(model: PreTrainedModel, drop: Collection[int]) -> PreTrainedModel:
-    """A copy of a model that lacks some layers; the others keep their order.
-
-    Tensors are told apart by name, not by a dimension that happens to have the same size.
-    """
-    config: PretrainedConfig = type(model.config).from_dict(model.config.to_dict())
-    text = text_config(config)
-    count = int(text.num_hidden_layers)
-    beyond = sorted(layer for layer in drop if not 0 <= layer < count)
-    if beyond or len(set(drop)) >= count:
-        raise ConfigError(
-            f"drop_layers: {sorted(drop)} of {count} layers, counted from 0; at least one stays"
-        )
-    kept = [layer for layer in range(count) if layer not in set(drop)]
-    text.num_hidden_layers = len(kept)
-    for name, value in list(vars(text).items()):
-        if isinstance(value, list) and len(value) == count:  # layer_types and the like
-            setattr(text, name, [value[layer] for layer in kept])
-    place = {layer: str(new) for new, layer in enumerate(kept)}
-    weights: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        found = _LAYER.search(name)
-        if found is None:
-            weights[name] = tensor
-        elif int(found[1]) in place:
-            weights[_LAYER.sub(place[int(found[1])], name, count=1)] = tensor
-    smaller: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=model.dtype)
-    smaller.load_state_dict(weights)
-    smaller.generation_config = model.generation_config
-    smaller.eval()
-    return smaller
 
 
 def override_rows(

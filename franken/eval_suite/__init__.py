@@ -19,7 +19,7 @@ from franken.config.eval_suite import (
     TaskConfig,
 )
 from franken.data.labelled import unit_of
-from franken.data.source import TEXT_STREAMS, DataSource
+from franken.data.source import DataSource
 from franken.decoding import stop_ids
 from franken.errors import ConfigError
 from franken.eval_suite import lm_eval
@@ -162,7 +162,7 @@ def check_suite(suite: SuiteConfig, data: DataSource) -> None:
 def _source_faults(task: TaskConfig, data: DataSource) -> list[str]:
     kind = kind_of(task.kind)
     if kind.reads_text:
-        valid = [role for role in TEXT_STREAMS if data.has(role)]
+        valid = [role for role in kind.roles if data.has(role)]
         what = f"a text role that data={data.config.name} offers"
     else:
         valid = data.tasks()

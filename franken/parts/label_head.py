@@ -57,12 +57,14 @@ class LabelHead:
         labels: what it tells apart.
         names: of the parameters that are the head's, as the classifier calls them.
         borrowed: children that the body has for the head alone (BERT's pooler).
+        teacher: on a model of its own; what it says is learnt in the place of labels.
     """
 
     classifier: PreTrainedModel
     labels: LabelSet
     names: list[str]
     borrowed: list[str]
+    teacher: "LabelHead | None" = None
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The head's own, by name."""

@@ -8,6 +8,13 @@ from transformers import PreTrainedModel
 
 
 def states_at_head(model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    """``(B, L, D)`` states that the output rows are multiplied with; see :func:`read_masked`."""
+    return read_masked(model, input_ids, attention_mask)[0]
+
+
+def read_masked(
+    model: PreTrainedModel, input_ids: Tensor, attention_mask: Tensor, **options: Any
+) -> tuple[Tensor, Any]:
     """``(B, L, D)`` states that the output rows are multiplied with.
 
     They are caught at the entrance of the head, so that every family's own transform (dense,
@@ -17,6 +24,10 @@ def states_at_head(model: PreTrainedModel, input_ids: Tensor, attention_mask: Te
         model: a masked language model.
         input_ids: ``(B, L)``, padded on the right.
         attention_mask: ``(B, L)``, 1 where there is a token.
+        options: of the forward pass.
+
+    Returns:
+        The states, and what the forward pass gave.
     """
     head: Any = model.get_output_embeddings()
     caught: list[Tensor] = []
@@ -27,10 +38,10 @@ def states_at_head(model: PreTrainedModel, input_ids: Tensor, attention_mask: Te
 
     handle = head.register_forward_pre_hook(catch)
     try:
-        model(input_ids=input_ids, attention_mask=attention_mask)
+        output = model(input_ids=input_ids, attention_mask=attention_mask, **options)
     finally:
         handle.remove()
-    return caught[0]
+    return caught[0], output
 
 
 def logits_at(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any, ClassVar
 
 from franken.config.checks import at_least
@@ -12,7 +12,7 @@ from franken.config.training import Trainable, TrainingConfig
 from franken.data import open_data
 from franken.data.labelled import label_set, read_labelled, unit_of
 from franken.data.source import VALID
-from franken.errors import DataError
+from franken.errors import CompatibilityError, DataError
 from franken.lazy import later
 from franken.pair_loss.base import PairLoss
 from franken.steps.base import HERE, Part, Step, step
@@ -24,11 +24,14 @@ from franken.steps.common.key_parts import (
 )
 
 with later():
+    from transformers import PreTrainedTokenizerBase
+
     from franken.config.root import Config
     from franken.data.labelled_batches import LabelledDataModule
     from franken.data.source import DataSource
     from franken.eval_suite.readout import text_positions
-    from franken.parts.label_head import put_head, save_head
+    from franken.parts.label_head import LabelHead, load_head, put_head, save_head
+    from franken.parts.label_set import LabelSet
     from franken.parts.model import assemble
     from franken.seeds import derive_seed
     from franken.steps.common.context import StepContext
@@ -46,7 +49,7 @@ class TrainLabelsStep(Step):
     speech), as the evaluation set says. Result: the tuned model with the head on it.
     """
 
-    inputs: ClassVar[dict[str, Part]] = {"model": Part.model}
+    inputs: ClassVar[dict[str, Part]] = {"model": Part.model, "teacher": Part.model}
     model: str = ""
     """A masked language model."""
     task: str = "topic_classification"
@@ -57,6 +60,9 @@ class TrainLabelsStep(Step):
     """The first so many of each language, told by the labels of all; ``null``: all."""
     trainable: Trainable = Trainable.full
     """What changes beside the head."""
+    teacher: str | None = None
+    """A model with a head for this task, of the same vocabulary: its probabilities are learnt in
+    the place of the labels (BiStil's second phase)."""
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     pair_loss: PairLoss | None = None
@@ -122,7 +128,8 @@ class TrainLabelsStep(Step):
         )
         report = train(
             model, tokenizer, context, batches, training=self.training, trainable=self.trainable,
-            head=head, pairs=pairs_of(self, context, model, tokenizer),
+            head=replace(head, teacher=self._teacher(context, tokenizer, labels)),
+            pairs=pairs_of(self, context, model, tokenizer),
         )  # fmt: skip
         save_head(head, context.directory / "head")
         head.release()
@@ -131,6 +138,27 @@ class TrainLabelsStep(Step):
             training=self.training, head=[HERE, "", "head"],
         )  # fmt: skip
         return {"trainable": str(self.trainable), "labels": list(labels.names), "training": report}
+
+    def _teacher(
+        self, context: StepContext, tokenizer: PreTrainedTokenizerBase, labels: LabelSet
+    ) -> LabelHead | None:
+        """The head that teaches, on its model.
+
+        Raises:
+            CompatibilityError: where it has none, or another vocabulary or other labels.
+        """
+        if self.teacher is None:
+            return None
+        ref = open_model(context.inputs["teacher"], context.store)
+        model, own = assemble(ref)
+        head = None if ref.head is None else load_head(model, ref.head)
+        if head is None or head.labels != labels or own.get_vocab() != tokenizer.get_vocab():
+            raise CompatibilityError(
+                f"step {context.name!r}: the teacher {self.teacher!r} has no head, or one with "
+                f"other labels than {', '.join(labels.names)}, or another vocabulary; name a "
+                "train_labels step for the same task on a model of the same table"
+            )
+        return head
 
     def _languages(self) -> list[str]:
         return self.languages or [self.data.source_language]

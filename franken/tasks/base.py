@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from franken.data.source import TEXT_STREAMS
 from franken.declare import declare, find
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class EvalTask:
     """What suites call it; where nothing is said, the name of the module."""
     reads_text: ClassVar[bool] = False
     """Whether it reads held-out text of a role instead of an evaluation set, without a prompt."""
+    roles: ClassVar[tuple[str, ...]] = TEXT_STREAMS
+    """Of which roles, where it reads text."""
     prompted: ClassVar[bool] = True
     """Whether it puts items into a prompt template; those that read text never do."""
     guesses: ClassVar[Guesses] = Guesses.next

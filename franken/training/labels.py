@@ -30,18 +30,33 @@ class LabelModule(CausalModule):
         object.__setattr__(self, "head", head)
 
     def summed_loss(self, batch: Batch) -> Tensor:
-        """Negative log-likelihood of the labels in nats, summed over texts or words."""
+        """Negative log-likelihood of the labels in nats, summed over texts or words.
+
+        With a teacher, in training: that of what it says, ``-sum_c p_c log q_c``.
+        """
         head = self.head
         glue: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         if self.policy.body_dtype == "bfloat16":
             glue = torch.autocast(batch["input_ids"].device.type, dtype=torch.bfloat16)
+        seen = (batch["segment_ids"] > 0).long()
         with glue:
-            logits = head.logits(batch["input_ids"], (batch["segment_ids"] > 0).long())
+            logits = head.logits(batch["input_ids"], seen)
         whole = head.labels.unit is LabelledUnit.sentence
         wanted = batch["labels"][:, 0] if whole else batch["labels"].flatten()
+        if head.teacher is not None and self.training:
+            said = self._said(head.teacher, batch["input_ids"], seen).view(len(wanted), -1)
+            counted = wanted != IGNORED
+            own = logits.float().view(len(wanted), -1)[counted]
+            return F.cross_entropy(own, said[counted], reduction="sum")
         return F.cross_entropy(
             logits.float().view(len(wanted), -1), wanted, ignore_index=IGNORED, reduction="sum"
         )
+
+    @torch.no_grad()
+    def _said(self, teacher: LabelHead, ids: Tensor, seen: Tensor) -> Tensor:
+        """The teacher's probabilities, in the form of its logits."""
+        teacher.classifier.eval().to(ids.device)
+        return teacher.logits(ids, seen).float().softmax(-1)
 
     def counted(self, batch: Batch) -> Tensor:
         """Texts or words of a batch."""

@@ -33,6 +33,7 @@ from franken.training.environment import isolated
 from franken.training.identity import run_identity
 from franken.training.labels import LabelModule, release_head
 from franken.training.launching import LeaveWord, launched
+from franken.training.layerwise import LayerwiseModule
 from franken.training.loggers import close_loggers
 from franken.training.loop import TrainingLoop, layers_offloaded
 from franken.training.masked import MaskedModule
@@ -192,17 +193,22 @@ class _Run:
             pairs.refuse(model, trainer)
             pairs.add_parts(model, derive_seed(self.seed, "pairs"))
             pairs.begin(model, trainer.device)
-        self.pairing = Pairing(tokenizer, teaching.tokenizer) if teaching is not None else None
+        by_layers = teaching is not None and teaching.distillation.by_layers
+        self.pairing = None
+        if teaching is not None and not by_layers:
+            self.pairing = Pairing(tokenizer, teaching.tokenizer)
+        if teaching is not None and by_layers:
+            self._refuse_layers(masked, tokenizer, teaching)
         if teaching is not None and self.sharded:
             raise ConfigError(
                 "distillation reads the head's rows whole, so trainer.strategy=fsdp is not there "
                 "for it; train on one device, or with trainer.strategy=auto"
             )
-        if masked and (preference or teaching or config.anchor_examples):
+        if masked and (preference or (teaching and not by_layers) or config.anchor_examples):
             raise ConfigError(
                 "a masked language model is not tuned on pairs of answers, nor anchored by "
-                "examples, nor taught by another; leave preference and distillation out and set "
-                "training.anchor_examples=0"
+                "examples, nor taught by another but by layers (distillation=bistil); leave "
+                "preference out and set training.anchor_examples=0"
             )
         self.anchors = [
             p.detach().clone() for p in model.parameters()
@@ -317,6 +323,11 @@ class _Run:
         options |= {"seed": self.seed, "mixed": self.mixed, "pairs": self.pairs}
         if self.head is not None:
             return LabelModule(model, self.policy, self.config, head=self.head, **options)
+        if self.masker is not None and self.teaching is not None:
+            return LayerwiseModule(
+                model, self.policy, self.config, masker=self.masker, teaching=self.teaching,
+                **options,
+            )  # fmt: skip
         if self.masker is not None:
             return MaskedModule(model, self.policy, self.config, masker=self.masker, **options)
         if self.teaching is not None and self.pairing is not None:
@@ -361,6 +372,15 @@ class _Run:
             raise ConfigError(
                 "training.ahead is there for causal models that learn text alone, unsharded: not "
                 "with preference or distillation, not for masked models; set it to 0"
+            )
+
+    def _refuse_layers(self, masked: bool, tokenizer: Any, teaching: Teaching) -> None:
+        same = teaching.tokenizer.get_vocab() == tokenizer.get_vocab()
+        if not (masked and is_masked(teaching.teacher.config) and same):
+            found = "one of these is causal" if same else "the teacher has another vocabulary"
+            raise ConfigError(
+                f"distillation={teaching.distillation.name} compares layers of masked models of "
+                f"one vocabulary, but {found}; thin the teacher, or take distillation=alm"
             )
 
     def _refuse_shield(self) -> None:

@@ -68,7 +68,7 @@ def test_states_are_those_of_each_sentence_alone(family):
     tokenizer = encoder_tokenizer(family)
     model = tiny_encoder(family, tokenizer)
     bitext = read_bitext(PAIRS, splitter=by_space)
-    aligner = StateAligner(model, tokenizer, layer=1, rule=Rule(), longest=64)
+    aligner = StateAligner.of(model, tokenizer, layer=1, rule=Rule(), longest=64)
     together = aligner.states([bitext.source.sentence(n) for n in (0, 1)])
     for n, (found, words) in enumerate(together):
         ids = tokenizer(PAIRS[n][0], return_tensors="pt", return_offsets_mapping=True)
@@ -85,9 +85,9 @@ def test_states_are_those_of_each_sentence_alone(family):
 
 def test_a_layer_that_is_not_there_and_a_missing_model_are_refused():
     tokenizer = encoder_tokenizer("bert")
+    model = tiny_encoder("bert", tokenizer)
+    aligner = StateAligner.of(model, tokenizer, layer=3, rule=Rule(), longest=64)
     with raises(ConfigError, "0 to 2", "3"):
-        StateAligner(
-            tiny_encoder("bert", tokenizer), tokenizer, layer=3, rule=Rule(), longest=64
-        )  # fmt: skip
+        aligner.states([["the"]])
     with raises(ConfigError, "align_by"):
         AwesomeAlign().align([], "sw")

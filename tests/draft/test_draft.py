@@ -8,11 +8,12 @@ import torch
 
 from franken.draft.__main__ import layers_of, main
 from franken.draft.acceptance import measure_acceptance
-from franken.draft.build import make_draft, without_layers
+from franken.draft.build import make_draft
 from franken.draft.tuning import tune_on_target
 from franken.errors import ConfigError
 from franken.init_method.subtoken_mean import SubtokenMeanInit
 from franken.init_method.weighted_pooling import PoolingScheme, WeightedPoolingInit
+from franken.parts.thinning import without_layers
 from tests.faults import raises
 from tests.parts.tiny import LINES, logits_of, save_checkpoint, some_ids, tiny_model, tiny_tokenizer
 

@@ -6,7 +6,7 @@ above a threshold; two words are linked where any of their tokens are. ``argmax`
 (Jalili Sabet et al., 2020), each the other's nearest, which asks nothing of the states' scale.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,35 +67,30 @@ class StateAligner:
     """Links sentences by one layer of a model."""
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: Any, *, layer: int | None, rule: Rule,
-        longest: int, batch_tokens: int = 4096,
+        self, read: Callable[..., Any], tokenizer: Any, *, layer: int | None, rule: Rule,
+        longest: int, device: torch.device, batch_tokens: int = 4096,
     ) -> None:  # fmt: skip
         """Take a layer.
 
         Args:
-            model: masked or causal.
+            read: forward pass of a masked or causal model, or of its body.
             tokenizer: its own, with offsets.
             layer: 0 is what enters the first one, negative ones count from the end; ``None``: two
                 thirds of the way (8 of 12).
             rule: how similarities become links.
             longest: tokens of a sentence at most; words behind them have no links.
+            device: where inputs belong.
             batch_tokens: of a forward pass, padding included.
-
-        Raises:
-            ConfigError: where the model has no such layer.
         """
-        anatomy = anatomy_of(model.config)
-        count = len(list(model.get_submodule(anatomy.layers).children()))
-        chosen = round(2 * count / 3) if layer is None else layer
-        if not -count - 1 <= chosen <= count:
-            raise ConfigError(
-                f"the model has states 0 to {count}, and layer {layer} is asked for; choose one of "
-                f"these, or null for {round(2 * count / 3)}"
-            )
-        self.body: Any = model.get_submodule(anatomy.backbone)
-        self.device, self.tokenizer = model.device, tokenizer
-        self.layer, self.rule, self.longest = chosen, rule, longest
+        self.read, self.device, self.tokenizer = read, device, tokenizer
+        self.layer, self.rule, self.longest = layer, rule, longest
         self.batch_tokens = batch_tokens
+
+    @classmethod
+    def of(cls, model: PreTrainedModel, tokenizer: Any, **options: Any) -> "StateAligner":
+        """By a whole model, whose head is not run."""
+        body = model.get_submodule(anatomy_of(model.config).backbone)
+        return cls(body, tokenizer, device=model.device, **options)
 
     def links(self, bitext: Bitext) -> Links:
         """Links of a whole text."""
@@ -117,7 +112,11 @@ class StateAligner:
                     yield []
 
     def states(self, sentences: Sequence[Sequence[str]]) -> list[tuple[Tensor, list[int]]]:
-        """``(L, D)`` float32 states of the tokens that belong to words, and the words."""
+        """``(L, D)`` float32 states of the tokens that belong to words, and the words.
+
+        Raises:
+            ConfigError: where the model has no such layer.
+        """
         rows = [self.encode(words) for words in sentences]
         order = sorted(range(len(rows)), key=lambda at: len(rows[at][0]))
         found: dict[int, tuple[Tensor, list[int]]] = {}
@@ -125,15 +124,28 @@ class StateAligner:
             chosen = order[run]
             ids, seen = right_padded([rows[at][0] for at in chosen])
             with torch.inference_mode():
-                read = self.body(
-                    input_ids=ids.to(self.device), attention_mask=seen.to(self.device),
-                    output_hidden_states=True,
-                ).hidden_states[self.layer]  # fmt: skip
+                read = self._at_layer(
+                    self.read(
+                        input_ids=ids.to(self.device), attention_mask=seen.to(self.device),
+                        output_hidden_states=True,
+                    ).hidden_states
+                )  # fmt: skip
             for row, at in enumerate(chosen):
                 places = [place for place, word in enumerate(rows[at][1]) if word >= 0]
                 words = [rows[at][1][place] for place in places]
                 found[at] = (read[row, places].float().cpu(), words)
         return [found[at] for at in range(len(rows))]
+
+    def _at_layer(self, states: Sequence[Tensor]) -> Tensor:
+        last = len(states) - 1
+        default = round(2 * last / 3)
+        chosen = default if self.layer is None else self.layer
+        if not -last - 1 <= chosen <= last:
+            raise ConfigError(
+                f"the model has states 0 to {last}, and layer {chosen} is asked for; choose one of "
+                f"these, or null for {default}"
+            )
+        return states[chosen]
 
     def encode(self, words: Sequence[str]) -> Encoded:
         """Ids of the words with blanks between, with the tokenizer's own control tokens."""
