@@ -13,7 +13,6 @@ from torch import Tensor
 
 from franken.config.data import DataConfig, RomanForm, RomaniseConfig
 from franken.data import open_data
-from franken.data.encoding import RecordEncoder
 from franken.data.shuffle import EndlessOrder
 from franken.errors import DataError
 from franken.files import hash_json
@@ -88,7 +87,10 @@ def _refuse_none(found: Sequence[Sentences], what: str, data: DataConfig) -> Non
 
 @dataclass(frozen=True)
 class PairRows:
-    """Encoded pairs; batches go by number, so that a position is all the state there is."""
+    """Pairs as token ids; batches go by number, so that a position is all the state there is.
+
+    Control tokens are those that the tokenizer puts around a text, as heads read it.
+    """
 
     sentences: Sequence[Sentences]
     tokenizer: Any
@@ -97,6 +99,8 @@ class PairRows:
     rows: int
     """Pairs of a batch."""
     seed: int
+    single: bool = False
+    """Whether both sides are one sentence, which is then read once."""
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -106,14 +110,15 @@ class PairRows:
         return [self._order[batch * self.rows + row] for row in range(self.rows)]
 
     def batch_of(self, numbers: Sequence[int]) -> Batch:
-        """``(2 B, L)`` int64: the first sides of the pairs, then the second ones.
+        """``(2 B, L)`` int64: the first sides of the pairs, then the second ones (``single``: B).
 
         ``input_ids``, ``position_ids``, ``segment_ids`` (1 text, 0 padding), ``control_ids`` (1
         where a control token stands), and per pair ``numbers`` and ``languages``, ``(B,)``.
         """
-        own = [self._encoded[n][side] for side in (0, 1) for n in numbers]
+        sides = (0,) if self.single else (0, 1)
+        own = [self._encoded[n][side] for side in sides for n in numbers]
         width = -(-max(map(len, own)) // WIDTH) * WIDTH
-        ids = torch.full((len(own), width), self._encoder.pad)
+        ids = torch.full((len(own), width), self._pad)
         segments = torch.zeros_like(ids)
         for at, row in enumerate(own):
             ids[at, : len(row)] = torch.tensor(row)
@@ -135,13 +140,20 @@ class PairRows:
         """Hash of what all rows hold."""
         return hash_json([self._encoded, [s.language for s in self.sentences], self.rows])
 
-    @cached_property
-    def _encoder(self) -> RecordEncoder:
-        return RecordEncoder(self.tokenizer)
+    @property
+    def _pad(self) -> int:
+        ids = (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id, 0)
+        return int(next(number for number in ids if number is not None))
 
     @cached_property
     def _control(self) -> Tensor:
-        return torch.tensor(sorted({*self.tokenizer.all_special_ids, self._encoder.pad}))
+        """Ids of control tokens; an unknown word is a word, unless its token has another role."""
+        tokenizer = self.tokenizer
+        roles = ("bos", "eos", "cls", "sep", "mask", "pad")
+        own = {getattr(tokenizer, f"{role}_token_id") for role in roles}
+        words = {tokenizer.unk_token_id} - own
+        found = {*tokenizer.all_special_ids, self._pad} - words
+        return torch.tensor(sorted(found))
 
     @cached_property
     def _order(self) -> EndlessOrder:
@@ -150,9 +162,7 @@ class PairRows:
     @cached_property
     def _encoded(self) -> list[tuple[list[int], list[int]]]:
         sides = []
-        for side in (0, 1):
-            texts = [(pair.first, pair.second)[side] for pair in self.sentences]
-            rows = self._encoder.encode(texts, self.length)
-            short = [*self._encoder.bos, *self._encoder.eos][: self.length]
-            sides.append([short if row is None else row.ids.tolist() for row in rows])
+        for texts in ([s.first for s in self.sentences], [s.second for s in self.sentences]):
+            found = self.tokenizer(texts, truncation=True, max_length=self.length)["input_ids"]
+            sides.append([ids or [self._pad] for ids in found])  # a text without any token
         return list(zip(*sides, strict=True))

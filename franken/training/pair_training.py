@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from franken.config.trainer import TrainerConfig
 from franken.data.sentence_pairs import PairRows
 from franken.errors import ConfigError
-from franken.pair_loss.base import PairLoss, PairStates, pair_clash
+from franken.pair_loss.base import PairLoss, PairStates, Pooling, pair_clash
 from franken.parts.anatomy import anatomy_of, text_config
 from franken.parts.segmented import segmented
 from franken.training.batches import Batch, to_device
@@ -65,9 +65,14 @@ class PairTraining:
         """Raise where pairs cannot be read.
 
         Raises:
-            ConfigError: for several processes, shards, layers in CPU memory, compiled bodies, and
-                models with several tables.
+            ConfigError: for several processes, shards, layers in CPU memory, compiled bodies,
+                models with several tables, and the first token of causal ones.
         """
+        if self.option.pooling is Pooling.first and not anatomy_of(model.config).masked:
+            raise ConfigError(
+                "pair_loss.pooling=first compares the state of the first token, which in a causal "
+                "model has read nothing else; set it to mean or last"
+            )
         several = "models with one table" if segmented(model) is not None else None
         if what := pair_clash(trainer) or several:
             raise ConfigError(f"pair_loss={self.option.name} is there for {what} alone")
@@ -115,21 +120,24 @@ class PairTraining:
 
     def states(self, model: PreTrainedModel, batch: Batch, *, narrow: bool = False) -> PairStates:
         """Pooled states of both sides of a batch of pairs."""
-        both = self._pooled(model, batch, narrow)
-        first, second = both.chunk(2)
-        kept = (both.new_zeros(0), both.new_zeros(0))
+        first, second = self._pooled(model, batch, narrow)
+        kept = (first.new_zeros(0), first.new_zeros(0))
         if self._kept is not None:
             numbers = batch["numbers"].to(self._kept[0].device)
-            kept = (self._kept[0][numbers].to(both), self._kept[1][numbers].to(both))
+            kept = (self._kept[0][numbers].to(first), self._kept[1][numbers].to(first))
         return PairStates(first, second, batch["languages"], *kept)
 
-    def _pooled(self, model: PreTrainedModel, batch: Batch, narrow: bool) -> Tensor:
+    def _pooled(self, model: PreTrainedModel, batch: Batch, narrow: bool) -> tuple[Tensor, Tensor]:
         layers: list[nn.Module] = []
         if path := anatomy_of(model.config).layers:
             layers = list(model.get_submodule(path).children())
         number = layer_number(self.option.layer, len(layers))
         states = states_behind(layers, number, lambda: sentence_states(model, batch, narrow=narrow))
-        return pooled(states, batch["segment_ids"], batch["control_ids"], self.option.pooling)
+        both = pooled(states, batch["segment_ids"], batch["control_ids"], self.option.pooling)
+        if len(both) == len(batch["numbers"]):  # a sentence is both sides
+            return both, both
+        first, second = both.chunk(2)
+        return first, second
 
     @torch.no_grad()
     def _states_of_all(
@@ -143,7 +151,7 @@ class PairTraining:
         with evaluating(model):
             module.to(place)
             for batch in rows.in_turn():
-                first, second = self._pooled(model, to_device(batch, place), narrow).chunk(2)
+                first, second = self._pooled(model, to_device(batch, place), narrow)
                 found.append((first.cpu(), second.cpu()))
             module.to(home)
         first_sides, second_sides = zip(*found, strict=True)

@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from franken.config.training import LoraConfig, Trainable, TrainingConfig
+from franken.config.training import AdapterConfig, LoraConfig, Trainable, TrainingConfig
 from franken.data.sentence_pairs import PairRows, Sentences
 from franken.errors import ConfigError, DataError
 from franken.interruption import Interrupted
 from franken.pair_loss.base import PairLoss, Pooling
 from franken.pair_loss.middle_alignment import MiddleAlignment
+from franken.pair_loss.tada import Tada
+from franken.pair_loss.unibridge import Unibridge
 from franken.preference.dpo import Dpo
 from franken.steps.common.pair_data import check_pairs
 from franken.steps.train import TrainStep
@@ -51,13 +53,13 @@ def test_batches_hold_both_sides_and_each_epoch_every_pair():
     assert drawn[:5] != drawn[5:]
     tokenizer = word_tokenizer()
     batch = rows.batch_of([1, 3])
-    bos, eos, pad = (getattr(tokenizer, f"{r}_token_id") for r in ("bos", "eos", "pad"))
+    bos, pad = tokenizer.bos_token_id, tokenizer.pad_token_id
     for row, text in enumerate(("cde", "bgec", "v", "zz")):
-        own = [bos, *tokenizer.convert_tokens_to_ids(list(text)), eos]
+        own = [bos, *tokenizer.convert_tokens_to_ids(list(text))]
         assert batch["input_ids"][row].tolist() == own + [pad] * (8 - len(own))
         assert batch["segment_ids"][row].tolist() == [1] * len(own) + [0] * (8 - len(own))
         assert batch["control_ids"][row].nonzero().flatten().tolist() == [
-            0, *range(len(own) - 1, 8)
+            0, *range(len(own), 8)
         ]  # fmt: skip
     assert batch["numbers"].tolist() == [1, 3]
 
@@ -83,7 +85,7 @@ def test_states_are_those_that_transformers_gives_for_each_sentence_alone(family
                     told = model(
                         batch["input_ids"][row : row + 1, :size], output_hidden_states=True
                     )
-                wanted = told.hidden_states[number if layer < 1 else -1][0, 1:-1].mean(0)
+                wanted = told.hidden_states[number if layer < 1 else -1][0, 1:].mean(0)
                 torch.testing.assert_close(states[at], wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -154,20 +156,57 @@ def test_a_step_with_both_has_the_gradient_of_the_sum(tmp_path):
 
 
 def test_an_interrupted_run_ends_with_the_same_bits(tmp_path):
-    option = MiddleAlignment(every=2)
+    """With weights of the loss's own and states of the model at the beginning."""
     settings = {
-        "trainable": Trainable.lora,
+        "option": Tada(every=2, batch_size=4, pooling=Pooling.last), "trainable": Trainable.lora,
         "training": replace(TRAINING, lora=LoraConfig(rank=2, dropout=0.3)),
-    }
-    wanted, report, _ = run(tmp_path / "one", option, **settings)
+    }  # fmt: skip
+    wanted, report, _ = run(tmp_path / "one", **settings)
     with pytest.raises(Interrupted):
-        run(tmp_path / "two", option, **settings, stop=7)
-    found, again, _ = run(tmp_path / "two", option, **settings)
+        run(tmp_path / "two", **settings, stop=7)
+    found, again, _ = run(tmp_path / "two", **settings)
     assert again.resumed_at == 4
     assert again.curve == report.curve
-    for one, other in zip(found.parameters(), wanted.parameters(), strict=True):
-        assert torch.equal(one, other)
-    assert not hasattr(found, MARK)
+    assert found.state_dict().keys() == wanted.state_dict().keys()
+    for name, one in found.state_dict().items():
+        assert torch.equal(one, wanted.state_dict()[name])
+        assert MARK not in name
+
+
+def test_pairs_alone_teach_an_adapter_the_states_of_the_untouched_model(tmp_path):
+    """The distance falls, and the source language is where it was."""
+    option = Tada(critic=0.0, keep=1.0, batch_size=5, pooling=Pooling.mean)
+    training = replace(TRAINING, steps=30, accumulate=1, adapter=AdapterConfig(reduction=1.0))
+    model = causal()
+    pairs = PairTraining(option, rows_of())
+    batch = pairs.rows.batch_of(range(5))
+    before = pairs.states(model, batch).first.detach()
+    train_model(
+        model, None, TinyData(training), training, Trainable.adapter, CPU, work_dir=tmp_path,
+        seed=1, pairs=pairs,
+    )  # fmt: skip
+    states = pairs.states(model, batch)
+    torch.testing.assert_close(states.reference_first, before)
+    plain = pairs.states(causal(), batch)
+    far, near = (float((s.second - before).detach().norm()) for s in (plain, states))
+    assert near < 0.85 * far
+    assert float((states.first - before).detach().norm()) < 0.5 * far
+
+
+def test_another_model_is_read_with_its_own_tokenizer():
+    own = encoder_tokenizer("xlm-roberta")
+    other = tiny_encoder("xlm-roberta", own)
+    rows = PairRows(SENTENCES, own, 16, 3, seed=5, single=True)
+    pairs = PairTraining(Unibridge(), replace(rows_of(), single=True), (other, rows))
+    model = causal().requires_grad_(True)
+    pairs.begin(model, "cpu")
+    states = pairs.states(model, pairs.rows.batch_of([1]))
+    with torch.no_grad():
+        ids = torch.tensor([[2, *own.convert_tokens_to_ids(list("cde"))]])  # <s>
+        told = other(ids, output_hidden_states=True)
+    wanted = told.hidden_states[-1][0, 1:].mean(0)
+    torch.testing.assert_close(states.reference_second[0], wanted, rtol=1e-4, atol=1e-5)
+    assert states.first is states.second
 
 
 def test_where_pairs_cannot_go_they_are_refused(tmp_path):
@@ -179,6 +218,8 @@ def test_where_pairs_cannot_go_they_are_refused(tmp_path):
     for changes in ({"devices": 2}, {"compile": "inductor"}, {"offload": True}):
         with raises(ConfigError, "pair_loss"):
             PairTraining(MiddleAlignment(), rows_of()).refuse(causal(), replace(CPU, **changes))
+    with raises(ConfigError, "pair_loss.pooling", "first"):
+        PairTraining(Tada(), rows_of()).refuse(causal(), CPU)
     assert set(faults_of(MiddleAlignment, layer=0.0, every=0, temperature=0.0, batch_size=1)) == {
         "layer", "every", "temperature", "batch_size",
     }  # fmt: skip

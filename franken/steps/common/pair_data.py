@@ -68,7 +68,8 @@ def pairs_of(
     def rows(reader: PreTrainedModel, own: PreTrainedTokenizerBase) -> PairRows:
         length = step.training.sequence_length
         length = min(length, text_positions(reader) or length)
-        return PairRows(sentences, own, length, loss.batch_size, context.seed)
+        single = loss.sides is Sides.alone
+        return PairRows(sentences, own, length, loss.batch_size, context.seed, single)
 
     if "reference" not in context.inputs:
         return PairTraining(loss, rows(model, tokenizer))
