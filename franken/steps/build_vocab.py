@@ -43,6 +43,8 @@ class BuildVocabStep(Step):
         del vocab["pad_to_multiple"]  # of exports alone
         if vocab.get("tokens", "") is None:
             del vocab["tokens"]  # an option that came later keeps old keys while unset
+        if self.vocab.version > 1:
+            vocab["version"] = self.vocab.version
         for name, path in self.vocab.paths().items():
             place = Path(path).expanduser()
             if not place.is_file():

@@ -146,7 +146,7 @@ def vocabulary_overlap(
 
     Special tokens match by role, then by their string; all others by their bytes. Where several
     source pieces stand for the same bytes (``"A"`` and ``<0x41>``), the one of the same sort wins,
-    then the lowest id.
+    then the lowest id. The ``A`` of byte-level BPE is a letter: text is written with it.
     """
     return overlap_of(Reading.of(source), Reading.of(target))
 
@@ -154,8 +154,7 @@ def vocabulary_overlap(
 def overlap_of(source: Reading, target: Reading) -> dict[int, int]:
     """:func:`vocabulary_overlap` of tokenizers that were read before."""
     source_frame, target_frame = source.pipeline, target.pipeline
-    byte_ids = [{pipeline.pieces[p] for p in pipeline.byte_pieces()}
-                for pipeline in (source_frame, target_frame)]  # fmt: skip
+    byte_ids = [_byte_ids(pipeline) for pipeline in (source_frame, target_frame)]
     # One dictionary for pieces and one for byte tokens, the lowest id of each.
     pieces: dict[bytes, int] = {}
     single: dict[bytes, int] = {}
@@ -178,6 +177,15 @@ def overlap_of(source: Reading, target: Reading) -> dict[int, int]:
     overlap |= {i: source_names[p] for p, i in target_names.items() if p in source_names}
     overlap |= _overlap_by_role(source.roles, target.roles)
     return dict(sorted(overlap.items()))
+
+
+def _byte_ids(pipeline: Pipeline) -> set[int]:
+    """Ids of single bytes that are no letters: all ``<0x41>``, of byte-level BPE those from 128."""
+    names = pipeline.byte_pieces()
+    if pipeline.kind is TokenizerKind.byte_level_bpe:
+        letters = {char for byte, char in byte_to_char().items() if byte < 128}
+        names = [name for name in names if name not in letters]
+    return {pipeline.pieces[name] for name in names}
 
 
 def encode_piece(tokenizer: "PreTrainedTokenizerBase", data: bytes) -> list[int]:

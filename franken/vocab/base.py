@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from franken.config.checks import at_least, checked
 from franken.lazy import later
@@ -22,6 +23,9 @@ with later():
 @dataclass
 class Vocab:
     """Builds the tokenizer of the adapted model."""
+
+    version: ClassVar[int] = 1
+    """Raised when a change of code changes the vocabulary, or what is made of it alone."""
 
     name: str = ""
     """The option."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 from franken.declare import option
 from franken.errors import ConfigError
@@ -37,6 +38,8 @@ class FromPretrainedVocab(Vocab):
     language's lines do not come back from encoding and decoding (lower-casing, dropped accents), a
     warning says so.
     """
+
+    version: ClassVar[int] = 2
 
     path: str = ""
     """Directory with ``tokenizer.json`` (or ``tokenizer.model``), or a hub id."""

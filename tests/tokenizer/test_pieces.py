@@ -228,6 +228,18 @@ def test_a_byte_piece_prefers_a_byte_piece_and_a_letter_a_letter():
     assert overlap[target["<0x65>"]] == vocab["<0x65>"]
 
 
+def test_letters_of_byte_level_bpe_are_letters():
+    source = base_tokenizer(TokenizerKind.sentencepiece_bpe)
+    target = base_tokenizer(TokenizerKind.byte_level_bpe)
+    written, letters = source.get_vocab(), target.get_vocab()
+    overlap = vocabulary_overlap(source, target)
+    shared = [char for char in map(chr, range(33, 127)) if char in written]
+    assert len(shared) > 50
+    assert [overlap[letters[char]] for char in shared] == [written[char] for char in shared]
+    assert overlap[letters["Ã"]] == written["<0xC3>"]  # no letter, but the first byte of one
+    assert overlap[letters["Ā"]] == written["<0x00>"]  # no text has it
+
+
 def test_special_tokens_of_other_spelling_match_by_role():
     source, target = gemma_like(), llama3_like()
     overlap = vocabulary_overlap(source, target)
