@@ -171,7 +171,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         target, draft, tokenizer, prompts[: options.prompts],
         gamma=options.gamma, new_tokens=options.new_tokens,
     )  # fmt: skip
-    figures = {name: getattr(found, name) for name in ("length", "rate", "speed_up")}
+    names = "length", "rate", "speed_up", "cpu_speed_up"
+    figures = {name: getattr(found, name) for name in names}
     return {"gamma": options.gamma, **figures, **asdict(found)}
 
 

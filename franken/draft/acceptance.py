@@ -27,6 +27,9 @@ class Acceptance:
     """Prompts whose assisted text is the plain greedy one; all of them in float32."""
     seconds: float
     plain_seconds: float
+    cpu_seconds: float
+    """Of this process, all threads: what other work on the machine does not change."""
+    plain_cpu_seconds: float
 
     @property
     def length(self) -> float:
@@ -43,6 +46,11 @@ class Acceptance:
     def speed_up(self) -> float:
         """Plain time over assisted time."""
         return self.plain_seconds / max(1e-9, self.seconds)
+
+    @property
+    def cpu_speed_up(self) -> float:
+        """The same by processor time."""
+        return self.plain_cpu_seconds / max(1e-9, self.cpu_seconds)
 
 
 def measure_acceptance(
@@ -64,25 +72,39 @@ def measure_acceptance(
     settings.num_assistant_tokens_schedule = "constant"
     settings.assistant_confidence_threshold = 0.0
     common: dict[str, Any] = {"max_new_tokens": new_tokens, "do_sample": False, "num_beams": 1}
-    written = same = 0
-    seconds = plain_seconds = 0.0
+    written = same = total = 0
+    plain_time, assisted_time = _Clock(), _Clock()
     generate: Any = target.generate
     with _counted(target) as target_passes, _counted(draft) as draft_passes:
-        total = 0
         for prompt in prompts:
             inputs = tokenizer(prompt, return_tensors="pt")
-            start = time.perf_counter()
-            plain = generate(**inputs, **common)
-            plain_seconds += time.perf_counter() - start
+            with plain_time:
+                plain = generate(**inputs, **common)
             target_passes[0] = 0
-            start = time.perf_counter()
-            assisted = generate(**inputs, **common, assistant_model=draft)
-            seconds += time.perf_counter() - start
+            with assisted_time:
+                assisted = generate(**inputs, **common, assistant_model=draft)
             total += target_passes[0]
             written += assisted.shape[1] - inputs["input_ids"].shape[1]
             same += torch.equal(plain, assisted)
         drafted = draft_passes[0]
-    return Acceptance(len(prompts), written, total, drafted, same, seconds, plain_seconds)
+    return Acceptance(
+        len(prompts), written, total, drafted, same, assisted_time.seconds, plain_time.seconds,
+        assisted_time.cpu_seconds, plain_time.cpu_seconds,
+    )  # fmt: skip
+
+
+class _Clock:
+    """Sums of the time that blocks take."""
+
+    def __init__(self) -> None:
+        self.seconds = self.cpu_seconds = 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter(), time.process_time()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._start[0]
+        self.cpu_seconds += time.process_time() - self._start[1]
 
 
 @contextmanager

@@ -128,6 +128,8 @@ class DistillationModule(CausalModule):
             float(torch.autograd.grad(loss, states, retain_graph=True)[0].float().norm())
             for loss, states in (plain, taught)
         ]
+        if not min(norms):  # one says nothing here, and the other would lose all weight to it
+            return 1.0, 1.0
         shares = [1 / max(norm, 1e-12) for norm in norms]
         return shares[0] / sum(shares), shares[1] / sum(shares)
 

@@ -135,6 +135,13 @@ def test_balanced_gradients_are_of_equal_length(tokenizers):
     assert sum(factors) == pytest.approx(1.0)
 
 
+def test_a_teacher_that_says_nothing_leaves_the_next_token_its_weight(tokenizers):
+    module, batch = module_of(tokenizers, Alm()), paired(tokenizers)
+    hidden = module.hidden_states(batch)
+    plain = module.next_token_loss(hidden, batch["labels"][:, 1:])
+    assert module._factors((plain, hidden), (hidden.sum() * 0.0, hidden)) == (1.0, 1.0)
+
+
 def run(tokenizers, work_dir, distillation, *, steps=30):
     student = model_of(tokenizers[0])
     teacher = model_of(tokenizers[1], "gemma2")
