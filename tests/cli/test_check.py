@@ -160,6 +160,7 @@ NEEDED = {
     ("init_method", "named_tokens"): ["init_method.tokens=x"],
     ("recipe", "hydra_add_language"): ["composition=hydra"],
     ("recipe", "hydra_llm"): ["composition=hydra"],
+    ("recipe", "awesome_align"): ["recipe.steps.on_text.split=adaptation"],
     ("recipe", "madx"): ["recipe.steps.both_languages.split=adaptation"],
     ("recipe", "unibridge_ensemble"): ["recipe.steps.second_language.split=adaptation"],
     ("recipe", "layra"): [
@@ -180,7 +181,7 @@ NEEDED = {
 
 ALONE = ("alignment", "base_model", "helper_model", "logger", "pack", "vocab", "word_vectors")
 """Groups whose options no other part of the config asks about: they are composed by themselves."""
-DECLARED = ("init_method", "preference", "router")
+DECLARED = ("init_method", "pair_loss", "preference", "router")
 """Groups whose options are their declarations, defaults and all (tests/declare)."""
 ELSEWHERE = ("data", "hydra/launcher")
 """Groups whose options need more to be sound than a config (files, packages): own tests."""
