@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from franken.config.checks import in_range
 from franken.declare import option
@@ -67,14 +67,6 @@ class Alm(Distillation):
     """Count the probability that a word ends after the chunk."""
     boundary: Boundary = Boundary.whitespace
     divergence: Divergence = Divergence.cross_entropy
-    only_likelier: bool = False
-    """Only chunks that the teacher finds more likely than the model does: the others teach that the
-    text which is there is less likely (no part of the paper)."""
-
-    def content(self) -> dict[str, Any]:
-        """As of every loss; ``only_likelier`` came later, and is named where it is on."""
-        off = () if self.only_likelier else ("only_likelier",)
-        return {key: value for key, value in super().content().items() if key not in off}
 
     def faults(self) -> Iterator[tuple[str, str]]:
         yield from super().faults()
@@ -102,11 +94,7 @@ class Alm(Distillation):
             values.new_zeros(max(1, count)).index_add(0, group[present], values[present])
             for values in (taught, learnt)
         ]
-        found = self.divergences(*sums)[:count]
-        if self.only_likelier:
-            likelier = sums[0][:count] > sums[1][:count].detach()
-            return torch.where(likelier, found, 0.0).sum(), int(likelier.sum())
-        return found.sum(), count
+        return self.divergences(*sums)[:count].sum(), count
 
     def divergences(self, taught: Tensor, learnt: Tensor) -> Tensor:
         """Elementwise, from log-likelihoods in nats; no gradient reaches ``taught``."""

@@ -152,6 +152,7 @@ NEEDED = {
     ("experiment", "real/swap"): ["base_model.path=x"],
     ("experiment", "real/skill"): ["base_model.path=x"],
     ("experiment", "real/distilled"): ["base_model.path=x"],
+    ("experiment", "real/other_tokenizer"): ["base_model.path=x", "vocab.path=x"],
     ("experiment", "real/closing"): ["base_model.path=x"],
     ("experiment", "real/tuned"): ["base_model.path=x"],
     ("composition", "hydra"): ["recipe=hydra_llm"],

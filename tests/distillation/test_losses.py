@@ -200,18 +200,3 @@ def test_gradients_reach_the_student_alone():
 def test_options_out_of_range_are_named():
     assert set(faults_of(Alm, tau=0.0, gamma=2.0, weight=-1.0)) == {"tau", "gamma", "weight"}
     assert set(faults_of(Uld, largest=-1)) == {"largest"}
-
-
-def test_only_likelier_chunks_raise_the_text_that_is_there():
-    student, teacher = view(0, MINE), view(1, THEIRS)
-    config = Alm(boundary=Boundary.none, only_likelier=True)
-    sides = [each.log_likelihoods() for each in (student, teacher)]
-    likelier = teacher.present() & (sides[1] > sides[0])
-    assert 0 < int(likelier.sum()) < int(teacher.present().sum())
-    loss, chunks = config.loss(student, teacher)
-    wanted = config.divergences(sides[1][likelier], sides[0][likelier]).sum()
-    assert (chunks, float(loss.detach())) == (
-        int(likelier.sum()), pytest.approx(float(wanted.detach()), rel=1e-5)
-    )  # fmt: skip
-    assert "only_likelier" not in Alm().content()
-    assert config.content()["only_likelier"] is True
