@@ -125,6 +125,9 @@ class AdapterKind(StrEnum):
 TRAINED_ADAPTER = "trained"
 """Name inside the model of the adapter that a training phase puts in."""
 
+TEXT_TASK = "text"
+"""Of a hypernetwork: hidden tokens, so that a language without labels has an embedding."""
+
 
 @members_by_name
 @dataclass

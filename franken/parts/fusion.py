@@ -77,9 +77,34 @@ class Fusion(nn.Module):
             self.value.weight.grad += 2 * PENALTY * apart
 
 
+class Rotation(nn.Module):
+    """One of several adapters at a time: another in each step of a training (TLR).
+
+    Parovic et al. (2023): what is trained above has then met the adapters of all languages. Where
+    nothing trains, the first one acts.
+    """
+
+    def __init__(self, adapters: Mapping[str, Bottleneck]) -> None:
+        super().__init__()
+        self.adapters = nn.ModuleDict(adapters)
+        self.turn = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., D)`` to what is added."""
+        added: Tensor = list(self.adapters.values())[self.turn % len(self.adapters)](x)
+        return added
+
+
+def turn_adapters(model: nn.Module, step: int) -> None:
+    """Let the adapters of this step act wherever a model has some that take turns."""
+    for module in model.modules():
+        if isinstance(module, Rotation):
+            module.turn = step
+
+
 def add_fusion(
     model: PreTrainedModel, adapters: Mapping[str, AdapterShape], name: str, *,
-    value: bool = True, seed: int = 0,
+    value: bool = True, turns: bool = False, seed: int = 0,
 ) -> None:  # fmt: skip
     """Put adapters side by side into a model, and an untrained attention over them.
 
@@ -88,6 +113,7 @@ def add_fusion(
         adapters: name -> shape; the adapters are fresh, :func:`load_fusion` fills them.
         name: of the whole inside the model.
         value: with a value matrix (dynamic); without: static.
+        turns: no attention: they act one at a time.
         seed: of the attention; the global generators stay as they were.
 
     Raises:
@@ -107,7 +133,7 @@ def add_fusion(
 
     def make() -> nn.Module:
         members = {k: Bottleneck(width, s.reduction, s.activation) for k, s in adapters.items()}
-        return Fusion(members, width, value=value)
+        return Rotation(members) if turns else Fusion(members, width, value=value)
 
     add_modules(model, first, name, make, seed=seed)
 
@@ -136,7 +162,7 @@ def fusions(model: nn.Module, name: str | None = None) -> list[Fusion]:
 
 def start_fusion(
     directory: Path, adapters: Mapping[str, Path], model: PreTrainedModel, *, value: bool,
-    seed: int, body: str | None,
+    seed: int, body: str | None, turns: bool = False,
 ) -> None:  # fmt: skip
     """Write a fusion that has learnt nothing, with copies of its adapters.
 
@@ -147,14 +173,15 @@ def start_fusion(
         value: with a value matrix.
         seed: of the attention.
         body: fingerprint of the body.
+        turns: see :func:`add_fusion`.
     """
     for name, source in adapters.items():
         shutil.copytree(source, directory / MEMBERS / name)
     add_fusion(
         model, {name: read_shape(path) for name, path in adapters.items()}, KIND, value=value,
-        seed=seed,
+        turns=turns, seed=seed,
     )  # fmt: skip
-    _write(model, directory, list(adapters), name=KIND, value=value, body=body)
+    _write(model, directory, list(adapters), name=KIND, value=value, body=body, turns=turns)
 
 
 def save_fusion(model: PreTrainedModel, directory: Path, source: Path, *, name: str) -> None:
@@ -175,10 +202,11 @@ def load_fusion(model: PreTrainedModel, directory: Path, *, name: str) -> PreTra
     said = read_json(directory / "delta.json")
     folders = {one: directory / MEMBERS / one for one in said["adapters"]}
     shapes = {one: read_shape(folder) for one, folder in folders.items()}
-    add_fusion(model, shapes, name, value=said["value"])
+    turns = said.get("turns", False)
+    add_fusion(model, shapes, name, value=said["value"], turns=turns)
     for one, folder in folders.items():
         fill_adapter(model, folder, name, inside=f"{MEMBERS}.{one}.")
-    stored = load_file(directory / WEIGHTS_FILE)
+    stored = {} if turns else load_file(directory / WEIGHTS_FILE)
     own = dict(_own(model, name, said["adapters"]))
     odd = sorted(own.keys() ^ stored.keys()) or sorted(
         key for key in own if own[key].shape != stored[key].shape
@@ -207,8 +235,12 @@ def _own(
 
 def _write(
     model: PreTrainedModel, directory: Path, adapters: list[str], *, name: str, value: bool,
-    body: str | None,
+    body: str | None, turns: bool = False,
 ) -> None:  # fmt: skip
+    said = {"kind": KIND, "schema": 1, "body": body, "adapters": adapters, "value": value}
+    if turns:
+        write_json(directory / "delta.json", {**said, "turns": True})
+        return
     own = sorted(_own(model, name, adapters))
     entries = [safetensors_file.tensor_entry(key, p.detach().cpu()) for key, p in own]
     safetensors_file.write_file(directory / WEIGHTS_FILE, entries, {"format": "pt"})
@@ -223,5 +255,4 @@ def _write(
         "model_type": anatomy_of(model.config).family,
     }  # fmt: skip
     write_json(directory / CONFIG_FILE, described)
-    said = {"kind": KIND, "schema": 1, "body": body, "adapters": adapters, "value": value}
     write_json(directory / "delta.json", said)

@@ -38,6 +38,9 @@ class FuseStep(Step):
     """Name -> the step that trained it."""
     value: bool = True
     """With a value matrix, which begins at the identity; ``false``: the static kind, without."""
+    turns: bool = False
+    """No attention: they act one at a time, another in each step of a training above them, the
+    first one where nothing trains (TLR)."""
 
     def references(self) -> dict[str, str]:
         """One reference per adapter."""
@@ -52,7 +55,8 @@ class FuseStep(Step):
 
     def key(self, config: Config) -> dict[str, Any]:
         """The order, and the kind."""
-        return {"adapters": list(self.adapters), "value": self.value}
+        turns = {"turns": True} if self.turns else {}
+        return {"adapters": list(self.adapters), "value": self.value, **turns}
 
     def run(self, context: StepContext) -> dict[str, Any]:
         """Writes the fusion into the folder ``delta``.
@@ -76,6 +80,7 @@ class FuseStep(Step):
         start_fusion(
             context.directory / "delta", folders, model, value=self.value,
             seed=derive_seed(context.seed, "fusion"), body=places["fingerprint"],
+            turns=self.turns,
         )  # fmt: skip
         write_model(
             context, body=places["body"], table=places["table"],

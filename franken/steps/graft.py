@@ -126,7 +126,7 @@ class GraftStep(Step):
             write_model(
                 context, body=places["body"], table=places["table"],
                 deltas=[*places["deltas"], *deltas], lineage=places["lineage"],
-                fingerprint=places["fingerprint"],
+                fingerprint=places["fingerprint"], head=_head(self, context),
             )  # fmt: skip
             return facts
         _merge(self, context, packs)
@@ -153,7 +153,25 @@ def _merge(step: GraftStep, context: StepContext, packs: dict[str, SkillPack]) -
     with torch.no_grad():
         for name, tensor in found:
             parameters[name].copy_(tensor)
-    _save(context, model, tokenizer, places["lineage"])
+    _save(context, model, tokenizer, places["lineage"], head=_head(step, context))
+
+
+def _head(step: GraftStep, context: StepContext) -> list[str] | None:
+    """The head that a pack of a task brings with it.
+
+    Raises:
+        CompatibilityError: where several do.
+    """
+    found = {
+        name: artifact for name in step.packs
+        if ((artifact := context.inputs[f"packs.{name}"]).path / "head").is_dir()
+    }  # fmt: skip
+    if len(found) > 1:
+        raise CompatibilityError(
+            f"step {context.name!r}: the packs {', '.join(found)} each bring a head, and a model "
+            "has one; graft them apart"
+        )
+    return next(([one.kind, one.key, "head"] for one in found.values()), None)
 
 
 def _graft_language(step: GraftStep, context: StepContext, packs: dict[str, SkillPack]) -> None:
@@ -182,10 +200,13 @@ def _graft_language(step: GraftStep, context: StepContext, packs: dict[str, Skil
     _save(context, model, table.tokenizer, places["lineage"])
 
 
-def _save(context: StepContext, model: Any, tokenizer: Any, lineage: str) -> None:
+def _save(
+    context: StepContext, model: Any, tokenizer: Any, lineage: str, *,
+    head: list[str] | None = None,
+) -> None:  # fmt: skip
     fingerprint = save_body(model, context.directory / "body", tokenizer=tokenizer, lineage=lineage)
     save_table(take_table(model, tokenizer, lineage=lineage), context.directory / "table")
     write_model(
         context, body=[HERE, "", "body"], table=[HERE, "", "table"], deltas=[], lineage=lineage,
-        fingerprint=fingerprint,
+        fingerprint=fingerprint, head=head,
     )  # fmt: skip

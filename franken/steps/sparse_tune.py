@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from franken.config.checks import at_least, in_range
 from franken.config.data import DataConfig
 from franken.config.training import BESIDE_BODY, Trainable, TrainingConfig
+from franken.data import open_data
 from franken.errors import CompatibilityError
 from franken.lazy import later
 from franken.steps.base import Part, Step, step
@@ -18,17 +19,21 @@ from franken.steps.common.key_parts import precision_of, split_of, training_opti
 with later():
     import torch
     from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from franken.config.root import Config
+    from franken.data.source import DataSource
     from franken.parts.forms import Form, SparseForm, ZeroForm
+    from franken.parts.label_head import put_head, save_head
     from franken.parts.model import ModelRef, assemble
     from franken.parts.weights import StoredWeights
     from franken.seeds import derive_seed
     from franken.skillpack.extract import pack_forms
     from franken.steps.common.context import StepContext
+    from franken.steps.common.labelled import check_labelled, labelled_batches
     from franken.steps.common.models import open_model, require_relatives
     from franken.steps.pack import pack_facts
-    from franken.steps.train import fit
+    from franken.steps.train import fit, train
     from franken.training.lottery import largest_together, random_together
     from franken.training.policy import apply_policy
 
@@ -71,6 +76,11 @@ class SparseTuneStep(Step):
     trainable: Trainable = Trainable.body
     data: DataConfig = field(default_factory=DataConfig)
     split: str = "adaptation"
+    task: str | None = None
+    """Of masked models: learn the labels of this evaluation set, in the place of ``split``. The
+    head is tuned and kept in full, and goes where the pack is grafted."""
+    languages: list[str] | None = None
+    """Of the labelled texts; ``null``: the source language."""
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
     def faults(self) -> Iterator[tuple[str, str]]:
@@ -95,8 +105,29 @@ class SparseTuneStep(Step):
             "select": str(self.select), "share": self.share, "count": self.count,
             "bits": self.bits, "trainable": str(self.trainable),
             "training": training_options(self.training), "precision": precision_of(config),
-            "data": split_of(self.data, self.split),
+            **self._learnt(),
         }  # fmt: skip
+
+    def _learnt(self) -> dict[str, Any]:
+        if self.task is None:
+            return {"data": split_of(self.data, self.split)}
+        return {
+            "task": self.task, "languages": self._languages(),
+            "data": open_data(self.data).fingerprint(),
+        }  # fmt: skip
+
+    def _languages(self) -> list[str]:
+        return self.languages or [self.data.source_language]
+
+    def check(self, data: DataSource) -> None:
+        """The set is one of labels.
+
+        Raises:
+            ConfigError: where it is none, or not there.
+            DataError: where a language is missing.
+        """
+        if self.task is not None:
+            check_labelled(data, self.task, self._languages())
 
     def run(self, context: StepContext) -> dict[str, Any]:
         """Writes the pack into the folder ``pack``.
@@ -110,10 +141,7 @@ class SparseTuneStep(Step):
         weights = {name: p for name, p in model.named_parameters() if name in set(names)}
         start = {name: weight.detach().clone() for name, weight in weights.items()}
         masks = _masks(self, context, ref, start)
-        report = fit(
-            model, tokenizer, context, data=self.data, split=self.split, training=self.training,
-            trainable=self.trainable, masks=masks,
-        )  # fmt: skip
+        report = self._tune(context, model, tokenizer, masks)
         forms = {
             name: _form(weights[name].detach() - start[name], masks[name], self.bits)
             for name in names
@@ -126,6 +154,29 @@ class SparseTuneStep(Step):
         )  # fmt: skip
         moved = sum(getattr(form, "nnz", 0) for form in forms.values())
         return {**pack_facts(pack), "moved": moved, "training": report}
+
+    def _tune(
+        self, context: StepContext, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase,
+        masks: dict[str, Tensor],
+    ) -> dict[str, Any]:  # fmt: skip
+        """Train in place; a head is written into the folder ``head``."""
+        if self.task is None:
+            return fit(
+                model, tokenizer, context, data=self.data, split=self.split,
+                training=self.training, trainable=self.trainable, masks=masks,
+            )  # fmt: skip
+        batches, labels = labelled_batches(
+            open_data(self.data), self.task, self._languages(), model, tokenizer, self.training,
+            context.seed,
+        )  # fmt: skip
+        head = put_head(model, labels, seed=derive_seed(context.seed, "head"))
+        report = train(
+            model, tokenizer, context, batches, training=self.training, trainable=self.trainable,
+            masks=masks, head=head,
+        )  # fmt: skip
+        save_head(head, context.directory / "head")
+        head.release()
+        return report
 
 
 def _masks(

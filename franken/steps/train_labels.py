@@ -10,9 +10,7 @@ from franken.config.checks import at_least
 from franken.config.data import DataConfig
 from franken.config.training import Trainable, TrainingConfig
 from franken.data import open_data
-from franken.data.labelled import label_set, read_labelled, unit_of
-from franken.data.source import VALID
-from franken.errors import CompatibilityError, DataError
+from franken.errors import CompatibilityError
 from franken.lazy import later
 from franken.pair_loss.base import PairLoss
 from franken.steps.base import HERE, Part, Step, step
@@ -27,14 +25,13 @@ with later():
     from transformers import PreTrainedTokenizerBase
 
     from franken.config.root import Config
-    from franken.data.labelled_batches import LabelledDataModule
     from franken.data.source import DataSource
-    from franken.eval_suite.readout import text_positions
     from franken.parts.label_head import LabelHead, load_head, put_head, save_head
     from franken.parts.label_set import LabelSet
     from franken.parts.model import assemble
     from franken.seeds import derive_seed
     from franken.steps.common.context import StepContext
+    from franken.steps.common.labelled import check_labelled, labelled_batches
     from franken.steps.common.models import open_model, read_places
     from franken.steps.common.pair_data import check_pairs, pairs_of
     from franken.steps.common.tuned_parts import refuse_deltas, save_tuned
@@ -100,32 +97,20 @@ class TrainLabelsStep(Step):
             ConfigError: where it is none, or not there.
             DataError: where a language is missing.
         """
-        unit_of(data, self.task)
+        check_labelled(data, self.task, self._languages())
         check_pairs(self.pair_loss, data)
-        known = data.task_languages(self.task)
-        if missing := [lang for lang in self._languages() if lang not in known]:
-            raise DataError(
-                f"evaluation set {self.task!r} has no {', '.join(missing)}; it has "
-                f"{', '.join(known)}. Name others in the step's languages"
-            )
 
     def run(self, context: StepContext) -> dict[str, Any]:
         """Saves the head, and what else changed."""
-        source, languages = open_data(self.data), self._languages()
-        # few texts may lack a label that is asked for
-        labels = label_set(read_labelled(source, self.task, languages), unit_of(source, self.task))
-        texts = read_labelled(source, self.task, languages, limit=self.texts)
-        held_out = []
-        if VALID in source.task_parts(self.task):
-            held_out = read_labelled(source, self.task, languages, VALID)
         places = read_places(context.inputs["model"])
         refuse_deltas(context, places, self.trainable)
         ref = open_model(context.inputs["model"], context.store)
         model, tokenizer = assemble(ref)
+        batches, labels = labelled_batches(
+            open_data(self.data), self.task, self._languages(), model, tokenizer, self.training,
+            context.seed, limit=self.texts,
+        )  # fmt: skip
         head = put_head(model, labels, seed=derive_seed(context.seed, "head"))
-        batches = LabelledDataModule(
-            texts, held_out, labels, tokenizer, self.training, context.seed, text_positions(model)
-        )
         report = train(
             model, tokenizer, context, batches, training=self.training, trainable=self.trainable,
             head=replace(head, teacher=self._teacher(context, tokenizer, labels)),

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from franken.config.training import Trainable, TrainingConfig
 from franken.errors import CompatibilityError, FrankenError
 from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
-from franken.parts.fusion import fusions
+from franken.parts.fusion import fusions, turn_adapters
 from franken.parts.head_check import check_head
 from franken.parts.segmented import segmented
 from franken.seeds import derive_seed
@@ -205,6 +205,8 @@ class CausalModule(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """The step of the schedule that the batch belongs to."""
         self.steps_done = self.first_step + self.trainer.global_step
+        if self.policy.trainable is Trainable.adapter:
+            turn_adapters(self.model, self.steps_done)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One forward pass; Lightning divides by ``accumulate`` and averages over processes."""

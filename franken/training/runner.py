@@ -214,7 +214,7 @@ class _Run:
             p.detach().clone() for p in model.parameters()
             if (config.anchor or config.anchor_l1) and p.requires_grad
         ]  # fmt: skip
-        self.masks = [] if masks is None else [masks[name] for name in self.policy.names]
+        self.masks = [] if masks is None else self._masks_of(masks)
         if config.shield.share:
             self._refuse_shield()
             self.masks = masks_of_shield(
@@ -373,6 +373,15 @@ class _Run:
                 "training.ahead is there for causal models that learn text alone, unsharded: not "
                 "with preference or distillation, not for masked models; set it to 0"
             )
+
+    def _masks_of(self, masks: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
+        """Of all that trains; a head has none of its own, all of it moves."""
+        free = {} if self.head is None else self.head.parameters()
+        own = dict(self.model.named_parameters())
+        whole = {id(p): torch.ones_like(p, dtype=torch.bool) for p in free.values()}
+        return [
+            masks[name] if name in masks else whole[id(own[name])] for name in self.policy.names
+        ]
 
     def _refuse_layers(self, masked: bool, tokenizer: Any, teaching: Teaching) -> None:
         same = teaching.tokenizer.get_vocab() == tokenizer.get_vocab()

@@ -9,7 +9,15 @@ from franken.files import read_json
 from franken.parts.adapter_files import save_adapter
 from franken.parts.bottleneck import AdapterShape, adapter_names, adapter_parameters
 from franken.parts.delta import apply_delta
-from franken.parts.fusion import PENALTY, fusions, load_fusion, save_fusion, start_fusion
+from franken.parts.fusion import (
+    PENALTY,
+    Rotation,
+    fusions,
+    load_fusion,
+    save_fusion,
+    start_fusion,
+    turn_adapters,
+)
 from franken.training.runner import train_model
 from tests.faults import raises
 from tests.parts.test_adapters import IDS, bert, by_hand, filled, of_layer
@@ -139,6 +147,47 @@ def test_training_moves_the_attention_alone_and_pulls_values_to_the_identity(tmp
     weight.grad = torch.zeros_like(weight)
     fusions(model)[0].pull()
     torch.testing.assert_close(weight.grad, wanted)
+
+
+def test_adapters_that_take_turns_act_one_at_a_time_and_in_training_each_in_its_step(tmp_path):
+    folders = {}
+    for seed, name in enumerate(("one", "two")):
+        folders[name] = tmp_path / name
+        save_adapter(filled(bert(), name, seed), folders[name], SHAPE, name=name)
+    start_fusion(
+        tmp_path / "both", folders, bert(), value=True, turns=True, seed=0, body="b" * 40
+    )  # fmt: skip
+    model = apply_delta(bert(), tmp_path / "both", name="delta_0", body="b" * 40)
+    alone = [filled(bert(), name, seed)(IDS).logits for seed, name in enumerate(folders)]
+    assert torch.equal(model(IDS).logits, alone[0])
+    for step in range(4):
+        turn_adapters(model, step)
+        assert torch.equal(model(IDS).logits, alone[step % 2])
+    acted = []
+    model = load_fusion(tiny_model("llama"), turning(tmp_path), name="delta_0")
+    place = next(module for module in model.modules() if isinstance(module, Rotation))
+    for name, adapter in place.adapters.items():
+        adapter.register_forward_hook(
+            lambda *_, own=name: acted.append(own) if torch.is_grad_enabled() else None
+        )
+    settings = TrainingConfig(steps=3, batch_size=4, sequence_length=16, lr=1e-2)
+    train_model(
+        model, None, TinyData(settings), settings, Trainable.adapter, CPU, work_dir=tmp_path, seed=0
+    )  # fmt: skip
+    assert acted == ["one", "two", "one"]
+
+
+def turning(directory):
+    """Adapters of two languages that take turns, for the tiny Llama."""
+    folders = {}
+    for seed, name in enumerate(("one", "two")):
+        folders[name] = directory / f"llama_{name}"
+        save_adapter(filled(tiny_model("llama"), name, seed), folders[name], SHAPE, name=name)
+    start_fusion(
+        directory / "turning", folders, tiny_model("llama"), value=True, turns=True, seed=0,
+        body=None,
+    )  # fmt: skip
+    return directory / "turning"
 
 
 def test_a_model_without_a_fusion_has_none_to_train():

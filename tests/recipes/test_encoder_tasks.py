@@ -49,3 +49,27 @@ def test_the_export_is_a_plain_classifier(run: Runner) -> None:
     with torch.no_grad():
         wanted = load_head(model, ref.head).logits(ids.input_ids, ids.attention_mask)
         assert torch.equal(plain(**ids).logits, wanted)
+
+
+SPARSE = [
+    "+experiment=neighbours/lt_sft_labels", *QUICK[1:4], "data.evaluation=8", "data.languages=[ka]",
+    "~eval_suite.tasks.pseudo_bits_per_byte", "~eval_suite.tasks.topics",
+    "recipe.evaluate=[task_alone]", "+recipe.steps.task_random_phi.bits=32",
+    "recipe.steps.task_alone.packs.task=task_random_phi",
+    "recipe.steps.task_random_phi.model=base",
+]  # fmt: skip
+
+
+def test_a_sparse_difference_of_a_task_brings_its_head(shared_store: Path, tmp_path) -> None:
+    run = Runner(compose_config(f"store.path={shared_store}", *SPARSE), tmp_path)
+    run.run()
+    made, grafted = run.ensure("task_random_phi"), read_places(run.ensure("task_alone"))
+    assert grafted["head"] == [made.kind, made.key, "head"]
+    base, body = (
+        dict(assemble(open_model(run.ensure(name), run.store))[0].named_parameters())
+        for name in ("base", "task_alone")
+    )
+    moved = sum(int((base[name] != body[name]).sum()) for name in base)
+    kept = ("word_embeddings", "lm_head.bias", "lm_head.decoder", "LayerNorm", "layer_norm")
+    free = sum(p.numel() for name, p in base.items() if not any(part in name for part in kept))
+    assert 0.5 * 0.08 * free < moved <= round(0.08 * free)  # few steps reach few positions
