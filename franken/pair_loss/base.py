@@ -115,6 +115,21 @@ class PairLoss:
         raise NotImplementedError(f"{type(self).__name__} is no loss of its own")
 
 
+@dataclass
+class ContrastLoss(PairLoss):
+    """Finds each sentence's partner among the batch's other sentences (InfoNCE)."""
+
+    temperature: float = 0.1
+    """Divides the scores."""
+
+    def faults(self) -> Iterator[tuple[str, str]]:
+        yield from super().faults()
+        if not self.temperature > 0:
+            yield "temperature", f"must be above 0, got {self.temperature}"
+        if self.batch_size < 2:
+            yield "batch_size", "must be at least 2: other sentences of the batch are the contrast"
+
+
 def pair_clash(trainer: TrainerConfig) -> str | None:
     """What the trainer would have to be for pairs to be read; ``None``: it is that."""
     for asked, wanted in (

@@ -8,13 +8,12 @@ first token is so large that it would drown the sentence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import StrEnum
 from typing import ClassVar
 
 from franken.declare import option
 from franken.lazy import later
-from franken.pair_loss.base import PairLoss, PairStates
+from franken.pair_loss.base import ContrastLoss, PairStates
 
 with later():
     import torch
@@ -32,23 +31,14 @@ class Still(StrEnum):
 
 
 @option
-class MiddleAlignment(PairLoss):
+class MiddleAlignment(ContrastLoss):
     """Translations found among a batch's sentences by the states of a middle layer (InfoNCE)."""
 
     paper: ClassVar[str] = "Liu & Niehues 2025, arXiv 2502.14830"
 
-    temperature: float = 0.1
-    """Divides the cosines."""
     both_ways: bool = False
     """Also the source sentence found from its translation; both halves then count one half."""
     still: Still = Still.none
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        yield from super().faults()
-        if not self.temperature > 0:
-            yield "temperature", f"must be above 0, got {self.temperature}"
-        if self.batch_size < 2:
-            yield "batch_size", "must be at least 2: other sentences of the batch are the contrast"
 
     def loss(
         self, states: PairStates, prepared: dict[str, Tensor], parts: nn.Module | None

@@ -7,12 +7,11 @@ apart from all other sentences of the batch. The text itself is ``data.romanise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import ClassVar
 
 from franken.declare import option
 from franken.lazy import later
-from franken.pair_loss.base import PairLoss, PairStates, Sides
+from franken.pair_loss.base import ContrastLoss, PairStates, Sides
 
 with later():
     import torch
@@ -21,7 +20,7 @@ with later():
 
 
 @option
-class Ppa(PairLoss):
+class Ppa(ContrastLoss):
     """A sentence and its Latin form found among a batch's sentences in both forms (PPA)."""
 
     paper: ClassVar[str] = "Xhelili et al. 2024, arXiv 2406.19759"
@@ -39,13 +38,6 @@ class Ppa(PairLoss):
     """Divides the products."""
     cosine: bool = False
     """Products of states of length 1; ``false``, as released: of states as they are."""
-
-    def faults(self) -> Iterator[tuple[str, str]]:
-        yield from super().faults()
-        if not self.temperature > 0:
-            yield "temperature", f"must be above 0, got {self.temperature}"
-        if self.batch_size < 2:
-            yield "batch_size", "must be at least 2: other sentences of the batch are the contrast"
 
     def loss(
         self, states: PairStates, prepared: dict[str, Tensor], parts: nn.Module | None
