@@ -30,6 +30,7 @@ with later():
 
     from franken.parts.table import Table
     from franken.seeds import derive_seed
+    from franken.token_map import token_vectors
     from franken.token_map.builder import MapBuilder
     from franken.token_map.coordinates import coordinates, primitives
     from franken.token_map.resources import InitResources
@@ -41,7 +42,7 @@ with later():
     )
     from franken.token_map.similarity import copy_shared, folded_overlap
     from franken.token_map.token_map import Provenance, TokenMap
-    from franken.token_map.token_vectors import OFA_FORMS, languages_in_one_space, words_of_pieces
+    from franken.token_map.token_vectors import languages_in_one_space, words_of_pieces
 
 
 @option
@@ -101,7 +102,7 @@ class HyperOfaInit(SimilarityInit):
         copy_shared(builder, folded)
         old, new = (
             words_of_pieces(
-                tokenizer, rows, spaces, forms=OFA_FORMS, max_words=self.max_words,
+                tokenizer, rows, spaces, forms=token_vectors.OFA_FORMS, max_words=self.max_words,
                 most=self.words_per_piece,
             )
             for tokenizer, rows in (

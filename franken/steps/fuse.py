@@ -12,7 +12,7 @@ from franken.steps.base import HERE, Part, Step, step
 
 with later():
     from franken.config.root import Config
-    from franken.parts.adapter_files import KIND
+    from franken.parts import adapter_files
     from franken.parts.delta import read_description
     from franken.parts.fusion import start_fusion
     from franken.parts.model import assemble
@@ -69,7 +69,7 @@ class FuseStep(Step):
         for name, of in self.adapters.items():
             ref = open_model(context.inputs[f"adapters.{name}"], context.store)
             kind = read_description(ref.deltas[-1])["kind"] if ref.deltas else "none"
-            if kind != KIND or ref.fingerprint != places["fingerprint"]:
+            if kind != adapter_files.KIND or ref.fingerprint != places["fingerprint"]:
                 raise CompatibilityError(
                     f"step {context.name!r}: the last delta of {of!r} is {kind}, on body "
                     f"{ref.fingerprint[:12]}; adapters of body {places['fingerprint'][:12]} are "

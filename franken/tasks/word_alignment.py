@@ -17,7 +17,7 @@ with later():
     from franken.alignment.common.bitext import by_space, read_bitext
     from franken.alignment.common.contextual import Rule, StateAligner
     from franken.errors import DataError
-    from franken.eval_suite.suite import VALID, TaskRun
+    from franken.eval_suite.suite import TaskRun
     from franken.statistics import Units
 
 
@@ -39,6 +39,8 @@ class WordAlignment(EvalTask):
         Raises:
             DataError: where the pairs come without links.
         """
+        from franken.eval_suite.suite import VALID
+
         options = task.config.options
         rule = Rule(
             Similarity(options.get("similarity", "cosine")),

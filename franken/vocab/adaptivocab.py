@@ -24,6 +24,7 @@ from franken.lazy import later
 from franken.tokenizer.ngrams import NGramScore
 from franken.tokenizer.options import Splitting
 from franken.vocab.base import TrainedVocab
+from franken.vocab.extension import GUARDED_LINES
 
 with later():
     from collections.abc import Callable
@@ -31,15 +32,14 @@ with later():
     import numpy as np
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+    from franken.tokenizer import token_words
     from franken.tokenizer.compose import Merge, compose
     from franken.tokenizer.growth import TextUse, longest_piece, read_texts
     from franken.tokenizer.leaves import without_leaves
     from franken.tokenizer.ngrams import best_ngrams, greedy_length, merges_of
     from franken.tokenizer.pipeline import Pipeline, pipeline_of
     from franken.tokenizer.splits import across_words
-    from franken.tokenizer.token_words import FIRST_LETTER
     from franken.tokenizer.types import VocabResult, VocabTexts
-    from franken.vocab.extension import GUARDED_LINES
 
 
 @option
@@ -113,7 +113,8 @@ class AdaptiVocab(TrainedVocab):
 
 
 def _speller(use: TextUse) -> Callable[[str], str]:
-    return lambda letters: "".join(use.names[ord(letter) - FIRST_LETTER] for letter in letters)
+    first = token_words.FIRST_LETTER
+    return lambda letters: "".join(use.names[ord(letter) - first] for letter in letters)
 
 
 def _rarest(pipeline: Pipeline, use: TextUse, merges: list[Merge], count: int) -> set[str]:

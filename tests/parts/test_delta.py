@@ -138,7 +138,7 @@ def test_wrong_or_damaged_deltas_are_named(tmp_path):
         apply_delta(tiny_model(), tmp_path, name="x")
     path = tmp_path / "delta.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"kind": "sparse"}))
-    with raises(ArtifactError, tmp_path, "'sparse'", "lora, adapter, skillpack"):
+    with raises(ArtifactError, tmp_path, "'sparse'", "lora, adapter, fusion, skillpack"):
         apply_delta(tiny_model(), tmp_path, name="x")
 
 

@@ -99,7 +99,8 @@ def test_rows_move_at_a_tiny_rate_over_a_bfloat16_body(tmp_path):
     assert (after != before)[1:].any(dim=1).all()
 
 
-@pytest.mark.parametrize("trainable", list(Trainable))
+# what mixes adapters needs some that are there: tests/parts/test_fusion.py
+@pytest.mark.parametrize("trainable", [t for t in Trainable if t is not Trainable.fusion])
 @pytest.mark.parametrize("family", ["gemma2", "gpt2"])
 def test_every_policy_trains_over_a_bfloat16_body(family, trainable, tmp_path):
     model = tiny_model(family).to(torch.bfloat16)
