@@ -109,7 +109,7 @@ def make_world(
         TARGET: _words(target),
     }
     resources = InitResources(SOURCE, [TARGET], {TARGET: _lexicon(words, rng)})
-    if "alignment" in wanted:
+    if wanted & {"alignment", "symmetric_alignment"}:
         resources.alignments = {TARGET: _word_table(words, sizes.pairs_per_word, rng)}
     if "word_vectors" in wanted:
         resources.word_vectors = {
