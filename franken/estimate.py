@@ -11,6 +11,7 @@ from typing import Any
 from franken.config.training import (
     ADDS_LORA,
     BESIDE_BODY,
+    CHANGES_TABLE,
     AdapterKind,
     BodyType,
     OptimizerName,
@@ -192,7 +193,7 @@ def estimate(
     tokens = training.steps * training.batch_size * training.sequence_length
     # trained parameters enter products: of an input table alone none do
     in_products = trained
-    if trainable not in (Trainable.body, Trainable.lora, Trainable.adapter):
+    if trainable in CHANGES_TABLE:
         in_products -= 0 if shape.tied else shape.rows * shape.width
     forward = 2 * (shape.body + shape.rows * shape.width)
     passes = 3 if checkpointed else 2

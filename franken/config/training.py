@@ -40,6 +40,15 @@ BESIDE_BODY = (*ADDS_LORA, Trainable.adapter, Trainable.fusion)
 FROZEN_BODY = (*BESIDE_BODY, Trainable.embeddings)
 """What trains beside a body that stays as it is."""
 
+CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)
+"""What changes weights of the body itself."""
+
+CHANGES_TABLE = (
+    Trainable.embeddings, Trainable.lora_and_embeddings, Trainable.full,
+    Trainable.embeddings_and_edge_layers,
+)  # fmt: skip
+"""What changes the rows of embeddings and head."""
+
 LORA_TARGETS = ("q", "k", "v", "o", "gate", "up", "down")
 """Roles of linear layers that LoRA can adapt."""
 

@@ -5,12 +5,12 @@ under the names of AdapterHub's library; ``delta.json`` beside them says whose b
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from franken.errors import ArtifactError, CompatibilityError
@@ -124,13 +124,22 @@ def fill_adapter(
         if mark in key.rpartition(ADAPTER_MARK)[2]
     }  # fmt: skip
     found = dict(_ours(load_file(directory / WEIGHTS_FILE), model, f"{name}.{inside}".rstrip(".")))
+    fill(wanted, found, f"the adapter in {directory}")
+
+
+def fill(wanted: Mapping[str, nn.Parameter], found: Mapping[str, Tensor], what: str) -> None:
+    """Copy stored tensors into parameters of the same names and shapes.
+
+    Raises:
+        CompatibilityError: where some have no counterpart; names ``what``.
+    """
     odd = sorted(wanted.keys() ^ found.keys()) or sorted(
         key for key in wanted if wanted[key].shape != found[key].shape
     )
     if odd:
         raise CompatibilityError(
-            f"the adapter in {directory} does not fit the model: {odd[0]!r} has no counterpart of "
-            f"its shape ({len(odd)} such); it was made for another depth, width or family"
+            f"{what} does not fit the model: {odd[0]!r} has no counterpart of its shape "
+            f"({len(odd)} such); it was made for another depth, width or family"
         )
     for key, parameter in wanted.items():
         parameter.data.copy_(found[key])

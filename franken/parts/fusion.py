@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from franken.errors import CompatibilityError
 from franken.files import read_json, write_json
 from franken.parts import safetensors_file
-from franken.parts.adapter_files import fill_adapter, fusion_name_of, read_shape
+from franken.parts.adapter_files import fill, fill_adapter, fusion_name_of, read_shape
 from franken.parts.anatomy import anatomy_of, text_config
 from franken.parts.bottleneck import (
     ADAPTER_MARK,
@@ -208,16 +208,7 @@ def load_fusion(model: PreTrainedModel, directory: Path, *, name: str) -> PreTra
         fill_adapter(model, folder, name, inside=f"{MEMBERS}.{one}.")
     stored = {} if turns else load_file(directory / WEIGHTS_FILE)
     own = dict(_own(model, name, said["adapters"]))
-    odd = sorted(own.keys() ^ stored.keys()) or sorted(
-        key for key in own if own[key].shape != stored[key].shape
-    )
-    if odd:
-        raise CompatibilityError(
-            f"the fusion in {directory} does not fit the model: {odd[0]!r} has no counterpart of "
-            f"its shape ({len(odd)} such)"
-        )
-    for key, parameter in own.items():
-        parameter.data.copy_(stored[key])
+    fill(own, stored, f"the fusion in {directory}")
     for parameter in adapter_parameters(model, name).values():
         parameter.requires_grad_(False)
     return model

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from franken.config.checks import in_range
 from franken.config.data import TEXT_ROLES, DataConfig, Mixture
-from franken.config.training import BESIDE_BODY, Trainable, TrainingConfig
+from franken.config.training import BESIDE_BODY, CHANGES_BODY, Trainable, TrainingConfig
 from franken.data import open_data
 from franken.data.source import TEXT_STREAMS
 from franken.errors import CompatibilityError
@@ -37,8 +37,6 @@ with later():
     from franken.steps.common.context import StepContext
     from franken.steps.common.models import open_hydra_model, read_places, write_model
     from franken.training import make_loggers, train_model
-
-_CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)
 
 
 @step
@@ -171,7 +169,7 @@ class HydraTrainStep(Step):
             save_table(rows.table(), context.directory / "tables" / name)
             tables[name] = [HERE, "", f"tables/{name}"]
         body, fingerprint = places["body"], places["fingerprint"]
-        if self.trainable in _CHANGES_BODY:
+        if self.trainable in CHANGES_BODY:
             restore_body(hydra.body, ref.body)
             fingerprint = save_hydra_body(hydra, context.directory / "body")
             body = [HERE, "", "body"]

@@ -17,9 +17,9 @@ from franken.steps.base import Part, Step, step
 from franken.steps.common.key_parts import precision_of, training_options
 
 with later():
-    import torch
-
     from franken.config.root import Config
+    from franken.data import collate
+    from franken.eval_suite.batching import right_padded
     from franken.parts.hyper import network_for, put_network, save_network
     from franken.parts.label_head import put_head, save_head
     from franken.parts.model import assemble
@@ -140,10 +140,7 @@ class HyperStep(Step):
         size, made = self.training.batch_size, []
         for at in range(0, len(rows) - size + 1, size):
             group = rows[at : at + size]
-            ids = torch.full((size, max(map(len, group))), int(tokenizer.pad_token_id or 0))
-            labels, segments = torch.full_like(ids, -100), torch.zeros_like(ids)
-            for row, own in enumerate(group):
-                ids[row, : len(own)] = labels[row, : len(own)] = torch.tensor(own)
-                segments[row, : len(own)] = 1
+            ids, segments = right_padded(group, int(tokenizer.pad_token_id or 0))
+            labels = ids.masked_fill(segments == 0, collate.IGNORED)
             made.append({"input_ids": ids, "labels": labels, "segment_ids": segments})
         return made

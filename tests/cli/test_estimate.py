@@ -54,6 +54,9 @@ def test_weights_and_optimiser_by_hand():
     assert found.frozen == SMALL.body + 4 * table
     assert found.optimiser == 2 * found.trained / 4
     assert estimate(SMALL, Trainable.body, few).frozen == 4 * table
+    # query, key and value of each place enter the products, and no row of the table trains
+    mixed = estimate(SMALL, Trainable.fusion, training)
+    assert mixed.operations == 320 * (4 * (SMALL.body + 64_000) + 2 * 3 * 3 * 64**2)
     away = estimate(SMALL, Trainable.embeddings, training, offload=True)
     assert away.frozen == 2 * (SMALL.body // 3)
     assert away.activations == 16 * (64 * 3 + SMALL.kept_per_token) * 4

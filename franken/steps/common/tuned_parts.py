@@ -6,7 +6,14 @@ from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from franken.config.training import ADDS_LORA, TRAINED_ADAPTER, Trainable, TrainingConfig
+from franken.config.training import (
+    ADDS_LORA,
+    CHANGES_BODY,
+    CHANGES_TABLE,
+    TRAINED_ADAPTER,
+    Trainable,
+    TrainingConfig,
+)
 from franken.errors import CompatibilityError
 from franken.parts import fusion
 from franken.parts.adapter_files import save_adapter
@@ -21,11 +28,6 @@ from franken.steps.common.context import StepContext
 from franken.steps.common.models import Place, write_model
 from franken.training.policy import adapter_shape
 
-_CHANGES_BODY = (Trainable.body, Trainable.full, Trainable.embeddings_and_edge_layers)
-_CHANGES_TABLE = (
-    Trainable.embeddings, Trainable.lora_and_embeddings, Trainable.full,
-    Trainable.embeddings_and_edge_layers,
-)  # fmt: skip
 _BESIDE_DELTAS = (Trainable.embeddings, Trainable.adapter, Trainable.fusion)
 
 
@@ -65,12 +67,12 @@ def save_tuned(
             model, context.directory / "delta", ref.deltas[at], name=delta_name(at)
         )  # fmt: skip
         deltas[at] = [HERE, "", "delta"]
-    if trainable in _CHANGES_BODY:
+    if trainable in CHANGES_BODY:
         folder = context.directory / "body"
         restore_body(model, ref.body)
         fingerprint = save_body(model, folder, tokenizer=tokenizer, lineage=places["lineage"])
         body = [HERE, "", "body"]
-    if trainable in _CHANGES_TABLE:
+    if trainable in CHANGES_TABLE:
         restore_table(model.get_input_embeddings(), model.get_output_embeddings(), ref.table)
         tuned = take_table(model, tokenizer, lineage=places["lineage"])
         save_table(tuned, context.directory / "table")
