@@ -79,22 +79,24 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
-_COPY_BYTES = 8 << 20
+COPY_BYTES = 1 << 18
+"""What one call reads or writes. Fits the processor's cache; where calls of megabytes are written,
+Linux looks for large runs of free pages, for three to six times the processor time."""
 
 
 def copy_file(source: Path, target: Path) -> None:
     """Copy a file's content; what is a hole in it (never written, reads as zeros) stays one."""
-    with open(source, "rb") as read, open(target, "wb") as written:
+    buffer = memoryview(bytearray(COPY_BYTES))
+    with open(source, "rb", buffering=0) as read, open(target, "wb", buffering=0) as written:
         size = os.fstat(read.fileno()).st_size
         for start, stop in _written_ranges(read.fileno(), size):
             read.seek(start)
             written.seek(start)
-            while start < stop:
-                part = read.read(min(_COPY_BYTES, stop - start))
-                if not part:
-                    break
-                written.write(part)
-                start += len(part)
+            while start < stop and (count := read.readinto(buffer[: stop - start])):
+                start += count
+                part = buffer[:count]
+                while part:
+                    part = part[written.write(part) :]
         written.truncate(size)
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from franken.errors import ArtifactError
+from franken.files import COPY_BYTES
 
 DTYPES: dict[str, torch.dtype] = {
     "F64": torch.float64,
@@ -37,7 +38,7 @@ DTYPES: dict[str, torch.dtype] = {
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 CHUNK_BYTES = 8 << 20
-_ZEROS = bytes(1 << 16)
+_ZEROS = bytes(COPY_BYTES)
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the reference implementation
 
 
@@ -195,7 +196,7 @@ def copied_entry(path: Path, item: TensorRange, name: str | None = None) -> Entr
     """An entry that copies the bytes of a stored tensor, undecoded."""
 
     def chunks() -> Iterator[memoryview | bytes]:
-        buffer = memoryview(bytearray(min(CHUNK_BYTES, item.bytes_count)))
+        buffer = memoryview(bytearray(min(COPY_BYTES, item.bytes_count)))
         with open(path, "rb") as handle:
             handle.seek(item.start)
             left = item.bytes_count
@@ -247,16 +248,19 @@ def write_file(path: Path, entries: Iterable[Entry], metadata: dict[str, str]) -
 
 
 def _write_sparsely(handle: BinaryIO, chunk: memoryview | bytes) -> int:
-    """Write a chunk; a large one of zeros is passed over, so that the file has a hole there."""
-    if len(chunk) < len(_ZEROS) or not _is_zero(chunk):
-        return handle.write(chunk)
-    handle.seek(len(chunk), os.SEEK_CUR)
+    """Write a chunk; where a long run of it is zeros, the file has a hole."""
+    for at in range(0, len(chunk), len(_ZEROS)):
+        piece = chunk[at : at + len(_ZEROS)]
+        if _is_hole(piece):
+            handle.seek(len(piece), os.SEEK_CUR)
+        else:
+            handle.write(piece)
     return len(chunk)
 
 
-def _is_zero(chunk: memoryview | bytes) -> bool:
-    pieces = (chunk[at : at + len(_ZEROS)] for at in range(0, len(chunk), len(_ZEROS)))
-    return all(bytes(piece) == _ZEROS[: len(piece)] for piece in pieces)
+def _is_hole(piece: memoryview | bytes) -> bool:
+    first = len(_ZEROS) // 64
+    return bytes(piece[:first]) == _ZEROS[:first] and bytes(piece) == _ZEROS
 
 
 def encode_header(entries: Iterable[Entry], metadata: dict[str, str]) -> tuple[list[Entry], bytes]:

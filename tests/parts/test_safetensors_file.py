@@ -40,6 +40,7 @@ def test_reading_agrees_with_the_reference_implementation(tmp_path):
 
 def test_the_reference_implementation_reads_what_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(safetensors_file, "CHUNK_BYTES", 5)
+    monkeypatch.setattr(safetensors_file, "COPY_BYTES", 5)
     source = tmp_path / "source.safetensors"
     save_file(TENSORS, source)
     ranges, _ = read_header(source)
