@@ -28,6 +28,7 @@ with later():
     from franken.token_map.resources import InitResources
     from franken.token_map.source_statistics import statistics_once
     from franken.token_map.token_map import TokenMap
+    from franken.tokenizer.pipeline import reading_once
 
 if TYPE_CHECKING:
     from franken.training.learners import LearnedRows, LearnTask
@@ -211,7 +212,7 @@ def initialise(
         CompatibilityError: where the source holds NaN, or the vocabularies cannot be joined.
         DataError: where the method lacks a resource.
     """
-    with statistics_once():
+    with reading_once(), statistics_once():
         return _initialise(source, target_tokenizer, method, resources, seed)
 
 
@@ -241,10 +242,10 @@ def _initialise(
     report = {"seed": seed, **provenance_report(token_map, new["input"])}
     table = Table(target_tokenizer, new["input"], new.get("output"), bias, source.lineage, report)
     try:
-        check_table(table)
+        made = open_rows(table)  # which checks it
     except CompatibilityError as error:
         raise CompatibilityError(
             f"init_method={method.name} made no usable table: {error}"
         ) from error
-    warn_of_odd_rows(open_rows(table), f"init_method={method.name}")
+    warn_of_odd_rows(made, f"init_method={method.name}")
     return table, token_map

@@ -48,10 +48,23 @@ def chosen(group: str, what: Any, values: Mapping[str, Any], where: str) -> Any:
     if isinstance(what, Mapping):
         values = {**what, **values}
         what = values.pop("name", "")
-    return checked(_composed(group, str(what), values, where), where)
+    return checked(_merged(_named(group, str(what), where), values, where), where)
 
 
-def _composed(group: str, name: str, values: Mapping[str, Any], where: str) -> Any:
+def _named(group: str, name: str, where: str) -> Any:
+    """What ``group=name`` is before anything is changed; a declaration says it all."""
+    from omegaconf import OmegaConf
+
+    from franken.declare import GROUPS
+    from franken.declare import options as declared
+
+    if group in GROUPS and name in declared(group):
+        return OmegaConf.structured(declared(group)[name])
+    return _composed(group, name, where)
+
+
+def _composed(group: str, name: str, where: str) -> Any:
+    """An option that people wrote as a file."""
     from hydra import compose, initialize_config_dir
 
     from franken.cli.paths import config_dir
@@ -63,8 +76,7 @@ def _composed(group: str, name: str, values: Mapping[str, Any], where: str) -> A
         known = _names(group)
         if name not in known:
             raise ConfigError(f"{where}: {group} has no option {name!r}.{hint(name, known)}")
-        node: Any = compose(overrides=[f"+{group}={name}"])[group]
-    return _merged(node, values, where)
+        return compose(overrides=[f"+{group}={name}"])[group]
 
 
 def typed(schema: Any, values: Mapping[str, Any], where: str) -> Any:

@@ -24,6 +24,7 @@ from franken.seeds import derive_seed
 from franken.token_map.resources import InitResources, text_of
 from franken.token_map.storage import save_map
 from franken.token_map.token_map import TokenMap
+from franken.tokenizer.pipeline import reading_once
 
 
 @dataclass
@@ -134,13 +135,14 @@ def transfer(
     makers = {
         "alignment": alignment, "word_vectors": word_vectors, "helper_model": helper_model
     }  # fmt: skip
-    resources = fit_resources(
-        config, source, target_tokenizer, given, seed, call=call, helper=helper, vectors=vectors,
-        makers=makers,
-    )  # fmt: skip
-    resources.device = "cuda" if model.device.type == "cuda" else "cpu"
     own_seed = derive_seed(seed, "init_method", config.name)
-    table, token_map = initialise(source, target_tokenizer, config, resources, own_seed)
+    with reading_once():
+        resources = fit_resources(
+            config, source, target_tokenizer, given, seed, call=call, helper=helper,
+            vectors=vectors, makers=makers,
+        )  # fmt: skip
+        resources.device = "cuda" if model.device.type == "cuda" else "cpu"
+        table, token_map = initialise(source, target_tokenizer, config, resources, own_seed)
     if config.learned:
         table, token_map = _learned(
             config, model, source, table, token_map, given, resources, seed, call

@@ -62,20 +62,22 @@ class RowReport:
         return found
 
 
-def report_rows(read: Reader, count: int) -> RowReport:
+def report_rows(read: Reader, count: int, *, twins: bool = True) -> RowReport:
     """Look at rows in chunks, so that a table on disk need not be loaded.
 
     Args:
         read: ``read(start, stop)`` gives rows ``(n, D)``.
         count: T, how many there are.
+        twins: whether rows are compared with each other; if not, none is found.
     """
     norms = np.zeros(count)
-    hashes = np.zeros(count, dtype=np.int64)
+    hashes = np.arange(count)
     for start in range(0, count, _CHUNK):
         part = read(start, min(start + _CHUNK, count))
         norms[start : start + len(part)] = part.double().norm(dim=1).numpy()
-        raw = part.contiguous().view(torch.uint8).numpy()
-        hashes[start : start + len(part)] = [hash(row.tobytes()) for row in raw]
+        if twins:
+            raw = part.contiguous().view(torch.uint8).numpy()
+            hashes[start : start + len(part)] = [hash(row.tobytes()) for row in raw]
     finite = np.isfinite(norms)
     median = float(np.median(norms[finite & (norms > 0)])) if (finite & (norms > 0)).any() else 0.0
     zero = finite & (norms <= ZERO * median)
@@ -111,7 +113,7 @@ def warn_of_odd_rows(rows: TableRows, what: str) -> None:
     for part in ("input", "output"):
         if part not in rows.readers:
             continue
-        for kind, ids in report_rows(rows.readers[part], count).odd().items():
+        for kind, ids in report_rows(rows.readers[part], count, twins=False).odd().items():
             names = rows.tokenizer.convert_ids_to_tokens(ids[:3])
             logger.warning(
                 "%s: %d of %d %s rows are %s (%s, ...); `python -m franken.inspect` has the list",

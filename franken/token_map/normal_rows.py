@@ -26,8 +26,12 @@ def standard_normal(keys: Sequence[bytes], columns: int, *, seed: int, purpose: 
     """
     drawn = np.empty((len(keys), columns), dtype=np.float32)
     prefix = f"{seed}\x1f{purpose}\x1f".encode()
+    # One generator, put back to the start under each key: to make one takes longer than to draw.
+    bits = np.random.Philox(key=0)
+    generator, start = np.random.Generator(bits), bits.state
     for row, key in zip(drawn, keys, strict=True):
         digest = hashlib.blake2b(prefix + key, digest_size=16).digest()
-        bits = np.random.Philox(key=int.from_bytes(digest, "little"))
-        np.random.Generator(bits).standard_normal(out=row, dtype=np.float32)
+        start["state"]["key"] = np.frombuffer(digest, "<u8")
+        bits.state = start
+        generator.standard_normal(out=row, dtype=np.float32)
     return torch.from_numpy(drawn)

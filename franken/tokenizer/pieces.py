@@ -21,6 +21,7 @@ from franken.tokenizer.pipeline import (
     ReadOnlyKind,
     byte_to_char,
     pipeline_of,
+    read_once,
 )
 
 if TYPE_CHECKING:
@@ -46,10 +47,14 @@ class Reading:
     @staticmethod
     def of(tokenizer: "PreTrainedTokenizerBase") -> "Reading":
         """Read a tokenizer."""
-        pipeline = pipeline_of(tokenizer)
-        special = special_ids(tokenizer, pipeline=pipeline)
-        table = canonical_bytes_of(pipeline, special)
-        return Reading(pipeline, special, special_roles(tokenizer), table)
+        return read_once(tokenizer, "reading", _read)
+
+
+def _read(tokenizer: "PreTrainedTokenizerBase") -> Reading:
+    pipeline = pipeline_of(tokenizer)
+    special = special_ids(tokenizer, pipeline=pipeline)
+    table = canonical_bytes_of(pipeline, special)
+    return Reading(pipeline, special, special_roles(tokenizer), table)
 
 
 def canonical_bytes(tokenizer: "PreTrainedTokenizerBase") -> list[bytes | None]:
@@ -60,8 +65,7 @@ def canonical_bytes(tokenizer: "PreTrainedTokenizerBase") -> list[bytes | None]:
         bytes for byte pieces, ``None`` for special tokens, the unknown token and unused ids. Every
         WordPiece piece without ``##`` begins a word, punctuation included.
     """
-    pipeline = pipeline_of(tokenizer)
-    return canonical_bytes_of(pipeline, special_ids(tokenizer, pipeline=pipeline))
+    return Reading.of(tokenizer).bytes
 
 
 def canonical_bytes_of(pipeline: Pipeline, special: set[int]) -> list[bytes | None]:

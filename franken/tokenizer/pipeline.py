@@ -6,13 +6,13 @@ name of its class: transformers may rebuild a class from vocabulary and merges w
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from franken.config.base_model import TokenizerKind
@@ -186,9 +186,10 @@ def pipeline_of(tokenizer: "PreTrainedTokenizerBase") -> Pipeline:
     Raises:
         CompatibilityError: If it has no ``tokenizers`` backend or is of no supported kind.
     """
-    known = _READ.get()
-    if known is not None and tokenizer in known:
-        return known[tokenizer]
+    return read_once(tokenizer, "pipeline", _taken_apart)
+
+
+def _taken_apart(tokenizer: "PreTrainedTokenizerBase") -> Pipeline:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise CompatibilityError(
@@ -213,7 +214,6 @@ def pipeline_of(tokenizer: "PreTrainedTokenizerBase") -> Pipeline:
     found = Pipeline(kind, spec, pieces, merges, scores, added, settings_of(tokenizer))
     if written:
         found._put_off(written)
-    remember(tokenizer, found)
     return found
 
 
@@ -233,10 +233,35 @@ def reading_once() -> Iterator[None]:
 def remember(tokenizer: "PreTrainedTokenizerBase", pipeline: Pipeline) -> None:
     """Let :func:`pipeline_of` give ``pipeline`` for the rest of :func:`reading_once`."""
     if (known := _READ.get()) is not None:
-        known[tokenizer] = pipeline
+        known[tokenizer] = {"pipeline": pipeline}
 
 
-_READ: ContextVar["WeakKeyDictionary[Any, Pipeline] | None"] = ContextVar("_READ", default=None)
+def read_once(
+    tokenizer: "PreTrainedTokenizerBase",
+    what: str,
+    read: "Callable[[PreTrainedTokenizerBase], _Read]",
+) -> "_Read":
+    """What ``read`` finds in a tokenizer: in a block of :func:`reading_once`, the first time's.
+
+    Args:
+        tokenizer: any.
+        what: names the finding; nobody may change it.
+        read: finds it.
+    """
+    known = _READ.get()
+    if known is None:
+        return read(tokenizer)
+    found = known.setdefault(tokenizer, {})
+    if what not in found:
+        found[what] = read(tokenizer)
+    result: _Read = found[what]
+    return result
+
+
+_Read = TypeVar("_Read")
+_READ: ContextVar["WeakKeyDictionary[Any, dict[str, Any]] | None"] = ContextVar(
+    "_READ", default=None
+)
 
 
 def editable_pipeline_of(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import franken
@@ -14,6 +15,7 @@ from franken.config.pack import PackConfig
 from franken.errors import CompatibilityError, ConfigError, DataError
 from franken.init_method import InitResources, initialise
 from franken.init_method.subtoken_mean import SubtokenMeanInit
+from franken.library.options import _composed
 from franken.parts.anatomy import anatomy_of
 from franken.parts.body import save_body
 from franken.parts.fingerprint import model_fingerprint
@@ -142,6 +144,12 @@ def test_options_are_checked_as_on_the_command_line(options: Any, key: str, foun
         franken.transfer(*base(), target(), method="focus", texts=SWAHILI, **options)
     with raises(ConfigError, "init_method=focus", key, found):
         franken.options("init_method", "focus", **options)
+
+
+@pytest.mark.parametrize(("group", "name"), [("init_method", "focus"), ("word_vectors", "trained")])
+def test_a_declaration_is_what_the_command_line_composes(group: str, name: str) -> None:
+    composed = OmegaConf.to_object(_composed(group, name, "here"))
+    assert franken.options(group, name) == composed
 
 
 def test_a_faulty_dataclass_is_refused_too() -> None:

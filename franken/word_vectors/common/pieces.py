@@ -5,6 +5,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from franken.tokenizer.pieces import canonical_bytes, label_of
+from franken.tokenizer.pipeline import read_once
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,6 +19,10 @@ def piece_labels(tokenizer: "PreTrainedTokenizerBase") -> list[str | None]:
     ``None`` for special tokens, the unknown token and unused ids. The same for tokenizers of any
     kind, so that pieces of equal bytes have equal labels.
     """
+    return read_once(tokenizer, "labels", _labels)
+
+
+def _labels(tokenizer: "PreTrainedTokenizerBase") -> list[str | None]:
     names = {index: name for name, index in tokenizer.get_vocab().items()}
     return [
         None if data is None else label_of(data, names.get(index, ""))
