@@ -23,7 +23,7 @@ def pursue(
     *,
     normalise: bool = False,
     tolerance: float = 1e-6,
-    chunk_rows: int = 256,
+    chunk_rows: int = 512,
 ) -> Support:
     """Choose up to ``k`` anchors for each query.
 
@@ -43,7 +43,7 @@ def pursue(
 
     As many chunks are worked on at once as torch may use threads, each with one: no step waits for
     another thread, and no bit depends on how many there are; elsewhere than on the CPU one chunk at
-    a time. Memory: ``chunk_rows x (m / 2 + 2 k h)`` floats for each.
+    a time. Memory: ``chunk_rows x (2 k h + 2,048)`` floats for each.
     """
     steps = min(k, queries.shape[1], len(anchors))
     chosen = torch.full((len(queries), steps), -1, device="cpu")
@@ -67,23 +67,32 @@ def _pursue(
 ) -> Tensor:
     """``(B, steps)`` anchor numbers; -1 once a query is finished."""
     count, width = residual.shape
-    goal = residual.norm(dim=1) * tolerance
-    basis = residual.new_zeros(count, steps, width)
+    residual = residual.clone()
+    length = residual.norm(dim=1)
+    goal = length * tolerance
+    basis = residual.new_empty(count, steps, width)
     chosen = residual.new_full((count, steps), -1, dtype=torch.int64)
-    active = residual.norm(dim=1) > goal
+    active = length > goal
     for step in range(steps):
         if not bool(active.any()):
             break
-        best = search.best(torch.where(active[:, None], residual, 0.0), chosen[:, :step])
+        best = search.best(_rows_where(active, residual), chosen[:, :step])
         active = active & (best >= 0)
         direction = atoms[best.clamp(min=0)].double()
         direction, is_new = _apart_from(direction, basis[:, :step])
         active = active & is_new
-        basis[:, step] = torch.where(active[:, None], direction, 0.0)
-        residual = residual - (residual * basis[:, step]).sum(1, keepdim=True) * basis[:, step]
+        direction = _rows_where(active, direction)
+        basis[:, step] = direction
+        inner = torch.linalg.vecdot(residual, direction)
+        residual.addcmul_(inner[:, None], direction, value=-1)
         chosen[:, step] = torch.where(active, best, -1)
         active = active & (residual.norm(dim=1) > goal)
     return chosen
+
+
+def _rows_where(kept: Tensor, rows: Tensor) -> Tensor:
+    """The rows, those that are not kept as zeros."""
+    return rows if bool(kept.all()) else torch.where(kept[:, None], rows, 0.0)
 
 
 def _apart_from(rows: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,7 +109,7 @@ def _apart_from(rows: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
         rows[again] = _without(rows[again], basis[again])
         left[again] = rows[again].norm(dim=1)
     is_new = left > 1e-7 * length  # an atom in the span of the others adds nothing
-    return rows / left.clamp(min=torch.finfo(left.dtype).tiny)[:, None], is_new
+    return rows.div_(left.clamp(min=torch.finfo(left.dtype).tiny)[:, None]), is_new
 
 
 def _without(rows: Tensor, basis: Tensor) -> Tensor:
