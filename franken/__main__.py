@@ -2,6 +2,7 @@
 
 import argparse
 import atexit
+import gc
 import os
 import shutil
 import sys
@@ -58,9 +59,12 @@ def _run(argv: list[str]) -> int:
     from hydra._internal.utils import get_args
     from omegaconf import DictConfig
 
+    from franken.cli.compositions import share_compositions
     from franken.config.register import register_schemas
 
+    gc.disable()  # configs are a million small objects, and most of them stay
     register_schemas()
+    share_compositions()
     args = get_args(argv)
     statuses: list[str] = []
     if not any(getattr(args, flag, None) for flag in ("shell_completion", "hydra_help", "version")):
@@ -74,7 +78,9 @@ def _run(argv: list[str]) -> int:
     def job(composed: DictConfig) -> str:
         from franken.cli.job import run_job
 
+        gc.enable()
         status = run_job(composed)
+        gc.disable()
         statuses.append(status)
         return status
 

@@ -8,10 +8,7 @@ from pathlib import Path
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.utils import JobReturn
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
 
-from franken.cli.job_configs import JobConfigs
 from franken.cli.launchers import quiet_about_presets
 
 quiet_about_presets()  # in processes that a launcher starts, which unpickle what is here
@@ -19,14 +16,6 @@ quiet_about_presets()  # in processes that a launcher starts, which unpickle wha
 
 class FrankenLauncher(BasicLauncher):
     """Jobs one after the other: all, or with ``sweep.take=free`` those that nobody else has."""
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        """As Hydra's; what the sweeper composes from now on is kept for the launch."""
-        loader = hydra_context.config_loader
-        vars(loader)["load_sweep_config"] = JobConfigs(loader).load
-        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int

@@ -30,6 +30,9 @@ from franken.config.checks import Fault, collect_faults, faults_later, hint
 from franken.config.root import Config
 from franken.config.trainer import SET_BY_FRANKEN
 
+JOB_NAME = "__main__"
+"""As Hydra names what ``python -m franken`` runs; a job's config has it."""
+
 
 def check_command_line(overrides: list[str], conf: Path, extra: str | None = None) -> list[Fault]:
     """Every fault of these overrides; an empty list means that the job can start."""
@@ -62,13 +65,13 @@ def judge_command_line(overrides: list[str], conf: Path, extra: str | None = Non
         extra: a further config directory (``--config-dir``).
     """
     quiet_about_presets()
-    with initialize_config_dir(str(conf), version_base="1.3", job_name="check"):
+    with initialize_config_dir(str(conf), version_base="1.3", job_name=JOB_NAME):
         if extra is not None:  # as Hydra's own entry does; sources are read when it is created
             search = create_config_search_path(str(conf))
             before = SearchPathQuery(provider="schema")
             search.prepend("command-line", f"file://{Path(extra).resolve()}", before)
             GlobalHydra.instance().clear()
-            Hydra.create_main_hydra2("check", search)
+            Hydra.create_main_hydra2(JOB_NAME, search)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         checker = _Checker(hydra.config_loader)

@@ -5,8 +5,11 @@ values are typed and unknown keys are refused. All of them are declared, see :mo
 """
 
 from collections.abc import Iterable
+from functools import cache
+from typing import Any
 
-from hydra.core.config_store import ConfigStore
+from hydra.core.config_store import ConfigNode, ConfigStore
+from omegaconf import DictConfig, OmegaConf
 
 from franken.config.root import Config
 from franken.declare import GROUPS, preset_groups, schemas
@@ -33,6 +36,34 @@ def register_schemas(groups: Iterable[str] = GROUPS, *, common: bool = True) -> 
             continue
         known[group] = schemas(group)
         for name, node in known[group].items():
-            store.store(group=f"schema/{group}", name=name, node=node, provider="franken")
+            _store_unread(store, f"schema/{group}", name, node)
             if not node.__module__.startswith("franken."):  # those of others have no YAML file
                 store.store(group=group, name=name, node=node, provider=node.__module__)
+
+
+def _store_unread(store: ConfigStore, group: str, name: str, schema: Any) -> None:
+    """As ``ConfigStore.store``, but a schema becomes a config when it is read: most never are."""
+    folder = store.repo
+    for part in group.split("/"):
+        folder = folder.setdefault(part, {})
+    folder[f"{name}.yaml"] = _Schema(f"{name}.yaml", schema, group, None, "franken")
+
+
+class _Schema(ConfigNode):
+    """Hydra puts a copy of ``node`` into a copy of this, whose own then stands."""
+
+    @property  # type: ignore[override]
+    def node(self) -> DictConfig:
+        own = self._own
+        return own if isinstance(own, DictConfig) else _config_of(own)
+
+    @node.setter
+    def node(self, value: Any) -> None:
+        self._own = value
+
+
+@cache
+def _config_of(schema: Any) -> DictConfig:
+    config = OmegaConf.structured(schema)
+    assert isinstance(config, DictConfig)
+    return config

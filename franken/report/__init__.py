@@ -5,6 +5,7 @@ Imports neither torch nor transformers; matplotlib and jinja2 only when a report
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from franken.report.effects import effect_tables
 from franken.report.initialisation import initialisation_table
 from franken.report.new_tokens import draw_new_tokens, new_token_table
 from franken.report.notes import computed_notes
+from franken.report.plots import Plot, draw_plots
 from franken.report.records import (
     Record,
     append_records,
@@ -30,7 +32,7 @@ from franken.report.results import Results
 from franken.report.runs import Run
 from franken.report.tables import Table, all_tables
 from franken.report.text import long_csv, markdown, print_table, wide_csv
-from franken.report.transplant_summaries import transplants_of
+from franken.report.transplant_summaries import Transplant, transplants_of
 from franken.report.transplants import transplant_notes, transplant_tables
 
 __all__ = [
@@ -115,7 +117,8 @@ def write_report(
 
     Args:
         groups: runs, path by path, as ``load_groups`` reads them.
-        out_dir: where the report goes; files of an earlier report there are replaced.
+        out_dir: where the report goes; files of an earlier report there are replaced, and
+            plots that would be the same are kept.
         title: heading of the report.
         notes: warnings that only the caller knows of, such as failed jobs.
         baseline: the model that gains refer to.
@@ -125,8 +128,8 @@ def write_report(
     Raises:
         DataError: where nothing was scored.
     """
+    from franken.report.drawn import drawn_once
     from franken.report.html import render_page
-    from franken.report.plots import draw_plots
 
     runs = [run for group in groups for run in group]
     results = Results(record for run in runs for record in run.records)
@@ -144,18 +147,10 @@ def write_report(
     tables[1:1] = transplant_tables(transplants)
     comparisons = comparison_tables(groups) if compare and len(groups) > 1 else []
     warnings = [*notes, *transplant_notes(transplants), *computed_notes(results)]
-    drawn = draw_plots(results, runs, out_dir, baseline=baseline) if plots else []
-    if plots and transplants:
-        from franken.report.transplant_plots import draw_transplants
-
-        drawn = [*draw_transplants(transplants, out_dir), *drawn]
-    if plots and new_tokens:
-        made = draw_new_tokens(results.records, out_dir / "new_tokens.png")
-        drawn = [*drawn, made] if made else drawn
+    drawn = []
     if plots:
-        from franken.report.size_plots import draw_sizes
-
-        drawn = [*draw_sizes(results.records, out_dir), *drawn]
+        draw = partial(_draw, results, runs, transplants, out_dir, baseline)
+        drawn = drawn_once(out_dir, runs, [transplants, baseline], draw)
     paths = ReportPaths(
         html=out_dir / "index.html",
         markdown=out_dir / "report.md",
@@ -173,3 +168,22 @@ def write_report(
     ):
         write_atomically(path, content.encode())
     return paths
+
+
+def _draw(
+    results: Results,
+    runs: Sequence[Run],
+    transplants: Sequence[Transplant],
+    directory: Path,
+    baseline: str,
+) -> list[Plot]:
+    """Every plot of a report, in reading order."""
+    from franken.report.size_plots import draw_sizes
+    from franken.report.transplant_plots import draw_transplants
+
+    return [
+        *draw_sizes(results.records, directory),
+        *draw_transplants(transplants, directory),
+        *draw_plots(results, runs, directory, baseline=baseline),
+        *draw_new_tokens(results.records, directory / "new_tokens.png"),
+    ]

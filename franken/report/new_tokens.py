@@ -52,15 +52,15 @@ def new_token_table(records: Iterable[Record]) -> Table | None:
     return table
 
 
-def draw_new_tokens(records: Sequence[Record], path: Path) -> Plot | None:
-    """Probability of the token that comes, new against old; ``None`` for nothing to draw."""
+def draw_new_tokens(records: Sequence[Record], path: Path) -> list[Plot]:
+    """Probability of the token that comes, new against old; nothing where it was not measured."""
     from franken.report.plots import INK, PALETTE, empty_figure, save_figure
 
     rows = [
         (row, values) for row, values in _by_row(records).items() if "new.probability" in values
     ]
     if not rows:
-        return None
+        return []
     rows = rows[:MAX_BARS]
     figure, axes = empty_figure(8.0, 1.7 + 0.4 * len(rows))
     for number, (kind, words) in enumerate((("new", "new tokens"), ("old", "old tokens"))):
@@ -72,7 +72,7 @@ def draw_new_tokens(records: Sequence[Record], path: Path) -> Plot | None:
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_xlabel("mean probability of the token that comes (%)", color=INK)
     figure.legend(loc="outside lower left", ncols=2, frameon=False, fontsize=9)
-    return save_figure(figure, path, finding(records))
+    return [save_figure(figure, path, finding(records))]
 
 
 def _label(model: str, variant: str, lang: str) -> str:

@@ -88,14 +88,17 @@ class Results:
         self.records = self._told_apart(share_variants(without_repeats(records)))
         self._cells: dict[tuple[Row, str, str, str], list[Record]] = defaultdict(list)
         self._by_row: dict[Row, list[Record]] = defaultdict(list)
+        self._languages: dict[str, dict[str, dict[str, None]]] = {}
+        """Task -> metric -> languages, all in order of appearance."""
         for record in self.records:
+            metrics = self._languages.setdefault(record.task, {})
+            metrics.setdefault(record.metric, {})[record.lang] = None
             self._by_row[_row(record)].append(record)
             self._cells[_row(record), record.task, record.metric, record.lang].append(record)
         self.rows = _ordered_rows(self.records)
         self._roles = _language_roles(self.records)
         adapted = {r.task for r in self.records if self._roles[r.lang] == "target"}
-        tasks = dict.fromkeys(record.task for record in self.records)
-        self.tasks = sorted(tasks, key=lambda task: task not in adapted)
+        self.tasks = sorted(self._languages, key=lambda task: task not in adapted)
         """Those with a language adapted to come first, else as they appear."""
 
     def _told_apart(self, records: list[Record]) -> list[Record]:
@@ -124,7 +127,7 @@ class Results:
 
     def metrics(self, task: str) -> list[str]:
         """Metrics of a task, in order of appearance."""
-        return list(dict.fromkeys(r.metric for r in self.records if r.task == task))
+        return list(self._languages.get(task, {}))
 
     def primary(self, task: str) -> str:
         """The metric that stands for a task."""
@@ -132,8 +135,7 @@ class Results:
 
     def languages(self, task: str, metric: str) -> list[str]:
         """Languages scored, in order of appearance."""
-        found = (r.lang for r in self.records if r.task == task and r.metric == metric)
-        return list(dict.fromkeys(found))
+        return list(self._languages.get(task, {}).get(metric, {}))
 
     def sources(self, task: str, metric: str) -> list[str]:
         """Languages that the base model knows and that are not adapted to."""

@@ -108,7 +108,7 @@ def test_the_report_has_a_row_per_language_and_a_figure(case, data, origin, tmp_
     assert [label[2] for label in table.labels] == ["en", "ru"]
     width = sum(len(group.columns) for group in table.groups)
     assert all(len(views) == width for views in table.views)
-    drawn = draw_new_tokens(records, tmp_path / "new.png")
+    (drawn,) = draw_new_tokens(records, tmp_path / "new.png")
     assert drawn.path.stat().st_size > 1000
     assert drawn.title == finding(records)
     assert finding(records)

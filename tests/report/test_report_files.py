@@ -242,3 +242,30 @@ def test_reading_records_does_not_import_matplotlib():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def drawn(full_run, out):
+    """Plots of a report -> when each was written."""
+    paths = write_report(load_groups([full_run]), out, "Plots").plots
+    return {path: path.stat().st_mtime_ns for path in paths}
+
+
+def test_plots_of_the_same_scores_are_kept(full_run, tmp_path):
+    first = drawn(full_run, tmp_path)
+    info = json.loads((full_run / "run.json").read_text())
+    info["steps"][1] |= {"cached": True, "seconds": 0.0}
+    (full_run / "run.json").write_text(json.dumps(info))
+    assert drawn(full_run, tmp_path) == first
+    lost, *others = first
+    lost.unlink()
+    again = drawn(full_run, tmp_path)
+    assert list(again) == list(first)
+    assert all(again[path] > first[path] for path in others)
+
+
+def test_plots_of_other_scores_are_drawn_anew(full_run, tmp_path):
+    first = drawn(full_run, tmp_path)
+    curve = full_run / "curves" / "tuned" / "metrics.csv"
+    curve.write_text(curve.read_text().replace("20,4.0", "20,3.0"))
+    second = drawn(full_run, tmp_path)
+    assert all(second[path] > first[path] for path in first)
