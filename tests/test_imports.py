@@ -12,7 +12,7 @@ SHELL = {
     "side_resource", "store", "library",
 }  # fmt: skip
 """What wires the core together; nothing else may import it, command lines (``__main__``) apart."""
-LIGHT = {"errors", "files", "seeds", "families"}
+LIGHT = {"errors", "files", "lazy", "seeds", "families"}
 """All that the parts of a model may rest on."""
 
 

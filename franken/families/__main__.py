@@ -18,12 +18,22 @@ def main(arguments: list[str] | None = None) -> int:
         "models", nargs="*", metavar="CHECKPOINT",
         help="directory with config.json, or a model type such as llama; default: all types",
     )  # fmt: skip
-    chosen = parser.parse_args(arguments).models
+    parser.add_argument(
+        "--write", action="store_true",
+        help="write franken/families/layouts.json anew from the transformers that is installed",
+    )  # fmt: skip
+    asked = parser.parse_args(arguments)
+    chosen = asked.models
     from transformers.utils import logging
 
     from franken.families.objective import language_model_types
 
     logging.set_verbosity_error()
+    if asked.write:
+        from franken.families.layout_writing import write_layouts
+
+        print(f"{write_layouts()} classes of models")
+        return 0
     models = chosen or language_model_types()
     return answered(lambda: _print(models, detailed=bool(chosen)))
 

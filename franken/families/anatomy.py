@@ -1,14 +1,18 @@
 """Names of a family's tensors and modules, as one value."""
 
-import re
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-from transformers import PretrainedConfig
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 _OTHER_HEADS = re.compile(
     r"(^|\.)(pooler|seq_relationship|sop_classifier|discriminator_predictions)\.|"
     r"(^|\.)embeddings\.position_ids$"
 )
+_NOT_WEIGHTS = re.compile(r"(^|\.)(rotary_emb\.inv_freq|(attn|attention)\.(bias|masked_bias))$")
+"""Buffers that old files store (frequencies, causal masks) and new ones do not."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,16 @@ class Anatomy:
         """Whether a stored tensor belongs to the table, in any spelling."""
         return any(name in self.spellings(ours) for ours in self.table_tensors)
 
+    def body_names(self, names: Iterable[str]) -> list[str]:
+        """Those of stored tensors that make the body: no tables, no stored constants."""
+        tables = {spelling for ours in self.table_tensors for spelling in self.spellings(ours)}
+        return [
+            name
+            for name in names
+            if not (name in tables or self.is_other_head(name) or _NOT_WEIGHTS.search(name))
+        ]
 
-def text_config(config: PretrainedConfig) -> PretrainedConfig:
+
+def text_config(config: Any) -> Any:
     """The part of the config that describes the text tower; the config itself for text models."""
     return config.get_text_config()

@@ -52,6 +52,8 @@ def skeleton(config: PretrainedConfig) -> PreTrainedModel:
             setattr(text, name, _PROBE_ROWS)
     if getattr(text, "vocab_size", None) != _PROBE_ROWS:
         text.vocab_size = _PROBE_ROWS
+    if (getattr(text, "pad_token_id", None) or 0) >= _PROBE_ROWS:
+        text.pad_token_id = 0  # some embeddings refuse a padding index beyond their rows
     model_class(config)  # refuses a type without a language model
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]):

@@ -52,6 +52,12 @@ def language_model_types() -> list[str]:
     return sorted({*MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, *MODEL_FOR_MASKED_LM_MAPPING_NAMES})
 
 
+def model_classes(family: str) -> list[str]:
+    """Names of the classes of models with a head of either kind that a type has."""
+    mappings = (MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES)
+    return sorted({str(names[family]) for names in mappings if family in names})
+
+
 def is_masked(config: PretrainedConfig) -> bool:
     """Whether the model guesses hidden tokens instead of next ones."""
     return objective_of(config) is Objective.masked

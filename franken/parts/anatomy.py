@@ -4,16 +4,27 @@ Names are those of transformers 5 checkpoints. Embedding rows are always *raw* r
 stores and the output head multiplies with, before any input scale.
 """
 
+from __future__ import annotations
+
 import functools
 import json
 import math
 from dataclasses import dataclass, field
-
-from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
+from typing import TYPE_CHECKING
 
 from franken.errors import ArtifactError, CompatibilityError, did_you_mean
 from franken.families.anatomy import Anatomy, text_config
-from franken.families.discovery import discover
+from franken.lazy import later
+
+with later():
+    from transformers import AutoConfig
+
+    from franken.families.discovery import discover
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+    from franken.parts.plain_config import PlainModelConfig
 
 __all__ = [
     "Anatomy",
@@ -51,6 +62,8 @@ def anatomy_of_family(family: str) -> Anatomy:
 
 def refuse_unknown_type(family: str) -> None:
     """Raise where transformers has no such model type, with the nearest ones."""
+    from transformers import CONFIG_MAPPING
+
     if family not in CONFIG_MAPPING:
         raise CompatibilityError(
             f"transformers has no model type {family!r}."
@@ -99,7 +112,7 @@ def logit_scale(config: PretrainedConfig) -> float:
     return float(getattr(text, names.get(text.model_type, "logit_scale"), None) or 1.0)
 
 
-def is_tied(config: PretrainedConfig) -> bool:
+def is_tied(config: PretrainedConfig | PlainModelConfig) -> bool:
     """Whether input and output embeddings are one matrix."""
     return bool(getattr(config, "tie_word_embeddings", False))
 

@@ -1,20 +1,16 @@
 """Bodies on disk: a checkpoint without its table, and models loaded with a placeholder for one."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import safe_open
-from torch import Tensor
-from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
-from transformers import PreTrainedTokenizerBase as Tokenizer
-from transformers.utils import logging as transformers_logging
-
 from franken.errors import ArtifactError, CompatibilityError
-from franken.families.objective import model_class
+from franken.families.layouts import GENERATION_DEFAULTS
 from franken.files import read_json, write_json
+from franken.lazy import later
 from franken.parts.anatomy import (
     Anatomy,
     anatomy_of,
@@ -26,7 +22,19 @@ from franken.parts.checkpoint import Checkpoint
 from franken.parts.config_edits import unique_configs
 from franken.parts.control_tokens import ControlTokens, configs_of, control_tokens_of
 from franken.parts.fingerprint import body_fingerprint, body_tensors
+from franken.parts.plain_config import PlainConfig
+from franken.parts.stored_tokenizer import StoredTokenizer
 from franken.parts.tokenizer_files import load_checkpoint_tokenizer
+
+with later():
+    import torch
+    from safetensors import safe_open
+    from torch import Tensor
+    from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedTokenizerBase as Tokenizer
+    from transformers.utils import logging as transformers_logging
+
+    from franken.families.objective import model_class
 
 DESCRIPTION_FILE = "body.json"
 SCHEMA = 1
@@ -116,10 +124,23 @@ def control_tokens_of_body(directory: Path) -> ControlTokens | None:
         recorded = read_json(description).get("control_tokens")
         return None if recorded is None else ControlTokens.from_json(recorded)
     if (directory / "tokenizer_config.json").is_file():
-        config = Checkpoint(directory).config()
-        configs = unique_configs(config, stored_generation_config(directory))
-        return control_tokens_of(configs, load_checkpoint_tokenizer(directory))
+        tokenizer = StoredTokenizer.of(directory) or load_checkpoint_tokenizer(directory)
+        return control_tokens_of(unique_configs(*stored_configs(Checkpoint(directory))), tokenizer)
     return None
+
+
+def stored_configs(checkpoint: Checkpoint) -> tuple[Any, Any]:
+    """Model config, and generation config if any; plain ones where a known layout suffices."""
+    config, directory = checkpoint.plain_config(), checkpoint.directory
+    if config is None:
+        return checkpoint.config(), stored_generation_config(directory)
+    path = directory / "generation_config.json"
+    if not path.is_file():
+        return config, None
+    try:
+        return config, PlainConfig(read_json(path), GENERATION_DEFAULTS, path.name)
+    except (ValueError, TypeError) as error:
+        raise ArtifactError(f"{path} is damaged: {error}; fetch it again") from error
 
 
 def stored_generation_config(directory: Path) -> GenerationConfig | None:

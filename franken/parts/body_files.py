@@ -1,9 +1,10 @@
 """A checkpoint's body as files of our own: copied byte for byte, without its table."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
-
-from transformers import PreTrainedTokenizerBase as Tokenizer
+from typing import TYPE_CHECKING
 
 from franken.files import clone_or_copy, write_json
 from franken.parts.body import describe_body, stored_generation_config
@@ -12,6 +13,9 @@ from franken.parts.config_edits import unique_configs
 from franken.parts.control_tokens import control_tokens_of
 from franken.parts.safetensors_file import copied_entry, write_file
 from franken.parts.tokenizer_files import TOKENIZER_FILES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 _WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
 _NOT_COPIED = {*TOKENIZER_FILES, "config.json", "generation_config.json", "README.md", "body.json"}

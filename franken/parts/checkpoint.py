@@ -1,17 +1,28 @@
 """A transformers directory of safetensors, read lazily: one tensor, or a few of its rows."""
 
-import logging
-from pathlib import Path
+from __future__ import annotations
 
-import torch
-from torch import Tensor
-from transformers import AutoConfig, PretrainedConfig
+import logging
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from franken.errors import ArtifactError, CompatibilityError
+from franken.families.anatomy import Anatomy
+from franken.families.layouts import Layout, layout_of
 from franken.files import read_json
+from franken.lazy import later
 from franken.parts import safetensors_file
-from franken.parts.anatomy import Anatomy, anatomy_of, is_tied
+from franken.parts.anatomy import anatomy_of, is_tied
+from franken.parts.plain_config import PlainModelConfig
 from franken.parts.safetensors_file import TensorRange
+
+with later():
+    import torch
+    from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +39,8 @@ def read_config(directory: Path) -> PretrainedConfig:
     """
     if not (directory / "config.json").is_file():
         raise ArtifactError(f"{directory} holds no config.json")
+    from transformers import AutoConfig
+
     try:
         config: PretrainedConfig = AutoConfig.from_pretrained(directory, trust_remote_code=False)
     except (OSError, ValueError) as error:
@@ -60,7 +73,6 @@ class Checkpoint:
         self._shards: dict[str, Path] = {}
         self._ranges: dict[str, TensorRange] = {}
         self.metadata: dict[str, str] = {}
-        self._anatomy: Anatomy | None = None
         for path, expected in self._listed_files():
             ranges, metadata = safetensors_file.read_header(path)
             missing = sorted(set(expected or ()) - set(ranges))
@@ -156,11 +168,34 @@ class Checkpoint:
         """The model's config; code that comes with a checkpoint is never run."""
         return read_config(self.directory)
 
+    def plain_config(self) -> PlainModelConfig | None:
+        """What a vocabulary changes of the config, where a known layout tells all of it."""
+        if self.layout is None:
+            return None
+        return PlainModelConfig(self._raw_config, self.layout.defaults, "config.json")
+
+    @cached_property
+    def layout(self) -> Layout | None:
+        """What is known of such a model without building it; see ``franken.families.layouts``."""
+        shapes = {name: item.shape for name, item in self._ranges.items()}
+        return layout_of(self._raw_config, shapes)
+
+    @cached_property
+    def _raw_config(self) -> dict[str, Any]:
+        """``config.json`` as it stands; empty where it is not there or damaged."""
+        try:
+            found = read_json(self.directory / "config.json")
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def anatomy(self) -> Anatomy:
         """The anatomy of the model."""
-        if self._anatomy is None:
-            self._anatomy = anatomy_of(self.config())
         return self._anatomy
+
+    @cached_property
+    def _anatomy(self) -> Anatomy:
+        return anatomy_of(self.config()) if self.layout is None else self.layout.anatomy
 
     def tied(self) -> bool:
         """Whether input and output rows are one matrix: as the config says, unless both are stored.
@@ -168,7 +203,7 @@ class Checkpoint:
         Fine-tuning by peft or unsloth can leave two tables under a config that says they are one;
         transformers 5 then unties them, and so do we.
         """
-        if not is_tied(self.config()):
+        if not is_tied(self.plain_config() or self.config()):
             return False
         anatomy = self.anatomy()
         pair = [self.stored_name(name) for name in (anatomy.input_embedding, anatomy.output_head)]

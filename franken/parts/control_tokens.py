@@ -1,16 +1,20 @@
 """Special-token ids of model and generation configs, carried over to another vocabulary by name."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
-
-from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
-from transformers import PreTrainedTokenizerBase as Tokenizer
+from typing import TYPE_CHECKING, Any
 
 from franken.errors import CompatibilityError
 from franken.parts.config_edits import unique_configs
+from franken.parts.stored_tokenizer import StoredTokenizer
 from franken.parts.tokenizer_files import special_roles
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+    from transformers import PreTrainedTokenizerBase as Tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +26,11 @@ _SEQUENCES = (
     "suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "force_words_ids", "sequence_bias",
 )  # fmt: skip
 """Fields of generation configs that hold ids in lists, lists of lists, or keys of a mapping."""
+
+
+def is_id_field(name: str) -> bool:
+    """Whether a field of a config may hold ids of tokens."""
+    return name in ID_FIELDS or name in _SEQUENCES or name.endswith(_MEDIA_ENDS)
 
 
 @dataclass(frozen=True)
@@ -38,14 +47,15 @@ class ControlTokens:
         return {"roles": self.roles, "names": {str(key): name for key, name in self.names.items()}}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "ControlTokens":
+    def from_json(cls, value: dict[str, Any]) -> ControlTokens:
         """The inverse of ``to_json``."""
         return cls(dict(value["roles"]), {int(key): name for key, name in value["names"].items()})
 
 
-def control_tokens_of(configs: Iterable[Any], tokenizer: Tokenizer) -> ControlTokens:
+def control_tokens_of(
+    configs: Iterable[Any], tokenizer: Tokenizer | StoredTokenizer
+) -> ControlTokens:
     """Names of the ids that configs mention; ids that are no token are left out."""
-    strings = {index: token for token, index in tokenizer.get_vocab().items()}
     parts = _parts(configs)
     mentioned = {
         index
@@ -59,6 +69,10 @@ def control_tokens_of(configs: Iterable[Any], tokenizer: Tokenizer) -> ControlTo
     mentioned |= {
         index for part, name in _sequence_fields(parts) for index in _ids_in(vars(part)[name])
     }
+    if isinstance(tokenizer, StoredTokenizer):
+        strings = tokenizer.strings(mentioned)
+    else:
+        strings = {index: token for token, index in tokenizer.get_vocab().items()}
     return ControlTokens(
         special_roles(tokenizer),
         {index: strings[index] for index in sorted(mentioned) if index in strings},
@@ -71,7 +85,9 @@ def configs_of(model: PreTrainedModel) -> list[Any]:
 
 
 def carry_over(
-    configs: Iterable[Any], tokenizer: Tokenizer, previous: ControlTokens | None
+    configs: Iterable[Any],
+    tokenizer: Tokenizer | StoredTokenizer,
+    previous: ControlTokens | None,
 ) -> None:
     """Set every special-token id in ``configs`` to its meaning in ``tokenizer``, in place.
 
@@ -98,7 +114,7 @@ def carry_over(
                 _carry_role(part, role, translate)
             elif previous is not None and f"{role}_token_id" in vars(part):
                 _carry_field(part, f"{role}_token_id", translate, role)
-        if isinstance(part, GenerationConfig) or previous is not None:
+        if not _is_model_config(part) or previous is not None:
             for name in _OTHER_FIELDS:
                 _carry_field(part, name, translate)
     for part, name in _sequence_fields(parts) if previous is not None else []:
@@ -106,7 +122,9 @@ def carry_over(
 
 
 def check_carry_over(
-    configs: Iterable[Any], tokenizer: Tokenizer, previous: ControlTokens | None
+    configs: Iterable[Any],
+    tokenizer: Tokenizer | StoredTokenizer,
+    previous: ControlTokens | None,
 ) -> None:
     """Refuse a vocabulary that lacks a token by which the model knows where other media go.
 
@@ -128,11 +146,16 @@ def _parts(configs: Iterable[Any]) -> list[Any]:
         if any(part is other for other in found):
             continue
         found.append(part)
-        for value in vars(part).values() if isinstance(part, PretrainedConfig) else ():
+        for value in vars(part).values() if _is_model_config(part) else ():
             own = getattr(value, "vocab_size", None)
-            if isinstance(value, PretrainedConfig) and (own is None or own in sizes):
+            if _is_model_config(value) and (own is None or own in sizes):
                 waiting.append(value)
     return found
+
+
+def _is_model_config(part: Any) -> bool:
+    """Whether it describes a model, not how one generates."""
+    return hasattr(part, "get_text_config")
 
 
 def _media_fields(parts: Iterable[Any]) -> list[tuple[Any, str]]:
@@ -158,7 +181,7 @@ def _ids_in(value: Any) -> Iterator[int]:
             yield from _ids_in(item)
 
 
-def _carry_sequences(part: Any, name: str, translate: "_Translation") -> None:
+def _carry_sequences(part: Any, name: str, translate: _Translation) -> None:
     """Each id of a list, or each list of ids, moves; what has no counterpart is left out."""
 
     def moved(item: Any) -> Any:
@@ -182,7 +205,7 @@ def _carry_sequences(part: Any, name: str, translate: "_Translation") -> None:
     )
 
 
-def _moved(part: Any, name: str, translate: "_Translation") -> Any:
+def _moved(part: Any, name: str, translate: _Translation) -> Any:
     """The field's value in the new vocabulary; an id that was no token stays what it is."""
     value = vars(part)[name]
     if translate.previous is None:
@@ -219,7 +242,9 @@ def _as_ids(value: Any) -> bool:
 class _Translation:
     """Old id -> new id, and role -> new id."""
 
-    def __init__(self, tokenizer: Tokenizer, previous: ControlTokens | None) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer | StoredTokenizer, previous: ControlTokens | None
+    ) -> None:
         self.vocabulary = tokenizer.get_vocab()
         self.strings = {index: token for token, index in self.vocabulary.items()}
         self.roles = {

@@ -4,9 +4,10 @@ Shards without table tensors are hard-linked. A shard that holds both is rewritt
 ranges through a buffer of a few MiB, so memory does not depend on the size of the model.
 """
 
-from pathlib import Path
+from __future__ import annotations
 
-import torch
+from pathlib import Path
+from typing import Any
 
 from franken.errors import CompatibilityError
 from franken.files import copy_file, link_or_copy, new_directory, read_json, write_json
@@ -14,15 +15,22 @@ from franken.parts import body as bodies
 from franken.parts.anatomy import Anatomy
 from franken.parts.body_files import copy_other_files
 from franken.parts.checkpoint import INDEX_FILE, SINGLE_FILE, Checkpoint
-from franken.parts.config_edits import set_vocabulary, unique_configs
+from franken.parts.config_edits import refuse_moved_padding, set_vocabulary, unique_configs
 from franken.parts.control_tokens import carry_over
-from franken.parts.earlier_spellings import write_earlier_spellings
+from franken.parts.earlier_spellings import plainly_spelled, write_earlier_spellings
 from franken.parts.fingerprint import body_fingerprint
-from franken.parts.safetensors_file import Entry, computed_entry, copied_entry, write_file
-from franken.parts.surgery import refuse_moved_padding
-from franken.parts.table import Table
+from franken.parts.plain_config import PlainModelConfig
+from franken.parts.safetensors_file import Entry, code_of, copied_entry, write_file
+from franken.parts.stored_tokenizer import StoredTokenizer
+from franken.parts.table import Table, read_description
 from franken.parts.table_rows import TableRows, open_rows
-from franken.parts.tokenizer_files import save_exported_tokenizer, token_count
+from franken.parts.tokenizer_files import (
+    export_stored_tokenizer,
+    load_tokenizer,
+    save_exported_tokenizer,
+    token_count,
+    tokenizer_identity,
+)
 
 TABLES_FILE = "model-tables.safetensors"
 _RENAMED_SINGLE = "model-body.safetensors"
@@ -54,7 +62,7 @@ def replace_tables_on_disk(
     """
     source_dir, target_dir = Path(source_dir), Path(target_dir)
     checkpoint = Checkpoint(source_dir)
-    rows = open_rows(table)
+    rows = open_rows(table, tokenizer=_stored_tokenizer(checkpoint, table))
     _check_fit(checkpoint, rows, lineage)
     with new_directory(target_dir) as scratch:
         weight_map, sizes = _write_weights(checkpoint, rows, scratch, link=link)
@@ -65,7 +73,22 @@ def replace_tables_on_disk(
             )
         copy_other_files(source_dir, scratch)
         _write_configs(checkpoint, rows, scratch)
-        save_exported_tokenizer(rows.tokenizer, scratch, identity=rows.tokenizer_sha256)
+        _write_tokenizer(checkpoint, rows, scratch)
+
+
+def _stored_tokenizer(
+    checkpoint: Checkpoint, table: Table | TableRows | Path
+) -> StoredTokenizer | None:
+    """The files of a table's tokenizer, where they prove to be the tokenizer it was made for."""
+    if not isinstance(table, str | Path) or checkpoint.layout is None:
+        return None
+    found = StoredTokenizer.of(Path(table))
+    try:
+        expected = read_description(Path(table))["tokenizer_sha256"]
+        known = found is not None and tokenizer_identity(found) == expected
+    except Exception:  # the Rust side raises plain Exception on damaged JSON; told by open_rows
+        return None
+    return found if known else None
 
 
 def _check_fit(checkpoint: Checkpoint, rows: TableRows, lineage: str | None) -> None:
@@ -76,7 +99,7 @@ def _check_fit(checkpoint: Checkpoint, rows: TableRows, lineage: str | None) -> 
             f"the table has rows of size {rows.hidden_size}, the body in {checkpoint.directory} "
             f"needs {width}"
         )
-    refuse_moved_padding(anatomy, checkpoint.config(), rows.tokenizer)
+    refuse_moved_padding(anatomy, bodies.stored_configs(checkpoint)[0], rows.tokenizer)
     if (anatomy.head_bias is None) != ("output_bias" not in rows.shapes):
         raise CompatibilityError(
             f"{anatomy.family} models have {'no' if anatomy.head_bias is None else 'an'} output "
@@ -104,22 +127,22 @@ def _new_entries(checkpoint: Checkpoint, rows: TableRows) -> dict[str, Entry]:
         "output": anatomy.output_head,
         "output_bias": anatomy.head_bias,
     }
-    dtype = _table_dtype(checkpoint, anatomy)
+    code = _table_code(checkpoint, anatomy)
     entries = {}
-    for part, shape in rows.shapes.items():
+    for part in rows.shapes:
         canonical = named[part]
         assert canonical is not None, "checked by _check_fit"
         name = checkpoint.stored_name(canonical) or canonical
-        entries[name] = computed_entry(name, shape, dtype, rows.reader(part))
+        entries[name] = rows.entry(part, name, code)
     return entries
 
 
-def _table_dtype(checkpoint: Checkpoint, anatomy: Anatomy) -> torch.dtype:
+def _table_code(checkpoint: Checkpoint, anatomy: Anatomy) -> str:
     for name in anatomy.table_tensors:
         stored = checkpoint.stored_name(name)
         if stored is not None:
-            return checkpoint.dtype(stored)
-    return bodies.stored_dtype(checkpoint, checkpoint.config())
+            return checkpoint.range(stored).code
+    return code_of(bodies.stored_dtype(checkpoint, checkpoint.config()))
 
 
 def _write_weights(
@@ -173,13 +196,34 @@ def _home_of_new_tensors(
 
 
 def _write_configs(checkpoint: Checkpoint, rows: TableRows, target: Path) -> None:
-    config = checkpoint.config()
-    generation = bodies.stored_generation_config(checkpoint.directory)
+    config, generation = bodies.stored_configs(checkpoint)
+    if isinstance(config, PlainModelConfig) and _spelled(checkpoint, config) is None:
+        config = checkpoint.config()
+        generation = bodies.stored_generation_config(checkpoint.directory)
     previous = bodies.control_tokens_of_body(checkpoint.directory)
     unused = rows.count - token_count(rows.tokenizer)
     set_vocabulary(config, rows=rows.count, unused=unused, tied=rows.tied)
     carry_over(unique_configs(config, generation), rows.tokenizer, previous)
-    config.save_pretrained(str(target))
-    write_earlier_spellings(target)
+    if isinstance(config, PlainModelConfig):
+        write_json(target / "config.json", _spelled(checkpoint, config))
+    else:
+        config.save_pretrained(str(target))
+        write_earlier_spellings(target)
     if generation is not None:
         generation.save_pretrained(str(target))
+
+
+def _spelled(checkpoint: Checkpoint, config: PlainModelConfig) -> dict[str, Any] | None:
+    known = checkpoint.layout
+    assert known is not None, "there is a plain config"
+    return plainly_spelled(config.changed(), may_have_both=known.earlier_spellings)
+
+
+def _write_tokenizer(checkpoint: Checkpoint, rows: TableRows, target: Path) -> None:
+    tokenizer = rows.tokenizer
+    if isinstance(tokenizer, StoredTokenizer):
+        assert checkpoint.layout is not None, "a tokenizer was opened as it is stored"
+        if export_stored_tokenizer(tokenizer, target, checkpoint.layout.tokenizer):
+            return
+        tokenizer = load_tokenizer(tokenizer.directory)
+    save_exported_tokenizer(tokenizer, target, identity=rows.tokenizer_sha256)

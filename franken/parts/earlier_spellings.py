@@ -4,13 +4,17 @@ Version 5 keeps the rotary base in ``rope_parameters``, which version 4 (and wha
 config files) does not know: it silently takes the family's default base.
 """
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, PretrainedConfig
-
 from franken.files import read_json, write_json
+from franken.lazy import later
+
+with later():
+    from transformers import AutoConfig, PretrainedConfig
 
 _SPELLINGS = ("rope_theta", "rope_scaling", "rope_local_base_freq", "partial_rotary_factor")
 
@@ -30,6 +34,23 @@ def write_earlier_spellings(directory: Path) -> None:
         kept = False
     if not kept:
         write_json(path, content)
+
+
+def plainly_spelled(config: dict[str, Any], *, may_have_both: bool) -> dict[str, Any] | None:
+    """What ``write_earlier_spellings`` makes of a config's content, told without transformers.
+
+    Args:
+        config: content of ``config.json``.
+        may_have_both: whether models of this type are known to read both as version 5's alone,
+            where rotary settings are not scaled.
+
+    Returns:
+        The content; ``None`` where transformers has to say.
+    """
+    added = _with_spellings(config)
+    rotary = config.get("rope_parameters") or {}
+    unscaled = rotary.keys() == {"rope_theta", "rope_type"} and rotary["rope_type"] == "default"
+    return added if added == config or (may_have_both and unscaled) else None
 
 
 def _with_spellings(config: dict[str, Any]) -> dict[str, Any]:

@@ -1,39 +1,29 @@
 """A body's fingerprint: refuses a table on a foreign body, at the cost of a few reads."""
 
+from __future__ import annotations
+
 import hashlib
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
-
-from franken.parts.anatomy import Anatomy, anatomy_of
+from franken.families.anatomy import Anatomy
+from franken.lazy import later
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.safetensors_file import code_of
+
+with later():
+    import torch
+
+    from franken.parts.anatomy import anatomy_of
 
 BLOCK_BYTES = 4096
 BLOCKS_PER_TENSOR = 64
 
-_NOT_WEIGHTS = re.compile(r"(^|\.)(rotary_emb\.inv_freq|(attn|attention)\.(bias|masked_bias))$")
-"""Buffers that old files store (frequencies, causal masks) and new ones do not."""
-
 
 def body_tensors(checkpoint: Checkpoint, anatomy: Anatomy) -> list[str]:
     """Names of the stored tensors that make the body: no tables, no stored constants."""
-    return _body_names(checkpoint.names(), anatomy)
-
-
-def _body_names(names: Iterable[str], anatomy: Anatomy) -> list[str]:
-    return [
-        name
-        for name in names
-        if not (
-            anatomy.is_table_tensor(name)
-            or anatomy.is_other_head(name)
-            or _NOT_WEIGHTS.search(name)
-        )
-    ]
+    return anatomy.body_names(checkpoint.names())
 
 
 def body_fingerprint(directory: Path, anatomy: Anatomy) -> str:
@@ -77,7 +67,7 @@ def model_fingerprint(model: Any) -> str:
     known = dict(model.named_parameters())
     known |= {name: buffer for name, buffer in model.state_dict().items() if name not in known}
     found = {}
-    for name in _body_names(known, anatomy):
+    for name in anatomy.body_names(known):
         tensor = known[name]
         flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
         sample = _sample(flat.numel(), _blocks_of_tensor(flat))

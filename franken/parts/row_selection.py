@@ -51,7 +51,7 @@ def selected_rows(
         tokenizer,
         body_fingerprint(Path(directory), checkpoint.anatomy()),
         {part: (len(ids), *checkpoint.shape(name)[1:]) for part, name in names.items()},
-        {part: checkpoint.dtype(name) for part, name in names.items()},
+        {part: checkpoint.range(name).code for part, name in names.items()},
         {part: _gather(checkpoint, name, ids) for part, name in names.items()},
         tokenizer_identity(tokenizer),
     )
@@ -72,6 +72,7 @@ def padded_rows(rows: TableRows, multiple: int) -> TableRows:
         rows,
         shapes={part: (count, *shape[1:]) for part, shape in rows.shapes.items()},
         readers={part: _padded(read, rows.count, tokens) for part, read in rows.readers.items()},
+        stored={},
     )
 
 

@@ -4,16 +4,20 @@ Gemma 3's text checkpoints name ``<image_soft_token>``, id 262,144, over a table
 others add a chat token that the model never got. No text reaches such an id without an error.
 """
 
+from __future__ import annotations
+
 import json
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer as Backend
-from transformers import PreTrainedTokenizerBase
 
 from franken.errors import CompatibilityError
 from franken.parts.tokenizer_files import special_roles
 from franken.parts.tokenizer_json import wrapped
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 

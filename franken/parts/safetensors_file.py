@@ -5,46 +5,70 @@ writer takes chunks, so a file of any size is written from a buffer of a few MiB
 bytes header length (little endian), JSON header, tensor bytes (huggingface/safetensors, README).
 """
 
+from __future__ import annotations
+
+import functools
 import json
 import os
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from franken.errors import ArtifactError
 from franken.files import COPY_BYTES
+from franken.lazy import later
 
-DTYPES: dict[str, torch.dtype] = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
+with later():
+    import torch
+    from torch import Tensor
+
+_NAMES = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "BOOL": "bool",
 }
-_CODES = {dtype: code for code, dtype in DTYPES.items()}
+"""How headers spell number formats, and how torch does."""
+_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2, "I16": 2}
+"""Width of the formats of more than one byte."""
+_INFINITY = {
+    "F64": (0x7FF << 52, np.uint64, np.int64), "F32": (0xFF << 23, np.uint32, np.int32),
+    "F16": (0x1F << 10, np.uint16, np.int16), "BF16": (0xFF << 7, np.uint16, np.int16),
+}  # fmt: skip
+"""Bits of infinity; what is above them, but for the sign, is no number."""
 
 CHUNK_BYTES = 8 << 20
 _ZEROS = bytes(COPY_BYTES)
 _MAX_HEADER_BYTES = 100_000_000  # the limit of the reference implementation
 
 
+def dtype_of(code: str) -> torch.dtype:
+    """A number format by the name that headers give it."""
+    found: torch.dtype = getattr(torch, _NAMES[code])
+    return found
+
+
+@functools.cache
+def _codes() -> dict[torch.dtype, str]:
+    return {dtype_of(code): code for code in _NAMES}
+
+
 def code_of(dtype: torch.dtype) -> str:
     """How headers spell a number format."""
-    return _CODES[dtype]
+    return _codes()[dtype]
 
 
 @dataclass(frozen=True)
@@ -62,11 +86,11 @@ class TensorRange:
     @property
     def dtype(self) -> torch.dtype:
         """Number format in torch's terms."""
-        if self.code not in DTYPES:
+        if self.code not in _NAMES:
             raise ArtifactError(
-                f"tensor {self.name!r} has dtype {self.code}; readable: {', '.join(DTYPES)}"
+                f"tensor {self.name!r} has dtype {self.code}; readable: {', '.join(_NAMES)}"
             )
-        return DTYPES[self.code]
+        return dtype_of(self.code)
 
     @property
     def bytes_count(self) -> int:
@@ -189,7 +213,7 @@ def tensor_entry(name: str, tensor: Tensor) -> Entry:
     def chunks() -> Iterator[memoryview | bytes]:
         yield _bytes_of(flat)
 
-    return Entry(name, _CODES[flat.dtype], tuple(flat.shape), flat.nbytes, chunks)
+    return Entry(name, code_of(flat.dtype), tuple(flat.shape), flat.nbytes, chunks)
 
 
 def copied_entry(path: Path, item: TensorRange, name: str | None = None) -> Entry:
@@ -210,6 +234,29 @@ def copied_entry(path: Path, item: TensorRange, name: str | None = None) -> Entr
     return Entry(name or item.name, item.code, item.shape, item.bytes_count, chunks)
 
 
+def finite_entry(entry: Entry) -> Entry | None:
+    """An entry that refuses to be written with NaN or infinity; ``None``: of another format."""
+    if entry.code not in _INFINITY:
+        return None
+    infinity, unsigned, signed = _INFINITY[entry.code]
+    negative = infinity | 1 << 8 * _BYTES[entry.code] - 1
+
+    def chunks() -> Iterator[memoryview | bytes]:
+        done = 0
+        for chunk in entry.chunks():
+            bits = np.frombuffer(chunk, unsigned)  # to compare integers needs no copy as floats
+            if bits.view(signed).max() >= infinity or bits.max() >= negative:
+                row = done * entry.shape[0] // entry.bytes_count
+                raise ArtifactError(
+                    f"{entry.name} would hold NaN or infinity, in row {row} or soon after; make "
+                    "the table again"
+                )
+            done += len(chunk)
+            yield chunk
+
+    return replace(entry, chunks=chunks)
+
+
 def computed_entry(
     name: str, shape: Sequence[int], dtype: torch.dtype, rows: Callable[[int, int], Tensor]
 ) -> Entry:
@@ -225,7 +272,7 @@ def computed_entry(
             part = rows(start, min(start + step, shape[0])).to(dtype).contiguous()
             yield _bytes_of(part)
 
-    return Entry(name, _CODES[dtype], tuple(shape), total, chunks)
+    return Entry(name, code_of(dtype), tuple(shape), total, chunks)
 
 
 def write_file(path: Path, entries: Iterable[Entry], metadata: dict[str, str]) -> None:
@@ -280,4 +327,4 @@ def encode_header(entries: Iterable[Entry], metadata: dict[str, str]) -> tuple[l
 
 
 def _width(entry: Entry) -> int:
-    return DTYPES[entry.code].itemsize if entry.code in DTYPES else 1
+    return _BYTES.get(entry.code, 1)

@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from franken.errors import CompatibilityError
-from franken.parts.anatomy import Anatomy, anatomy_of, is_tied, text_config
-from franken.parts.config_edits import set_vocabulary
+from franken.parts.anatomy import anatomy_of, is_tied, text_config
+from franken.parts.config_edits import refuse_moved_padding, set_vocabulary
 from franken.parts.control_tokens import (
     ControlTokens,
     carry_over,
@@ -150,20 +150,6 @@ def check_fit(model: PreTrainedModel, table: Table) -> None:
         raise CompatibilityError(
             f"the table has {'no' if table.output_bias is None else 'an'} output bias, but the "
             f"head of this {anatomy.family} model has {'none' if head.bias is None else 'one'}"
-        )
-
-
-def refuse_moved_padding(
-    anatomy: Anatomy, config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    """Refuse another padding id where the body counts its positions from it."""
-    before, after = text_config(config).pad_token_id, tokenizer.pad_token_id
-    if anatomy.positions_from_padding and before is not None and before != after:
-        raise CompatibilityError(
-            f"{anatomy.family} models count positions from the id of the padding token, which is "
-            f"{before} in this body and {after} in the new vocabulary: every position would be "
-            "read off its place. Make the vocabulary from the model's own tokenizer "
-            "(vocab=scratch, prune_extend, extension keep the ids of control tokens)"
         )
 
 

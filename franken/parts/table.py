@@ -1,15 +1,14 @@
 """A table: a tokenizer with its input and output embeddings, as an object and as a directory."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import sha256_file, write_json
+from franken.lazy import later
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.description import read_described
 from franken.parts.fingerprint import body_fingerprint
@@ -28,6 +27,15 @@ from franken.parts.tokenizer_files import (
     save_tokenizer,
     tokenizer_identity,
 )
+
+with later():
+    import torch
+    from torch import Tensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.stored_tokenizer import StoredTokenizer
 
 WEIGHTS_FILE = "table.safetensors"
 DESCRIPTION_FILE = "table.json"
@@ -106,7 +114,7 @@ def check_table(table: Table) -> None:
     check_token_rows(table.tokenizer, table.rows)
 
 
-def check_token_rows(tokenizer: PreTrainedTokenizerBase, rows: int) -> None:
+def check_token_rows(tokenizer: PreTrainedTokenizerBase | StoredTokenizer, rows: int) -> None:
     """Refuse a tokenizer that has ids without a row."""
     beyond = sorted(
         (index, token) for token, index in tokenizer.get_vocab().items() if index >= rows
@@ -187,11 +195,15 @@ class StoredTable:
     description: dict[str, Any]
     ranges: dict[str, TensorRange]
     """input, output, output_bias, as far as they are there."""
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Any
+    """What was given, else a ``PreTrainedTokenizerFast``."""
 
 
 def open_table(
-    directory: Path, *, verify: bool = True, tokenizer: PreTrainedTokenizerBase | None = None
+    directory: Path,
+    *,
+    verify: bool = True,
+    tokenizer: PreTrainedTokenizerBase | StoredTokenizer | None = None,
 ) -> StoredTable:
     """Open a table without reading its rows into memory.
 

@@ -1,19 +1,27 @@
 """Rows of a table in chunks, whether it is in memory or in a directory."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-import torch
-from torch import Tensor
-from transformers import PreTrainedTokenizerBase
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from franken.errors import ArtifactError
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.fingerprint import body_fingerprint
 from franken.parts.rowless import set_aside_rowless
-from franken.parts.safetensors_file import TensorRange, computed_entry, read_rows, write_file
+from franken.parts.safetensors_file import (
+    Entry,
+    TensorRange,
+    code_of,
+    computed_entry,
+    copied_entry,
+    dtype_of,
+    finite_entry,
+    read_rows,
+    write_file,
+)
 from franken.parts.table import (
     WEIGHTS_FILE,
     Table,
@@ -30,20 +38,36 @@ from franken.parts.tokenizer_files import (
     tokenizer_identity,
 )
 
-Reader = Callable[[int, int], Tensor]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from franken.parts.stored_tokenizer import StoredTokenizer
+
+Reader: TypeAlias = "Callable[[int, int], Tensor]"
 
 
 @dataclass(frozen=True)
 class TableRows:
     """What a table is, and readers of its rows."""
 
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: Any
+    """A fast tokenizer; a ``StoredTokenizer`` where one was given to ``open_rows``."""
     lineage: str
     shapes: dict[str, tuple[int, ...]]
     """Part (input, output, output_bias) -> shape; parts that are not there are absent."""
-    dtypes: dict[str, torch.dtype]
+    codes: dict[str, str]
+    """Part -> number format, as headers spell it."""
     readers: dict[str, Reader]
     tokenizer_sha256: str
+    stored: dict[str, tuple[Path, TensorRange]] = field(default_factory=dict)
+    """Part -> where its rows lie as the readers give them."""
+
+    @property
+    def dtypes(self) -> dict[str, torch.dtype]:
+        """Part -> number format."""
+        return {part: dtype_of(code) for part, code in self.codes.items()}
 
     @property
     def count(self) -> int:
@@ -73,9 +97,26 @@ class TableRows:
 
         return rows
 
+    def entry(self, part: str, name: str, code: str) -> Entry:
+        """A part as a tensor of a file to be written; refuses rows that are not finite.
+
+        Args:
+            part: input, output or output_bias.
+            name: of the tensor.
+            code: number format of the tensor, as headers spell it. Stored rows of that format are
+                copied byte for byte.
+        """
+        if part in self.stored and self.stored[part][1].code == code:
+            copied = finite_entry(copied_entry(*self.stored[part], name))
+            if copied is not None:
+                return copied
+        return computed_entry(name, self.shapes[part], dtype_of(code), self.reader(part))
+
 
 def open_rows(
-    source: Table | TableRows | Path, *, tokenizer: PreTrainedTokenizerBase | None = None
+    source: Table | TableRows | Path,
+    *,
+    tokenizer: PreTrainedTokenizerBase | StoredTokenizer | None = None,
 ) -> TableRows:
     """Rows of a table object, or of a table directory without loading it.
 
@@ -92,14 +133,16 @@ def open_rows(
             source.tokenizer,
             source.lineage,
             {name: tuple(matrix.shape) for name, matrix in matrices.items()},
-            {name: matrix.dtype for name, matrix in matrices.items()},
+            {name: code_of(matrix.dtype) for name, matrix in matrices.items()},
             {name: slicer(matrix) for name, matrix in matrices.items()},
             tokenizer_identity(source.tokenizer),
         )
     return _open_directory(Path(source), tokenizer)
 
 
-def _open_directory(directory: Path, tokenizer: PreTrainedTokenizerBase | None) -> TableRows:
+def _open_directory(
+    directory: Path, tokenizer: PreTrainedTokenizerBase | StoredTokenizer | None
+) -> TableRows:
     stored = open_table(directory, tokenizer=tokenizer)
     check_token_rows(stored.tokenizer, stored.description["rows"])
 
@@ -110,9 +153,10 @@ def _open_directory(directory: Path, tokenizer: PreTrainedTokenizerBase | None) 
         stored.tokenizer,
         stored.description["lineage"],
         {name: item.shape for name, item in stored.ranges.items()},
-        {name: item.dtype for name, item in stored.ranges.items()},
+        {name: item.code for name, item in stored.ranges.items()},
         {name: on_disk(item) for name, item in stored.ranges.items()},
         stored.description["tokenizer_sha256"],
+        {name: (stored.weights, item) for name, item in stored.ranges.items()},
     )
 
 
@@ -146,7 +190,7 @@ def rows_of_checkpoint(
         kept,
         body_fingerprint(Path(directory), anatomy),
         {part: checkpoint.shape(name) for part, name in stored.items()},
-        {part: checkpoint.dtype(name) for part, name in stored.items()},
+        {part: checkpoint.range(name).code for part, name in stored.items()},
         {part: reader(name) for part, name in stored.items()},
         tokenizer_identity(kept),
     )

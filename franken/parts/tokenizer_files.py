@@ -6,23 +6,26 @@ merges from ``tokenizer.json`` and makes its own normaliser and pre-tokenizer ar
 as another one. So every save is checked by loading, and the class is chosen accordingly.
 """
 
+from __future__ import annotations
+
 import hashlib
-import json
 import logging
-import re
 from pathlib import Path
 from typing import Any
 
-from transformers import (
-    AddedToken,
-    AutoTokenizer,
-    PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
-)
-
 from franken.errors import ArtifactError, CompatibilityError
-from franken.files import hash_json, read_json, write_json
-from franken.parts.tokenizer_json import hash_parted, parted
+from franken.files import copy_file, hash_json, read_json, write_json
+from franken.lazy import later
+from franken.parts.stored_tokenizer import ROLES, StoredTokenizer
+from franken.parts.tokenizer_json import first_value, hash_parted, parted
+
+with later():
+    from transformers import (
+        AddedToken,
+        AutoTokenizer,
+        PreTrainedTokenizerBase,
+        PreTrainedTokenizerFast,
+    )
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +46,19 @@ TOKENIZER_FILES = (
 )
 """Everything that a tokenizer may leave in a checkpoint directory."""
 
-_GENERIC_CLASS = "PreTrainedTokenizerFast"  # transformers 4 and 5 both know this name
+_GENERIC: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast"}
+TOKENIZER_WAYS: dict[str, dict[str, Any]] = {
+    "class": _GENERIC, "auto_map": {**_GENERIC, "auto_map": {"AutoTokenizer": [None, None]}},
+}  # fmt: skip
+"""Words for ``tokenizer_config.json`` by which ``AutoTokenizer`` takes ``tokenizer.json`` as it
+stands: the generic class, by the name that transformers 4 and 5 know, and for some families (Qwen2,
+Phi-3) an empty ``auto_map`` besides: transformers 5.23 overrides a generic class unless the file
+claims custom code, which it then does not load."""
 
 
-def tokenizer_identity(tokenizer: PreTrainedTokenizerBase, *, roles: bool = True) -> str:
+def tokenizer_identity(
+    tokenizer: PreTrainedTokenizerBase | StoredTokenizer, *, roles: bool = True
+) -> str:
     """Hex sha256 of what a tokenizer does: pipeline, vocabulary, added tokens, special roles.
 
     Equal for a tokenizer and its saved and reloaded self; padding, truncation, chat template and
@@ -90,16 +102,15 @@ def _identity(written: str, roles: dict[str, str] | None) -> str:
     return hash_parted(described, merges)
 
 
-def special_roles(tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+def special_roles(tokenizer: PreTrainedTokenizerBase | StoredTokenizer) -> dict[str, str]:
     """Role (bos, eos, unk, pad, sep, cls, mask) -> token string, for the roles that are set."""
-    named = {
-        role: getattr(tokenizer, f"{role}_token")
-        for role in ("bos", "eos", "unk", "pad", "sep", "cls", "mask")
-    }
+    if isinstance(tokenizer, StoredTokenizer):
+        return tokenizer.roles
+    named = {role: getattr(tokenizer, f"{role}_token") for role in ROLES}
     return {role: str(token) for role, token in named.items() if token is not None}
 
 
-def token_count(tokenizer: PreTrainedTokenizerBase) -> int:
+def token_count(tokenizer: PreTrainedTokenizerBase | StoredTokenizer) -> int:
     """Rows that a table needs: the highest id plus one (ids may have holes)."""
     return max(tokenizer.get_vocab().values(), default=-1) + 1
 
@@ -174,24 +185,9 @@ def _read_already(directory: Path) -> dict[str, Any]:
         (directory / name).exists() for name in ("special_tokens_map.json", "added_tokens.json")
     ):
         return {}
-    added = _first_value(directory / "tokenizer.json", "added_tokens") or []
+    added = first_value(directory / "tokenizer.json", "added_tokens") or []
     tokens = {fields.pop("id"): AddedToken(**fields) for fields in added}
     return {"added_tokens_decoder": tokens} if tokens else {}
-
-
-def _first_value(path: Path, wanted: str) -> Any:
-    """The value of one key of a file's JSON object; what comes after it is not parsed."""
-    text, decoder = path.read_text(encoding="utf-8"), json.JSONDecoder()
-    at = text.index("{") + 1
-    while (start := text.find('"', at)) >= 0:
-        key, at = decoder.raw_decode(text, start)
-        colon = re.compile(r"\s*:\s*").match(text, at)
-        if colon is None:
-            return None
-        value, at = decoder.raw_decode(text, colon.end())
-        if key == wanted:
-            return value
-    return None
 
 
 def load_checkpoint_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
@@ -309,9 +305,7 @@ def save_exported_tokenizer(
 ) -> str:
     """Write a tokenizer beside ``config.json`` so that ``AutoTokenizer`` returns an equal one.
 
-    Tries the tokenizer's own class, then the generic class, then the generic class under an empty
-    ``auto_map``: for some families (Qwen2, Phi-3) transformers 5.23 overrides a generic class
-    unless the file claims custom code, which it then does not load.
+    Tries the tokenizer's own class, then those of ``TOKENIZER_WAYS``.
 
     Args:
         tokenizer: any fast tokenizer.
@@ -327,9 +321,8 @@ def save_exported_tokenizer(
     wanted = identity or tokenizer_identity(tokenizer)
     own = type(tokenizer).__name__
     ways: list[dict[str, Any]] = [
-        {} if own != "TokenizersBackend" else {"tokenizer_class": _GENERIC_CLASS},
-        {"tokenizer_class": _GENERIC_CLASS},
-        {"tokenizer_class": _GENERIC_CLASS, "auto_map": {"AutoTokenizer": [None, None]}},
+        {} if own != "TokenizersBackend" else _GENERIC,
+        *TOKENIZER_WAYS.values(),
     ]
     for way in ways:
         _write(tokenizer, directory, **way)
@@ -341,6 +334,31 @@ def save_exported_tokenizer(
         "encodes otherwise; load it with PreTrainedTokenizerFast.from_pretrained, or keep the "
         "base model's kind of tokenizer"
     )
+
+
+def export_stored_tokenizer(tokenizer: StoredTokenizer, directory: Path, way: str) -> bool:
+    """What ``save_exported_tokenizer`` writes, by files alone.
+
+    Args:
+        tokenizer: of the directory of a table.
+        directory: holds the model's ``config.json``.
+        way: key of ``TOKENIZER_WAYS`` that is known to work for the model's family.
+
+    Returns:
+        Whether that can be told from the files: whether ``save_tokenizer`` wrote them of a
+        tokenizer that has no class of its own. Nothing is written otherwise.
+    """
+    source = tokenizer.directory
+    settings = read_json(source / "tokenizer_config.json")
+    found = {name for name in TOKENIZER_FILES if (source / name).exists()}
+    copied = {"tokenizer.json", "chat_template.jinja"} & found
+    plain = settings.get("tokenizer_class") == "TokenizersBackend"
+    if not plain or found - copied != {"tokenizer_config.json"} or way not in TOKENIZER_WAYS:
+        return False
+    for name in sorted(copied):
+        copy_file(source / name, directory / name)
+    write_json(directory / "tokenizer_config.json", settings | TOKENIZER_WAYS[way])
+    return True
 
 
 def _write(tokenizer: PreTrainedTokenizerBase, directory: Path, **overrides: Any) -> None:
@@ -358,7 +376,7 @@ def _write(tokenizer: PreTrainedTokenizerBase, directory: Path, **overrides: Any
     write_json(path, settings | overrides)
 
 
-def _backend(tokenizer: PreTrainedTokenizerBase) -> Any:
+def _backend(tokenizer: PreTrainedTokenizerBase | StoredTokenizer) -> Any:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise CompatibilityError(

@@ -6,6 +6,8 @@ alone, or all of it under a hash, does without.
 
 import hashlib
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -42,6 +44,21 @@ def hash_parted(described: dict[str, Any], merges: bytes) -> str:
     for part in (key[: -len("[]")].encode(), merges, tail.encode()):
         digest.update(part)
     return digest.hexdigest()
+
+
+def first_value(path: Path, wanted: str) -> Any:
+    """The value of one key of a file's JSON object; what comes after it is not parsed."""
+    text, decoder = path.read_text(encoding="utf-8"), json.JSONDecoder()
+    at = text.index("{") + 1
+    while (start := text.find('"', at)) >= 0:
+        key, at = decoder.raw_decode(text, start)
+        colon = re.compile(r"\s*:\s*").match(text, at)
+        if colon is None:
+            return None
+        value, at = decoder.raw_decode(text, colon.end())
+        if key == wanted:
+            return value
+    return None
 
 
 def wrapped(backend: "Tokenizer", **settings: Any) -> "PreTrainedTokenizerFast":

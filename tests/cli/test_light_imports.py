@@ -4,8 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+
+from franken.parts.checkpoint import Checkpoint
+from franken.parts.fingerprint import body_fingerprint
+from franken.parts.table import save_table
+from tests.parts.test_table import make_table
+from tests.parts.tiny import save_checkpoint, tiny_model, tiny_tokenizer
 
 HEAVY = {"torch", "transformers", "pytorch_lightning", "datasets", "wandb"}
 
@@ -70,6 +78,29 @@ def test_finding_what_is_done_imports_nothing_heavy() -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert not set(json.loads(done.stdout.rpartition("MODULES")[2])) & HEAVY
+
+
+def test_a_table_goes_into_a_known_model_without_torch(tmp_path) -> None:
+    """From disk to disk: what a command of a second's work would wait for is its imports."""
+    source = save_checkpoint(tiny_model(rows=100), tiny_tokenizer(), tmp_path / "source")
+    lineage = body_fingerprint(source, Checkpoint(source).anatomy())
+    save_table(replace(make_table(rows=120), lineage=lineage), tmp_path / "table")
+    found = disk_to_disk(
+        "from franken.parts.disk_surgery import replace_tables_on_disk\n"
+        "replace_tables_on_disk(place / 'source', place / 'table', place / 'target')", tmp_path,
+    )  # fmt: skip
+    assert json.loads((tmp_path / "target" / "config.json").read_text())["vocab_size"] == 120
+    assert not found & HEAVY
+
+
+def disk_to_disk(code: str, place: Path) -> set[str]:
+    """Packages that are loaded once some code has run."""
+    text = (
+        f"import json, sys\nfrom pathlib import Path\nplace = Path({str(place)!r})\n{code}\n"
+        "print('MODULES', json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout.rpartition("MODULES")[2]))
 
 
 def test_completion_imports_nothing_heavy() -> None:

@@ -74,6 +74,14 @@ def test_names_are_those_of_the_model():
     }  # fmt: skip
 
 
+def test_a_padding_id_beyond_the_probe_is_no_obstacle():
+    small = AutoConfig.for_model("llama", **overrides("llama", 96))
+    large = AutoConfig.for_model(
+        "llama", **{**overrides("llama", 96), "vocab_size": 128_256, "pad_token_id": 128_004}
+    )
+    assert anatomy_of(large) == anatomy_of(small)
+
+
 def test_a_row_per_token_elsewhere_is_named():
     small = AutoConfig.for_model("gemma3n_text", **overrides("gemma3n_text", 96))
     with raises(CompatibilityError, "'gemma3n_text'", "model.embed_tokens_per_layer.weight"):

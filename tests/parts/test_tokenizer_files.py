@@ -7,7 +7,7 @@ import pytest
 from transformers import AddedToken, AutoTokenizer, GemmaTokenizer, PreTrainedTokenizerFast
 
 from franken.errors import ArtifactError, CompatibilityError
-from franken.parts import tokenizer_files
+from franken.parts import tokenizer_files, tokenizer_json
 from franken.parts.tokenizer_files import (
     load_checkpoint_tokenizer,
     load_tokenizer,
@@ -62,9 +62,9 @@ def test_added_tokens_read_beforehand_are_those_that_transformers_reads(kind, tm
 def test_what_stands_behind_the_added_tokens_is_not_parsed(tmp_path):
     path = tmp_path / "tokenizer.json"
     path.write_text('{"version": "1.0",\n "added_tokens" : [{"id": 7}], "model": not JSON')
-    assert tokenizer_files._first_value(path, "added_tokens") == [{"id": 7}]
+    assert tokenizer_json.first_value(path, "added_tokens") == [{"id": 7}]
     path.write_text('{"version": "added_tokens"}')
-    assert tokenizer_files._first_value(path, "added_tokens") is None
+    assert tokenizer_json.first_value(path, "added_tokens") is None
 
 
 def test_padding_side_survives(tmp_path):

@@ -69,7 +69,7 @@ def initialise_large(
     rows = TableRows(
         target, old.lineage,
         {part: (token_map.rows, *old.shapes[origin][1:]) for part, origin in origins.items()},
-        {part: old.dtypes[origin] for part, origin in origins.items()},
+        {part: old.codes[origin] for part, origin in origins.items()},
         parts, tokenizer_identity(target),
     )  # fmt: skip
 
