@@ -3,10 +3,10 @@
     python benchmarks/evaluation.py --model DIR --data DIR
 
 ``--model`` is a checkpoint of SmolLM2-135M, ``--data`` a directory with ``eval/sib200`` and
-``eval/global_mmlu_lite``. Two tasks: four-option questions behind five worked examples that all
-share, and topics without examples. Every measurement is a process of its own, the two sides
-alternate, CPU time of all threads counts (the machine may be busy), the least of the repeats is
-shown.
+``eval/global_mmlu_lite``. Three tasks: four-option questions behind five worked examples that all
+share, topics without examples, and rolling log-likelihoods of as many texts as questions, of four
+sentences each. Every measurement is a process of its own, the two sides alternate, CPU time of all
+threads counts (the machine may be busy), the least of the repeats is shown.
 """
 
 import argparse
@@ -47,6 +47,16 @@ doc_to_choice: {topics}
 doc_to_target: label
 metric_list: [{{metric: acc}}]
 """,
+    "rolling": """
+task: rolling
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {folder}/rolling.jsonl}}}}
+test_split: test
+output_type: loglikelihood_rolling
+doc_to_text: ""
+doc_to_target: "{{{{text}}}}"
+metric_list: [{{metric: bits_per_byte}}]
+""",
 }
 
 
@@ -64,6 +74,9 @@ def write_tasks(data: Path, folder: Path, questions: int, topics: int) -> None:
     rows = [line.split("\t") for line in lines[1 : topics + 1]]
     own = [{"text": text.strip('"'), "label": TOPICS.index(topic)} for _, topic, text in rows]
     (folder / "topics.jsonl").write_text("\n".join(map(json.dumps, own)))
+    sentences = [line.split("\t")[2].strip('"') for line in lines[1 : 4 * questions + 1]]
+    own = [{"text": " ".join(sentences[at : at + 4])} for at in range(0, len(sentences), 4)]
+    (folder / "rolling.jsonl").write_text("\n".join(map(json.dumps, own)))
     for name, text in TASKS.items():
         content = text.format(folder=folder, topics=json.dumps(TOPICS))
         (folder / f"{name}.yaml").write_text(content)
@@ -93,7 +106,7 @@ def one(side: str, task: str, folder: Path, model_path: str, batch: int, threads
 
         texts = read_rows(folder / f"{task}.jsonl")
         longest = max(len(tokenizer.encode(" ".join(map(str, row.values())))) for row in texts)
-        shots = 5 * longest if task == "questions" else 60
+        shots = {"questions": 5 * longest, "topics": 60, "rolling": 1}[task]
         lm = HarnessModel(
             read_out(model), Encoder(tokenizer), batch_tokens=batch * (longest + shots)
         )
@@ -105,7 +118,10 @@ def one(side: str, task: str, folder: Path, model_path: str, batch: int, threads
         found = evaluate(lm=lm, task_dict=loaded, bootstrap_iters=0)
     spent = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - started}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    scores = [[r[0] for r in s["filtered_resps"]] for s in found["samples"][task]]
+    scores = [
+        [r if isinstance(r, float) else r[0] for r in s["filtered_resps"]]
+        for s in found["samples"][task]
+    ]
     return {**spent, "start_mb": before / 1024, "peak_mb": peak / 1024, "scores": scores}
 
 

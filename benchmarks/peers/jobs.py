@@ -6,6 +6,7 @@ from pathlib import Path
 from environments import SHARED
 from job import Command, Inputs, Job, Make, ours
 from jobs_models import MODEL_JOBS
+from jobs_start import START_JOBS
 
 
 def _omp_models(inputs: Inputs) -> tuple[Path, Path]:
@@ -203,4 +204,5 @@ JOBS = {
     "vocabulary_gemma": _vocabulary_job("gemma3", "262,145"),
     "vocabulary_qwen": _vocabulary_job("qwen3", "151,669"),
     **MODEL_JOBS,
+    **START_JOBS,
 }  # fmt: skip

@@ -5,7 +5,8 @@ from pathlib import Path
 from environments import SHARED
 from job import Command, Inputs, Job, Make, ours
 
-_SMOLLM = "models/smollm2-135m-instruct"
+_CHOOSER = "smollm2-135m-instruct"
+_SMOLLM = f"models/{_CHOOSER}"
 
 
 def _sides(script: str, way: str, *arguments: str) -> Make:
@@ -65,6 +66,32 @@ def _loss(peer: str, way: str, goal: str) -> Job:
     )
 
 
+def _liger(_: Inputs, folder: Path, python: Path) -> Command:
+    return [str(python), *ours("loss.py", "liger", folder / "peer.json", 32)[1:]]
+
+
+def _choice(title: str, task: str, items: int) -> Job:
+    """franken's scorer beside lm-eval's, which franken's own environment has."""
+
+    def side(way: str, out: str) -> Make:
+        return _sides("choice.py", way, task, "{folder}", f"{{models}}/{_CHOOSER}", out)
+
+    return Job(
+        title=title,
+        peer="lm-eval's hf backend",
+        requirements=(),
+        goal="4 x, equal answers",
+        needs=(_SMOLLM, "data/eval/sib200", "data/eval/global_mmlu_lite"),
+        before=(
+            lambda inputs, folder, _: ours("choice.py", "inputs", task, folder, inputs.data, items),
+        ),
+        franken=side("franken", "{folder}/franken.json"),
+        other=side("hf", "{folder}/peer.json"),
+        after=(_told,),
+        long=True,
+    )
+
+
 def _extract_lora(_: Inputs, folder: Path, python: Path) -> Command:
     return [
         str(python.parent / "mergekit-extract-lora"), "--model", str(folder / "tuned"),
@@ -99,6 +126,24 @@ MODEL_JOBS = {
     "tuning_peft": _tuning("peft trainable_token_indices, all rows", "peft"),
     "loss_plain": _loss("torch: linear, cross_entropy", "plain", "memory <= 1/8"),
     "loss_torch": _loss("torch linear_cross_entropy with options", "torch", "not slower"),
+    "loss_liger": Job(
+        title="Loss of 32 positions over 262,144 tokens: memory and agreement; Liger's kernels are "
+        "interpreted where there is no GPU, so that its time says nothing",
+        peer="liger-kernel 0.8.5",
+        requirements=("liger-kernel==0.8.5", *SHARED),
+        goal="memory not more, loss equal",
+        needs=(),
+        franken=_sides("loss.py", "franken", "{folder}/franken.json", "32"),
+        other=_liger,
+        after=(_told,),
+    ),
+    "multiple_choice": _choice(
+        "Multiple choice: 16 questions of Global-MMLU-Lite behind five examples", "questions", 16
+    ),
+    "multiple_choice_topics": _choice(
+        "Multiple choice: 24 Swahili items of SIB-200, seven options, no examples", "topics", 24
+    ),
+    "rolling": _choice("Rolling: 24 times four Swahili sentences", "rolling", 24),
     "skillpack_mergekit": _skillpack(
         "mergekit-tokensurgeon (its package's mergekit-extract-lora 0.1.5)",
         ("mergekit==0.1.5", *SHARED), _extract_lora,

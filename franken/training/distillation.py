@@ -41,6 +41,8 @@ class Teaching:
 class DistillationModule(CausalModule):
     """Trains what a policy left trainable; the teacher is no part of the module's state."""
 
+    one_pass = False
+
     def __init__(
         self, *arguments: Any, teaching: Teaching, pairing: Pairing, **options: Any
     ) -> None:

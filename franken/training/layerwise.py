@@ -22,6 +22,8 @@ class LayerwiseModule(MaskedModule):
     Validation has the plain loss of hidden tokens, so that curves of all trainings compare.
     """
 
+    one_pass = False
+
     def __init__(self, *arguments: Any, teaching: Teaching, **options: Any) -> None:
         """Args: those of ``MaskedModule``, and the teacher.
 

@@ -16,6 +16,9 @@ from torch.nn import functional as F
 IGNORED = -100
 """Label of a position that does not count, as in ``F.cross_entropy``."""
 
+_CACHED_BYTES = 1 << 20
+"""Of logits that a thread goes over several times: half of the second-level cache of servers."""
+
 
 def chunked_linear_cross_entropy(
     hidden: Tensor,
@@ -97,14 +100,14 @@ class _Head:
             return None
         return weight.new_empty(rows, len(weight), dtype=self.sum_dtype)
 
-    def logits_in_place(
-        self, hidden: Tensor, weight: Tensor, bias: Tensor | None, room: Tensor | None
-    ) -> Tensor:
-        """The same outside autograd, in ``room`` where there is some."""
+    def raw_logits(self, hidden: Tensor, weight: Tensor, room: Tensor | None) -> Tensor:
+        """The product alone, outside autograd, in ``room`` where there is some."""
         if room is None:
-            raw = self._product(hidden, weight)
-        else:
-            raw = torch.mm(hidden, weight.T, out=room[: len(hidden)])
+            return self._product(hidden, weight)
+        return torch.mm(hidden, weight.T, out=room[: len(hidden)])
+
+    def finish(self, raw: Tensor, bias: Tensor | None) -> Tensor:
+        """Logits from the product, in place."""
         if bias is not None:
             raw.add_(bias.to(self.sum_dtype))
         if self.scale != 1.0:
@@ -212,23 +215,14 @@ def _by_chunks(
     for start in range(0, labels.numel(), chunk_tokens):
         part = slice(start, start + chunk_tokens)
         states, targets = hidden[part].to(head.compute_dtype), labels[part, None]
-        logits = head.logits_in_place(states, rows, bias, room)
-        highest, wanted = logits.amax(dim=1, keepdim=True), logits.gather(1, targets)
-        # the cap's derivative asks for the logits once more; else their room serves the gradient
-        grad = (logits.sub_(highest) if head.softcap is None else logits - highest).exp_()
-        mass = grad.sum(dim=1, keepdim=True)
-        losses.append((mass.log() + highest - wanted).squeeze(1))
+        logits = head.raw_logits(states, rows, room)
+        shares = None if weights is None else weights[part, None]
+        losses.append(_softmax_in_place(logits, targets, bias, head, shares, any(needed)))
         if not any(needed):
             continue
-        grad.div_(mass)  # softmax
-        grad.scatter_add_(1, targets, grad.new_full(targets.shape, -1.0))
-        if weights is not None:
-            grad.mul_(weights[part, None])
-        grad = head.back_to_product(grad, logits)
-        del logits
         if grad_bias is not None:
-            grad_bias += grad.sum(dim=0)
-        grad = grad.to(head.compute_dtype)
+            grad_bias += logits.sum(dim=0)
+        grad = logits.to(head.compute_dtype)
         if grad_hidden is not None:
             grad_hidden[part] = grad @ rows
         if grad_weight is not None and head.compute_dtype == head.sum_dtype:
@@ -240,6 +234,48 @@ def _by_chunks(
         None if grad_weight is None else grad_weight.to(weight.dtype),
         None if grad_bias is None or bias is None else grad_bias.to(bias.dtype),
     )
+
+
+def _softmax_in_place(
+    raw: Tensor, targets: Tensor, bias: Tensor | None, head: _Head, weights: Tensor | None,
+    with_gradient: bool,
+) -> Tensor:  # fmt: skip
+    """Losses ``(N,)`` from products ``(N, V)``, which become their gradient.
+
+    So few rows at a time that a core's cache keeps them between the passes: half the time of
+    passes over the whole, and the same bits.
+    """
+    losses = []
+    tiles = max(1, len(raw) // _rows_at_once(raw))
+    parts = [raw.tensor_split(tiles), targets.tensor_split(tiles)]
+    shares = [None] * tiles if weights is None else weights.tensor_split(tiles)
+    for tile, wanted, share in zip(*parts, shares, strict=True):
+        logits = head.finish(tile, bias)
+        highest, found = logits.amax(dim=1, keepdim=True), logits.gather(1, wanted)
+        # the cap's derivative asks for the logits once more
+        kept = logits.clone() if head.softcap is not None and with_gradient else logits
+        mass = logits.sub_(highest).exp_().sum(dim=1, keepdim=True)
+        losses.append((mass.log() + highest - found).squeeze(1))
+        if not with_gradient:
+            continue
+        logits.div_(mass)  # softmax
+        logits.scatter_add_(1, wanted, logits.new_full(wanted.shape, -1.0))
+        if share is not None:
+            logits.mul_(share)
+        head.back_to_product(logits, kept)
+    return torch.cat(losses)
+
+
+def _rows_at_once(logits: Tensor) -> int:
+    """Rows whose passes stay in a core's cache; of other devices all.
+
+    As many per thread, and never a single one where there are several threads, which would share
+    out its sum: each row's sum is one thread's, whatever the tile.
+    """
+    if logits.device.type != "cpu":
+        return max(1, len(logits))
+    each = _CACHED_BYTES // max(1, logits.shape[1] * logits.element_size())
+    return torch.get_num_threads() * max(1, each)
 
 
 def _check(

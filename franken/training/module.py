@@ -33,6 +33,7 @@ from franken.training.policy import (
 )
 from franken.training.schedule import learning_rate
 from franken.training.sharding import Fill, is_sharded, like, own_part, own_rows, shard_module
+from franken.training.tied import is_shared, look_up
 
 
 class CausalModule(LightningModule):
@@ -61,6 +62,8 @@ class CausalModule(LightningModule):
     """Whether it trains models that guess hidden tokens."""
     leaves_out: ClassVar[bool] = False
     """Whether its loss leaves parameters out that the policy lets train."""
+    one_pass: ClassVar[bool] = True
+    """Whether a batch goes through the trained model once."""
 
     def __init__(
         self,
@@ -133,7 +136,7 @@ class CausalModule(LightningModule):
 
     def hidden_states(self, batch: Batch) -> Tensor:
         """``(B, L, D)`` states before the output head."""
-        rows = self.model.get_input_embeddings()(batch["input_ids"])
+        rows = self._look_up(batch["input_ids"])
         glue: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
         if self.policy.body_dtype == "bfloat16":  # float32 rows enter a bfloat16 body
             rows = rows.to(torch.bfloat16)
@@ -203,8 +206,14 @@ class CausalModule(LightningModule):
             self.fill = None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """The step of the schedule that the batch belongs to."""
+        """The step of the schedule that the batch belongs to.
+
+        Gradients of the step before go here: Lightning drops them after the forward pass, in which
+        the chunked loss makes the table's next one.
+        """
         self.steps_done = self.first_step + self.trainer.global_step
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self.zero_grad()
         if self.policy.trainable is Trainable.adapter:
             turn_adapters(self.model, self.steps_done)
 
@@ -318,6 +327,15 @@ class CausalModule(LightningModule):
         return {f"model.{name}": value for name, value in self.trained_weights().items()}
 
     # --- inner ---------------------------------------------------------------------------------
+
+    def _look_up(self, ids: Tensor) -> Tensor:
+        """Input rows of ids."""
+        embedding: Any = self.model.get_input_embeddings()
+        alone = self.one_pass and self._pairs is None and segmented(self.model) is None
+        if alone and is_shared(embedding, self.model.get_output_embeddings()):
+            return look_up(embedding, ids)
+        found: Tensor = embedding(ids)
+        return found
 
     def _text_loss(self, batch: Batch) -> Tensor:
         """A batch's share of the step's mean."""

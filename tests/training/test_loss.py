@@ -174,3 +174,17 @@ def test_single_positions_that_are_all_ignored_have_no_gradient(chunk):
     assert found.tolist() == [0.0] * 23
     gradients = torch.autograd.grad(found.sum(), (hidden, weight))
     assert all(not gradient.any() for gradient in gradients)
+
+
+def test_tiles_of_rows_have_the_bits_of_the_whole(monkeypatch: pytest.MonkeyPatch):
+    hidden, weight, bias, labels = problem(torch.float32)
+
+    def found() -> list[Tensor]:
+        loss = chunked_linear_cross_entropy(
+            hidden, weight, labels, bias=bias, softcap=CAP, chunk_tokens=7, reduction="none"
+        )
+        return [loss, *torch.autograd.grad(loss @ torch.arange(23.0), (hidden, weight, bias))]
+
+    whole = found()
+    monkeypatch.setattr("franken.training.loss._CACHED_BYTES", 2 * 11 * 4)
+    assert all(torch.equal(one, other) for one, other in zip(found(), whole, strict=True))

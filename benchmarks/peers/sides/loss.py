@@ -1,10 +1,12 @@
-"""All sides of ``loss_*``: WAY OUT, where WAY is franken, plain or torch.
+"""All sides of ``loss_*``: WAY OUT [POSITIONS], where WAY is franken, plain, torch or liger.
 
 One forward and backward pass after a small one for what libraries allocate once; memory is that
-beyond the inputs, gradients included.
+beyond the inputs, gradients included. Without a GPU Liger's Triton kernels are interpreted: its
+loss and memory count then, its time does not.
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -13,8 +15,11 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-way, out = sys.argv[1:]
-ROWS, WIDTH, POSITIONS, CHUNK = 262_144, 256, 2048, 128
+way, out, *rest = sys.argv[1:]
+ROWS, WIDTH, CHUNK = 262_144, 256, 128
+POSITIONS = int(rest[0]) if rest else 2048
+if way == "liger":
+    os.environ["TRITON_INTERPRET"] = "1"  # read by the import
 
 
 def loss_of(states: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -22,6 +27,10 @@ def loss_of(states: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) ->
         from franken.training.loss import chunked_linear_cross_entropy
 
         return chunked_linear_cross_entropy(states, weight, labels, chunk_tokens=CHUNK)
+    if way == "liger":
+        from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
+
+        return liger_fused_linear_cross_entropy(states, weight, labels)
     if way == "torch":
         # at these shapes the automatic choice is chunks of one or two positions
         options = torch.nn.LinearCrossEntropyOptions(chunking_method=None, batch_chunk_size=CHUNK)
@@ -47,6 +56,6 @@ Path(out).write_text(json.dumps({
     "seconds": time.perf_counter() - wall,
     "processor seconds": time.process_time() - busy,
     "GB beyond the inputs": peak() - before,
-    "loss": float(loss),
+    "loss": float(loss.detach()),
     "norm of the gradient": float(weight.grad.norm()),
 }))  # fmt: skip
