@@ -51,7 +51,7 @@ def prepare(directory: Path, tables: int, rows: int, tokenizers: dict[str, Any])
         Gemma2Config(
             vocab_size=8, hidden_size=HIDDEN, num_hidden_layers=LAYERS,
             intermediate_size=4 * HIDDEN, num_attention_heads=4, num_key_value_heads=2,
-            head_dim=64, sliding_window=4096, attn_implementation="eager",
+            head_dim=64, sliding_window=4096, attn_implementation="eager",  # type: ignore[call-arg]
         )
     )  # fmt: skip
     made = {

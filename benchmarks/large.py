@@ -157,7 +157,7 @@ def initialise(scratch: Path) -> None:
     old = load_table(scratch / "table", verify=False, mapped=True)
     tokenizer = letter_tokenizer(old.rows, letters="zyxwvutsrqponmlkjihgfedcba")
     method = checked(find("init_method", "mean")(), "init_method=mean")
-    initialise_large(scratch / "table", tokenizer, method, InitResources("en", ["sw"]), 0,
+    initialise_large(scratch / "table", old, tokenizer, method, InitResources("en", ["sw"]), 0,
                      scratch / "new_table")  # fmt: skip
 
 

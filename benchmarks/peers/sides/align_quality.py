@@ -45,7 +45,7 @@ for given in files:
         links = read_pharaoh(Path(path), bitext)
     else:
         both = [read_pharaoh(Path(f"{path}.{side}"), bitext) for side in ("forward", "reverse")]
-        links = symmetrise(bitext, *both, Symmetry.grow_diag_final_and)
+        links = symmetrise(bitext, both[0], both[1], Symmetry.grow_diag_final_and)
     pairs = {(i, j) for i, j in links.tolist()}
     invented = {link for link in pairs if link[1] >= begin}
     real = {link for link in pairs if link[0] in named[0] or link[1] in named[1]}

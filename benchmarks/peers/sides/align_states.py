@@ -46,7 +46,7 @@ def judge_files() -> None:
             if Path(f"{path}.reverse").exists() else None  # fmt: skip
         links = (
             read_pharaoh(Path(path), bitext) if both is None
-            else symmetrise(bitext, *both, Symmetry.grow_diag_final_and)
+            else symmetrise(bitext, both[0], both[1], Symmetry.grow_diag_final_and)
         )  # fmt: skip
         owners = starts[1].searchsorted(links[:, 1], side="right") - 1
         of = {number: set() for number in chosen}
