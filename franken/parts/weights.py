@@ -213,12 +213,21 @@ def tensor_digest(weights: Weights, name: str, dtype: torch.dtype | None = None)
         name: of the tensor.
         dtype: take the digest in this format, e.g. that in which the tensor was once stored.
     """
-    kept = dtype or weights.dtype(name)
-    digest = hashlib.sha256(f"{kept} {weights.shape(name)}\n".encode())
+    return _digests(weights, name, [dtype or weights.dtype(name)])[0]
+
+
+def _digests(weights: Weights, name: str, dtypes: list[torch.dtype]) -> list[str]:
+    """``tensor_digest`` in several formats, of one reading."""
+    shape = weights.shape(name)
+    digests = [hashlib.sha256(f"{dtype} {shape}\n".encode()) for dtype in dtypes]
     for _, rows in row_blocks(weights, name):
-        raw: Any = rows.to(kept).contiguous().reshape(-1).view(torch.uint8).numpy()
-        digest.update(raw)
-    return f"{str(kept).removeprefix('torch.')}:{digest.hexdigest()[:16]}"
+        for digest, dtype in zip(digests, dtypes, strict=True):
+            raw: Any = rows.to(dtype).contiguous().reshape(-1).view(torch.uint8).numpy()
+            digest.update(raw)
+    codes = [str(dtype).removeprefix("torch.") for dtype in dtypes]
+    return [
+        f"{code}:{digest.hexdigest()[:16]}" for code, digest in zip(codes, digests, strict=True)
+    ]
 
 
 _NARROWER = (torch.bfloat16, torch.float16, torch.float32)
@@ -232,12 +241,14 @@ def base_digests(weights: Weights, name: str) -> dict[str, Any]:
         of the tensor rounded to it, by which a model loaded in that format is recognised.
     """
     stored = weights.dtype(name)
-    narrow = [dtype for dtype in _NARROWER if dtype.itemsize < stored.itemsize]
-    found: dict[str, Any] = {"base": tensor_digest(weights, name)}
-    if narrow and stored.is_floating_point:
-        digests = (tensor_digest(weights, name, dtype) for dtype in narrow)
-        found["narrow"] = dict(text.split(":") for text in digests)
-    return found
+    narrow = [
+        dtype for dtype in _NARROWER
+        if dtype.itemsize < stored.itemsize and stored.is_floating_point
+    ]  # fmt: skip
+    own, *others = _digests(weights, name, [stored, *narrow])
+    if not others:
+        return {"base": own}
+    return {"base": own, "narrow": dict(text.split(":") for text in others)}
 
 
 def kind_of_tensor(name: str, shape: tuple[int, ...], anatomy: Anatomy) -> str:

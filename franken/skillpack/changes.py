@@ -1,8 +1,10 @@
 """The change of one tensor, and from it to its form, as a plan says."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -30,6 +32,8 @@ class Change:
     base: Weights
     tuned: Weights
     name: str
+    kept: Tensor | None = None
+    """All of it in float32, where it was read already."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -48,6 +52,9 @@ class Change:
         step = max(1, BLOCK_BYTES // max(width, 1))
         for start in range(0, shape[0], step):
             stop = min(start + step, shape[0])
+            if self.kept is not None:
+                yield self.kept[start:stop]
+                continue
             rows = (self.name, start, stop)
             yield _difference(self.tuned.rows(*rows), self.base.rows(*rows))
 
@@ -56,8 +63,14 @@ class Change:
         """Whether operators should go through the blocks rather than hold the whole."""
         return is_large(self.shape)
 
+    def held(self) -> Change:
+        """The same, read once for all that follows; a large one stays on disk."""
+        return self if self.large else replace(self, kept=self.whole())
+
     def whole(self, dtype: torch.dtype = torch.float32) -> Tensor:
-        """All of it; of a large one no more is held than the result and a block."""
+        """All of it, not to be changed; of a large one no more is held than it and a block."""
+        if self.kept is not None:
+            return self.kept.to(dtype)
         if not self.large:
             found = _difference(self.tuned.tensor(self.name), self.base.tensor(self.name))
             return found.to(dtype)
@@ -107,6 +120,10 @@ class Residual:
         """False: it is in memory already."""
         return False
 
+    def held(self) -> Residual:
+        """Itself."""
+        return self
+
     def whole(self, dtype: torch.dtype = torch.float32) -> Tensor:
         """All of it."""
         return self.values.to(dtype)
@@ -155,6 +172,7 @@ def encode(
         ArtifactError: where the change holds NaN or infinite values.
         CompatibilityError: where GPTQ is asked for and a matrix of attention or MLP has no hessian.
     """
+    change = change.held()
     if is_zero(change, plan.name):
         return Encoded(ZeroForm(plan.shape), 0.0, 0.0, {})
     form, notes = operator_of(plan.rule).encode(change, plan, policy, hessian)
@@ -230,6 +248,8 @@ def row_decoder(form: Form) -> Callable[[int, int], Tensor]:
 
 def _difference(tuned: Tensor, base: Tensor) -> Tensor:
     """``tuned - base`` in float32, with one array of that size in memory beside the two."""
+    if tuned.dtype == base.dtype == torch.float32:
+        return tuned - base
     found = tuned.to(torch.float32, copy=True)
     found -= base if base.dtype.itemsize <= 4 else base.float()
     return found

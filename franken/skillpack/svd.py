@@ -81,7 +81,7 @@ def factorise(
             delta = delta.whole()
         else:
             return _randomized(delta, rank, options, name)
-    if rank == 0 or not bool(delta.any()):
+    if rank == 0 or not (bool(delta[0].any()) or bool(delta.any())):  # a row tells most often
         return Factors(
             delta.new_zeros(delta.shape[0], 0), delta.new_zeros(0),
             delta.new_zeros(0, delta.shape[1]), "none",

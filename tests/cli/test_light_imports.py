@@ -93,11 +93,33 @@ def test_a_table_goes_into_a_known_model_without_torch(tmp_path) -> None:
     assert not found & HEAVY
 
 
+def test_packs_and_trimmed_vocabularies_need_no_modelling_code(tmp_path) -> None:
+    for name, seed in (("base", 0), ("tuned", 1)):
+        save_checkpoint(tiny_model(rows=100, seed=seed), tiny_tokenizer(), tmp_path / name)
+    (tmp_path / "text.txt").write_text("the cat sat on the mat\n")
+    found = disk_to_disk(
+        "from franken.parts.weights import StoredWeights\n"
+        "from franken.config.pack import PackConfig\n"
+        "from franken.skillpack import pack_difference\n"
+        "from franken.skillpack.apply import apply_to_checkpoint\n"
+        "both = [StoredWeights.of_checkpoint(place / name) for name in ('base', 'tuned')]\n"
+        "pack = pack_difference(*both, PackConfig(), place / 'pack', name='pack')\n"
+        "apply_to_checkpoint(place / 'base', [pack], place / 'grafted')\n"
+        "assert 'transformers' not in sys.modules\n"
+        "from franken.vocab.__main__ import main\n"
+        "wanted = [str(place / 'base'), str(place / 'text.txt'), '-o', str(place / 'trimmed')]\n"
+        "assert main(['trim', *wanted]) == 0", tmp_path,
+    )  # fmt: skip
+    assert (tmp_path / "grafted" / "model.safetensors").is_file()
+    assert (tmp_path / "trimmed" / "model.safetensors").is_file()
+    assert not found & {"transformers.modeling_utils", "pytorch_lightning"}
+
+
 def disk_to_disk(code: str, place: Path) -> set[str]:
-    """Packages that are loaded once some code has run."""
+    """Modules that are loaded once some code has run."""
     text = (
         f"import json, sys\nfrom pathlib import Path\nplace = Path({str(place)!r})\n{code}\n"
-        "print('MODULES', json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
+        "print('MODULES', json.dumps(sorted(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout.rpartition("MODULES")[2]))
