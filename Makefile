@@ -38,10 +38,19 @@ lint: setup
 	$(BIN)/ruff format --check franken tests benchmarks
 	$(BIN)/mypy
 
-# halves.py, tokenizers.py, parity.py and packs.py need real models. The initialisers at full size take hours on two cores; a twentieth of the rows is fitted and scaled up.
+# Under 15 minutes on two cores; LONG=1 adds what takes minutes by itself, and the initialisers at full size, a twentieth of whose rows are fitted and
+# scaled up. evaluation.py, halves.py, packs.py, parity.py, tokenizers.py and peers need real models, gpu.sh a GPU.
+BENCHMARKS := align cross_entropy embedding_tuning families hydra skillpack surgery token_map xtransplant
+LONG_BENCHMARKS := grid memory stream
+
 bench: setup
-	for script in $(filter-out benchmarks/init.py benchmarks/halves.py benchmarks/tokenizers.py benchmarks/parity.py benchmarks/packs.py benchmarks/gpu.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+	$(BIN)/python benchmarks/large.py --small
+ifdef LONG
+	set -e; for name in $(LONG_BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py; done
+	$(BIN)/python benchmarks/large.py
 	$(BIN)/python benchmarks/init.py --share 0.05
+endif
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
