@@ -11,6 +11,7 @@ from franken.data.microworld.documents import document, instruction, preference
 from franken.data.microworld.grammar import LANGUAGES, grammar, links, sentence
 from franken.data.microworld.lexicon import TOPICS
 from franken.data.microworld.meanings import Meaning, draw_meanings
+from franken.data.microworld.memo import TextMemo
 from franken.data.microworld.tasks import draw_reading, draw_sum, draw_topic, state
 from franken.data.microworld.wordlist import noun_pairs, word_pairs
 from franken.data.source import Instruction, Pair, Preference
@@ -38,8 +39,11 @@ _SIZES = ("world_seed", "sentences", "documents", "parallel", "instructions", "e
           "lexicon_coverage", "lexicon_forms")  # fmt: skip
 
 
+_MEMO = TextMemo()
+
+
 class Microworld:
-    """Deterministic by ``world_seed``; constant memory apart from the evaluation items."""
+    """Deterministic by ``world_seed``; memory is bounded apart from the evaluation items."""
 
     def __init__(self, config: MicroworldData) -> None:
         """Nothing is generated yet."""
@@ -101,19 +105,29 @@ class Microworld:
 
     def texts(self, role: str, lang: str, split: str = "train") -> Iterator[str]:
         """Sentences (``monolingual``) or documents; only known languages see task patterns."""
-        rng = self._rng(role, lang, split)
         if role == "monolingual":
-            meanings = draw_meanings(rng, self._held_out)
-            for _ in range(self._count(self.config.sentences, split)):
-                yield state(next(meanings), lang)
+            size, draw = self.config.sentences, self._sentences
         elif role == "documents":
-            known = lang in (self.config.source_language, *self.config.known_languages)
-            for _ in range(self._count(self.config.documents, split)):
-                yield document(rng, lang, self._held_out, with_tasks=known)
-            for custom in customs(lang, self.config.world_seed) * self.config.customs:
-                yield state(custom.meaning, lang)
+            size, draw = self.config.documents, self._documents
         else:
             raise DataError(f"{role!r} is no text role; valid: monolingual, documents")
+        key = (self.fingerprint(), role, lang, split, self._is_known(lang))
+        return _MEMO.read(key, self._count(size, split), lambda: draw(lang, split))
+
+    def _is_known(self, lang: str) -> bool:
+        return lang in (self.config.source_language, *self.config.known_languages)
+
+    def _sentences(self, lang: str, split: str) -> Iterator[str]:
+        meanings = draw_meanings(self._rng("monolingual", lang, split), self._held_out)
+        for _ in range(self._count(self.config.sentences, split)):
+            yield state(next(meanings), lang)
+
+    def _documents(self, lang: str, split: str) -> Iterator[str]:
+        rng = self._rng("documents", lang, split)
+        for _ in range(self._count(self.config.documents, split)):
+            yield document(rng, lang, self._held_out, with_tasks=self._is_known(lang))
+        for custom in customs(lang, self.config.world_seed) * self.config.customs:
+            yield state(custom.meaning, lang)
 
     def pairs(self, lang: str, split: str = "train") -> Iterator[Pair]:
         """Sentence pairs with English, with the gold alignment of their words."""
