@@ -139,7 +139,10 @@ def sparse(tmp_path):
     return path
 
 
-def test_holes_are_kept_in_copies(sparse, tmp_path):
+@pytest.mark.parametrize("system", [True, False], ids=["by_the_system", "by_hand"])
+def test_holes_are_kept_in_copies(system, sparse, tmp_path, monkeypatch):
+    if not system:
+        monkeypatch.delattr(os, "copy_file_range", raising=False)
     copy_file(sparse, tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == sparse.read_bytes()
     assert written(tmp_path / "copy") <= 2 * HOLE
