@@ -61,6 +61,8 @@ def _entry(family: str, kind: str) -> dict[str, Any] | None:
     defaults = {name: value for name, value in vars(config).items() if _of_vocabulary(name)}
     if config.is_encoder_decoder or text_config(config) is not config or renamed & defaults.keys():
         return None
+    if not defaults.keys() >= {"vocab_size", "tie_word_embeddings"}:
+        return None
     found = {}
     for tied in (True, False):
         with contextlib.suppress(CompatibilityError):

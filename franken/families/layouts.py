@@ -54,7 +54,8 @@ def layout_of(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) 
         config: ``config.json`` as it stands.
         shapes: name -> shape of every stored tensor.
     """
-    entry = _shipped().get("".join(map(str, config.get("architectures") or ())))
+    named = config.get("architectures")
+    entry = _shipped().get(str(named[0])) if isinstance(named, list) and len(named) == 1 else None
     if entry is None or entry["type"] != config.get("model_type") or not is_plain(config):
         return None
     if {**entry["defaults"], **config}["tie_word_embeddings"] not in entry["tied"]:

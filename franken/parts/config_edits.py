@@ -53,7 +53,7 @@ def refuse_moved_padding(
     tokenizer: PreTrainedTokenizerBase | StoredTokenizer,
 ) -> None:
     """Refuse another padding id where the body counts its positions from it."""
-    before, after = text_config(config).pad_token_id, tokenizer.pad_token_id
+    before, after = getattr(text_config(config), "pad_token_id", None), tokenizer.pad_token_id
     if anatomy.positions_from_padding and before is not None and before != after:
         raise CompatibilityError(
             f"{anatomy.family} models count positions from the id of the padding token, which is "

@@ -68,6 +68,9 @@ def test_a_plain_llama_is_known_and_its_width_is_that_of_its_rows(shapes):
     "config",
     [
         {"architectures": None},
+        {"architectures": 5},
+        {"architectures": ["LlamaForCausalLM", "LlamaForCausalLM"]},
+        {"tie_word_embeddings": None},
         {"architectures": ["LlamaForSequenceClassification"]},
         {"model_type": "mistral"},
         {"quantization_config": {"quant_method": "bitsandbytes"}},
