@@ -189,6 +189,7 @@ def estimate(
     kept = shape.kept_per_token * shape.layers
     if checkpointed:
         kept = shape.width * shape.layers + shape.kept_per_token
+    narrow = OptimizerName.adamw8bit, OptimizerName.adafactor
     chunk = min(at_once, training.loss_chunk_tokens or at_once)
     tokens = training.steps * training.batch_size * training.sequence_length
     # trained parameters enter products: of an input table alone none do
@@ -201,7 +202,7 @@ def estimate(
         frozen=int(each * in_body + wide * (frozen - in_body)) // share,
         trained=4 * trained // share,
         gradients=4 * trained // share,
-        optimiser=(2 if training.optimizer is OptimizerName.adamw8bit else 8) * trained // share,
+        optimiser=(2 if training.optimizer in narrow else 8) * trained // share,
         activations=at_once * kept * width,
         logits=3 * 4 * chunk * shape.rows,
         operations=float(tokens) * (passes * forward + 2 * in_products),

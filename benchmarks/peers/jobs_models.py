@@ -39,14 +39,15 @@ def _resize(goal: str, link: str, gigabytes: int = 3) -> Job:
     )
 
 
-def _tuning(peer: str, way: str) -> Job:
+def _tuning(peer: str, way: str, own: str = "franken") -> Job:
+    small = ", adafactor over a bfloat16 body" if own == "small" else ""
     return Job(
-        title="Embedding tuning: Gemma 3 270M, 262,144 rows, 2 x 256 tokens per step",
+        title=f"Embedding tuning{small}: Gemma 3 270M, 262,144 rows, 2 x 256 tokens per step",
         peer=peer,
         requirements=(),
         goal="1.3 x the tokens per second, half the peak memory",
         needs=("models/gemma3-270m",),
-        franken=_sides("tuning.py", "franken", "{models}/gemma3-270m", "{folder}/franken.json"),
+        franken=_sides("tuning.py", own, "{models}/gemma3-270m", "{folder}/franken.json"),
         other=_sides("tuning.py", way, "{models}/gemma3-270m", "{folder}/peer.json"),
         after=(_told,),
         long=True,
@@ -123,6 +124,9 @@ MODEL_JOBS = {
     "resize_links_8gb": _resize("4 x", "linked", 8),
     "resize_copies": _resize("2 x", "copied"),
     "tuning_plain": _tuning("a plain loop: transformers and AdamW, all weights", "plain"),
+    "tuning_small": _tuning(
+        "a plain loop: transformers and AdamW, all weights", "plain", own="small"
+    ),
     "tuning_peft": _tuning("peft trainable_token_indices, all rows", "peft"),
     "loss_plain": _loss("torch: linear, cross_entropy", "plain", "memory <= 1/8"),
     "loss_torch": _loss("torch linear_cross_entropy with options", "torch", "not slower"),

@@ -202,6 +202,9 @@ class OptimizerName(StrEnum):
     adamw = "adamw"
     adamw8bit = "adamw8bit"
     """AdamW with its two moments in 8 bits, by bitsandbytes (pip install 'franken[quantised]')."""
+    adafactor = "adafactor"
+    """AdamW with Adafactor's second moment, of rows and columns, and the first in bfloat16 (Zhai et
+    al. 2022): 2 bytes per weight where AdamW keeps 8, and no package."""
     muon = "muon"
     """Muon (Jordan et al. 2024) for the body's matrices, its steps scaled to AdamW's size (Liu et
     al. 2025, arXiv 2502.16982) so that ``lr`` serves both; AdamW for tables, norms and biases."""

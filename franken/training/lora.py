@@ -6,9 +6,6 @@ import warnings
 from typing import Any
 
 import torch
-from peft import LoraConfig as PeftLoraConfig
-from peft import get_peft_model
-from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
@@ -35,6 +32,9 @@ def add_lora(model: PreTrainedModel, anatomy: Anatomy, config: LoraConfig, *, se
     Returns:
         The ``PeftModel`` around ``model``.
     """
+    from peft import LoraConfig as PeftLoraConfig  # a second and 50 MB, for LoRA alone
+    from peft import get_peft_model
+
     targets = lora_targets(anatomy, config.targets)
     found = _carriers(model, anatomy, targets)
     edges = None
@@ -153,6 +153,8 @@ def _narrowed(
 
 def lora_modules(model: nn.Module) -> list[nn.Module]:
     """The dropouts and matrices of all adapters, without the frozen layers that they wrap."""
+    from peft.tuners.lora import LoraLayer
+
     found: list[nn.Module] = []
     for module in model.modules():
         if isinstance(module, LoraLayer):

@@ -8,6 +8,7 @@ from torch import nn
 
 from franken.config.training import OptimizerName, TrainingConfig
 from franken.errors import CompatibilityError
+from franken.training.adafactor import Adafactor
 from franken.training.quantised import adamw_8bit
 
 
@@ -46,16 +47,16 @@ def make_optimizer(
         sharded: whether parameters are parts of matrices.
 
     Raises:
-        CompatibilityError: for Muon under an older torch, or Muon and 8-bit Adam over shards.
+        CompatibilityError: for Muon under an older torch; over shards for all but AdamW.
     """
     groups: list[dict[str, Any]] = [
         {"params": [*decayed], "weight_decay": config.weight_decay},
         {"params": [*plain], "weight_decay": 0.0},
     ]
-    if sharded and config.optimizer is OptimizerName.adamw8bit:
+    if sharded and config.optimizer in (OptimizerName.adamw8bit, OptimizerName.adafactor):
         raise CompatibilityError(
-            "optimizer=adamw8bit keeps its state in blocks of whole tensors, and under "
-            "strategy=fsdp each process has a part of each; take trainer.strategy=ddp"
+            f"optimizer={config.optimizer} keeps its state for whole tensors, and "
+            "under strategy=fsdp each process has a part of each; take trainer.strategy=ddp"
         )
     if config.optimizer is not OptimizerName.muon or not decayed:
         return _adamw([group for group in groups if group["params"]], config, fused=fused)
@@ -80,6 +81,7 @@ def _adamw(
 ) -> torch.optim.Optimizer:
     if config.optimizer is OptimizerName.adamw8bit:
         return adamw_8bit(groups, config)
-    return torch.optim.AdamW(
-        groups, lr=config.lr, betas=(config.betas[0], config.betas[1]), eps=config.eps, fused=fused
-    )
+    betas = config.betas[0], config.betas[1]
+    if config.optimizer is OptimizerName.adafactor:
+        return Adafactor(groups, lr=config.lr, betas=betas, eps=config.eps)
+    return torch.optim.AdamW(groups, lr=config.lr, betas=betas, eps=config.eps, fused=fused)

@@ -119,10 +119,11 @@ def apply_policy(
         chosen = list(model.parameters())
     frozen = _frozen_tables(model) + (norm_parameters(model) if config.freeze_norms else [])
     chosen = [p for p in chosen if not _contains(frozen, p)]
+    converted = any(p.dtype != body_dtype for p in model.parameters() if not _contains(chosen, p))
     for parameter in model.parameters():
         training = _contains(chosen, parameter)
         parameter.requires_grad_(training)
-        _set_dtype(parameter, torch.float32 if training else body_dtype)
+        _set_dtype(parameter, torch.float32 if training else body_dtype, alone=converted)
     count = sum(p.numel() for p in model.parameters())
     quantised = config.quantises(trainable)
     if quantised:
@@ -260,10 +261,14 @@ def _contains(parameters: Sequence[nn.Parameter], one: nn.Parameter) -> bool:
     return any(one is p for p in parameters)
 
 
-def _set_dtype(parameter: nn.Parameter, dtype: torch.dtype) -> None:
-    """Change the format inside the parameter, so that tied modules keep sharing it."""
-    if parameter.is_floating_point() and parameter.dtype != dtype:
-        parameter.data = parameter.data.to(dtype)
+def _set_dtype(parameter: nn.Parameter, dtype: torch.dtype, *, alone: bool) -> None:
+    """Change the format inside the parameter, so that tied modules keep sharing it.
+
+    ``alone``: in memory of its own. A checkpoint's file stays mapped as long as one weight lies in
+    it, with all that those which were converted left there.
+    """
+    if parameter.is_floating_point() and (alone or parameter.dtype != dtype):
+        parameter.data = parameter.data.to(dtype, copy=alone)
 
 
 def _set_modes(

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from franken.config.training import BodyType, TrainingConfig
 from franken.errors import CompatibilityError
 
+_BLOCK, _RUN = 256, 1 << 18
+"""Weights that share a scale of 8-bit moments (the library's), and those updated at one time."""
+
 _OUTLIERS = 6.0
 """Inputs of a larger absolute value go through in 16 bits (LLM.int8(), its threshold)."""
 
@@ -83,16 +86,39 @@ def adamw_8bit(groups: list[dict[str, Any]], config: TrainingConfig) -> torch.op
     base: Any = _bitsandbytes("optimizer=adamw8bit").optim.AdamW8bit
 
     class Resumable(base):  # type: ignore[misc]
-        """Its step number is a tensor in a checkpoint, and a plain number in the library."""
+        """Its step number is a tensor in a checkpoint, and a plain number in the library.
+
+        On a CPU the library widens both moments of a whole tensor, and makes more such tables
+        (findings/bitsandbytes_cpu_adam.sh); by runs of blocks the numbers are the same.
+        """
 
         def update_step(self, group: Any, p: Any, gindex: int, pindex: int) -> None:
-            self.state[p]["step"] = int(self.state[p]["step"])
-            super().update_step(group, p, gindex, pindex)
+            state = self.state[p]
+            state["step"] = step = int(state["step"])
+            if p.device.type != "cpu" or state["state1"].dtype is not torch.uint8:
+                super().update_step(group, p, gindex, pindex)
+                return
+            weights, grad = p.data.view(-1), p.grad.reshape(-1)
+            for start in range(0, len(weights), _RUN):
+                part = slice(start, start + _RUN)
+                run = nn.Parameter(weights[part])
+                run.grad = grad[part]
+                self.state[run] = _own_part(state, part)
+                super().update_step(group, run, gindex, pindex)
+                del self.state[run]
+            state["step"] = step + 1
 
     made: torch.optim.Optimizer = Resumable(
         groups, lr=config.lr, betas=(config.betas[0], config.betas[1]), eps=config.eps
     )
     return made
+
+
+def _own_part(state: dict[str, Any], part: slice) -> dict[str, Any]:
+    """Views of the state of some of a tensor's blocks."""
+    blocks = slice(part.start // _BLOCK, part.stop // _BLOCK)
+    moments = {name: state[name].view(-1)[part] for name in ("state1", "state2")}
+    return {**state, **moments, **{name: state[name][blocks] for name in ("absmax1", "absmax2")}}
 
 
 def _bitsandbytes(asked: str) -> Any:

@@ -120,3 +120,22 @@ def test_8_bit_adam_goes_on_with_the_same_bits():
     assert (table - start).abs().mean() > 0.01
     with raises(CompatibilityError, "adamw8bit", "fsdp"):
         make_optimizer([], [table], settings, fused=True, sharded=True)
+
+
+def test_8_bit_adam_by_runs_of_blocks_has_the_numbers_of_the_library(monkeypatch):
+    monkeypatch.setattr("franken.training.quantised._RUN", 1024)
+    ours, its = (nn.Parameter(torch.zeros(70, 64)) for _ in range(2))  # 17.5 blocks
+    settings = config(optimizer=OptimizerName.adamw8bit)
+    plain = bitsandbytes.optim.AdamW8bit(
+        [its], lr=settings.lr, betas=tuple(settings.betas), eps=settings.eps, weight_decay=0.0
+    )
+    optimizer = make_optimizer([], [ours], settings, fused=True)
+    for number in range(3):
+        ours.grad = torch.randn(70, 64, generator=torch.Generator().manual_seed(number))
+        its.grad = ours.grad.clone()
+        optimizer.step()
+        plain.step()
+    assert torch.equal(ours, its)
+    for name in ("state1", "state2", "absmax1", "absmax2"):
+        assert torch.equal(optimizer.state[ours][name], plain.state[its][name])
+    assert optimizer.state[ours]["step"] == 3

@@ -1,4 +1,7 @@
-"""All sides of ``tuning_*``: WAY MODEL OUT, where WAY is franken, plain or peft.
+"""All sides of ``tuning_*``: WAY MODEL OUT, where WAY is franken, small, plain or peft.
+
+``small`` is franken with the options that take the least memory: ``optimizer=adafactor`` and a
+frozen body in bfloat16.
 
 Random ids, the same for all; float32; AdamW. Tokens per second leave the first step out.
 """
@@ -61,7 +64,7 @@ class Data:
 model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
 data = Data(model.config.vocab_size)
 losses: list[float] = []
-if way == "franken":
+if way in ("franken", "small"):
     from franken.config.trainer import TrainerConfig
     from franken.config.training import Trainable, TrainingConfig
     from franken.training import train_model
@@ -70,9 +73,10 @@ if way == "franken":
         note()
         losses.extend(v for k, v in values.items() if k.endswith("loss"))
 
+    options = {"optimizer": "adafactor", "body_dtype": "bfloat16"} if way == "small" else {}
     config = TrainingConfig(
         steps=STEPS + 1, batch_size=ROWS, sequence_length=LENGTH, lr=1e-4,
-        checkpoint_every=10**6, loss_chunk_tokens=128,
+        checkpoint_every=10**6, loss_chunk_tokens=128, **options,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as directory:
         trainer = TrainerConfig(threads=torch.get_num_threads(), progress=False)
