@@ -205,10 +205,12 @@ def _pieces_of(
     """
     from scipy.sparse import diags_array
 
-    led, bare = ([prefix + word.encode() for word in words] for prefix in (b" ", b""))
-    return diags_array(spaced) @ _incidence(cut(led), width, even=even) + diags_array(
-        1.0 - spaced
-    ) @ _incidence(cut(bare), width, even=even)
+    def share_of(prefix: bytes, shares: np.ndarray) -> Any:
+        found = iter(cut([prefix + words[index].encode() for index in np.flatnonzero(shares)]))
+        segmented = [next(found) if share else [] for share in shares.tolist()]
+        return diags_array(shares) @ _incidence(segmented, width, even=even)
+
+    return share_of(b" ", spaced) + share_of(b"", 1.0 - spaced)
 
 
 def _incidence(segmented: list[list[int]], width: int, *, even: bool) -> Any:
