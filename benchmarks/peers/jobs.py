@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from environments import SHARED
-from job import Command, Inputs, Job, Make, ours
+from job import SIDES, Command, Inputs, Job, Make, ours
 from jobs_models import MODEL_JOBS
 from jobs_start import START_JOBS
 
@@ -133,6 +133,45 @@ def _align_job(
     )  # fmt: skip
 
 
+def _trans_job(peer: str, script: str, requirements: tuple[str, ...], goal: str) -> Job:
+    def texts(folder: Path) -> tuple[Path, Path]:
+        return folder / "source.txt", folder / "target.txt"
+
+    def models(inputs: Inputs, folder: Path) -> tuple[Path, Path]:
+        return inputs.models / "smollm2-135m-instruct", folder / "tokenizer"
+
+    return Job(
+        title="Trans-Tokenization, whole: 26,736 pairs to links to SmolLM2's rows for 8,000 "
+        "Swahili pieces",
+        peer=f"{peer}, and the published mapping by hand",
+        requirements=requirements,
+        goal=goal,
+        needs=("models/smollm2-135m-instruct", "data/parallel/en-sw.train.jsonl.gz"),
+        before=(
+            _texts,
+            lambda _, folder, __: ours(
+                "trans_tokenizer.py", folder / "sw.txt", folder / "tokenizer"
+            ),
+        ),
+        franken=lambda inputs, folder, _: ours(
+            "trans_franken.py", *models(inputs, folder), *texts(folder),
+            folder / "franken.safetensors",
+        ),
+        other=lambda inputs, folder, python: ours(
+            "trans_by_hand.py", python, SIDES / script, *models(inputs, folder), *texts(folder),
+            folder / "peer.links", folder / "peer.safetensors",
+        ),
+        after=(
+            _aligner("align_franken.py", "ibm1"),
+            lambda _, folder, __: ours(
+                "trans_agreement.py", folder / "franken.safetensors", folder / "peer.safetensors",
+                folder / "gold.json", *texts(folder), f"franken={folder / 'franken.links'}",
+                f"peer={folder / 'peer.links'}",
+            ),
+        ),
+    )  # fmt: skip
+
+
 def _rows_agree(_: Inputs, folder: Path, __: Path) -> Command:
     return ours("rows_agreement.py", folder / "franken.safetensors", folder / "peer.safetensors")
 
@@ -201,6 +240,10 @@ JOBS = {
         "systran-align 3.5.0", "align_systran.py", ("systran-align==3.5.0",), "3 x", "fast_align"
     ),
     "align_eflomal": _align_job("eflomal 2.0.0", "align_eflomal.py", ("eflomal==2.0.0",), "8 x"),
+    "trans_systran": _trans_job(
+        "systran-align 3.5.0", "align_systran.py", ("systran-align==3.5.0",), "3 x"
+    ),
+    "trans_eflomal": _trans_job("eflomal 2.0.0", "align_eflomal.py", ("eflomal==2.0.0",), "8 x"),
     "vocabulary_gemma": _vocabulary_job("gemma3", "262,145"),
     "vocabulary_qwen": _vocabulary_job("qwen3", "151,669"),
     **MODEL_JOBS,

@@ -163,13 +163,19 @@ def viterbi(model: Ibm1Model) -> Links:
 
 
 def _expect(index: LinkIndex, probability: np.ndarray) -> tuple[np.ndarray, float]:
-    """The E step: expected counts, and the log likelihood without the alignment prior."""
+    """The E step: expected counts, and the log likelihood without the alignment prior.
+
+    A pair's count is its probability times the sum of ``prior / sum of the occurrence's weights``
+    over its links: two sparse products per chunk, without an array of the links' own shares.
+    """
     counts, likelihood = np.zeros(len(index.keys)), 0.0
+    ones = np.ones(max(len(chunk.links) for chunk in index.chunks))
     for chunk in index.chunks:
-        weights = chunk.weights(probability)
-        sums = np.add.reduceat(weights, chunk.starts)
-        weights /= np.repeat(sums, chunk.widths)
-        chunk.add_to(counts, weights)
+        pairs = chunk.of_pairs(probability)
+        links = chunk.matrix(len(pairs), ones)
+        sums = links @ pairs
+        pairs *= links.T @ (1.0 / sums)
+        chunk.add_to(counts, pairs)
         likelihood += float(np.log(sums).sum())
     return counts, likelihood
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from franken.alignment.common.bitext import Bitext
 
@@ -55,20 +56,33 @@ class Chunk:
         ends -= self.widths
         return ends
 
+    def of_pairs(self, values: np.ndarray) -> np.ndarray:
+        """``(p,)``: of ``(P,)`` values those of this chunk's pairs, as ``links`` numbers them."""
+        return np.concatenate([values[self.shared], values[self.own]])
+
     def weights(self, values: np.ndarray) -> np.ndarray:
         """``(n,)``: the value of each link's pair, out of ``(P,)`` values, times its prior."""
-        mine = np.concatenate([values[self.shared], values[self.own]])
-        found: np.ndarray = mine[self.links]
+        found: np.ndarray = self.of_pairs(values)[self.links]
         if self.prior is not None:
             found *= self.prior
         return found
 
-    def add_to(self, totals: np.ndarray, weights: np.ndarray) -> None:
-        """Add weights ``(n,)`` of the links to totals ``(P,)`` of the pairs."""
+    def matrix(self, pairs: int, ones: np.ndarray) -> csr_array:
+        """``(t, p)``: the prior of each link, by target occurrence and pair.
+
+        Args:
+            pairs: p.
+            ones: at least n of them, shared by all chunks; the prior where it is uniform.
+        """
+        ends = np.concatenate([[0], np.cumsum(self.widths)]).astype(np.int32)
+        data = ones[: len(self.links)] if self.prior is None else self.prior
+        return csr_array((data, self.links, ends), shape=(len(self.widths), pairs), copy=False)
+
+    def add_to(self, totals: np.ndarray, values: np.ndarray) -> None:
+        """Add values ``(p,)`` of the chunk's pairs to totals ``(P,)``."""
         count = len(self.shared)
-        sums = np.bincount(self.links, weights, count + self.own.stop - self.own.start)
-        totals[self.shared] += sums[:count]
-        totals[self.own] += sums[count:]
+        totals[self.shared] += values[:count]
+        totals[self.own] += values[count:]
 
 
 @dataclass(frozen=True)
