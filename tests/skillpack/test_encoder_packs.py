@@ -25,10 +25,11 @@ def test_an_adapter_goes_into_a_pack_and_acts_as_before(family, tmp_path):
     stored = StoredWeights.of_checkpoint(save_checkpoint(base, tokenizer, tmp_path / "base"))
     assert LoadedWeights(base).names() == stored.names()
     apply_policy(base, Trainable.lora, TrainingConfig(lora=LoraConfig(rank=2)))
+    generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, parameter in base.named_parameters():
             if "lora_B" in name:
-                parameter.normal_(std=0.3)
+                parameter.normal_(std=3.0, generator=generator)
     ids = some_ids(len(tokenizer))
     adapted = logits_of(base, ids)
     tuned = merge_lora(base)
@@ -39,7 +40,7 @@ def test_an_adapter_goes_into_a_pack_and_acts_as_before(family, tmp_path):
         name="language", lineage="",
     )  # fmt: skip
     before = logits_of(plain, ids)
-    assert not torch.allclose(before, adapted, atol=1e-2)
+    assert (before - adapted).abs().max() > 0.1  # ten times what is allowed below
     with Mounts(plain).mounted(pack):
         torch.testing.assert_close(logits_of(plain, ids), adapted, rtol=1e-2, atol=1e-2)
     assert torch.equal(logits_of(plain, ids), before)
