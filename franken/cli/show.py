@@ -5,7 +5,8 @@ from pathlib import Path
 from rich.console import Console
 
 from franken.report import print_tables, read_records, write_report
-from franken.report.runs import load_groups, load_runs
+from franken.report.results import Results
+from franken.report.runs import load_groups
 from franken.report.text import print_table
 from franken.report.transplant_summaries import transplants_of
 from franken.report.transplants import CAUTION, transplant_notes, transplant_tables
@@ -14,18 +15,20 @@ from franken.report.transplants import CAUTION, transplant_notes, transplant_tab
 def show_report(run_dirs: list[Path], out_dir: Path, title: str, *, command: str) -> None:
     """Print the tables of these runs and write CSV, Markdown, plots and the HTML page."""
     console = Console()
-    records = [record for run_dir in run_dirs for record in read_records(run_dir / "results.jsonl")]
-    if not records:
+    if not any(read_records(run_dir / "results.jsonl") for run_dir in run_dirs):
         return
-    print_tables(records, console)
-    transplants = transplants_of(load_runs(run_dirs))
+    groups = load_groups(run_dirs)
+    runs = [run for group in groups for run in group]
+    results = Results(record for run in runs for record in run.records)
+    print_tables(results, console)
+    transplants = transplants_of(runs)
     for table in transplant_tables(transplants):
         if table.slug in ("transplants", "transplant-differences"):
             print_table(table, console)
     for note in transplant_notes(transplants):
         if note not in CAUTION:  # these stand below the tables
             console.print(f"! {note}", markup=False, highlight=False, soft_wrap=True)
-    paths = write_report(load_groups(run_dirs), out_dir / "report", title)
+    paths = write_report(groups, out_dir / "report", title, results=results)
     console.print(f"results  {out_dir / 'results.jsonl'}", soft_wrap=True, highlight=False)
     console.print(f"report   {paths.html}", soft_wrap=True, highlight=False)
     console.print(f"repeat   {command}", soft_wrap=True, highlight=False, markup=False)

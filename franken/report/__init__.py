@@ -63,7 +63,7 @@ class ReportPaths:
 
 
 def print_tables(
-    records: Iterable[Record | Mapping[str, Any]],
+    records: Results | Iterable[Record | Mapping[str, Any]],
     console: Console,
     *,
     baseline: str = "instruct",
@@ -79,7 +79,7 @@ def print_tables(
         details: whether tasks get tables of their own.
         notes: further warnings.
     """
-    results = Results(parse_records(records))
+    results = records if isinstance(records, Results) else Results(parse_records(records))
     if not results.records:
         console.print("no scores yet")
         return
@@ -112,6 +112,7 @@ def write_report(
     baseline: str = "instruct",
     compare: bool = False,
     plots: bool = True,
+    results: Results | None = None,
 ) -> ReportPaths:
     """Write HTML, Markdown, CSV and plots for any runs.
 
@@ -124,6 +125,7 @@ def write_report(
         baseline: the model that gains refer to.
         compare: whether every further group is set against the first.
         plots: whether to draw.
+        results: the records of these runs, where they were put in order before.
 
     Raises:
         DataError: where nothing was scored.
@@ -132,7 +134,7 @@ def write_report(
     from franken.report.html import render_page
 
     runs = [run for group in groups for run in group]
-    results = Results(record for run in runs for record in run.records)
+    results = results or Results(record for run in runs for record in run.records)
     if not results.records:
         raise DataError("the runs hold no scores: nothing was evaluated; see recipe.evaluate")
     tables = all_tables(results, baseline=baseline)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from franken.report.metrics import Metric, is_bound, is_of_new_tokens, metric_of, shows_gain
 from franken.report.records import Record
@@ -107,6 +108,11 @@ def heading(task: str, metric: Metric) -> str:
 
 def all_tables(results: Results, *, baseline: str = "instruct") -> list[Table]:
     """The overview, then one table per task and metric."""
+    return list(_all_tables(results, baseline))
+
+
+@lru_cache(maxsize=1)  # the console and the report show the same ones
+def _all_tables(results: Results, baseline: str) -> tuple[Table, ...]:
     tables = [overview(results, baseline=baseline)]
     for task in results.tasks:
         primary = results.primary(task)
@@ -116,7 +122,7 @@ def all_tables(results: Results, *, baseline: str = "instruct") -> list[Table]:
         others = [name for name in names if name != primary and not is_bound(name)]
         for name in [primary, *others]:
             tables.append(task_table(results, task, name, baseline=baseline))
-    return tables
+    return tuple(tables)
 
 
 def _started(results: Results, rows: Sequence[Row], slug: str, title: str) -> Table:

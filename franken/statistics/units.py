@@ -4,6 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -91,12 +92,17 @@ def influences(parts: Sequence[Units]) -> dict[str, float]:
     The linearised ratio estimator: an item of a score ``R`` moves it by
     ``(above - R below) / sum(below)`` (Cochran 1977, 2.11); summed within a cluster over all parts.
     """
+    return dict(_influences(tuple(parts)))
+
+
+@lru_cache(maxsize=4096)  # tables compare every system with several others
+def _influences(parts: tuple[Units, ...]) -> dict[str, float]:
     moved: dict[str, float] = defaultdict(float)
     for part in parts:
         score, total = ratio(part), math.fsum(part.sizes) * len(parts)
         for group, above, below in zip(part.groups, part.above, part.sizes, strict=True):
             moved[group] += (above - score * below) / total
-    return dict(moved)
+    return moved
 
 
 def clustered_stderr(moved: Mapping[str, float]) -> float | None:
