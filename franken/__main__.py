@@ -17,6 +17,7 @@ from franken.config.checks import Fault
 from franken.config.root import Config
 from franken.errors import ConfigError
 from franken.files import hash_json
+from franken.garbage import without_collection
 from franken.processes import place_of
 
 _SEVERAL = "has several values: add -m to run one job for each, or write [a,b] for a list"
@@ -33,7 +34,9 @@ def main() -> NoReturn:
         sys.exit(0)
     if "--estimate" in argv:
         sys.exit(_estimate([word for word in argv if word != "--estimate"]))
-    sys.exit(_run(argv))
+    with without_collection():  # configs are a million small objects, and most of them stay
+        code = _run(argv)
+    sys.exit(code)
 
 
 def _estimate(argv: list[str]) -> int:
@@ -62,7 +65,6 @@ def _run(argv: list[str]) -> int:
     from franken.cli.compositions import share_compositions
     from franken.config.register import register_schemas
 
-    gc.disable()  # configs are a million small objects, and most of them stay
     register_schemas()
     share_compositions()
     args = get_args(argv)
