@@ -126,7 +126,7 @@ def test_the_console_tells_what_limits_a_grid_as_the_page_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     leave_run(tmp_path / "run")
-    monkeypatch.setattr(show, "write_report", lambda *_: SimpleNamespace(html="page"))
+    monkeypatch.setattr(show, "write_report", lambda *_, **__: SimpleNamespace(html="page"))
     show.show_report([tmp_path / "run"], tmp_path, "x", command="y")
     notes = transplant_notes(transplants_of(load_runs([tmp_path / "run"])))
     doubts = [f"! {note}" for note in notes if note not in CAUTION]
