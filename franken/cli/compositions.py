@@ -47,9 +47,11 @@ class Compositions:
         if validate_sweep_overrides:
             loader.validate_sweep_overrides_legal(parsed, run_mode, from_shell)
         placed = [override for override in parsed if not override.is_sweep_override()]
-        chosen = [override for override in placed if _chooses(override, loader)]
+        chosen: list[Override] = []
+        values: list[Override] = []
+        for override in placed:
+            (chosen if _chooses(override, loader) else values).append(override)
         config = deepcopy(self._options(loader, config_name, chosen, run_mode))
-        values = [override for override in placed if not _chooses(override, loader)]
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
         _tell(config, parsed)
         return config

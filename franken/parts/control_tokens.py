@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from franken.errors import CompatibilityError
 from franken.parts.config_edits import unique_configs
-from franken.parts.stored_tokenizer import StoredTokenizer
+from franken.parts.stored_tokenizer import ROLES, StoredTokenizer
 from franken.parts.tokenizer_files import special_roles
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROLES = ("bos", "eos", "pad", "unk", "sep", "cls", "mask")
 _OTHER_FIELDS = ("decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id")
 _MEDIA_ENDS = ("_token_id", "_token_ids", "_token_index")
 ID_FIELDS = (*(f"{role}_token_id" for role in ROLES), *_OTHER_FIELDS)

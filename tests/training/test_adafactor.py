@@ -1,7 +1,5 @@
 """AdamW with factored moments against AdamW, and against its equation."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import nn
@@ -9,10 +7,10 @@ from torch import nn
 from franken.config.training import OptimizerName, Trainable, TrainingConfig
 from franken.errors import CompatibilityError
 from franken.training.adafactor import Adafactor
-from franken.training.checkpoint_tensors import load_optimizer, run_tensors
 from franken.training.optimizers import make_optimizer
 from franken.training.runner import train_model
 from tests.faults import raises
+from tests.training.resuming import moved_and_resumed
 from tests.training.tiny import CPU, TinyData, tiny_model
 
 OPTIONS = {"lr": 0.01, "betas": (0.9, 0.95), "eps": 1e-8}
@@ -71,31 +69,10 @@ def test_what_has_no_gradient_stays():
 
 def test_it_goes_on_from_a_checkpoint_with_the_same_bits():
     settings = TrainingConfig(optimizer=OptimizerName.adafactor, lr=0.01)
-
-    def begun(values):
-        table = nn.Parameter(values.clone())
-        module = SimpleNamespace(
-            named_trained=lambda: [("table", table)],
-            trained_weights=lambda: {"table": table.detach()},
-        )
-        return table, module, make_optimizer([], [table], settings, fused=True)
-
-    def steps(optimizer, table, numbers):
-        for number in numbers:
-            table.grad = draw(8, 4, seed=number)
-            optimizer.step()
-
-    whole, _, optimizer = begun(draw(8, 4, seed=0))
-    steps(optimizer, whole, range(1, 5))
-    table, module, optimizer = begun(draw(8, 4, seed=0))
-    steps(optimizer, table, range(1, 3))
-    saved = run_tensors(module, optimizer, sharded=False)
-    table, module, optimizer = begun(saved["weights"]["table"])
-    load_optimizer(module, optimizer, saved)
-    steps(optimizer, table, range(3, 5))
+    whole, table, _ = moved_and_resumed(draw(8, 4, seed=0), settings, steps=4, stop=2)
     assert torch.equal(table, whole)
     with raises(CompatibilityError, "adafactor", "fsdp"):
-        make_optimizer([], [table], settings, fused=True, sharded=True)
+        make_optimizer([], [nn.Parameter(table)], settings, fused=True, sharded=True)
 
 
 def test_a_table_learns_by_it(tmp_path):

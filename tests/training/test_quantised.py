@@ -1,7 +1,5 @@
 """Frozen bodies in 8 and 4 bits, and Adam's state in 8."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import nn
@@ -14,11 +12,11 @@ from franken.config.training import (
     TrainingConfig,
 )
 from franken.errors import CompatibilityError
-from franken.training.checkpoint_tensors import load_optimizer, run_tensors
 from franken.training.optimizers import make_optimizer
 from franken.training.policy import apply_policy
 from franken.training.runner import train_model
 from tests.faults import raises
+from tests.training.resuming import moved_and_resumed
 from tests.training.tiny import CPU, TinyData, tiny_model
 
 bitsandbytes = pytest.importorskip("bitsandbytes")
@@ -93,33 +91,12 @@ def test_a_body_that_trains_stays_as_it_is_and_one_without_linear_layers_is_refu
 def test_8_bit_adam_goes_on_with_the_same_bits():
     settings = config(optimizer=OptimizerName.adamw8bit)
     start = torch.randn(80, 64, generator=torch.Generator().manual_seed(0))
-
-    def steps(optimizer, table, numbers):
-        for number in numbers:
-            table.grad = torch.randn(80, 64, generator=torch.Generator().manual_seed(number))
-            optimizer.step()
-
-    def begun(values):
-        table = nn.Parameter(values.clone())
-        module = SimpleNamespace(
-            named_trained=lambda: [("table", table)],
-            trained_weights=lambda: {"table": table.detach()},
-        )
-        return table, module, make_optimizer([], [table], settings, fused=True)
-
-    whole, _, optimizer = begun(start)
-    steps(optimizer, whole, range(1, 7))
-    table, module, optimizer = begun(start)
-    steps(optimizer, table, range(1, 4))
-    saved = run_tensors(module, optimizer, sharded=False)
+    whole, table, saved = moved_and_resumed(start, settings, steps=6, stop=3)
     assert saved["optimizer"]["table/state1"].dtype is torch.uint8
-    table, module, optimizer = begun(saved["weights"]["table"])
-    load_optimizer(module, optimizer, saved)
-    steps(optimizer, table, range(4, 7))
     assert torch.equal(table, whole)
     assert (table - start).abs().mean() > 0.01
     with raises(CompatibilityError, "adamw8bit", "fsdp"):
-        make_optimizer([], [table], settings, fused=True, sharded=True)
+        make_optimizer([], [nn.Parameter(table)], settings, fused=True, sharded=True)
 
 
 def test_8_bit_adam_by_runs_of_blocks_has_the_numbers_of_the_library(monkeypatch):

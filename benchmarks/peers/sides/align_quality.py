@@ -8,10 +8,9 @@ import json
 import sys
 from pathlib import Path
 
-from franken.alignment.base import Symmetry
+from links import read_links
+
 from franken.alignment.common.bitext import by_space, read_bitext
-from franken.alignment.common.formats import read_pharaoh
-from franken.alignment.common.symmetrise import symmetrise
 
 gold_path, source, target, *files = sys.argv[1:]
 with open(source, encoding="utf-8") as left, open(target, encoding="utf-8") as right:
@@ -41,11 +40,7 @@ def error_rate(found: set[tuple[int, int]], gold: set[tuple[int, int]]) -> str:
 parts = []
 for given in files:
     name, _, path = given.partition("=")
-    if not Path(f"{path}.reverse").exists():
-        links = read_pharaoh(Path(path), bitext)
-    else:
-        both = [read_pharaoh(Path(f"{path}.{side}"), bitext) for side in ("forward", "reverse")]
-        links = symmetrise(bitext, both[0], both[1], Symmetry.grow_diag_final_and)
+    links = read_links(path, bitext)
     pairs = {(i, j) for i, j in links.tolist()}
     invented = {link for link in pairs if link[1] >= begin}
     real = {link for link in pairs if link[0] in named[0] or link[1] in named[1]}

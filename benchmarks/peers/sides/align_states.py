@@ -11,12 +11,11 @@ import time
 from pathlib import Path
 
 import torch
+from links import read_links
 
-from franken.alignment.base import Extraction, Similarity, Symmetry
+from franken.alignment.base import Extraction, Similarity
 from franken.alignment.common.bitext import by_space, read_bitext
 from franken.alignment.common.contextual import Rule, StateAligner, word_links
-from franken.alignment.common.formats import read_pharaoh
-from franken.alignment.common.symmetrise import symmetrise
 
 gold_path, source, target, count, model_path, *files = sys.argv[1:]
 known = json.loads(Path(gold_path).read_text())["names"]
@@ -42,12 +41,7 @@ def judge_files() -> None:
     starts = bitext.source.offsets, bitext.target.offsets
     for given in files:
         name, _, path = given.partition("=")
-        both = [read_pharaoh(Path(f"{path}.{side}"), bitext) for side in ("forward", "reverse")] \
-            if Path(f"{path}.reverse").exists() else None  # fmt: skip
-        links = (
-            read_pharaoh(Path(path), bitext) if both is None
-            else symmetrise(bitext, both[0], both[1], Symmetry.grow_diag_final_and)
-        )  # fmt: skip
+        links = read_links(path, bitext)
         owners = starts[1].searchsorted(links[:, 1], side="right") - 1
         of = {number: set() for number in chosen}
         for owner, (i, j) in zip(owners.tolist(), links.tolist(), strict=True):

@@ -28,17 +28,13 @@ def joined() -> list[list[str]]:
     """Links of each pair; eflomal's two directions are brought together by franken's code."""
     if not Path(f"{links}.reverse").exists():
         return lines_of(links)
-    from franken.alignment.base import Symmetry
+    from links import read_links
+
     from franken.alignment.common.bitext import by_space, read_bitext
-    from franken.alignment.common.formats import read_pharaoh
-    from franken.alignment.common.symmetrise import symmetrise
 
     with open(source, encoding="utf-8") as left, open(target, encoding="utf-8") as right:
         bitext = read_bitext(zip(left, right, strict=True), splitter=by_space)
-    forward, backward = (
-        read_pharaoh(Path(f"{links}.{side}"), bitext) for side in ("forward", "reverse")
-    )
-    found = symmetrise(bitext, forward, backward, Symmetry.grow_diag_final_and)
+    found = read_links(links, bitext)
     starts = bitext.source.offsets, bitext.target.offsets
     owners = starts[1].searchsorted(found[:, 1], side="right") - 1
     lines: list[list[str]] = [[] for _ in range(len(bitext))]

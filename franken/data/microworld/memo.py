@@ -51,5 +51,8 @@ class _Stream:
         """Whether there is a text at a place, drawn now where nobody has done it."""
         with self._lock:
             if at == len(self._drawn):
-                self._drawn.extend(next(([text] for text in self._rest), []))
-            return at < len(self._drawn)
+                text = next(self._rest, None)
+                if text is None:
+                    return False
+                self._drawn.append(text)
+            return True
