@@ -20,6 +20,8 @@ from franken.lazy import later
 with later():
     import numpy as np
 
+    from franken.alignment.common.link_index import sums_of_runs
+
 
 @option
 class FastAlignAlignment(Ibm1Alignment):
@@ -39,11 +41,11 @@ class FastAlignAlignment(Ibm1Alignment):
         if not 0.0 < self.alpha < math.inf:
             yield "alpha", f"must be a finite number above 0, got {self.alpha}"
 
-    def maximise(self, counts: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    def maximise(self, counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """Variational Bayes; the rows sum to less than 1, as in fast_align."""
         from scipy.special import digamma
 
         posterior = counts + self.alpha
-        totals = np.bincount(sources, posterior)
-        found: np.ndarray = np.exp(digamma(posterior) - digamma(totals)[sources])
+        totals = digamma(sums_of_runs(posterior, sizes))
+        found: np.ndarray = np.exp(digamma(posterior) - np.repeat(totals, sizes))
         return found

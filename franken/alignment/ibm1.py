@@ -19,10 +19,10 @@ from franken.lazy import later
 with later():
     import numpy as np
 
-    from franken.alignment.common import link_index
     from franken.alignment.common.bitext import Bitext, read_bitext
-    from franken.alignment.common.link_index import Chunk, LinkIndex, distinct_sorted, index_links
+    from franken.alignment.common.link_index import LinkIndex, index_links, sums_of_runs
     from franken.alignment.common.links import Links, as_links, count_links
+    from franken.alignment.common.sorting import distinct_sorted, in_order
     from franken.alignment.common.symmetrise import symmetrise
     from franken.alignment.common.table import WordTable
     from franken.data.source import Pair
@@ -67,15 +67,16 @@ class Ibm1Alignment(Alignment):
         bitext = read_bitext(pairs, max_pairs=self.max_pairs)
         return align_bitext(bitext, self)
 
-    def maximise(self, counts: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    def maximise(self, counts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """The M step: ``(P,)`` p(target | source) from expected counts of pairs.
 
         Args:
-            counts: ``(P,)``.
-            sources: ``(P,)`` source number of each pair.
+            counts: ``(P,)``, source word by source word.
+            sizes: how many of them each source word has.
         """
-        totals = np.bincount(sources, counts)
-        shares: np.ndarray = counts / np.maximum(totals, np.finfo(float).tiny)[sources]
+        totals = np.maximum(sums_of_runs(counts, sizes), np.finfo(float).tiny)
+        shares: np.ndarray = np.repeat(totals, sizes)
+        np.divide(counts, shares, out=shares)
         return shares
 
 
@@ -85,9 +86,13 @@ class Ibm1Model:
 
     index: LinkIndex
     counts: np.ndarray
-    """``(P,)`` expected counts of the last E step; they sum to the number of target words."""
+    """``(P,)`` expected counts of the last E step; with NULL's they sum to the target words."""
     probability: np.ndarray
     """``(P,)`` p(target | source), from the last M step."""
+    null_counts: np.ndarray
+    """``(target words,)`` expected counts of NULL."""
+    null_probability: np.ndarray
+    """``(target words,)`` p(target | NULL)."""
     log_likelihood: list[float]
     """Of the target text under the model before each update, in nats."""
 
@@ -107,7 +112,7 @@ def align_bitext(
     notes = {
         "aligner": "ibm1",
         "sentence_pairs": len(bitext),
-        "candidate_pairs": len(one.index.keys),
+        "candidate_pairs": len(one.counts),
         "null_share": _null_share(one),
         "log_likelihood": one.log_likelihood,
     }
@@ -126,87 +131,90 @@ def train(bitext: Bitext, config: Ibm1Alignment, *, chunk_links: int | None = No
     Each update gives every target occurrence one unit of count, shared over the source words of
     its sentence (and NULL) in proportion to their probabilities.
     """
-    index = index_links(
-        bitext,
-        null=config.null,
-        tension=config.tension,
-        chunk_links=chunk_links or link_index.CHUNK_LINKS,
-    )
-    sources = index.sources
+    words = len(bitext.target.words)
+    index = index_links(bitext, null=config.null, tension=config.tension, chunk_links=chunk_links)
     prior = 0.0 if config.tension else _log_prior(bitext, config.null)
-    probability = np.full(len(index.keys), 1.0 / len(bitext.target.words))
+    probability, of_null = np.full(len(index.targets), 1.0 / words), np.full(words, 1.0 / words)
     likelihoods = []
     for update in range(config.em_updates):
         if config.prune and update == _PRUNE_AFTER:
-            index = _pruned(index, probability, config.prune)
-        counts, likelihood = _expect(index, probability)
+            index = _pruned(index, probability, of_null, config.prune)
+        counts, null_counts, likelihood = _expect(index, probability, of_null)
         likelihoods.append(likelihood + prior)
-        probability = config.maximise(counts, sources)
-    return Ibm1Model(index, counts, probability, likelihoods)
+        probability = config.maximise(counts, index.partners)
+        of_null = config.maximise(null_counts, np.array([words]))
+    return Ibm1Model(index, counts, probability, null_counts, of_null, likelihoods)
 
 
 def viterbi(model: Ibm1Model) -> Links:
     """The best source word of every target occurrence; none where NULL is best, or as good."""
-    sources, targets = [], []
-    for chunk in model.index.chunks:
-        weights = chunk.weights(model.probability)
-        starts = chunk.starts
-        best = np.maximum.reduceat(weights, starts)
-        hits = np.flatnonzero(weights == np.repeat(best, chunk.widths))
-        owners = np.searchsorted(starts, hits, side="right") - 1
-        first = hits[np.r_[True, owners[1:] != owners[:-1]]]  # ties: the earliest place
-        places = first - starts if chunk.places is None else chunk.places[first].astype(np.int64)
-        linked = places >= model.index.null
-        sources.append((chunk.first_sources + places - model.index.null)[linked])
-        targets.append((chunk.first_target + np.arange(len(places)))[linked])
-    return as_links(np.concatenate(sources), np.concatenate(targets))
-
-
-def _expect(index: LinkIndex, probability: np.ndarray) -> tuple[np.ndarray, float]:
-    """The E step: expected counts, and the log likelihood without the alignment prior.
-
-    A pair's count is its probability times the sum of ``prior / sum of the occurrence's weights``
-    over its links: two sparse products per chunk, without an array of the links' own shares.
-    """
-    counts, likelihood = np.zeros(len(index.keys)), 0.0
-    ones = np.ones(max(len(chunk.links) for chunk in index.chunks))
+    index, rows = model.index, model.index.rows
+    best = _best(index, model.probability)
+    best[best * index.scale <= index.null * model.null_probability[rows.words]] = np.inf
+    nowhere = np.iinfo(np.int64).max
+    places = np.full(len(rows), nowhere)
     for chunk in index.chunks:
-        pairs = chunk.of_pairs(probability)
-        links = chunk.matrix(len(pairs), ones)
-        sums = links @ pairs
-        pairs *= links.T @ (1.0 / sums)
-        chunk.add_to(counts, pairs)
-        likelihood += float(np.log(sums).sum())
-    return counts, likelihood
+        hits = np.flatnonzero(chunk.weights(model.probability) == best[chunk.rows])
+        # Ties: the earliest place.
+        np.minimum.at(places, chunk.rows[hits], chunk.places[hits].astype(np.int64))
+    found = places[rows.of_text]
+    targets = np.flatnonzero(found < nowhere)
+    sentences = rows.sentences[rows.of_text[targets]]
+    return as_links(index.first_sources[sentences] + found[targets], targets)
+
+
+def _best(index: LinkIndex, probability: np.ndarray) -> np.ndarray:
+    """``(R,)``: the highest weight of each row's links, before :attr:`LinkIndex.scale`."""
+    best = np.zeros(len(index.rows))
+    for chunk in index.chunks:
+        np.maximum.at(best, chunk.rows, chunk.weights(probability))
+    return best
+
+
+def _expect(
+    index: LinkIndex, probability: np.ndarray, of_null: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """The E step: expected counts, NULL's, and the log likelihood without the alignment prior.
+
+    A pair's count is its probability times the sum of ``prior / sum of the row's weights`` over its
+    links: two sparse products per chunk, without an array of the links' own shares.
+    """
+    rows, count = index.rows, len(index.rows)
+    ones = np.ones(max(len(chunk.rows) for chunk in index.chunks))
+    sums = np.zeros(count)
+    for chunk in index.chunks:
+        sums += chunk.matrix(count, ones) @ probability[chunk.pairs]
+    sums *= index.scale
+    sums += index.null * of_null[rows.words]
+    shares = rows.times / sums
+    null_counts = of_null * np.bincount(rows.words, shares * index.null, len(of_null))
+    likelihood = float(rows.times @ np.log(sums))
+    shares *= index.scale
+    counts = np.empty(len(probability))
+    for chunk in index.chunks:
+        counts[chunk.pairs] = chunk.matrix(count, ones).T @ shares
+    counts *= probability
+    return counts, null_counts, likelihood
 
 
 def _log_prior(bitext: Bitext, null: bool) -> float:
     return -float((np.log(bitext.source.lengths + null) * bitext.target.lengths).sum())
 
 
-def _pruned(index: LinkIndex, probability: np.ndarray, floor: float) -> LinkIndex:
-    """The index without the links of improbable pairs; each target occurrence keeps its best."""
-    return LinkIndex(
-        index.keys,
-        [_pruned_chunk(chunk, probability, floor) for chunk in index.chunks],
-        index.target_words,
-        index.null,
-    )
-
-
-def _pruned_chunk(chunk: Chunk, probability: np.ndarray, floor: float) -> Chunk:
-    weights = chunk.weights(probability)
-    starts = chunk.starts
-    best = np.repeat(np.maximum.reduceat(weights, starts), chunk.widths)
-    kept = (weights >= floor) | (weights == best)
-    places = np.arange(len(weights)) - np.repeat(starts, chunk.widths)
-    return replace(
-        chunk,
-        links=chunk.links[kept],
-        widths=np.add.reduceat(kept.astype(np.int64), starts),
-        places=places[kept].astype(np.int32),
-        prior=None if chunk.prior is None else chunk.prior[kept],
-    )
+def _pruned(
+    index: LinkIndex, probability: np.ndarray, of_null: np.ndarray, floor: float
+) -> LinkIndex:
+    """The index without the links of improbable pairs; each row keeps its best."""
+    null = index.null * of_null[index.rows.words]
+    best = _best(index, probability)
+    best_of_row = np.where(best * index.scale >= null, best, np.inf)
+    null_stays = (null >= floor) | (null >= best * index.scale)
+    chunks = []
+    for chunk in index.chunks:
+        weights = chunk.weights(probability)
+        kept = weights * index.scale[chunk.rows] >= floor
+        chunks.append(chunk.only(kept | (weights == best_of_row[chunk.rows])))
+    return replace(index, chunks=chunks, null=np.where(null_stays, index.null, 0.0))
 
 
 def _links(model: Ibm1Model, backward: bool) -> Links:
@@ -219,18 +227,16 @@ def _expected(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """Ascending keys (source * target words + target), counts and probabilities.
 
-    Pairs of NULL and pairs with counts below the floor are left out.
+    Pairs with counts below the floor are left out.
     """
-    index = model.index
-    sources, targets = np.divmod(index.keys, index.target_words)
-    kept = (sources >= index.null) & (model.counts >= floor)
-    sources, targets = sources[kept] - index.null, targets[kept]
+    kept = np.flatnonzero(model.counts >= floor)
+    sources = model.index.sources[kept].astype(np.int64)
+    targets = model.index.targets[kept].astype(np.int64)
+    width = len(bitext.target.words)
     if backward:
-        sources, targets = targets, sources
-    keys = sources * len(bitext.target.words) + targets
-    order = np.argsort(keys)
-    probability = None if backward else model.probability[kept][order]
-    return keys[order], model.counts[kept][order], probability
+        keys, order = in_order(targets * width + sources)
+        return keys, model.counts[kept[order]], None
+    return sources * width + targets, model.counts[kept], model.probability[kept]
 
 
 def _table(
@@ -267,6 +273,5 @@ def _spread(union: np.ndarray, keys: np.ndarray, values: np.ndarray) -> np.ndarr
 
 
 def _null_share(model: Ibm1Model) -> float:
-    if not model.index.null:
-        return 0.0
-    return float(model.counts[model.index.sources == 0].sum() / model.counts.sum())
+    of_null = float(model.null_counts.sum())
+    return of_null / (of_null + float(model.counts.sum()))

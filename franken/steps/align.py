@@ -31,7 +31,7 @@ with later():
 class AlignStep(Step):
     """Count word pairs in the parallel text of every target language."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     seeded: ClassVar[bool] = False
     output: ClassVar[Part] = Part.alignment
     inputs: ClassVar[dict[str, Part]] = {"model": Part.model}

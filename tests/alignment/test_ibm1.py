@@ -34,13 +34,19 @@ GOLDEN = {  # pair: count after 1 update, p after 1, count after 6, p after 6
 def model_of(text, config=ALL, **options):
     """Pair -> count, pair -> probability, NULL included; and the model."""
     model = train(text, config, **options)
-    names = [*(["NULL"] if config.null else []), *text.source.words]
+    index, words = model.index, text.target.words
     pairs = [
-        (names[key // model.index.target_words], text.target.words[key % model.index.target_words])
-        for key in model.index.keys.tolist()
+        (text.source.words[s], words[t])
+        for s, t in zip(index.sources.tolist(), index.targets.tolist(), strict=True)
     ]
-    counts = dict(zip(pairs, model.counts.tolist(), strict=True))
-    return counts, dict(zip(pairs, model.probability.tolist(), strict=True)), model
+    pairs += [("NULL", word) for word in words] if config.null else []
+    counts, probability = (
+        dict(zip(pairs, [*known.tolist(), *null.tolist()], strict=False))
+        for known, null in (
+            (model.counts, model.null_counts), (model.probability, model.null_probability)
+        )
+    )  # fmt: skip
+    return counts, probability, model
 
 
 @pytest.mark.parametrize(("updates", "place"), [(1, 0), (6, 2)])
@@ -64,13 +70,13 @@ def test_the_table_leaves_null_out_and_has_the_links():
 
 @pytest.mark.parametrize("null", [True, False])
 @pytest.mark.parametrize("tension", [0.0, 4.0])
-def test_equal_to_dictionaries_and_loops(null, tension):
+@pytest.mark.parametrize("prune", [0.0, 0.02])
+def test_equal_to_dictionaries_and_loops(null, tension, prune):
     pairs = random_pairs(120)
-    counts, share, links = slow_model(pairs, 4, null=null, tension=tension)
+    counts, share, links = slow_model(pairs, 4, null=null, tension=tension, prune=prune)
     text = bitext(pairs)
-    fast_counts, fast_share, model = model_of(
-        text, Ibm1Alignment(em_updates=4, null=null, tension=tension), chunk_links=300
-    )
+    config = Ibm1Alignment(em_updates=4, null=null, tension=tension, prune=prune)
+    fast_counts, fast_share, model = model_of(text, config, chunk_links=300)
     near = 1e-4 if tension else 1e-9  # priors are float32
     assert fast_counts == pytest.approx(counts, rel=near, abs=near**2)
     assert fast_share == pytest.approx(share, rel=near, abs=near**2)
@@ -214,10 +220,10 @@ def test_symmetrised_links_are_the_same_from_either_direction():
 def test_pruning_drops_links_but_no_target_word():
     text = bitext(random_pairs(150, seed=2))
     full, cut = (train(text, Ibm1Alignment(prune=floor)) for floor in (0.0, 0.05))
-    assert sum(len(chunk.links) for chunk in cut.index.chunks) < sum(
-        len(chunk.links) for chunk in full.index.chunks
+    assert sum(len(chunk.rows) for chunk in cut.index.chunks) < sum(
+        len(chunk.rows) for chunk in full.index.chunks
     )
-    assert cut.counts.sum() == pytest.approx(len(text.target.ids))
+    assert cut.counts.sum() + cut.null_counts.sum() == pytest.approx(len(text.target.ids))
     agreeing = {tuple(link) for link in viterbi(full).tolist()} & {
         tuple(link) for link in viterbi(cut).tolist()
     }

@@ -43,23 +43,30 @@ def slow_model(
     null: bool,
     tension: float = 0.0,
     alpha: float = 0.0,
+    prune: float = 0.0,
 ) -> tuple[dict, dict, list[dict[int, int]]]:
     """Counts, probabilities, and the Viterbi source place of each target place, sentence by
     sentence."""
     text = [([*(["NULL"] if null else []), *s.split()], t.split()) for s, t in pairs]
     share: dict = defaultdict(lambda: 1.0)
-    for _ in range(updates):
+    dropped: set[tuple[int, int, int]] = set()
+    for update in range(updates):
         counts: dict = defaultdict(float)
-        for source, target in text:
+        for n, (source, target) in enumerate(text):
             for j, t in enumerate(target):
                 prior = _prior(len(source), len(target), j, null, tension)
                 parts = [share[s, t] * p for s, p in zip(source, prior, strict=True)]
+                if prune and update == 2:
+                    dropped |= {
+                        (n, j, i) for i, part in enumerate(parts) if part < min(prune, max(parts))
+                    }
+                parts = [0.0 if (n, j, i) in dropped else part for i, part in enumerate(parts)]
                 for s, part in zip(source, parts, strict=True):
                     counts[s, t] += part / sum(parts)
         sums: dict = defaultdict(float)
         for (s, _), value in counts.items():
             sums[s] += value
-        share = {pair: value / sums[pair[0]] for pair, value in counts.items()}
+        share = {pair: value / (sums[pair[0]] or 1.0) for pair, value in counts.items()}
         if alpha:
             totals: dict = defaultdict(float)
             for (s, _), value in counts.items():
@@ -69,11 +76,14 @@ def slow_model(
                 for (s, t), value in counts.items()
             }
     links = []
-    for source, target in text:
+    for n, (source, target) in enumerate(text):
         found = {}
         for j, t in enumerate(target):
             prior = _prior(len(source), len(target), j, null, tension)
-            scores = [share[s, t] * p for s, p in zip(source, prior, strict=True)]
+            scores = [
+                0.0 if (n, j, i) in dropped else share[s, t] * p
+                for i, (s, p) in enumerate(zip(source, prior, strict=True))
+            ]
             best = scores.index(max(scores))
             if best >= null:
                 found[j] = best - null

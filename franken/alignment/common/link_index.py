@@ -1,283 +1,246 @@
-"""Every candidate link of a bitext, in chunks of sentences over one fixed list of word pairs.
+"""Every candidate link of a bitext, pair by pair: what an update of word probabilities reads.
 
-A link joins an occurrence of a target word with an occurrence of a source word (or NULL) of the
-same sentence pair. Links lie target word by target word, so that sums over the source words of one
-occurrence are sums over a run. A chunk numbers its own distinct pairs, so that what a pass over it
-touches fits the processor's cache. Most pairs occur in one chunk only: these lie in a run of the
-list, chunk after chunk, and are copied instead of gathered, which halves the time of a pass.
-Memory is four bytes per link.
+A link joins a row, a target word of one sentence, with an occurrence of a source word in the same
+sentence pair. Links lie source word by source word and therein row by row, rows target word by
+target word, so that those of one word pair are a run, and so are the pairs of one source word:
+nothing is sorted (two turns of a sparse matrix bring links there in time that grows with their
+number alone), sums over a source word's pairs are sums over a run, and chunks of source words share
+no pair. NULL has no links; it is one more weight per row.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 
-from franken.alignment.common.bitext import Bitext
+from franken.alignment.common.bitext import Bitext, Side
+from franken.alignment.common.sorting import first_of_runs, in_order
 
-CHUNK_LINKS = 1 << 19
-"""Of 2**14 to 2**20 the fastest in all: passes like small chunks, building likes large ones."""
+CHUNK_LINKS = 1 << 20
+"""Of 2**18 to 2**24 the fastest in all, with a third of the memory of the largest."""
 
+_LINKS_PER_ROW = 4
+"""A chunk has at least so many links for each row of the text: a pass reads all rows per chunk."""
 
 NULL_PRIOR = 0.08
 """Prior of NULL beside a diagonal, as in fast_align; without one NULL is a word like the others."""
 
-_SAFE_TENSION = 500.0
-"""Up to here the nearest word, at most 0.5 away, has a prior far above the smallest float."""
+
+@dataclass(frozen=True)
+class Rows:
+    """The places that links lead to: words of the target side, by word, then by place in the text.
+
+    Equal words of one sentence share a row, as they have equal links; beside a diagonal each has
+    its own.
+    """
+
+    words: np.ndarray
+    """``(R,)`` int32 target word."""
+    sentences: np.ndarray
+    """``(R,)`` int32."""
+    times: np.ndarray
+    """``(R,)`` float64 how many words of the text it stands for."""
+    of_text: np.ndarray
+    """``(target tokens,)`` int32 row of each word of the flat text."""
+    first: np.ndarray
+    """``(R,)`` int64 place in the flat text of its first word."""
+
+    def __len__(self) -> int:
+        return len(self.words)
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """The links of some sentences."""
+    """The links of some source words."""
 
-    shared: np.ndarray
-    """``(q,)`` int32 places in :attr:`LinkIndex.keys` of pairs that other chunks have too."""
-    own: slice
-    """Where the pairs of this chunk alone lie there."""
-    links: np.ndarray
-    """``(n,)`` int32 numbers of pairs: places in ``shared``, then in ``own``."""
-    widths: np.ndarray
-    """``(t,)`` int64 links per target occurrence: source words, and NULL first if there is one."""
-    first_target: int
-    """Place of the first target occurrence in the flat text."""
-    first_sources: np.ndarray
-    """``(t,)`` int64 place in the flat text of the first source word of the sentence."""
-    places: np.ndarray | None = None
-    """``(n,)`` int32 place of each link among those of its target occurrence; ``None``: all are
-    there, in order."""
+    pairs: slice
+    """Where the ``p`` pairs of these words lie in the list of all."""
+    ends: np.ndarray
+    """``(p + 1,)`` int32: pair ``i`` has the links ``ends[i]:ends[i + 1]``."""
+    rows: np.ndarray
+    """``(n,)`` int32 row of each link."""
+    places: np.ndarray
+    """``(n,)`` small integers: place of the source word in its sentence."""
     prior: np.ndarray | None = None
-    """``(n,)`` float32 prior of each link; ``None``: uniform, left out as it cancels."""
-
-    @property
-    def starts(self) -> np.ndarray:
-        """``(t,)`` where the links of each target occurrence begin."""
-        ends: np.ndarray = np.cumsum(self.widths)
-        ends -= self.widths
-        return ends
-
-    def of_pairs(self, values: np.ndarray) -> np.ndarray:
-        """``(p,)``: of ``(P,)`` values those of this chunk's pairs, as ``links`` numbers them."""
-        return np.concatenate([values[self.shared], values[self.own]])
+    """``(n,)`` float32, to be multiplied by :attr:`LinkIndex.scale`; ``None``: uniform, left out
+    as it cancels."""
 
     def weights(self, values: np.ndarray) -> np.ndarray:
         """``(n,)``: the value of each link's pair, out of ``(P,)`` values, times its prior."""
-        found: np.ndarray = self.of_pairs(values)[self.links]
+        found: np.ndarray = np.repeat(values[self.pairs], np.diff(self.ends))
         if self.prior is not None:
             found *= self.prior
         return found
 
-    def matrix(self, pairs: int, ones: np.ndarray) -> csr_array:
-        """``(t, p)``: the prior of each link, by target occurrence and pair.
+    def matrix(self, rows: int, ones: np.ndarray) -> csc_array:
+        """``(R, p)``: the prior of each link.
 
         Args:
-            pairs: p.
+            rows: R.
             ones: at least n of them, shared by all chunks; the prior where it is uniform.
         """
-        ends = np.concatenate([[0], np.cumsum(self.widths)]).astype(np.int32)
-        data = ones[: len(self.links)] if self.prior is None else self.prior
-        return csr_array((data, self.links, ends), shape=(len(self.widths), pairs), copy=False)
+        data = ones[: len(self.rows)] if self.prior is None else self.prior
+        shape = (rows, len(self.ends) - 1)
+        return csc_array((data, self.rows, self.ends), shape=shape, copy=False)
 
-    def add_to(self, totals: np.ndarray, values: np.ndarray) -> None:
-        """Add values ``(p,)`` of the chunk's pairs to totals ``(P,)``."""
-        count = len(self.shared)
-        totals[self.shared] += values[:count]
-        totals[self.own] += values[count:]
+    def only(self, kept: np.ndarray) -> "Chunk":
+        """Of all pairs the links of a mask ``(n,)``."""
+        before = np.concatenate([[0], np.cumsum(kept, dtype=np.int32)])
+        return replace(
+            self,
+            ends=before[self.ends].astype(np.int32),
+            rows=self.rows[kept],
+            places=self.places[kept],
+            prior=None if self.prior is None else self.prior[kept],
+        )
 
 
 @dataclass(frozen=True)
 class LinkIndex:
-    """All links."""
+    """All links, and the word pairs that have any."""
 
-    keys: np.ndarray
-    """``(P,)`` int64: source number * target words + target number of every pair that occurs. With
-    NULL, source numbers are raised by one and NULL is 0. Pairs of several chunks come first."""
+    rows: Rows
+    targets: np.ndarray
+    """``(P,)`` int32 target word of each pair; pairs lie source word by source word, and therein
+    target word by target word."""
+    partners: np.ndarray
+    """``(source words,)`` int64 how many pairs each source word has."""
     chunks: list[Chunk]
-    target_words: int
-    null: bool
+    first_sources: np.ndarray
+    """``(sentences,)`` int64 place in the flat text of each sentence's first source word."""
+    scale: np.ndarray
+    """``(R,)`` float64 factor on the priors of a row's links."""
+    null: np.ndarray
+    """``(R,)`` float64 prior of NULL, 0 where it is no choice."""
 
     @property
     def sources(self) -> np.ndarray:
-        """``(P,)`` source number of each pair."""
-        numbers: np.ndarray = self.keys // self.target_words
-        return numbers
+        """``(P,)`` int32 source word of each pair."""
+        return np.repeat(np.arange(len(self.partners), dtype=np.int32), self.partners)
 
 
 def index_links(
-    bitext: Bitext, *, null: bool, tension: float = 0.0, chunk_links: int = CHUNK_LINKS
+    bitext: Bitext, *, null: bool, tension: float = 0.0, chunk_links: int | None = None
 ) -> LinkIndex:
-    """Find the distinct word pairs and number every link.
+    """Find every link and number the word pairs.
 
     Args:
         bitext: the sentence pairs.
-        null: whether target words may also be linked to NULL.
+        null: whether target words may also come from NULL.
         tension: how much links near the diagonal are preferred; 0: not at all.
         chunk_links: links per chunk, about; changes results by rounding only.
     """
-    parts = [
-        _index_chunk(bitext, first, stop, null, tension)
-        for first, stop in _chunks(bitext, null, chunk_links)
-    ]
-    keys, numbers, is_shared, ends = _numbered([pairs for pairs, _ in parts])
-    chunks, start = [], 0
-    for place, (pairs, chunk) in enumerate(parts):
-        stop = start + len(pairs)
-        mine, shared = numbers[start:stop], is_shared[start:stop]
-        rank = np.cumsum(shared, dtype=np.int32)
-        before = np.arange(1, len(pairs) + 1, dtype=np.int32) - rank
-        local = np.where(shared, rank, before + rank[-1]) - 1
+    rows = _rows(bitext.target, apart=tension > 0)
+    sentences = _places_by_word(bitext.source)
+    along = _Diagonal(bitext, rows, tension) if tension else None
+    most = chunk_links or max(CHUNK_LINKS, _LINKS_PER_ROW * len(rows))
+    chunks, targets, partners, start = [], [], [], 0
+    for first, stop in _ranges(sentences, rows, most):
+        links = sentences[:, first:stop].tocsr()[rows.sentences].tocsc()
+        words = rows.words[links.indices]
+        is_first = first_of_runs(words)
+        is_first[links.indptr[:-1][np.diff(links.indptr) > 0]] = True
+        starts = np.flatnonzero(is_first)
+        targets.append(words[starts])
+        partners.append(np.diff(np.searchsorted(starts, links.indptr)))
         chunks.append(
-            replace(
-                chunk,
-                shared=mine[shared],
-                own=slice(ends[place], ends[place + 1]),
-                links=local[chunk.links],
+            Chunk(
+                pairs=slice(start, start + len(starts)),
+                ends=np.append(starts, len(words)).astype(np.int32),
+                rows=links.indices,
+                places=links.data,
+                prior=along.prior(links.indices, links.data) if along else None,
             )
         )
-        start = stop
-    return LinkIndex(keys, chunks, len(bitext.target.words), null)
+        start += len(starts)
+    count = len(rows)
+    scale = along.scale(chunks, 1.0 - NULL_PRIOR * null) if along else np.ones(count)
+    prior = 0.0 if not null else NULL_PRIOR if along else 1.0
+    return LinkIndex(
+        rows, np.concatenate(targets), np.concatenate(partners), chunks,
+        bitext.source.offsets[:-1], scale, np.full(count, prior),
+    )  # fmt: skip
 
 
-def _numbered(
-    lists: list[np.ndarray],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
-    """One numbering of the pairs of all chunks.
+def sums_of_runs(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Sum of each run of values, given the runs' lengths."""
+    sums = np.zeros(len(sizes))
+    filled = np.flatnonzero(sizes)
+    sums[filled] = np.add.reduceat(values, (np.cumsum(sizes) - sizes)[filled])
+    return sums
 
-    Args:
-        lists: the ascending pairs of each chunk.
 
-    Returns:
-        Distinct pairs, those of several chunks first, then those of the first chunk alone, and so
-        on, each group ascending; one list after the other, the number of each entry (int32) and
-        whether other chunks have its pair too; and where the groups end.
-    """
-    flat = np.concatenate(lists)
-    # Two bytes where they do: their stable sort is a radix sort.
-    small = np.uint16 if len(lists) < 2**16 - 1 else np.int64
-    chunk = np.repeat(np.arange(1, len(lists) + 1, dtype=small), [len(part) for part in lists])
-    in_order, order = _in_order(flat)
-    first = _first_of_runs(in_order)
+def _rows(side: Side, *, apart: bool) -> Rows:
+    """Rows of the target side; ``apart``: also of equal words of a sentence."""
+    count = len(side.offsets) - 1
+    sentences = np.repeat(np.arange(count), side.lengths)
+    keys, order = in_order(side.ids * np.int64(count) + sentences)
+    first = np.ones(len(keys), bool) if apart else first_of_runs(keys)
     starts = np.flatnonzero(first)
-    single = np.diff(np.append(starts, len(flat))) == 1
-    owner = np.where(single, chunk[order[starts]], small(0))
-    by_owner = np.argsort(owner, kind="stable")
-    number = np.empty(len(starts), np.int32)
-    number[by_owner] = np.arange(len(starts), dtype=np.int32)
-    run = np.cumsum(first, dtype=np.int32) - 1
-    numbers, is_shared = np.empty(len(flat), np.int32), np.empty(len(flat), bool)
-    numbers[order], is_shared[order] = number[run], ~single[run]
-    ends = np.cumsum(np.bincount(owner, minlength=len(lists) + 1)).tolist()
-    return in_order[starts][by_owner], numbers, is_shared, ends
-
-
-def _chunks(bitext: Bitext, null: bool, chunk_links: int) -> Iterator[tuple[int, int]]:
-    """First and last sentence (exclusive) of each chunk."""
-    sizes = (bitext.source.lengths + null) * bitext.target.lengths
-    ends = np.cumsum(sizes)
-    first = 0
-    while first < len(bitext):
-        done = ends[first - 1] if first else 0
-        stop = max(first + 1, int(np.searchsorted(ends, done + chunk_links, side="right")))
-        yield first, stop
-        first = stop
-
-
-def _index_chunk(
-    bitext: Bitext, first: int, stop: int, null: bool, tension: float
-) -> tuple[np.ndarray, Chunk]:
-    """Ascending keys of the pairs of some sentences, and their chunk, whose links number these."""
-    source, target = bitext.source, bitext.target
-    counts = target.lengths[first:stop]
-    block, block_starts, block_widths = _sources(bitext, first, stop, null)
-    widths = np.repeat(block_widths, counts)
-    starts = np.cumsum(widths) - widths
-    total = int(widths.sum())
-    offsets = np.repeat(np.repeat(block_starts, counts) - starts, widths)
-    ids = target.ids[target.offsets[first] : target.offsets[stop]].astype(np.int64)
-    keys = block[np.arange(total) + offsets] * len(target.words) + np.repeat(ids, widths)
-    distinct, links = _distinct(keys)
-    return distinct, Chunk(
-        shared=distinct,
-        own=slice(0, 0),
-        links=links,
-        widths=widths,
-        first_target=int(target.offsets[first]),
-        first_sources=np.repeat(source.offsets[first:stop], counts),
-        prior=_diagonal(counts, widths, null, tension) if tension else None,
+    of_text = np.empty(len(keys), np.int32)
+    of_text[order] = np.cumsum(first, dtype=np.int32) - 1
+    return Rows(
+        words=(keys[starts] // count).astype(np.int32),
+        sentences=(keys[starts] % count).astype(np.int32),
+        times=np.diff(np.append(starts, len(keys))).astype(np.float64),
+        of_text=of_text,
+        first=order[starts],
     )
 
 
-def _diagonal(counts: np.ndarray, widths: np.ndarray, null: bool, tension: float) -> np.ndarray:
-    """``(n,)`` float32: prior of each link, highest where both words lie equally far along.
+def _places_by_word(side: Side) -> csc_array:
+    """``(sentences, words)``: place in its sentence of every word; a word's places in order."""
+    count = len(side.offsets) - 1
+    longest = int(side.lengths.max())
+    places = np.arange(len(side.ids)) - np.repeat(side.offsets[:-1], side.lengths)
+    data = places.astype(np.min_scalar_type(longest))
+    shape = (count, len(side.words))
+    return csr_array((data, side.ids, side.offsets), shape=shape, copy=False).tocsc()
+
+
+def _ranges(sentences: csc_array, rows: Rows, most: int) -> list[tuple[int, int]]:
+    """First and last source word (exclusive) of each chunk."""
+    widths = np.bincount(rows.sentences, minlength=sentences.shape[0])
+    before = np.concatenate([[0], np.cumsum(widths[sentences.indices])])
+    ends = before[sentences.indptr]
+    found, first = [], 0
+    while first < sentences.shape[1]:
+        stop = max(first + 1, int(np.searchsorted(ends, ends[first] + most, side="right")) - 1)
+        found.append((first, stop))
+        first = stop
+    return found
+
+
+class _Diagonal:
+    """Priors of links, highest where both words lie equally far along.
 
     Dyer et al. 2013, equation 2, at the middles of words; NULL has :data:`NULL_PRIOR`.
     """
-    starts = np.cumsum(widths) - widths
-    ends = np.cumsum(counts)
-    targets = np.arange(len(widths)) - np.repeat(ends - counts, counts)
-    along = (targets + 0.5) / np.repeat(counts, counts)
-    places = np.arange(int(widths.sum())) - np.repeat(starts, widths) - null
-    distance = np.abs((places + 0.5) / np.repeat(widths - null, widths) - np.repeat(along, widths))
-    if tension > _SAFE_TENSION:  # else, where no word lies equally far along, all would be 0
-        distance[places < 0] = np.inf
-        distance -= np.repeat(np.minimum.reduceat(distance, starts), widths)
-    prior: np.ndarray = np.exp(-tension * distance)
-    prior[places < 0] = 0.0
-    prior *= (1.0 - NULL_PRIOR * null) / np.repeat(np.add.reduceat(prior, starts), widths)
-    prior[places < 0] = NULL_PRIOR
-    return prior.astype(np.float32)
 
+    def __init__(self, bitext: Bitext, rows: Rows, tension: float) -> None:
+        target = bitext.target
+        places = rows.first - target.offsets[rows.sentences]
+        self._along = (places + 0.5) / target.lengths[rows.sentences]
+        self._widths = bitext.source.lengths[rows.sentences]
+        # Of the nearest word, so that however steep, not all are 0.
+        nearest = np.floor(self._along * self._widths) + 0.5
+        self._nearest = np.abs(nearest / self._widths - self._along)
+        self._tension = tension
 
-def _sources(
-    bitext: Bitext, first: int, stop: int, null: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Source numbers of some sentences, NULL before each; where each begins; how long it is."""
-    source = bitext.source
-    low, high = int(source.offsets[first]), int(source.offsets[stop])
-    ids = source.ids[low:high].astype(np.int64)
-    widths = source.lengths[first:stop]
-    starts = source.offsets[first:stop] - low
-    if not null:
-        return ids, starts, widths
-    return np.insert(ids + 1, starts, 0), starts + np.arange(stop - first), widths + 1
+    def prior(self, rows: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """``(n,)`` float32 prior of links, before :meth:`scale`."""
+        distance = (places + 0.5) / self._widths[rows]
+        distance -= self._along[rows]
+        np.abs(distance, out=distance)
+        distance -= self._nearest[rows]
+        distance *= -self._tension
+        prior: np.ndarray = np.exp(distance, out=distance).astype(np.float32)
+        return prior
 
-
-def _distinct(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ascending distinct keys, and the place among them of each key (int32)."""
-    in_order, places = _in_order(keys)
-    first = _first_of_runs(in_order)
-    links = np.empty(len(keys), dtype=np.int32)
-    links[places] = np.cumsum(first, dtype=np.int32) - 1
-    return in_order[first], links
-
-
-def _in_order(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ascending keys, and where each was; equal ones in their order.
-
-    One sort of keys with their places in the low bits takes half the time of an argsort, or less.
-    """
-    bits = max(1, (len(keys) - 1).bit_length())
-    if int(keys.max()) >> (62 - bits):
-        order = np.argsort(keys, kind="stable")
-        return keys[order], order
-    packed = (keys << bits) | np.arange(len(keys))
-    packed.sort()
-    return packed >> bits, packed & ((1 << bits) - 1)
-
-
-def distinct_sorted(values: np.ndarray) -> np.ndarray:
-    """Ascending distinct integers; sorts ``values`` in place.
-
-    ``np.unique`` hashes integers, which takes ten times as long.
-    """
-    values.sort()
-    distinct: np.ndarray = values[_first_of_runs(values)]
-    return distinct
-
-
-def _first_of_runs(values: np.ndarray) -> np.ndarray:
-    """``(n,)`` bool: where an ascending list holds another value than before."""
-    first = np.empty(len(values), dtype=bool)
-    first[:1] = True
-    np.not_equal(values[1:], values[:-1], out=first[1:])
-    return first
+    def scale(self, chunks: list[Chunk], left: float) -> np.ndarray:
+        """``(R,)``: what makes the priors of a row sum to ``left``."""
+        sums = np.zeros(len(self._along))
+        for chunk in chunks:
+            sums += np.bincount(chunk.rows, chunk.prior, len(sums))
+        scale: np.ndarray = left / sums
+        return scale

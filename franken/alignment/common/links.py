@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from franken.alignment.common.bitext import Bitext
+from franken.alignment.common.sorting import distinct_sorted
 from franken.alignment.common.table import WordTable
 
 Links = np.ndarray
@@ -14,13 +15,11 @@ bitext; distinct, sorted by target place, then by source place."""
 
 def as_links(source_places: np.ndarray, target_places: np.ndarray) -> Links:
     """Distinct links in their order."""
-    joined = np.stack([source_places, target_places], axis=1).astype(np.int64)
-    order = np.lexsort((joined[:, 0], joined[:, 1]))
-    joined = joined[order]
-    if len(joined) == 0:
-        return joined
-    first = np.r_[True, (joined[1:] != joined[:-1]).any(axis=1)]
-    return joined[first]
+    if len(source_places) == 0:
+        return np.zeros((0, 2), np.int64)
+    width = int(source_places.max()) + 1
+    codes = distinct_sorted(target_places * np.int64(width) + source_places)
+    return np.stack([codes % width, codes // width], axis=1)
 
 
 def from_sentences(bitext: Bitext, links: Iterable[Iterable[tuple[int, int]]]) -> Links:

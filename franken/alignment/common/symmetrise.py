@@ -4,8 +4,8 @@ import numpy as np
 
 from franken.alignment.base import Symmetry
 from franken.alignment.common.bitext import Bitext
-from franken.alignment.common.link_index import distinct_sorted
 from franken.alignment.common.links import Links, as_links
+from franken.alignment.common.sorting import distinct_sorted
 
 _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
