@@ -135,13 +135,20 @@ def train(bitext: Bitext, config: Ibm1Alignment, *, chunk_links: int | None = No
     index = index_links(bitext, null=config.null, tension=config.tension, chunk_links=chunk_links)
     prior = 0.0 if config.tension else _log_prior(bitext, config.null)
     probability, of_null = np.full(len(index.targets), 1.0 / words), np.full(words, 1.0 / words)
-    likelihoods = []
+    counts, likelihoods = np.empty(0), []
     for update in range(config.em_updates):
         if config.prune and update == _PRUNE_AFTER:
             index = _pruned(index, probability, of_null, config.prune)
-        counts, null_counts, likelihood = _expect(index, probability, of_null)
+        if update == config.em_updates - 1:
+            counts = np.empty(len(probability))
+        shares, null_counts, likelihood = _shares(index, probability, of_null)
         likelihoods.append(likelihood + prior)
-        probability = config.maximise(counts, index.partners)
+        for chunk in index.chunks:
+            expected = index.matrix(chunk).T @ shares
+            expected *= probability[chunk.pairs]
+            probability[chunk.pairs] = config.maximise(expected, index.partners[chunk.words])
+            if len(counts):
+                counts[chunk.pairs] = expected
         of_null = config.maximise(null_counts, np.array([words]))
     return Ibm1Model(index, counts, probability, null_counts, of_null, likelihoods)
 
@@ -171,30 +178,28 @@ def _best(index: LinkIndex, probability: np.ndarray) -> np.ndarray:
     return best
 
 
-def _expect(
+def _shares(
     index: LinkIndex, probability: np.ndarray, of_null: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """The E step: expected counts, NULL's, and the log likelihood without the alignment prior.
+    """The E step of rows: what a pair's probability is multiplied by to have its expected count.
 
-    A pair's count is its probability times the sum of ``prior / sum of the row's weights`` over its
-    links: two sparse products per chunk, without an array of the links' own shares.
+    That count is the sum of ``prior / sum of the row's weights`` over the pair's links, so a step
+    is two sparse products per chunk, without an array of the links' own shares.
+
+    Returns:
+        ``(R,)`` times a row stands for over its sum of weights; expected counts of NULL; and the
+        log likelihood without the alignment prior.
     """
-    rows, count = index.rows, len(index.rows)
-    ones = np.ones(max(len(chunk.rows) for chunk in index.chunks))
-    sums = np.zeros(count)
+    rows = index.rows
+    sums = np.zeros(len(rows))
     for chunk in index.chunks:
-        sums += chunk.matrix(count, ones) @ probability[chunk.pairs]
+        sums += index.matrix(chunk) @ probability[chunk.pairs]
     sums *= index.scale
     sums += index.null * of_null[rows.words]
     shares = rows.times / sums
     null_counts = of_null * np.bincount(rows.words, shares * index.null, len(of_null))
-    likelihood = float(rows.times @ np.log(sums))
     shares *= index.scale
-    counts = np.empty(len(probability))
-    for chunk in index.chunks:
-        counts[chunk.pairs] = chunk.matrix(count, ones).T @ shares
-    counts *= probability
-    return counts, null_counts, likelihood
+    return shares, null_counts, float(rows.times @ np.log(sums))
 
 
 def _log_prior(bitext: Bitext, null: bool) -> float:

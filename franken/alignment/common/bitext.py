@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from franken.alignment.common.words import WordSplitter
+from franken.alignment.common.words import words_of
 from franken.errors import DataError
 
 if TYPE_CHECKING:
@@ -56,19 +56,18 @@ class Bitext:
         return Bitext(self.target, self.source)
 
 
-Splitter = Callable[[WordSplitter, str], tuple[list[int], list[bool]]]
-"""How a sentence becomes numbered words."""
+Splitter = Callable[[str], list[str]]
+"""How a string between spaces becomes words, one at least."""
 
 
-def by_script(splitter: WordSplitter, text: str) -> tuple[list[int], list[bool]]:
+def by_script(string: str) -> list[str]:
     """Words as :mod:`franken.alignment.common.words` cuts them."""
-    return splitter(text)
+    return words_of(string)
 
 
-def by_space(splitter: WordSplitter, text: str) -> tuple[list[int], list[bool]]:
+def by_space(string: str) -> list[str]:
     """Strings between spaces: text that was cut before, to which links refer."""
-    ids = [splitter.number(token) for token in text.split()]
-    return ids, [True] * len(ids)
+    return [string]
 
 
 def read_bitext(
@@ -87,53 +86,75 @@ def read_bitext(
     Raises:
         DataError: where no pair is left.
     """
-    sides = (_Growing(), _Growing())
+    sides = (_Growing(splitter), _Growing(splitter))
     taken = 0
     for pair in pairs:
         if max_pairs is not None and taken == max_pairs:
             break
-        source = splitter(sides[0].splitter, pair[0])
-        target = splitter(sides[1].splitter, pair[1])
-        if source[0] and target[0]:
+        source, target = pair[0].split(), pair[1].split()
+        if source and target:
             taken += 1
-            sides[0].add(*source)
-            sides[1].add(*target)
+            sides[0].add(source)
+            sides[1].add(target)
     if not taken:
         raise DataError("the parallel text holds no sentence pair with words on both sides")
     return Bitext(sides[0].finish(), sides[1].finish())
 
 
+class _Strings(dict[str, int]):
+    """Strings between spaces, numbered as they are asked for; each is cut once."""
+
+    def __init__(self, splitter: Splitter) -> None:
+        super().__init__()
+        self._splitter = splitter
+        self.words: dict[str, int] = {}
+        """Word -> its number, by first occurrence."""
+        self.flat, self.widths = array("i"), array("i")
+        """Numbers of the words of all strings, one string after the other; words per string."""
+
+    def __missing__(self, string: str) -> int:
+        words = self._splitter(string)
+        self.flat.extend(self.words.setdefault(word, len(self.words)) for word in words)
+        self.widths.append(len(words))
+        number = self[string] = len(self)
+        return number
+
+
 class _Growing:
     """A side while it is read."""
 
-    def __init__(self) -> None:
-        self.splitter = WordSplitter()
-        self._ids, self._spaced, self._ends = array("i"), array("b"), array("q", [0])
+    def __init__(self, splitter: Splitter) -> None:
+        self._strings = _Strings(splitter)
+        self._ids, self._ends = array("i"), array("q", [0])
 
-    def add(self, ids: list[int], spaced: list[bool]) -> None:
-        self._ids.extend(ids)
-        self._spaced.extend(spaced)
+    def add(self, sentence: list[str]) -> None:
+        """One sentence, as strings between spaces."""
+        self._ids.extend(map(self._strings.__getitem__, sentence))
         self._ends.append(len(self._ids))
 
     def finish(self) -> Side:
-        """Renumber by the alphabet, so that the order of sentences does not matter.
+        """Words instead of strings, numbered by the alphabet: the order of sentences is no matter.
 
-        Words that only left-out pairs had are dropped. Ids are renumbered where they lie, a stretch
-        at a time: numpy's own counts and choices would hold eight bytes a word more.
+        A stretch of strings at a time: numpy's own places would hold eight bytes a word more.
         """
-        ids = np.frombuffer(self._ids, dtype=np.int32)
-        spaced = np.frombuffer(self._spaced, dtype=np.int8)
-        stretches = [slice(at, at + _STRETCH) for at in range(0, len(ids), _STRETCH)]
-        count = len(self.splitter.numbers)
-        seen, apart = np.zeros(count, np.int64), np.zeros(count)
-        for part in stretches:
-            seen += np.bincount(ids[part], minlength=count)
-            apart += np.bincount(ids[part], spaced[part], count)
-        kept = sorted((word, i) for word, i in self.splitter.numbers.items() if seen[i])
-        old = np.array([index for _, index in kept], dtype=np.int64)
-        new = np.zeros(count, dtype=np.int32)
-        new[old] = np.arange(len(kept), dtype=np.int32)
-        for part in stretches:
-            ids[part] = new[ids[part]]
-        words, offsets = [word for word, _ in kept], np.array(self._ends, np.int64)
-        return Side(words, ids, offsets, apart[old] / seen[old])
+        strings = self._strings
+        words = sorted(strings.words)
+        number = np.empty(len(words), np.int32)
+        number[[strings.words[word] for word in words]] = np.arange(len(words), dtype=np.int32)
+        flat = number[np.frombuffer(strings.flat, np.int32)]
+        widths = np.frombuffer(strings.widths, np.int32)
+        starts = np.cumsum(widths) - widths
+        ids, offsets = np.frombuffer(self._ids, np.int32), np.array(self._ends, np.int64)
+        parts, times = [], np.zeros(len(widths))
+        for at in range(0, len(ids), _STRETCH):
+            found = ids[at : at + _STRETCH]
+            times += np.bincount(found, minlength=len(widths))
+            wide = widths[found]
+            ends = np.cumsum(wide)
+            within = np.arange(ends[-1]) + np.repeat(starts[found] - ends + wide, wide)
+            parts.append(flat[within])
+        lengths = np.add.reduceat(widths[ids], offsets[:-1], dtype=np.int64)
+        seen = np.bincount(flat, np.repeat(times, widths), len(words))
+        apart = np.bincount(flat[starts], times, len(words))
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        return Side(words, np.concatenate(parts), ends, apart / seen)

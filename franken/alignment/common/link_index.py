@@ -53,8 +53,10 @@ class Rows:
 class Chunk:
     """The links of some source words."""
 
+    words: slice
+    """Which source words."""
     pairs: slice
-    """Where the ``p`` pairs of these words lie in the list of all."""
+    """Where their ``p`` pairs lie in the list of all."""
     ends: np.ndarray
     """``(p + 1,)`` int32: pair ``i`` has the links ``ends[i]:ends[i + 1]``."""
     rows: np.ndarray
@@ -71,17 +73,6 @@ class Chunk:
         if self.prior is not None:
             found *= self.prior
         return found
-
-    def matrix(self, rows: int, ones: np.ndarray) -> csc_array:
-        """``(R, p)``: the prior of each link.
-
-        Args:
-            rows: R.
-            ones: at least n of them, shared by all chunks; the prior where it is uniform.
-        """
-        data = ones[: len(self.rows)] if self.prior is None else self.prior
-        shape = (rows, len(self.ends) - 1)
-        return csc_array((data, self.rows, self.ends), shape=shape, copy=False)
 
     def only(self, kept: np.ndarray) -> "Chunk":
         """Of all pairs the links of a mask ``(n,)``."""
@@ -112,11 +103,19 @@ class LinkIndex:
     """``(R,)`` float64 factor on the priors of a row's links."""
     null: np.ndarray
     """``(R,)`` float64 prior of NULL, 0 where it is no choice."""
+    ones: np.ndarray
+    """Uniform priors of the chunk with most links, float64; all chunks share them."""
 
     @property
     def sources(self) -> np.ndarray:
         """``(P,)`` int32 source word of each pair."""
         return np.repeat(np.arange(len(self.partners), dtype=np.int32), self.partners)
+
+    def matrix(self, chunk: Chunk) -> csc_array:
+        """``(R, p)``: the prior of each link of a chunk."""
+        data = self.ones[: len(chunk.rows)] if chunk.prior is None else chunk.prior
+        shape = (len(self.rows), len(chunk.ends) - 1)
+        return csc_array((data, chunk.rows, chunk.ends), shape=shape, copy=False)
 
 
 def index_links(
@@ -145,6 +144,7 @@ def index_links(
         partners.append(np.diff(np.searchsorted(starts, links.indptr)))
         chunks.append(
             Chunk(
+                words=slice(first, stop),
                 pairs=slice(start, start + len(starts)),
                 ends=np.append(starts, len(words)).astype(np.int32),
                 rows=links.indices,
@@ -154,12 +154,16 @@ def index_links(
         )
         start += len(starts)
     count = len(rows)
-    scale = along.scale(chunks, 1.0 - NULL_PRIOR * null) if along else np.ones(count)
-    prior = 0.0 if not null else NULL_PRIOR if along else 1.0
     return LinkIndex(
-        rows, np.concatenate(targets), np.concatenate(partners), chunks,
-        bitext.source.offsets[:-1], scale, np.full(count, prior),
-    )  # fmt: skip
+        rows=rows,
+        targets=np.concatenate(targets),
+        partners=np.concatenate(partners),
+        chunks=chunks,
+        first_sources=bitext.source.offsets[:-1],
+        scale=along.scale(chunks, 1.0 - NULL_PRIOR * null) if along else np.ones(count),
+        null=np.full(count, (NULL_PRIOR if along else 1.0) * null),
+        ones=np.ones(0 if along else max(len(chunk.rows) for chunk in chunks)),
+    )
 
 
 def sums_of_runs(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:

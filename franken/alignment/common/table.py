@@ -10,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from franken.alignment.common.sorting import in_order
 from franken.errors import ArtifactError
 from franken.files import read_json, sha256_file, write_atomically, write_json
 
@@ -79,7 +80,7 @@ class WordTable:
             totals = np.bincount(pairs[:, 0], expected, minlength=len(source))
             probability = expected / np.maximum(totals, np.finfo(float).tiny)[pairs[:, 0]]
         links = expected if links is None else links
-        order = np.lexsort((t_new, s_new))
+        _, order = in_order(s_new * len(right) + t_new)
         return WordTable(
             left,
             right,

@@ -24,28 +24,3 @@ def words_of(text: str) -> list[str]:
     """The words of a text in order; no word holds white space."""
     found: list[str] = _WORD.findall(text)
     return found
-
-
-class WordSplitter:
-    """Splits sentences and numbers their words, remembering every string between spaces."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[str, int] = {}
-        """Word -> its number, by first occurrence."""
-        self._known: dict[str, tuple[int, ...]] = {}
-
-    def __call__(self, text: str) -> tuple[list[int], list[bool]]:
-        """Numbers of a sentence's words, and whether each begins a string between spaces."""
-        ids: list[int] = []
-        spaced: list[bool] = []
-        for token in text.split():
-            known = self._known.get(token)
-            if known is None:
-                known = self._known[token] = tuple(map(self.number, words_of(token)))
-            ids += known
-            spaced += (True, *(False,) * (len(known) - 1))
-        return ids, spaced
-
-    def number(self, word: str) -> int:
-        """The number of a word, a new one where it is new."""
-        return self.numbers.setdefault(word, len(self.numbers))
