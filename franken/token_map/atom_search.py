@@ -1,6 +1,6 @@
 """The atom that has the largest inner product with a vector, among many atoms for many vectors.
 
-All inner products are made in bfloat16 where the processor multiplies it in tiles (AMX), else in
+All inner products are made in bfloat16 where the processor multiplies it (AMX, AVX-512), else in
 float32. Their error has a bound, and the atoms that the bound does not exclude are compared again,
 those left of them in float64: which atom is found rests on float64 alone, not on the processor.
 """
@@ -17,6 +17,7 @@ _GROUP = 32
 _TILE_ROWS = 4096  # with 512 vectors some 4 MB of scores, which stay in the cache
 _PAIRS_BYTES = 32 << 20
 _BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
+_MULTIPLIES_BFLOAT16 = "amx_bf16", "avx512_bf16"
 _SINGLE = torch.finfo(torch.float32).eps
 
 
@@ -28,7 +29,8 @@ def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
     """
     if torch.device(device).type != "cpu":
         return torch.float32
-    return torch.bfloat16 if torch.cpu.get_capabilities().get("amx_bf16") else torch.float32
+    known = torch.cpu.get_capabilities()
+    return torch.bfloat16 if any(map(known.get, _MULTIPLIES_BFLOAT16)) else torch.float32
 
 
 class _Pairs(NamedTuple):

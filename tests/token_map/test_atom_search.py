@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from franken.token_map.atom_search import AtomSearch
+from franken.token_map.atom_search import AtomSearch, fast_dtype
 
 
 def vectors(count: int, width: int = 40, seed: int = 0) -> torch.Tensor:
@@ -58,3 +58,27 @@ def test_what_has_no_best() -> None:
     asked = vectors(2).double()
     assert AtomSearch(torch.zeros(20, 40)).best(asked, no_atoms(2)).tolist() == [-1, -1]
     assert AtomSearch(vectors(1)).best(asked, torch.tensor([[0], [-1]])).tolist() == [-1, 0]
+
+
+@pytest.mark.parametrize("width", [576, 4096])
+def test_products_in_bfloat16_are_as_exact_as_the_bound_says(width) -> None:
+    """Sums in float32, rounded once: of what this processor does, whichever instructions it has."""
+    some, others = (vectors(50, width, seed).bfloat16() for seed in (3, 4))
+    exact = some.double() @ others.double().T
+    lengths = some.double().norm(dim=1)[:, None] * others.double().norm(dim=1)
+    allowed = 0.5 * torch.finfo(torch.bfloat16).eps * exact.abs()
+    allowed += 2 * width * torch.finfo(torch.float32).eps * lengths
+    assert ((some @ others.T).double() - exact).abs().le(allowed).all()
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [
+        ("amx_bf16", torch.bfloat16),
+        ("avx512_bf16", torch.bfloat16),
+        ("avx512_f", torch.float32),
+    ],
+)
+def test_bfloat16_where_the_processor_multiplies_it(monkeypatch, capability, expected) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {capability: True})
+    assert fast_dtype() is expected
