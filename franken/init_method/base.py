@@ -19,6 +19,7 @@ with later():
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+    from franken.garbage import without_collection
     from franken.parts.row_report import warn_of_odd_rows
     from franken.parts.table import Table, check_table
     from franken.parts.table_rows import open_rows
@@ -212,7 +213,7 @@ def initialise(
         CompatibilityError: where the source holds NaN, or the vocabularies cannot be joined.
         DataError: where the method lacks a resource.
     """
-    with reading_once(), statistics_once():
+    with reading_once(), statistics_once(), without_collection():
         return _initialise(source, target_tokenizer, method, resources, seed)
 
 

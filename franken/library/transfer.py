@@ -1,7 +1,7 @@
 """``transfer``: a model with another tokenizer, its rows made by an initialiser."""
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -130,8 +130,7 @@ def transfer(
     )
     config = chosen("init_method", method, options, call)
     given = gather(texts, source_texts, pairs, lexicon, source_language=source_language)
-    lineage = lineage_of(model)
-    source = take_table(model, source_tokenizer, lineage=lineage, copy=False)
+    source = take_table(model, source_tokenizer, lineage="", copy=False)
     makers = {
         "alignment": alignment, "word_vectors": word_vectors, "helper_model": helper_model
     }  # fmt: skip
@@ -141,6 +140,9 @@ def transfer(
             config, source, target_tokenizer, given, seed, call=call, helper=helper,
             vectors=vectors, makers=makers,
         )  # fmt: skip
+        # After what was fitted: it reads all over a mapped checkpoint, whose pages then stay.
+        lineage = lineage_of(model)
+        source = replace(source, lineage=lineage)
         resources.device = "cuda" if model.device.type == "cuda" else "cpu"
         table, token_map = initialise(source, target_tokenizer, config, resources, own_seed)
     if config.learned:

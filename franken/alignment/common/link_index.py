@@ -8,6 +8,7 @@ number alone), sums over a source word's pairs are sums over a run, and chunks o
 no pair. NULL has no links; it is one more weight per row.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -133,9 +134,14 @@ def index_links(
     sentences = _places_by_word(bitext.source)
     along = _Diagonal(bitext, rows, tension) if tension else None
     most = chunk_links or max(CHUNK_LINKS, _LINKS_PER_ROW * len(rows))
+    ends = _ends(sentences, rows)
+    # One array of each for all chunks: memory of this size goes back to the system as a whole.
+    of_links, places = np.empty(ends[-1], np.int32), np.empty(ends[-1], sentences.dtype)
     chunks, targets, partners, start = [], [], [], 0
-    for first, stop in _ranges(sentences, rows, most):
+    for first, stop in _ranges(ends, most):
         links = sentences[:, first:stop].tocsr()[rows.sentences].tocsc()
+        mine = slice(ends[first], ends[stop])
+        of_links[mine], places[mine] = links.indices, links.data
         words = rows.words[links.indices]
         is_first = first_of_runs(words)
         is_first[links.indptr[:-1][np.diff(links.indptr) > 0]] = True
@@ -147,8 +153,8 @@ def index_links(
                 words=slice(first, stop),
                 pairs=slice(start, start + len(starts)),
                 ends=np.append(starts, len(words)).astype(np.int32),
-                rows=links.indices,
-                places=links.data,
+                rows=of_links[mine],
+                places=places[mine],
                 prior=along.prior(links.indices, links.data) if along else None,
             )
         )
@@ -202,17 +208,21 @@ def _places_by_word(side: Side) -> csc_array:
     return csr_array((data, side.ids, side.offsets), shape=shape, copy=False).tocsc()
 
 
-def _ranges(sentences: csc_array, rows: Rows, most: int) -> list[tuple[int, int]]:
-    """First and last source word (exclusive) of each chunk."""
+def _ends(sentences: csc_array, rows: Rows) -> np.ndarray:
+    """``(source words + 1,)``: where the links of each source word end, 0 before the first."""
     widths = np.bincount(rows.sentences, minlength=sentences.shape[0])
     before = np.concatenate([[0], np.cumsum(widths[sentences.indices])])
-    ends = before[sentences.indptr]
-    found, first = [], 0
-    while first < sentences.shape[1]:
+    ends: np.ndarray = before[sentences.indptr]
+    return ends
+
+
+def _ranges(ends: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
+    """First and last source word (exclusive) of each chunk."""
+    first = 0
+    while first < len(ends) - 1:
         stop = max(first + 1, int(np.searchsorted(ends, ends[first] + most, side="right")) - 1)
-        found.append((first, stop))
+        yield first, stop
         first = stop
-    return found
 
 
 class _Diagonal:
