@@ -92,6 +92,8 @@ def one(side: str, task: str, folder: Path, model_path: str, batch: int, threads
     from lm_eval.tasks import TaskManager
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from franken.products import asking
+
     torch.set_num_threads(threads)
     model = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(model_path)
@@ -114,7 +116,7 @@ def one(side: str, task: str, folder: Path, model_path: str, batch: int, threads
     loaded = manager.load([task])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, cpu = time.perf_counter(), time.process_time()
-    with torch.inference_mode():
+    with asking(model) if side != "hf" else torch.inference_mode():
         found = evaluate(lm=lm, task_dict=loaded, bootstrap_iters=0)
     spent = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - started}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

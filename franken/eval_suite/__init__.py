@@ -31,6 +31,7 @@ from franken.eval_suite.progress import shown_progress
 from franken.eval_suite.readout import Readout, read_out
 from franken.eval_suite.suite import Score, SuiteResult, TaskRun
 from franken.parts.label_head import Labeller
+from franken.products import asking
 from franken.tasks.base import Guesses, kind_of
 
 __all__ = ["Score", "SuiteResult", "check_suite", "evaluate"]
@@ -88,7 +89,7 @@ def evaluate(
     model.eval()
     kept = journal or Journal()
     try:
-        with torch.inference_mode(), shown_progress(progress) as advance:
+        with asking(model), shown_progress(progress) as advance:
             for name, task in suite.tasks.items():
                 for config, encoder, readout in _readers_and_writers(
                     model, tokenizer, task, data, suite.opening

@@ -29,6 +29,7 @@ from franken.eval_suite.journal import Journal
 from franken.eval_suite.progress import shown_progress
 from franken.eval_suite.readout import read_out
 from franken.eval_suite.suite import SuiteResult
+from franken.products import asking
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def evaluate(
     model.eval()
     kept = journal or Journal()
     try:
-        with torch.inference_mode(), shown_progress(progress) as advance, own_randomness():
+        with asking(model), shown_progress(progress) as advance, own_randomness():
             for voice, part, encoder, readout in _speakers(model, tokenizer, names, suite, data):
                 from franken.eval_suite.harness_model import HarnessModel
 

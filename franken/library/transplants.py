@@ -24,6 +24,7 @@ from franken.inference.xtransplant.plan import absolute, check_pairs, pair_set
 from franken.inference.xtransplant.samples import Tokens
 from franken.library.options import chosen
 from franken.library.origin import check_objects, origin_of
+from franken.products import asking
 from franken.transplant_engine.base import engine_of
 
 
@@ -108,7 +109,7 @@ def transplant(
             config.max_new_tokens, _ends(model, tokenizer), config.repetition_penalty
         )
         more = Options(share=config.share, max_rows=config.max_rows)
-        with torch.inference_mode():
+        with asking(model):
             runs = [run(host, task, pairs, what, decoding, more) for task in tasks]
     finally:
         host.close()

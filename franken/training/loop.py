@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from franken.config.trainer import Precision, TrainerConfig
 from franken.parts.anatomy import anatomy_of
 from franken.parts.segmented import segmented
+from franken.products import quicker_products
 from franken.training.callbacks import FollowRun
 from franken.training.environment import (
     attending,
@@ -86,6 +87,7 @@ class TrainingLoop:
             layers_offloaded(model, self.trainer),
             checkpointed_layers(layers, config.activation_checkpointing and not on_the_way),
             attending(model, self.trainer.attention),
+            quicker_products(self.module),
             compiled(self.module.backbone, self.trainer.compile),
         ):
             chosen = [self.follow, *own_callbacks(self.trainer), *callbacks]

@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from franken.products import add_transposed_product, product, product_into
+
 IGNORED = -100
 """Label of a position that does not count, as in ``F.cross_entropy``."""
 
@@ -104,7 +106,7 @@ class _Head:
         """The product alone, outside autograd, in ``room`` where there is some."""
         if room is None:
             return self._product(hidden, weight)
-        return torch.mm(hidden, weight.T, out=room[: len(hidden)])
+        return product_into(room[: len(hidden)], hidden, weight)
 
     def finish(self, raw: Tensor, bias: Tensor | None) -> Tensor:
         """Logits from the product, in place."""
@@ -224,9 +226,9 @@ def _by_chunks(
             grad_bias += logits.sum(dim=0)
         grad = logits.to(head.compute_dtype)
         if grad_hidden is not None:
-            grad_hidden[part] = grad @ rows
+            grad_hidden[part] = product(grad, rows.T)
         if grad_weight is not None and head.compute_dtype == head.sum_dtype:
-            grad_weight.addmm_(grad.T, states)
+            add_transposed_product(grad_weight, grad, states)
         elif grad_weight is not None:
             grad_weight += grad.T @ states
     return losses, _Gradients(

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import torch
-
 from franken.config.prompts import PromptsConfig
 from franken.decoding import stop_ids
 from franken.inference.base import Inference
@@ -50,6 +48,7 @@ from franken.inference.xtransplant.samples import (
     solved,
 )
 from franken.inference.xtransplant.scoring import watch_options
+from franken.products import asking
 from franken.prompts import Prompt
 from franken.seeds import derive_seed
 from franken.transplant_engine.base import engine_of
@@ -106,7 +105,7 @@ class Session:
     def run(self, groups: Sequence[list[Sample]]) -> None:
         """Run everything for lists of samples, each of one set and language."""
         self.progress.begin(sum(map(len, groups)), self._answers_due(groups))
-        with torch.inference_mode():
+        with asking(self.host.model):
             for samples in groups:
                 for run in self.config.baselines:
                     self._plain(samples, run)
