@@ -5,11 +5,12 @@ predictions, ``p = sum_e g_e p_e``. With one expert of weight 1 that is this exp
 prediction, so top-1 routing loses nothing to the mixing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from franken.eval_suite.readout import Readout, read_out
 from franken.router.base import RouterFeature, RouterLevel
@@ -72,6 +73,10 @@ class RoutedModel:
         """Set the model's mode."""
         self.experts.model.train(mode)
         return self
+
+    def modules(self) -> Iterator[nn.Module]:
+        """The model's."""
+        return iter(self.experts.model.modules())
 
     def eval(self) -> "RoutedModel":
         """Evaluation mode."""

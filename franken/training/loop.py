@@ -87,7 +87,7 @@ class TrainingLoop:
             layers_offloaded(model, self.trainer),
             checkpointed_layers(layers, config.activation_checkpointing and not on_the_way),
             attending(model, self.trainer.attention),
-            quicker_products(self.module),
+            quicker_products(self.module),  # the module does it too, but not where a fit fails
             compiled(self.module.backbone, self.trainer.compile),
         ):
             chosen = [self.follow, *own_callbacks(self.trainer), *callbacks]

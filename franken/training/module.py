@@ -16,6 +16,7 @@ from franken.parts.anatomy import anatomy_of, logit_scale, logit_softcap
 from franken.parts.fusion import fusions, turn_adapters
 from franken.parts.head_check import check_head
 from franken.parts.segmented import segmented
+from franken.products import quicker_products
 from franken.seeds import derive_seed
 from franken.training.ahead import heads_ahead, loss_ahead
 from franken.training.batches import PAIRS, Batch, completed, next_tokens, rows_of_rank
@@ -95,6 +96,7 @@ class CausalModule(LightningModule):
         self.fill: Fill | None = None
         """Brings in, unit by unit, the weights of a model that is to be sharded."""
         self._step_loss: Tensor | None = None
+        self._quicker = contextlib.ExitStack()
         anatomy = anatomy_of(model.config)
         if anatomy.masked is not self.masked:
             raise CompatibilityError(
@@ -204,6 +206,14 @@ class CausalModule(LightningModule):
             layers = self.model.get_submodule(anatomy_of(self.model.config).layers)
             shard_module(self, list(layers.children()), self.fill)
             self.fill = None
+
+    def on_fit_start(self) -> None:
+        """Multiply with the quicker library until :meth:`on_fit_end`."""
+        self._quicker.enter_context(quicker_products(self))
+
+    def on_fit_end(self) -> None:
+        """Layers are themselves again."""
+        self._quicker.close()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """The step of the schedule that the batch belongs to.

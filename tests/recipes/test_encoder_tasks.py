@@ -48,7 +48,8 @@ def test_the_export_is_a_plain_classifier(run: Runner) -> None:
     plain = AutoModelForSequenceClassification.from_pretrained(directory).eval()
     with torch.no_grad():
         wanted = load_head(model, ref.head).logits(ids.input_ids, ids.attention_mask)
-        assert torch.equal(plain(**ids).logits, wanted)
+        # where weights lie in memory decides the order in which some libraries sum
+        torch.testing.assert_close(plain(**ids).logits, wanted, atol=1e-6, rtol=1e-5)
 
 
 SPARSE = [
