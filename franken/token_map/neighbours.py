@@ -14,6 +14,7 @@ from torch import Tensor
 
 from franken.errors import CompatibilityError
 from franken.parts.table import all_finite
+from franken.products import product_into
 
 _TILE_ROWS = 16384
 _PRODUCT_ROWS = 128  # BLAS rounds a row differently in a product of another height, so it is fixed
@@ -214,11 +215,12 @@ def fixed_height_product(left: Tensor, right: Tensor, *, out: Tensor) -> None:
     for start in range(0, len(left), _PRODUCT_ROWS):
         part = left[start : start + _PRODUCT_ROWS]
         if len(part) == _PRODUCT_ROWS:
-            torch.mm(part, right.T, out=out[start : start + _PRODUCT_ROWS])
+            product_into(out[start : start + _PRODUCT_ROWS], part, right)
         else:
             block = torch.zeros(_PRODUCT_ROWS, left.shape[1], device=left.device)
             block[: len(part)] = part
-            out[start : start + len(part)] = (block @ right.T)[: len(part)]
+            made = product_into(out.new_empty(_PRODUCT_ROWS, len(right)), block, right)
+            out[start : start + len(part)] = made[: len(part)]
 
 
 def _prepared(queries: Tensor, anchors: Tensor, metric: str, rows: Tensor | None = None) -> Tensor:
