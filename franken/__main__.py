@@ -63,8 +63,10 @@ def _run(argv: list[str]) -> int:
     from omegaconf import DictConfig
 
     from franken.cli.compositions import share_compositions
+    from franken.cli.walks import walk_through_configs_so
     from franken.config.register import register_schemas
 
+    walk_through_configs_so()
     register_schemas()
     share_compositions()
     args = get_args(argv)
@@ -80,6 +82,7 @@ def _run(argv: list[str]) -> int:
     def job(composed: DictConfig) -> str:
         from franken.cli.job import run_job
 
+        gc.freeze()  # what was made so far stays: no search in the job goes through it
         gc.enable()
         status = run_job(composed)
         gc.disable()

@@ -18,6 +18,8 @@ from hydra.core.utils import JobRuntime
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
+from franken.cli.readings import read_options_once
+
 _hydras_own = ConfigLoaderImpl._load_configuration_impl
 
 
@@ -71,17 +73,27 @@ class Compositions:
         added = [str(o.input_line) for o in chosen if o.is_add()]
         others = sorted(str(o.input_line) for o in chosen if not o.is_add())
         sources = ((source.scheme(), source.path) for source in loader.get_sources())
-        asked = (*sources, JobRuntime.instance().get("name"), config_name, *added, *others)
-        key = (RunMode.RUN, *asked)
+        asked = (*sources, JobRuntime.instance().get("name"), config_name, *added)
+        key = (RunMode.RUN, asked, *others)
         if key not in self._known:
-            key = (run_mode, *asked)
-        known = self._known.pop(key, None)
+            key = (run_mode, asked, *others)
+        known = self._known.pop(key, None) or self._with_these_chosen(asked, others)
         if known is None:
             known = _hydras_own(loader, config_name, [*added, *others], run_mode, False, False)
-            if len(self._known) >= self._most:
-                self._known.pop(next(iter(self._known)))
         self._known[key] = known
+        if len(self._known) > self._most:
+            self._known.pop(next(iter(self._known)))
         return known
+
+    def _with_these_chosen(self, asked: Any, others: list[str]) -> DictConfig | None:
+        """A config in which the options stand that are asked for besides what it was asked for."""
+        for (mode, known_asked, *known_others), config in self._known.items():
+            if (mode, known_asked) == (RunMode.RUN, asked) and set(known_others) <= set(others):
+                choices = config.hydra.runtime.choices
+                further = (line.split("=", 1) for line in set(others).difference(known_others))
+                if all(len(line) == 2 and choices.get(line[0]) == line[1] for line in further):
+                    return config
+        return None
 
 
 def share_compositions(compositions: Compositions | None = None) -> None:
@@ -91,6 +103,7 @@ def share_compositions(compositions: Compositions | None = None) -> None:
         compositions: where they are kept, by default in new ones.
     """
     load = (compositions or Compositions()).load
+    read_options_once()
     patched: Any = ConfigLoaderImpl
     patched._load_configuration_impl = lambda loader, **asked: load(loader, **asked)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from franken.report import print_tables, read_records, write_report
+from franken.report import print_tables, write_report
 from franken.report.results import Results
 from franken.report.runs import load_groups
 from franken.report.text import print_table
@@ -15,10 +15,10 @@ from franken.report.transplants import CAUTION, transplant_notes, transplant_tab
 def show_report(run_dirs: list[Path], out_dir: Path, title: str, *, command: str) -> None:
     """Print the tables of these runs and write CSV, Markdown, plots and the HTML page."""
     console = Console()
-    if not any(read_records(run_dir / "results.jsonl") for run_dir in run_dirs):
-        return
     groups = load_groups(run_dirs)
     runs = [run for group in groups for run in group]
+    if not any(run.records for run in runs):
+        return
     results = Results(record for run in runs for record in run.records)
     print_tables(results, console)
     transplants = transplants_of(runs)

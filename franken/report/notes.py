@@ -1,6 +1,7 @@
 """What a reader should be warned of, computed from the numbers."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from franken.report.metrics import is_accuracy, metric_of
 from franken.report.results import Results, Row
@@ -12,7 +13,12 @@ NAMED = 6
 
 def computed_notes(results: Results) -> list[str]:
     """Sentences on seeds, chance, missing numbers, truncation and clashing runs."""
-    return [
+    return list(_computed_notes(results))
+
+
+@lru_cache(maxsize=1)  # the console and the report tell the same
+def _computed_notes(results: Results) -> tuple[str, ...]:
+    return (
         *vocabulary_notes(results),
         *_seed_notes(results),
         *_chance_notes(results),
@@ -21,7 +27,7 @@ def computed_notes(results: Results) -> list[str]:
         *_hidden_notes(results),
         *_form_notes(results),
         *_conflict_notes(results),
-    ]
+    )
 
 
 def _systems(results: Results, rows: Iterable[Row]) -> str:

@@ -5,6 +5,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from franken.report.metrics import is_accuracy, primary_metric
 from franken.report.records import Record
@@ -220,10 +221,28 @@ def _language_roles(records: Sequence[Record]) -> dict[str, str]:
     return roles
 
 
+class _Parts:
+    """Records by seed; equal where they are of the same objects, which it keeps."""
+
+    def __init__(self, seeds: Mapping[int, Sequence[Record]]) -> None:
+        self.seeds = {seed: tuple(own) for seed, own in seeds.items()}
+        self._mark = tuple((seed, *map(id, own)) for seed, own in self.seeds.items())
+
+    def __hash__(self) -> int:
+        return hash(self._mark)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Parts) and self._mark == other._mark
+
+
 def _over_seeds(seeds: Mapping[int, Sequence[Record]]) -> Cell | None:
     """Average the languages of each seed, then the seeds."""
-    if not seeds:
-        return None
+    return _averaged(_Parts(seeds)) if seeds else None
+
+
+@lru_cache(maxsize=4096)  # tables ask for a score again whenever it is compared
+def _averaged(parts: _Parts) -> Cell:
+    seeds = parts.seeds
     values = [
         math.fsum(record.value for record in records) / len(records) for records in seeds.values()
     ]
@@ -294,6 +313,12 @@ def compared(
     Returns:
         ``None`` where either is empty, or they are of different languages.
     """
+    return _compared(_Parts(first), _Parts(second))
+
+
+@lru_cache(maxsize=4096)  # a table on the console and one in a file hold the same
+def _compared(one: _Parts, two: _Parts) -> Comparison | None:
+    first, second = one.seeds, two.seeds
     sides = [_over_seeds(side) for side in (first, second)]
     own, other = sides
     if own is None or other is None or own.languages != other.languages:

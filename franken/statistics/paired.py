@@ -136,7 +136,7 @@ def _bootstrap_p(value: float, moved: Array) -> float:
     return (extreme + 1) / (RESAMPLES + 1)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=8)
 def _weights(count: int) -> npt.NDArray[np.float32]:
     """``(RESAMPLES, count)`` how much more or less often than once a resample takes each cluster.
 

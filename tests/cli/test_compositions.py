@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hydra import initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -45,6 +46,7 @@ def composed(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         return own(loader, name, overrides, *others)
 
     monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", own)  # put back afterwards
+    monkeypatch.setattr(ConfigRepository, "load_config", ConfigRepository.load_config)
     monkeypatch.setattr(compositions, "_hydras_own", compose)
     return seen
 
@@ -89,6 +91,19 @@ def test_no_more_are_kept_than_asked_for(
     for method in ("mean", "mean", "focus", "mean"):
         loader.load_configuration("config", [f"init_method={method}"], run_mode=RunMode.RUN)
     assert composed == [["init_method=mean"], ["init_method=focus"], ["init_method=mean"]]
+
+
+def test_an_option_that_stands_already_is_chosen_without_composing(
+    loader: ConfigLoaderImpl, composed: list[list[str]]
+) -> None:
+    asked = ["init_method=lexicon", "word_vectors=trained", "seed=1"]  # both are the defaults
+    alone = content(loader.load_configuration("config", asked, run_mode=RunMode.RUN))
+    share_compositions()
+    loader.load_configuration("config", ["init_method=lexicon"], run_mode=RunMode.RUN)
+    again = loader.load_configuration("config", asked, run_mode=RunMode.RUN)
+    assert content(again) == alone
+    loader.load_configuration("config", ["word_vectors=trained"], run_mode=RunMode.RUN)
+    assert composed == [["init_method=lexicon"], ["word_vectors=trained"]]
 
 
 @pytest.mark.parametrize("fault", ["init_method=nothing", "seeds=1", "seed=1,2"])

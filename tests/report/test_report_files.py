@@ -263,6 +263,21 @@ def test_plots_of_the_same_scores_are_kept(full_run, tmp_path):
     assert all(again[path] > first[path] for path in others)
 
 
+def test_plots_of_a_grid_are_brought_from_one_that_ran_before(full_run, tmp_path, monkeypatch):
+    first = drawn(full_run, tmp_path / "monday" / "report")
+    (tmp_path / "friday").mkdir()  # without a report
+    with monkeypatch.context() as without:
+        without.setattr("franken.report.draw_plots", lambda *_, **__: pytest.fail("drawn again"))
+        again = drawn(full_run, tmp_path / "tuesday" / "report")
+    assert [path.name for path in again] == [path.name for path in first]
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in first]
+    for path in (next(iter(first)), next(iter(again))):
+        path.write_bytes(b"cut off")
+    third = drawn(full_run, tmp_path / "wednesday" / "report")
+    assert [path.read_bytes() for path in third][1:] == [path.read_bytes() for path in first][1:]
+    assert min(path.stat().st_size for path in third) > 1000
+
+
 def test_plots_of_other_scores_are_drawn_anew(full_run, tmp_path):
     first = drawn(full_run, tmp_path)
     curve = full_run / "curves" / "tuned" / "metrics.csv"
