@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.base import Node
 
-from franken.cli import readings
+from franken.cli import compositions, readings
 from franken.cli.paths import config_dir
 from franken.cli.readings import read_options_once
 from franken.cli.walks import walk_through_configs_so
@@ -41,6 +42,13 @@ class Outer:
     same: int = "${inner.sizes.0}"  # type: ignore[assignment]
     free: Any = None
     sub: Inner | None = "${inner}"  # type: ignore[assignment]
+
+
+@pytest.fixture(autouse=True)
+def hydras_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that other tests have composed or read before."""
+    monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", compositions._hydras_own)
+    monkeypatch.setattr(ConfigRepository, "load_config", readings._hydras_own)
 
 
 @pytest.fixture
@@ -131,7 +139,6 @@ def test_an_option_is_read_once_and_a_config_is_its_own(monkeypatch: pytest.Monk
             read.append(config_path)
         return found
 
-    monkeypatch.setattr(ConfigRepository, "load_config", own)  # put back afterwards
     monkeypatch.setattr(readings, "_hydras_own", load)
     expected = OmegaConf.to_container(composed())
     read_options_once()
