@@ -19,8 +19,11 @@ DENSE_LIMIT = 2**25
 """Weights that a method may make which gives every token a weight on every anchor."""
 _CHUNK_BYTES = 8 << 20  # of 4 to 128 MiB the fastest: memory that is handed out again, not anew
 _PART_ROWS = 4096
-_MODERATE = 1e-5
-"""Least inverse condition (by Frobenius norms) for products instead of rotations."""
+_MODERATE = {torch.float32: 1e-3, torch.float64: 1e-5}
+"""Least inverse condition (by Frobenius norms) for products of a format instead of rotations."""
+_STEPS = 6
+_STILL = 1e-9
+"""A refinement that changes weights by less, relative to their length, is the last."""
 
 
 @dataclass(frozen=True)
@@ -208,18 +211,21 @@ def _solve(
     damping, penalties = None, None
     if ridge > 0:
         penalties = ridge * rows.square().sum((1, 2)) / size
-        penalty = penalties.sqrt()
         damping = rows.new_zeros(count, size, size + 1)
-        damping.diagonal(dim1=1, dim2=2)[:] = penalty[:, None]
+        damping.diagonal(dim1=1, dim2=2)[:] = penalties.sqrt()[:, None]
     if importance is not None:
         rows = rows * importance.sqrt()[:, :, None]
-    if size <= width and not center:
-        weights, certain = _by_products(rows, wanted, penalties, rcond)
+    weights = rows.new_empty(count, size)
+    left = torch.arange(count, device=rows.device)
+    for dtype in (torch.float32, torch.float64) if size <= width and not center else ():
+        some = slice(None) if len(left) == count else left
+        penalty = None if penalties is None else penalties[some]
+        found, certain = _by_products(rows[some], wanted[some], penalty, rcond, dtype)
+        weights[some] = found
+        left = left[~certain]
+        if not len(left):
+            break
     else:
-        weights = rows.new_empty(count, size)
-        certain = rows.new_zeros(count, dtype=torch.bool)
-    if not bool(certain.all()):
-        left = ~certain
         weights[left] = _by_rotations(
             rows[left], wanted[left], None if damping is None else damping[left], rcond, center
         )
@@ -231,29 +237,38 @@ def _solve(
 
 
 def _by_products(
-    rows: Tensor, wanted: Tensor, penalties: Tensor | None, rcond: float
+    rows: Tensor, wanted: Tensor, penalties: Tensor | None, rcond: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
     """``(B, k)`` weights from inner products, and where they are as good as :func:`_by_rotations`.
 
-    Cholesky of ``E' E'ᵀ`` squares the condition; one step of refinement against the rows
-    themselves (corrected semi-normal equations, Björck 1987) takes the square back, where the
-    condition is moderate. Others are not certain.
+    Cholesky of ``E' E'ᵀ``, made in ``dtype``, squares the condition; steps of refinement against
+    the rows themselves in float64 (corrected semi-normal equations, Björck 1987) take the square
+    and the rounding back, where the condition is moderate. Others are not certain, nor are those
+    that still move after ``_STEPS``; each token stops by itself.
     """
-    gram = rows @ rows.mT
+    coarse = rows.to(dtype)
+    gram = coarse @ coarse.mT
     if penalties is not None:
         gram.diagonal(dim1=1, dim2=2).add_(penalties[:, None])
     factor, faults = torch.linalg.cholesky_ex(gram)
+    factor = factor.to(rows.dtype)
     identity = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device).expand_as(factor)
     inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
     bound = 1 / (factor.norm(dim=(1, 2)) * inverse.norm(dim=(1, 2)))
-    certain = (faults == 0) & (bound > max(rcond, _MODERATE))  # NaN counts as doubtful
-    weights = torch.zeros_like(gram[:, 0])
-    for _ in range(2):
-        residual = rows @ (wanted - torch.einsum("bk,bkh->bh", weights, rows))[:, :, None]
+    certain = (faults == 0) & (bound > max(rcond, _MODERATE[dtype]))  # NaN counts as doubtful
+    weights = torch.zeros_like(rows[:, :, 0])
+    moving = certain[:, None]
+    for _ in range(_STEPS):
+        left = wanted - (weights[:, None] @ rows)[:, 0]
+        residual = (left[:, None] @ rows.mT)[:, 0]  # a fifth of the time of ``rows @ left``
         if penalties is not None:
-            residual = residual - penalties[:, None, None] * weights[:, :, None]
-        weights = weights + (inverse.mT @ (inverse @ residual))[:, :, 0]
-    return weights, certain
+            residual = residual - penalties[:, None] * weights
+        change = ((residual[:, None] @ inverse.mT) @ inverse)[:, 0]
+        weights = torch.where(moving, weights + change, weights)
+        moving = moving & (change.norm(dim=1) > _STILL * weights.norm(dim=1))[:, None]
+        if not bool(moving.any()):
+            break
+    return weights, certain & ~moving[:, 0]
 
 
 def _by_rotations(

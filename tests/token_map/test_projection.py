@@ -194,3 +194,22 @@ def test_the_scale_of_a_rotation_is_the_best_one_whichever_side_is_wider(
     scale = (turned * b).sum() / turned.square().sum()
     found = torch.from_numpy(orthogonal_weights(queries, a, b, rcond=1e-12)) @ b
     torch.testing.assert_close(found, scale * queries @ rotation, rtol=1e-9, atol=1e-9)
+
+
+def test_products_in_float32_are_refined_to_float64() -> None:
+    anchors, wanted = rows(40 * 9, WIDTH, seed=4).view(40, 9, WIDTH), rows(40, WIDTH, seed=5)
+    found, certain = projection._by_products(anchors, wanted, None, 1e-10, torch.float32)
+    assert bool(certain.all())
+    expected = [np.linalg.lstsq(a.T.numpy(), w.numpy())[0] for a, w in zip(anchors, wanted)]
+    np.testing.assert_allclose(found, np.stack(expected), rtol=0, atol=1e-13)
+
+
+def test_a_condition_beyond_float32_is_left_to_float64() -> None:
+    anchors, wanted = rows(2 * 4, WIDTH, seed=4).view(2, 4, WIDTH), rows(2, WIDTH, seed=5)
+    anchors[1, 3] = anchors[1, 2] + 1e-3 * anchors[1, 3]
+    _, by_single = projection._by_products(anchors, wanted, None, 1e-10, torch.float32)
+    found, by_double = projection._by_products(anchors, wanted, None, 1e-10, torch.float64)
+    assert by_single.tolist() == [True, False]
+    assert by_double.tolist() == [True, True]
+    expected = np.linalg.lstsq(anchors[1].T.numpy(), wanted[1].numpy())[0]
+    np.testing.assert_allclose(found[1], expected, rtol=1e-9)
