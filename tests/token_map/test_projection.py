@@ -200,7 +200,9 @@ def test_products_in_float32_are_refined_to_float64() -> None:
     anchors, wanted = rows(40 * 9, WIDTH, seed=4).view(40, 9, WIDTH), rows(40, WIDTH, seed=5)
     found, certain = projection._by_products(anchors, wanted, None, 1e-10, torch.float32)
     assert bool(certain.all())
-    expected = [np.linalg.lstsq(a.T.numpy(), w.numpy())[0] for a, w in zip(anchors, wanted)]
+    expected = [
+        np.linalg.lstsq(a.T.numpy(), w.numpy())[0] for a, w in zip(anchors, wanted, strict=True)
+    ]
     np.testing.assert_allclose(found, np.stack(expected), rtol=0, atol=1e-13)
 
 
