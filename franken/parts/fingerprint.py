@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from franken.families.anatomy import Anatomy
 from franken.lazy import later
@@ -41,7 +43,7 @@ def body_fingerprint(directory: Path, anatomy: Anatomy) -> str:
     for name in names:
         by_file.setdefault(checkpoint.shard_of(name), {})[name] = b""
     for path, sampled in by_file.items():
-        with open(path, "rb") as handle:
+        with open(path, "rb", buffering=0) as handle:
             for name in sampled:
                 item = checkpoint.range(name)
                 sampled[name] = _sample(item.bytes_count, _blocks_of_file(handle, item.start))
@@ -102,12 +104,8 @@ def _sample(size: int, block: Blocks) -> bytes:
     return digest.digest()
 
 
-def _blocks_of_file(handle: BinaryIO, start: int) -> Blocks:
-    def block(place: int, count: int) -> bytes:
-        handle.seek(start + place)
-        return handle.read(count)
-
-    return block
+def _blocks_of_file(handle: FileIO, start: int) -> Blocks:
+    return lambda place, count: os.pread(handle.fileno(), count, start + place)
 
 
 def _blocks_of_tensor(flat: torch.Tensor) -> Blocks:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,8 +28,11 @@ class Weights(Protocol):
 
     anatomy: Anatomy
     tied: bool
-    body: str
-    """Fingerprint of the body; empty where it is not known."""
+
+    @property
+    def body(self) -> str:
+        """Fingerprint of the body; empty where it is not known."""
+        ...
 
     def names(self) -> list[str]:
         """Names as in the model's ``state_dict``, sorted."""
@@ -60,10 +64,15 @@ class StoredWeights:
 
     def __init__(
         self, places: dict[str, tuple[Path, TensorRange]], anatomy: Anatomy, *, tied: bool,
-        body: str = "", tokenizer: Path | None = None,
+        body: Path | None = None, tokenizer: Path | None = None,
     ) -> None:  # fmt: skip
-        self._places, self._tokenizer = places, tokenizer
-        self.anatomy, self.tied, self.body = anatomy, tied, body
+        self._places, self._tokenizer, self._body = places, tokenizer, body
+        self.anatomy, self.tied = anatomy, tied
+
+    @cached_property
+    def body(self) -> str:
+        """Taken when it is asked for: of two models that are compared, one is enough."""
+        return "" if self._body is None else body_fingerprint(self._body, self.anatomy)
 
     @classmethod
     def of_checkpoint(cls, directory: Path) -> "StoredWeights":
@@ -79,10 +88,7 @@ class StoredWeights:
             if stored is None or (tied and name == anatomy.output_head):
                 continue
             places[name] = (checkpoint.shard_of(stored), checkpoint.range(stored))
-        return cls(
-            places, anatomy, tied=tied, body=body_fingerprint(Path(directory), anatomy),
-            tokenizer=Path(directory),
-        )  # fmt: skip
+        return cls(places, anatomy, tied=tied, body=Path(directory), tokenizer=Path(directory))
 
     @classmethod
     def of_parts(cls, body: Path, table: Path | None) -> "StoredWeights":
@@ -99,9 +105,7 @@ class StoredWeights:
             }  # fmt: skip
             for part, item in opened.ranges.items():
                 places[names[part]] = (opened.weights, item)
-        return cls(
-            places, anatomy, tied=tied, body=body_fingerprint(body, anatomy), tokenizer=table
-        )
+        return cls(places, anatomy, tied=tied, body=body, tokenizer=table)
 
     def names(self) -> list[str]:
         """Sorted."""

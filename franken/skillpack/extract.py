@@ -13,6 +13,7 @@ from franken.config.checks import checked
 from franken.config.pack import PackConfig, operator_of
 from franken.errors import CompatibilityError
 from franken.files import hash_json
+from franken.memory import keep_freed_memory
 from franken.parts.pairs_of_weights import alike
 from franken.parts.skillpack import PackWriter, SkillPack
 from franken.parts.weights import Weights, base_digests
@@ -59,6 +60,7 @@ def pack_difference(
         ArtifactError: where the directory exists or a file is damaged; nothing is left behind.
     """
     checked(policy, f"pack={policy.name}")
+    keep_freed_memory()
     tuned = alike(base, tuned)
     plans = make_plans(base, policy)
     for plan in plans:

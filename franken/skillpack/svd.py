@@ -50,13 +50,13 @@ class RowBlocks:
 
     def __matmul__(self, right: Tensor) -> Tensor:
         """``A B``."""
-        return torch.cat([block @ right for block in self.blocks()])
+        return torch.cat([_thin(block, right) for block in self.blocks()])
 
     def transposed_times(self, left: Tensor) -> Tensor:
         """``A^T B``."""
         found, at = left.new_zeros(self.shape[1], left.shape[1]), 0
         for block in self.blocks():
-            found += block.T @ left[at : at + len(block)]
+            found += _thin(block.T, left[at : at + len(block)])
             at += len(block)
         return found
 
@@ -161,22 +161,28 @@ def randomized(
     start = torch.randn(delta.shape[1], columns, generator=generator)
     if isinstance(delta, Tensor):
         start = start.to(delta.device)
-    basis = torch.linalg.qr(delta @ start).Q
+    basis = torch.linalg.qr(_times(delta, start)).Q
     for _ in range(power):
         basis = torch.linalg.qr(_transposed_times(delta, basis)).Q
-        basis = torch.linalg.qr(delta @ basis).Q
+        basis = torch.linalg.qr(_times(delta, basis)).Q
     # The projection is wide (columns x n): its SVD goes through the small square factor of a QR.
-    if isinstance(delta, RowBlocks):
-        tall, small = torch.linalg.qr(delta.transposed_times(basis))
-    else:
-        tall, small = torch.linalg.qr((basis.T @ delta).T)
+    tall, small = torch.linalg.qr(_transposed_times(delta, basis))
     inner, sigma, outer = torch.linalg.svd(small.T, full_matrices=False)
     left, right = basis @ inner, outer @ tall.T
     return Factors(left[:, :rank], sigma[:rank], right[:rank], "randomized")
 
 
+def _times(delta: Tensor | RowBlocks, right: Tensor) -> Tensor:
+    return _thin(delta, right) if isinstance(delta, Tensor) else delta @ right
+
+
 def _transposed_times(delta: Tensor | RowBlocks, left: Tensor) -> Tensor:
-    return delta.T @ left if isinstance(delta, Tensor) else delta.transposed_times(left)
+    return _thin(delta.T, left) if isinstance(delta, Tensor) else delta.transposed_times(left)
+
+
+def _thin(left: Tensor, right: Tensor) -> Tensor:
+    """``A B`` for a ``B`` of few columns, as rows: BLAS takes a quarter less for the same sums."""
+    return (right.T @ left.T).T
 
 
 def energy_rank(sigma: Tensor, share: float) -> int:

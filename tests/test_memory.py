@@ -1,0 +1,34 @@
+"""What the allocator keeps, as the C library says in a process of its own."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+_MAPPED = """
+import ctypes, sys, torch
+from franken.memory import keep_freed_memory
+
+NAMES = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in NAMES.split()]
+
+tell = ctypes.CDLL(None).mallinfo2
+tell.restype = Info
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+before = tell().hblks
+held = torch.empty(16 << 20, dtype=torch.uint8)
+print(tell().hblks - before)
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver() < ("glibc", "2.33"), reason="mallinfo2 is of glibc from 2.33 on"
+)
+@pytest.mark.parametrize(("way", "mapped"), [("keep", 0), ("give back", 1)])
+def test_blocks_come_from_memory_that_is_kept(way: str, mapped: int) -> None:
+    command = [sys.executable, "-c", _MAPPED, way]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(done.stdout) == mapped
