@@ -239,6 +239,9 @@ JOBS = {
     "align_systran_fast": _align_job(
         "systran-align 3.5.0", "align_systran.py", ("systran-align==3.5.0",), "3 x", "fast_align"
     ),
+    "align_systran_agreed": _align_job(
+        "systran-align 3.5.0", "align_systran.py", ("systran-align==3.5.0",), "3 x", "agreed"
+    ),
     "align_eflomal": _align_job("eflomal 2.0.0", "align_eflomal.py", ("eflomal==2.0.0",), "8 x"),
     "trans_systran": _trans_job(
         "systran-align 3.5.0", "align_systran.py", ("systran-align==3.5.0",), "3 x"

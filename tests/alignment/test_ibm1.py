@@ -2,17 +2,18 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from franken.alignment.base import Direction, Symmetry
 from franken.alignment.fast_align import FastAlignAlignment
-from franken.alignment.ibm1 import Ibm1Alignment, align_bitext, train, viterbi
+from franken.alignment.ibm1 import Ibm1Alignment, align_bitext, train, train_together, viterbi
 from franken.errors import ConfigError
 from tests.faults import faults_of, raises
 
-from .toys import BOOK, as_dict, bitext, random_pairs, slow_model
+from .toys import BOOK, as_dict, bitext, random_pairs, slow_agreement, slow_model
 
 ALL = Ibm1Alignment(min_expected=0.0)
 GOLDEN = {  # pair: count after 1 update, p after 1, count after 6, p after 6
@@ -33,7 +34,11 @@ GOLDEN = {  # pair: count after 1 update, p after 1, count after 6, p after 6
 
 def model_of(text, config=ALL, **options):
     """Pair -> count, pair -> probability, NULL included; and the model."""
-    model = train(text, config, **options)
+    return named(text, train(text, config, **options), config)
+
+
+def named(text, model, config=ALL):
+    """The same of a model that is trained."""
     index, words = model.index, text.target.words
     pairs = [
         (text.source.words[s], words[t])
@@ -101,6 +106,47 @@ def test_variational_bayes_with_a_diagonal_equals_dictionaries_and_loops():
         sums[source] = sums.get(source, 0) + value
     assert max(sums.values()) <= 1.0 + 1e-9
     assert min(sums.values()) < 1.0
+
+
+@pytest.mark.parametrize("null", [True, False])
+@pytest.mark.parametrize("tension", [0.0, 4.0])
+@pytest.mark.parametrize("apart", [0, 2])
+def test_agreement_equals_dictionaries_and_loops(null, tension, apart):
+    pairs = random_pairs(80, seed=4)
+    text = bitext(pairs)
+    config = Ibm1Alignment(em_updates=apart + 2, null=null, tension=tension, agree_after=apart)
+    models = train_together(text, config, chunk_links=200)
+    slow = slow_agreement(pairs, apart, 2, null=null, tension=tension)
+    near = 1e-4 if tension else 1e-9  # priors are float32
+    for side, model, (counts, share) in zip((text, text.swapped()), models, slow, strict=True):
+        found = named(side, model, config)
+        assert found[0] == pytest.approx(counts, rel=near, abs=near**2)
+        assert found[1] == pytest.approx(share, rel=near, abs=near**2)
+
+
+@pytest.mark.parametrize("maker", [Ibm1Alignment, FastAlignAlignment])
+def test_directions_that_agree_link_more_words_alike(maker):
+    text, shares = bitext(random_pairs(200, seed=9)), []
+    for after in (None, 3):
+        config = maker(em_updates=6, agree_after=after)
+        one, two = (
+            align_bitext(text, replace(config, symmetrise=rule)).links.sum()
+            for rule in (Symmetry.intersect, Symmetry.union)
+        )
+        shares.append(one / two)
+    assert shares[1] > shares[0]
+
+
+@pytest.mark.parametrize("rule", Symmetry)
+def test_agreement_gives_the_same_links_from_either_direction(rule):
+    text = bitext(random_pairs(60, seed=1))
+    tables = [
+        align_bitext(text, Ibm1Alignment(symmetrise=rule, direction=way, agree_after=1))
+        for way in Direction
+    ]
+    same = as_dict(tables[0], "links") == as_dict(tables[1], "links")
+    assert same == (rule is not Symmetry.none)
+    assert as_dict(tables[0], "expected") == pytest.approx(as_dict(tables[1], "expected"), rel=1e-6)
 
 
 def test_a_sparse_prior_leaves_a_word_fewer_partners_than_maximum_likelihood():
@@ -272,3 +318,5 @@ def test_only_so_many_pairs_are_read():
 def test_senseless_options_are_faults():
     wrong = {"em_updates": 0, "prune": -1, "max_pairs": 0, "min_expected": -1, "tension": -1}
     assert set(faults_of(Ibm1Alignment, **wrong)) == set(wrong)
+    assert set(faults_of(Ibm1Alignment, agree_after=-1)) == {"agree_after"}
+    assert set(faults_of(Ibm1Alignment, agree_after=2, prune=0.1)) == {"prune"}

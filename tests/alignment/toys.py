@@ -91,6 +91,45 @@ def slow_model(
     return dict(counts), share, links
 
 
+def slow_agreement(
+    pairs: list[tuple[str, str]], apart: int, together: int, *, null: bool, tension: float
+) -> list[tuple[dict, dict]]:
+    """Counts and shares of p(target | source) and of p(source | target), after so many updates of
+    each by itself and then of both by the product of what they hold of each link."""
+    text = [(s.split(), t.split()) for s, t in pairs]
+    shares: list[dict] = [defaultdict(lambda: 1.0), defaultdict(lambda: 1.0)]
+    for update in range(apart + together):
+        counts: list[dict] = [defaultdict(float), defaultdict(float)]
+        for source, target in text:
+            one = _posteriors(shares[0], source, target, null, tension)
+            two = _posteriors(shares[1], target, source, null, tension)
+            for (i, j), share in one.items():
+                both = share * two[j, i] if update >= apart and i >= 0 else share
+                counts[0]["NULL" if i < 0 else source[i], target[j]] += both
+            for (j, i), share in two.items():
+                both = share * one[i, j] if update >= apart and j >= 0 else share
+                counts[1]["NULL" if j < 0 else target[j], source[i]] += both
+        for side, found in enumerate(counts):
+            sums: dict = defaultdict(float)
+            for (given, _), value in found.items():
+                sums[given] += value
+            shares[side] = {pair: value / sums[pair[0]] for pair, value in found.items()}
+    return [(dict(found), share) for found, share in zip(counts, shares, strict=True)]
+
+
+def _posteriors(
+    share: dict, given: list[str], made: list[str], null: bool, tension: float
+) -> dict[tuple[int, int], float]:
+    """(place in ``given``, -1 for NULL; place in ``made``) -> probability of the link."""
+    found = {}
+    words = [*(["NULL"] if null else []), *given]
+    for j, word in enumerate(made):
+        prior = _prior(len(words), len(made), j, null, tension)
+        parts = [share[of, word] * p for of, p in zip(words, prior, strict=True)]
+        found |= {(i - null, j): part / sum(parts) for i, part in enumerate(parts)}
+    return found
+
+
 def _prior(width: int, length: int, j: int, null: bool, tension: float) -> list[float]:
     """Of each source place, NULL first if there is one."""
     if not tension:

@@ -1,6 +1,6 @@
 """franken's side of ``align``: SOURCE TARGET OUT MODEL; links of both directions, symmetrised.
 
-MODEL is ``ibm1`` or ``fast_align``.
+MODEL is ``ibm1``, ``fast_align``, or ``agreed``: ``fast_align`` with ``agree_after=5``.
 """
 
 import sys
@@ -12,14 +12,17 @@ from franken.alignment.common.bitext import by_space, read_bitext
 from franken.alignment.common.links import as_links
 from franken.alignment.common.symmetrise import symmetrise
 from franken.alignment.fast_align import FastAlignAlignment
-from franken.alignment.ibm1 import Ibm1Alignment, train, viterbi
+from franken.alignment.ibm1 import Ibm1Alignment, models_of, viterbi
 
 source, target, out, model = sys.argv[1:]
-config = FastAlignAlignment() if model == "fast_align" else Ibm1Alignment()
+configs = {
+    "ibm1": Ibm1Alignment(),
+    "fast_align": FastAlignAlignment(),
+    "agreed": FastAlignAlignment(agree_after=5),
+}
 with open(source, encoding="utf-8") as left, open(target, encoding="utf-8") as right:
     bitext = read_bitext(zip(left, right, strict=True), splitter=by_space)
-forward = viterbi(train(bitext, config))
-backward = viterbi(train(bitext.swapped(), config))
+forward, backward = map(viterbi, models_of(bitext, configs[model]))
 backward = as_links(backward[:, 1], backward[:, 0])
 links = symmetrise(bitext, forward, backward, Symmetry.grow_diag_final_and)
 starts = bitext.target.offsets[: len(bitext)]

@@ -104,6 +104,8 @@ class LinkIndex:
     """``(R,)`` float64 factor on the priors of a row's links."""
     null: np.ndarray
     """``(R,)`` float64 prior of NULL, 0 where it is no choice."""
+    diagonal: "Diagonal | None"
+    """What makes priors; ``None``: they are uniform."""
     ones: np.ndarray
     """Uniform priors of the chunk with most links, float64; all chunks share them."""
 
@@ -132,7 +134,7 @@ def index_links(
     """
     rows = _rows(bitext.target, apart=tension > 0)
     sentences = _places_by_word(bitext.source)
-    along = _Diagonal(bitext, rows, tension) if tension else None
+    along = Diagonal(bitext, rows, tension) if tension else None
     most = chunk_links or max(CHUNK_LINKS, _LINKS_PER_ROW * len(rows))
     ends = _ends(sentences, rows)
     # One array of each for all chunks: memory of this size goes back to the system as a whole.
@@ -168,6 +170,7 @@ def index_links(
         first_sources=bitext.source.offsets[:-1],
         scale=along.scale(chunks, 1.0 - NULL_PRIOR * null) if along else np.ones(count),
         null=np.full(count, (NULL_PRIOR if along else 1.0) * null),
+        diagonal=along,
         ones=np.ones(0 if along else max(len(chunk.rows) for chunk in chunks)),
     )
 
@@ -178,6 +181,14 @@ def sums_of_runs(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     filled = np.flatnonzero(sizes)
     sums[filled] = np.add.reduceat(values, (np.cumsum(sizes) - sizes)[filled])
     return sums
+
+
+def shares_of_runs(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Each value's share of the sum of its run; 0 in a run of zeros."""
+    sums = np.maximum(sums_of_runs(values, sizes), np.finfo(float).tiny)
+    shares: np.ndarray = np.repeat(sums, sizes)
+    np.divide(values, shares, out=shares)
+    return shares
 
 
 def _rows(side: Side, *, apart: bool) -> Rows:
@@ -225,7 +236,7 @@ def _ranges(ends: np.ndarray, most: int) -> Iterator[tuple[int, int]]:
         first = stop
 
 
-class _Diagonal:
+class Diagonal:
     """Priors of links, highest where both words lie equally far along.
 
     Dyer et al. 2013, equation 2, at the middles of words; NULL has :data:`NULL_PRIOR`.
