@@ -17,7 +17,7 @@ from franken.lazy import later
 with later():
     from franken.token_map.anchors import Coordinates, HelperSpace
     from franken.token_map.builder import MapBuilder
-    from franken.token_map.neighbours import sparsemax_neighbours
+    from franken.token_map.sparsemax import sparsemax_neighbours
 
 
 @option

@@ -30,7 +30,7 @@ with later():
     from franken.token_map.anchors import Coordinates, HelperSpace, check_helper, put_by_helper
     from franken.token_map.builder import MapBuilder
     from franken.token_map.matching_pursuit import pursue
-    from franken.token_map.neighbours import Neighbours, sparsemax_neighbours, top_neighbours
+    from franken.token_map.neighbours import Neighbours, top_neighbours
     from franken.token_map.overlap import share_by
     from franken.token_map.projection import (
         Support,
@@ -40,6 +40,7 @@ with later():
     )
     from franken.token_map.resources import InitResources
     from franken.token_map.row_norms import finish_norms
+    from franken.token_map.sparsemax import sparsemax_neighbours
     from franken.token_map.token_map import TokenMap
     from franken.token_map.token_vectors import piece_space_vectors
     from franken.tokenizer.pieces import text_of

@@ -5,32 +5,18 @@ float32. Their error has a bound, and the atoms that the bound does not exclude 
 those left of them in float64: which atom is found rests on float64 alone, not on the processor.
 """
 
-import warnings
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from franken.token_map.pair_products import fast_dtype, pair_products
+
 _GROUP = 32
 _TILE_ROWS = 4096  # with 512 vectors some 4 MB of scores, which stay in the cache
-_PAIRS_BYTES = 32 << 20
 _BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
-_MULTIPLIES_BFLOAT16 = "amx_bf16", "avx512_bf16"
 _SINGLE = torch.finfo(torch.float32).eps
-
-
-def fast_dtype(device: torch.device | str = "cpu") -> torch.dtype:
-    """What a device multiplies fastest; no result depends on it.
-
-    A GPU adds products of bfloat16 in bfloat16 where it likes, beyond the bound: there numbers of
-    eight bits are multiplied as float32, which TF32 too does without loss.
-    """
-    if torch.device(device).type != "cpu":
-        return torch.float32
-    known = torch.cpu.get_capabilities()
-    return torch.bfloat16 if any(map(known.get, _MULTIPLIES_BFLOAT16)) else torch.float32
 
 
 class _Pairs(NamedTuple):
@@ -67,7 +53,7 @@ class AtomSearch:
     Args:
         atoms: ``(N, D)`` float32.
         normalise: compare directions; otherwise long atoms are preferred.
-        dtype: of the first comparison; default: :func:`fast_dtype`.
+        dtype: of the first comparison; default: that of :func:`fast_dtype`.
         few_bits: numbers of eight bits are compared first, in whatever format; default: not on the
             CPU.
     """
@@ -181,7 +167,7 @@ class AtomSearch:
 
         And which of them are alone, with a size that is certainly not zero: ``(P,)`` bool.
         """
-        sizes = self._single_sizes(unit, pairs)
+        sizes = self._sizes(unit, pairs)
         length = self._tiles[0].length if self._tiles else 0.0
         error = 2 * (unit.shape[1] + 4) * _SINGLE * length
         most = sizes.new_zeros(len(unit)).scatter_reduce(0, pairs.vectors, sizes, "amax")
@@ -189,38 +175,7 @@ class AtomSearch:
         alone = (pairs.vectors.bincount(minlength=len(unit)) == 1) & (most > error)
         return pairs, alone[pairs.vectors]
 
-    def _single_sizes(self, vectors: Tensor, pairs: _Pairs) -> Tensor:
-        """As :meth:`_sizes`; on the CPU without a copy of every row, in a fifth of the time."""
-        if vectors.device.type != "cpu":
-            return self._sizes(vectors, pairs)
-        _warn_once_of_sparse_rows()
-        counts = pairs.vectors.bincount(minlength=len(vectors))
-        wanted = torch.sparse_csr_tensor(
-            torch.cat([counts.new_zeros(1), counts.cumsum(0)]),
-            pairs.atoms,
-            vectors.new_zeros(len(pairs.atoms)),
-            (len(vectors), len(self._atoms)),
-            device=vectors.device,
-            check_invariants=False,
-        )
-        products = torch.sparse.sampled_addmm(wanted, vectors, self._atoms.T, beta=0.0)
-        found: Tensor = products.values()
-        return found.abs_().mul_(self._scale[pairs.atoms])
-
     def _sizes(self, vectors: Tensor, pairs: _Pairs) -> Tensor:
         """``(P,)`` sizes of the inner products, in the number format of the vectors."""
-        step = max(1, _PAIRS_BYTES // (8 * vectors.shape[1]))
-        found = vectors.new_empty(len(pairs.atoms))
-        for start in range(0, len(found), step):
-            vector, atom = pairs.vectors[start : start + step], pairs.atoms[start : start + step]
-            rows = self._atoms[atom].to(vectors.dtype)
-            found[start : start + step] = torch.linalg.vecdot(rows, vectors[vector])
+        found = pair_products(vectors, self._atoms, pairs.vectors, pairs.atoms)
         return found.abs_().mul_(self._scale[pairs.atoms])
-
-
-@cache
-def _warn_once_of_sparse_rows() -> None:
-    """Take torch's notice that sparse rows are in beta, which it gives once."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.zeros(1, 1, device="cpu").to_sparse_csr()

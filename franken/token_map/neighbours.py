@@ -20,8 +20,6 @@ _TILE_ROWS = 16384
 _PRODUCT_ROWS = 128  # BLAS rounds a row differently in a product of another height, so it is fixed
 _BUFFER_BYTES = 128 << 20
 _GROUP = 16
-_BATCH_ROWS = 128
-_BATCH_SCORES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def top_neighbours(
     Raises:
         CompatibilityError: where the widths differ or a value is NaN or infinite.
     """
-    anchors = _prepared(queries, anchors, metric, anchor_rows)
+    anchors = prepared(queries, anchors, metric, anchor_rows)
     count, width = len(queries if query_rows is None else query_rows), min(k, len(anchors))
     columns = torch.empty(count, width, dtype=torch.int64, device="cpu")
     scores = torch.empty(count, width, device="cpu")
@@ -111,105 +109,6 @@ def softmax_weights(scores: Tensor, temperature: float) -> Tensor:
     return torch.softmax(scores.double() / temperature, -1)
 
 
-def sparsemax(scores: Tensor) -> Tensor:
-    """Euclidean projection of each row on the simplex (Martins & Astudillo 2016), float64.
-
-    Args:
-        scores: ``(..., k)`` in any order; ``-inf`` marks an entry that takes no part.
-
-    Returns:
-        ``(..., k)`` weights, not negative, rows sum to 1.
-    """
-    exact = scores.double()
-    exact = exact - exact.amax(-1, keepdim=True)  # of the same projection, and safe from overflow
-    falling = exact.sort(-1, descending=True).values
-    count = torch.arange(1, exact.shape[-1] + 1, dtype=torch.float64, device=exact.device)
-    totals = falling.cumsum(-1)
-    support = (1 + count * falling > totals).sum(-1, keepdim=True)
-    threshold = (totals.gather(-1, support - 1) - 1) / support
-    return (exact - threshold).clamp_(min=0)
-
-
-def sparsemax_neighbours(
-    queries: Tensor,
-    anchors: Tensor,
-    *,
-    temperature: float = 1.0,
-    cap: int = 64,
-    chunk_rows: int = 512,
-) -> Neighbours:
-    """``sparsemax(cos / temperature)`` over all anchors, exact though only the best are sorted.
-
-    The threshold of a sparsemax over some of the scores is at most that over all of them. That of
-    the best ``cap`` out of the maxima of small groups, which are cheap to find, thus leaves all of
-    the support and little else to be sorted.
-
-    Args:
-        queries: ``(n, d)``; a zero vector has equal weights on all anchors, so leave these out.
-        anchors: ``(m, d)``, ``m >= 1`` unless ``n`` is 0.
-        temperature: divides the cosines; smaller ones are sparser.
-        cap: how many scores the first threshold rests on; does not change the result.
-        chunk_rows: as in :func:`top_neighbours`.
-    """
-    if len(queries) and not len(anchors):
-        raise CompatibilityError("sparsemax_neighbours got no anchors; exclude such queries before")
-    anchors = _prepared(queries, anchors, "cosine")
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for start, similarity in _similarities(queries, anchors, "cosine", chunk_rows):
-        rows, columns = (similarity >= _floor(similarity, temperature, cap)).nonzero(as_tuple=True)
-        sizes = torch.bincount(rows, minlength=len(similarity))
-        scores = similarity[rows, columns]
-        # Rows of like size together, so that a few wide ones do not widen all.
-        order = sizes.argsort(stable=True)
-        ends = sizes.cumsum(0)
-        for some in _of_one_width(order, sizes):
-            padded, places = _padded(scores, ends - sizes, sizes, some)
-            falling, rank = padded.sort(dim=1, descending=True, stable=True)
-            weights = sparsemax(falling / temperature)
-            row, place = (weights > 0).nonzero(as_tuple=True)
-            chosen = places[row, rank[row, place]]
-            found.append(
-                (
-                    (some[row] + start).cpu().numpy(),
-                    columns[chosen].cpu().numpy(),
-                    weights[row, place].cpu().numpy(),
-                )
-            )
-    return _grouped(found)
-
-
-def _floor(similarity: Tensor, temperature: float, cap: int) -> Tensor:
-    """``(B, 1)`` scores that no anchor of the support lies below."""
-    whole = similarity.shape[1] // _GROUP * _GROUP
-    maxima = similarity[:, :whole].view(len(similarity), _GROUP, -1).amax(1) if whole else None
-    rest = similarity[:, whole:]
-    some = rest if maxima is None else torch.cat([maxima, rest], 1)
-    scores = some.topk(min(cap, some.shape[1]), dim=1).values.double() / temperature
-    best = scores[:, :1]
-    # Over a support, weights are score minus threshold: any of them gives the threshold back.
-    threshold = best - sparsemax(scores)[:, :1]
-    slack = 1e-6 * (1 + threshold.abs() * temperature)  # roundings of float32
-    return (threshold * temperature - slack).float()
-
-
-def _of_one_width(order: Tensor, sizes: Tensor) -> Iterator[Tensor]:
-    """Rows in their order, in batches that stay small when padded to the widest of each."""
-    start = 0
-    while start < len(order):
-        stop = min(start + _BATCH_ROWS, len(order))
-        while stop - start > 1 and (stop - start) * int(sizes[order[stop - 1]]) > _BATCH_SCORES:
-            stop = start + (stop - start) // 2
-        yield order[start:stop]
-        start = stop
-
-
-def _padded(scores: Tensor, starts: Tensor, sizes: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """``(b, k)`` scores of some rows, filled up with -inf, and where they lie in ``scores``."""
-    place = torch.arange(int(sizes[rows].max()), device=scores.device)
-    places = (starts[rows][:, None] + place).clamp(max=len(scores) - 1)
-    return scores[places].masked_fill(place >= sizes[rows][:, None], -torch.inf), places
-
-
 def fixed_height_product(left: Tensor, right: Tensor, *, out: Tensor) -> None:
     """``left @ rightᵀ`` into ``out``, each row with the same bits whatever rows stand beside it."""
     for start in range(0, len(left), _PRODUCT_ROWS):
@@ -223,7 +122,7 @@ def fixed_height_product(left: Tensor, right: Tensor, *, out: Tensor) -> None:
             out[start : start + len(part)] = made[: len(part)]
 
 
-def _prepared(queries: Tensor, anchors: Tensor, metric: str, rows: Tensor | None = None) -> Tensor:
+def prepared(queries: Tensor, anchors: Tensor, metric: str, rows: Tensor | None = None) -> Tensor:
     """The anchors (or some rows of them) in float32, of unit length for ``cosine``."""
     if metric not in ("cosine", "dot", "euclidean"):
         raise CompatibilityError(
@@ -240,10 +139,10 @@ def _prepared(queries: Tensor, anchors: Tensor, metric: str, rows: Tensor | None
     made = (anchors if rows is None else anchors[rows]).float()
     if metric != "cosine":
         return made
-    return made / _norms(made) if made is anchors else made.div_(_norms(made))
+    return made / norms(made) if made is anchors else made.div_(norms(made))
 
 
-def _norms(rows: Tensor) -> Tensor:
+def norms(rows: Tensor) -> Tensor:
     """``(n, 1)`` lengths, 1 for zero rows."""
     norms = rows.norm(dim=1, keepdim=True)
     return torch.where(norms > 0, norms, 1.0)
@@ -266,7 +165,7 @@ def _similarities(
         some = slice(start, start + len(buffer))
         chunk = queries[some if query_rows is None else query_rows[some]]
         chunk = chunk.to(anchors.device).float()
-        chunk = chunk / _norms(chunk) if metric == "cosine" else chunk
+        chunk = chunk / norms(chunk) if metric == "cosine" else chunk
         scores = buffer[: len(chunk)]
         fixed_height_product(chunk, anchors, out=scores)
         if squares is not None:
@@ -297,12 +196,3 @@ def _best(similarity: Tensor, k: int) -> tuple[Tensor, Tensor]:
     columns = columns.sort(1).values
     scores, order = similarity.gather(1, columns).sort(dim=1, descending=True, stable=True)
     return scores, columns.gather(1, order)
-
-
-def _grouped(found: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> Neighbours:
-    if not found:
-        empty = np.empty(0, np.int64)
-        return Neighbours(empty, empty, np.empty(0))
-    rows, columns, weights = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    order = np.lexsort((columns, -weights, rows))
-    return Neighbours(rows[order], columns[order], weights[order])

@@ -8,12 +8,8 @@ import torch
 from torch import Tensor
 
 from franken.token_map.builder import MapBuilder
-from franken.token_map.neighbours import (
-    Neighbours,
-    softmax_weights,
-    sparsemax_neighbours,
-    top_neighbours,
-)
+from franken.token_map.neighbours import Neighbours, softmax_weights, top_neighbours
+from franken.token_map.sparsemax import sparsemax_neighbours
 from franken.tokenizer.pieces import text_of
 
 logger = logging.getLogger(__name__)

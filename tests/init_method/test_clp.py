@@ -12,8 +12,8 @@ from franken.init_method.clp_plus import ClpPlusInit
 from franken.init_method.local_least_squares import LocalLeastSquaresInit, LocalWeights
 from franken.init_method.omp import OmpInit
 from franken.token_map import projection
-from franken.token_map.neighbours import sparsemax
 from franken.token_map.options import Fallback, Metric
+from franken.token_map.sparsemax import sparsemax
 from tests.bounds import one_error
 from tests.faults import raises
 from tests.init_method.donor import (

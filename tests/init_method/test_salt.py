@@ -23,9 +23,9 @@ from franken.init_method.salt import (
     Weighting,
 )
 from franken.token_map.builder import MapBuilder
-from franken.token_map.neighbours import sparsemax
 from franken.token_map.options import Fallback, Overlap, OverlapMode, Rescale
 from franken.token_map.overlap import overlap_readings
+from franken.token_map.sparsemax import sparsemax
 from franken.tokenizer.pieces import canonical_bytes
 from franken.word_vectors import VectorSpace
 from tests.faults import faults_of, raises

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from franken.token_map.atom_search import AtomSearch, fast_dtype
+from franken.token_map.atom_search import AtomSearch
+from franken.token_map.pair_products import fast_dtype
 
 
 def vectors(count: int, width: int = 40, seed: int = 0) -> torch.Tensor:

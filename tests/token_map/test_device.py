@@ -15,13 +15,14 @@ from franken.init_method import InitResources, initialise
 from franken.init_method.tokenadapt import Encoder, TokenAdaptInit
 from franken.token_map.atom_search import AtomSearch
 from franken.token_map.matching_pursuit import _pursue
-from franken.token_map.neighbours import nearest_rows, sparsemax_neighbours, top_neighbours
+from franken.token_map.neighbours import nearest_rows, top_neighbours
 from franken.token_map.projection import (
     Support,
     dense_weights,
     orthogonal_weights,
     projection_weights,
 )
+from franken.token_map.sparsemax import sparsemax_neighbours
 from tests.init_method.tiny import CONFIGS, source_table, target_tokenizer
 
 BYTE = TokenizerKind.byte_level_bpe

@@ -6,16 +6,9 @@ import torch
 
 from franken.errors import CompatibilityError
 from franken.token_map import neighbours
-from franken.token_map.neighbours import (
-    nearest_rows,
-    softmax_weights,
-    sparsemax,
-    sparsemax_neighbours,
-    top_neighbours,
-)
+from franken.token_map.neighbours import nearest_rows, softmax_weights, top_neighbours
 from tests.bounds import sum_error
 from tests.faults import raises
-from tests.init_method.spaces import projected_on_simplex
 
 
 def vectors(count: int, width: int = 24, seed: int = 0) -> torch.Tensor:
@@ -84,7 +77,7 @@ def test_a_table_is_never_in_float32_as_a_whole(monkeypatch) -> None:
         tallest.append(len(rows))
         return rows.norm(dim=1, keepdim=True)
 
-    monkeypatch.setattr(neighbours, "_norms", spying)
+    monkeypatch.setattr(neighbours, "norms", spying)
     nearest_rows(vectors(10), vectors(1000, seed=1), torch.arange(1000), 3, tile_rows=128)
     assert max(tallest) == 128
 
@@ -122,63 +115,10 @@ def test_softmax_by_hand() -> None:
     assert weights[0, 0].item() == pytest.approx(np.e / (np.e + 1), abs=1e-7)
 
 
-def test_sparsemax_by_hand() -> None:
-    # z = (0.6, 0.3, 0.2, -1): support 3, threshold (1.1 - 1) / 3
-    weights = sparsemax(torch.tensor([0.3, -1.0, 0.6, 0.2], dtype=torch.float64))
-    expected = torch.tensor([0.8, 0, 1.7, 0.5], dtype=torch.float64) / 3
-    torch.testing.assert_close(weights, expected, atol=1e-15, rtol=0)
-
-
-def test_sparsemax_is_the_projection_on_the_simplex_and_ignores_shifts() -> None:
-    scores = torch.from_numpy(np.random.default_rng(3).normal(0, 0.4, (60, 80)))
-    weights = sparsemax(scores)
-    assert (weights >= 0).all()
-    torch.testing.assert_close(weights.sum(1), torch.ones(60, dtype=torch.float64))
-    expected = np.stack([projected_on_simplex(row) for row in scores.numpy()])
-    np.testing.assert_allclose(weights.numpy(), expected, atol=1e-12)
-    torch.testing.assert_close(sparsemax(scores + 1234.5), weights, atol=1e-10, rtol=0)
-
-
-def test_entries_of_minus_infinity_take_no_part() -> None:
-    scores = torch.tensor([[0.5, -torch.inf, 0.4], [-torch.inf, 2.0, -torch.inf]])
-    expected = torch.tensor([[0.55, 0.0, 0.45], [0.0, 1.0, 0.0]], dtype=torch.float64)
-    torch.testing.assert_close(sparsemax(scores), expected, atol=1e-7, rtol=0)
-
-
-def test_sparsemax_agrees_with_entmax() -> None:
-    entmax = pytest.importorskip("entmax")
-    scores = vectors(50, 90).double()
-    torch.testing.assert_close(
-        sparsemax(scores), entmax.sparsemax(scores, dim=-1), atol=1e-6, rtol=0
-    )
-
-
-@pytest.mark.parametrize(("temperature", "cap"), [(1.0, 2), (0.3, 5), (1.0, 4000), (30.0, 16)])
-def test_truncated_sparsemax_is_the_full_one_for_any_cap(temperature: float, cap: int) -> None:
-    queries, anchors = vectors(90), vectors(600, seed=1)
-    found = sparsemax_neighbours(queries, anchors, temperature=temperature, cap=cap, chunk_rows=40)
-    dense = torch.zeros(90, 600, dtype=torch.float64)
-    dense[found.rows, found.columns] = torch.from_numpy(found.weights)
-    full = sparsemax(cosines(queries, anchors) / temperature)
-    torch.testing.assert_close(dense, full, atol=1e-6, rtol=0)
-    assert (np.diff(found.rows) >= 0).all()
-    assert (found.weights > 0).all()
-    assert set(found.rows) == set(range(90))
-
-
-def test_a_uniform_world_has_every_anchor_in_the_support() -> None:
-    found = sparsemax_neighbours(torch.ones(2, 3), torch.ones(700, 3), cap=8)
-    np.testing.assert_allclose(found.weights, 1 / 700, atol=1e-6)
-    assert np.bincount(found.rows).tolist() == [700, 700]
-
-
 def test_what_cannot_be_compared_is_refused() -> None:
     with raises(CompatibilityError, 8, 5):
         top_neighbours(vectors(2, 8), vectors(2, 5), 1)
     with raises(CompatibilityError, "anchors", "NaN"):
         top_neighbours(vectors(2), vectors(2) * torch.nan, 1)
-    with raises(CompatibilityError, "sparsemax_neighbours", "anchors"):
-        sparsemax_neighbours(vectors(2), vectors(0))
     with raises(CompatibilityError, "metric", "'manhattan'", "cosine, dot"):
         top_neighbours(vectors(2), vectors(2), 1, metric="manhattan")
-    assert len(sparsemax_neighbours(vectors(0), vectors(0)).rows) == 0
