@@ -31,6 +31,9 @@ with later():
 
 _PRUNE_AFTER = 2
 
+_LEAST = 1e-100
+"""Of a row's weights; in agreement, without NULL, a word may have no link that both believe in."""
+
 Maximise: TypeAlias = "Callable[[np.ndarray, np.ndarray], np.ndarray]"
 """An M step: from counts of pairs, source word by source word, and how many each word has."""
 
@@ -68,6 +71,9 @@ class Ibm1Alignment(Alignment):
         yield from in_range("prune", self.prune, 0.0, 1.0)
         yield from at_least("max_pairs", self.max_pairs, 1)
         yield from at_least("agree_after", self.agree_after, 0)
+        if self.agree_after is not None and self.agree_after >= self.em_updates:
+            least = f"less than em_updates ({self.em_updates})"
+            yield "agree_after", f"must be {least}, got {self.agree_after}"
         if self.agree_after is not None and self.prune:
             yield "prune", f"must be 0 with agree_after, which needs all links; got {self.prune}"
         if not 0.0 <= self.tension < math.inf:
@@ -95,7 +101,8 @@ class Ibm1Model:
 
     index: LinkIndex
     counts: np.ndarray
-    """``(P,)`` expected counts of the last E step; with NULL's they sum to the target words."""
+    """``(P,)`` expected counts of the last E step; with NULL's they sum to the target words, unless
+    the directions agree, where they are sums of products."""
     probability: np.ndarray
     """``(P,)`` p(target | source), from the last M step."""
     null_counts: np.ndarray
@@ -168,13 +175,12 @@ def train_together(
     Agreed counts are fractions that a sparse prior would wipe out, so their shares are plain.
     """
     both = [_Training(text, config, chunk_links) for text in (bitext, bitext.swapped())]
-    agreement = None
-    for update in range(config.em_updates):
-        if config.agree_after is None or update < config.agree_after:
-            for training in both:
-                training.update(config.maximise)
-            continue
-        agreement = agreement or Agreement(both[0].index, both[1].index)
+    apart = config.agree_after or 0
+    for training in both:
+        for _ in range(apart):
+            training.update(config.maximise)
+    agreement = Agreement(both[0].index, both[1].index)
+    for _ in range(apart, config.em_updates):
         shares = [training.expect() for training in both]
         agreed = agreement.expected(both[0].probability, both[1].probability, *shares)
         both[0].maximise(agreed, shares_of_runs)
@@ -217,6 +223,7 @@ class _Training:
             sums += index.matrix(chunk) @ self.probability[chunk.pairs]
         sums *= index.scale
         sums += index.null * self._of_null[rows.words]
+        np.maximum(sums, _LEAST, out=sums)
         shares: np.ndarray = rows.times / sums
         of_null = np.bincount(rows.words, shares * index.null, len(self._of_null))
         self._null_counts = self._of_null * of_null

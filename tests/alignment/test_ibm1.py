@@ -124,6 +124,17 @@ def test_agreement_equals_dictionaries_and_loops(null, tension, apart):
         assert found[1] == pytest.approx(share, rel=near, abs=near**2)
 
 
+@pytest.mark.parametrize("tension", [0.0, 4.0])
+def test_words_whose_links_nobody_believes_in_do_no_harm(tension):
+    text = bitext([("a", "x y"), ("a b", "x"), ("b", "z x"), ("a b", "y z")])
+    config = Ibm1Alignment(em_updates=40, null=False, tension=tension, agree_after=0)
+    for model in train_together(text, config):
+        assert np.isfinite(model.counts).all()
+        assert np.isfinite(model.probability).all()
+        assert np.isfinite(model.log_likelihood).all()
+        assert model.counts.sum() > 0
+
+
 @pytest.mark.parametrize("maker", [Ibm1Alignment, FastAlignAlignment])
 def test_directions_that_agree_link_more_words_alike(maker):
     text, shares = bitext(random_pairs(200, seed=9)), []
@@ -318,5 +329,6 @@ def test_only_so_many_pairs_are_read():
 def test_senseless_options_are_faults():
     wrong = {"em_updates": 0, "prune": -1, "max_pairs": 0, "min_expected": -1, "tension": -1}
     assert set(faults_of(Ibm1Alignment, **wrong)) == set(wrong)
-    assert set(faults_of(Ibm1Alignment, agree_after=-1)) == {"agree_after"}
+    for after in (-1, 6):
+        assert set(faults_of(Ibm1Alignment, agree_after=after)) == {"agree_after"}
     assert set(faults_of(Ibm1Alignment, agree_after=2, prune=0.1)) == {"prune"}
