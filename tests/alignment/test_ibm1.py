@@ -124,14 +124,13 @@ def test_agreement_equals_dictionaries_and_loops(null, tension, apart):
         assert found[1] == pytest.approx(share, rel=near, abs=near**2)
 
 
-@pytest.mark.parametrize("tension", [0.0, 4.0])
-def test_words_whose_links_nobody_believes_in_do_no_harm(tension):
-    text = bitext([("a", "x y"), ("a b", "x"), ("b", "z x"), ("a b", "y z")])
-    config = Ibm1Alignment(em_updates=40, null=False, tension=tension, agree_after=0)
+def test_a_word_whose_links_nobody_believes_in_any_more_does_no_harm():
+    """Its weights here fall tenfold with every update, below the smallest float in the end."""
+    text = bitext([("a b", "v u u"), ("a a a", "u v v"), ("b b b", "u v u")])
+    config = Ibm1Alignment(em_updates=900, null=False, agree_after=0)
     for model in train_together(text, config):
-        assert np.isfinite(model.counts).all()
-        assert np.isfinite(model.probability).all()
-        assert np.isfinite(model.log_likelihood).all()
+        for found in (model.counts, model.probability, model.log_likelihood):
+            assert np.isfinite(found).all()
         assert model.counts.sum() > 0
 
 
