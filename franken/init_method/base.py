@@ -170,7 +170,8 @@ def fit_map(
         ConfigError: where options are out of range; names all of them.
     """
     checked(method, f"init_method={method.name}")
-    token_map = method.fit(source, target_tokenizer, resources, seed)
+    with reading_once(), without_collection():
+        token_map = method.fit(source, target_tokenizer, resources, seed)
     token_map.validate()
     return token_map
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -153,11 +154,16 @@ class MapBuilder:
 
     def encode(self, texts: Iterable[bytes]) -> list[list[int]]:
         """Source rows of each text; the unknown token and ids without a row are left out."""
-        known = self.source_bytes
+        found = encode_pieces(self.source.tokenizer, list(texts))
+        rows = self._text_rows
         return [
-            [index for index in ids if index < len(known) and known[index] is not None]
-            for ids in encode_pieces(self.source.tokenizer, list(texts))
+            ids if rows.issuperset(ids) else [index for index in ids if index in rows]
+            for ids in found
         ]
+
+    @cached_property
+    def _text_rows(self) -> frozenset[int]:
+        return frozenset(row for row, data in enumerate(self.source_bytes) if data is not None)
 
     def pool_subtokens(self, provenance: Provenance = Provenance.computed) -> None:
         """Give every undecided piece equal weights on the source tokens of its own bytes.
