@@ -1,4 +1,4 @@
-"""What the allocator keeps, as the C library says in a process of its own."""
+"""What the allocator keeps and gives back, in a process of its own."""
 
 import platform
 import subprocess
@@ -32,3 +32,27 @@ def test_blocks_come_from_memory_that_is_kept(way: str, mapped: int) -> None:
     command = [sys.executable, "-c", _MAPPED, way]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert int(done.stdout) == mapped
+
+
+_GIVEN_BACK = """
+import resource
+import torch
+from franken.memory import give_back_freed_memory
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+
+held = [b"x" * 50_000 for _ in range(4000)]
+last = held[-1]
+del held
+before = resident()
+give_back_freed_memory()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
+def test_what_is_free_below_a_block_in_use_goes_back_to_the_system() -> None:
+    command = [sys.executable, "-c", _GIVEN_BACK]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(done.stdout) > 0.9 * 4000 * 50_000

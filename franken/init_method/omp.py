@@ -17,6 +17,8 @@ from franken.init_method.common.helper import AnchorInit
 from franken.lazy import later
 
 with later():
+    import numpy as np
+
     from franken.token_map.anchors import Coordinates, HelperSpace
     from franken.token_map.builder import MapBuilder
     from franken.token_map.matching_pursuit import pursue
@@ -45,12 +47,14 @@ class OmpInit(AnchorInit):
         yield from at_least("tolerance", self.tolerance, 0.0)
 
     def weigh(self, space: HelperSpace, builder: MapBuilder) -> Coordinates:
+        table = space.table.to(space.device)  # read where it lies: no copy of the anchors
         support = pursue(
             space.token_rows,
-            space.anchor_rows,
+            table,
             self.k,
+            among=space.anchors,
             normalise=self.normalise,
             tolerance=self.tolerance,
         )
-        weights = projection_weights(space.token_rows, space.anchor_rows, support)
-        return support.rows, support.columns, weights
+        weights = projection_weights(space.token_rows, table, support)
+        return support.rows, np.searchsorted(space.anchors, support.columns), weights

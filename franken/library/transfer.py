@@ -15,6 +15,7 @@ from franken.library.given import Given, LexiconLike, Pairs, Texts, gather
 from franken.library.options import chosen
 from franken.library.origin import check_objects, lineage_of, mark, twin
 from franken.library.resources import fit_resources
+from franken.memory import give_back_freed_memory
 from franken.parts.body import quiet_transformers
 from franken.parts.earlier_spellings import write_earlier_spellings
 from franken.parts.surgery import put_table, take_table
@@ -150,6 +151,7 @@ def transfer(
             config, model, source, table, token_map, given, resources, seed, call
         )
     del source  # with its tokenizer and what was read of it, before the model's copy of the rows
+    give_back_freed_memory()
     result = twin(model, share_body=share_body)
     put_table(
         result, table, previous=source_tokenizer, pad_to_multiple=pad_to_multiple, copy=True

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from franken.errors import CompatibilityError
+from franken.memory import give_back_freed_memory
 from franken.parts.table import Table, first_row_not_finite
 from franken.parts.tokenizer_files import vocabulary_difference
 from franken.token_map.builder import MapBuilder
@@ -17,7 +19,7 @@ from franken.token_map.resources import InitResources
 from franken.tokenizer.pieces import text_of
 from franken.tokenizer.pipeline import BYTE_PIECE
 
-_NORM_ROWS = 16384
+_PART_ROWS = 16384
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,17 @@ class HelperSpace:
     """``(m,)`` source rows of the anchors."""
     token_rows: Tensor
     """``(n, h)``."""
-    anchor_rows: Tensor
-    """``(m, h)``, on the device that compares them."""
+    table: Tensor
+    """``(T, h)`` or more, by target id: where all these rows are."""
+    device: str = "cpu"
+    """What compares rows."""
     part: str = "input"
     """``input`` or ``output``: which table of the helper, and of the source."""
+
+    @cached_property
+    def anchor_rows(self) -> Tensor:
+        """``(m, h)``, on the device; a copy, nearly as large as the table, for who asks for it."""
+        return _rows(self.table, self.anchors).to(self.device)
 
 
 Coordinates = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -116,7 +125,9 @@ def known_rows(rows: Tensor, count: int) -> np.ndarray:
     """``(count,)`` bool: ids that have a row which is not all zero."""
     found = np.zeros(count, dtype=bool)
     stop = min(count, len(rows))
-    found[:stop] = (rows[:stop] != 0).any(1).numpy()
+    for start in range(0, stop, _PART_ROWS):
+        part = slice(start, min(start + _PART_ROWS, stop))
+        found[part] = (rows[part] != 0).any(1).numpy()
     return found
 
 
@@ -146,11 +157,13 @@ def put_by_helper(builder: MapBuilder, helper: Table, weigh: Weigh) -> np.ndarra
     open_rows = np.array(builder.undecided(), dtype=np.int64)
     tokens = open_rows[usable[open_rows]]
     builder.notes["without_helper_row"] = len(open_rows) - len(tokens)
+    give_back_freed_memory()  # of the comparison of the vocabularies
     found = []
     for table, part in zip(tables, ("input", "output"), strict=False):
-        anchor_rows = _rows(table, anchors).to(builder.device)
-        token_rows = _rows(table, tokens)
-        found.append(weigh(HelperSpace(tokens, anchors, columns, token_rows, anchor_rows, part)))
+        rows = _rows(table, tokens)
+        found.append(
+            weigh(HelperSpace(tokens, anchors, columns, rows, table, builder.device, part))
+        )
     made: np.ndarray = np.logical_and.reduce([_has_weight(part, len(tokens)) for part in found])
     builder.notes["without_weight"] = int((~made).sum())
     for side, (row, anchor, weights) in enumerate(found):
@@ -213,8 +226,8 @@ def _is_digits(data: bytes | None) -> bool:
 
 def _norms(table: Tensor, rows: np.ndarray) -> np.ndarray:
     parts = [
-        table[torch.from_numpy(rows[start : start + _NORM_ROWS])].float().norm(dim=1).numpy()
-        for start in range(0, len(rows), _NORM_ROWS)
+        table[torch.from_numpy(rows[start : start + _PART_ROWS])].float().norm(dim=1).numpy()
+        for start in range(0, len(rows), _PART_ROWS)
     ]
     found: np.ndarray = np.concatenate(parts)
     return found

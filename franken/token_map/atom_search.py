@@ -15,6 +15,7 @@ from franken.token_map.pair_products import fast_dtype, pair_products
 
 _GROUP = 32
 _TILE_ROWS = 4096  # with 512 vectors some 4 MB of scores, which stay in the cache
+_PART_ROWS = 512  # in float64 while the tiles are made: a tile of them would be 19 MB, four times
 _BITS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 _SINGLE = torch.finfo(torch.float32).eps
 
@@ -52,6 +53,7 @@ class AtomSearch:
 
     Args:
         atoms: ``(N, D)`` float32.
+        among: ``(m,)`` int64, ascending: numbers of those that may be found; default: all.
         normalise: compare directions; otherwise long atoms are preferred.
         dtype: of the first comparison; default: that of :func:`fast_dtype`.
         few_bits: numbers of eight bits are compared first, in whatever format; default: not on the
@@ -62,6 +64,7 @@ class AtomSearch:
         self,
         atoms: Tensor,
         *,
+        among: Tensor | None = None,
         normalise: bool = False,
         dtype: torch.dtype | None = None,
         few_bits: bool | None = None,
@@ -69,17 +72,20 @@ class AtomSearch:
         self._atoms = atoms
         self._dtype = fast_dtype(atoms.device) if dtype is None else dtype
         self._few_bits = atoms.device.type != "cpu" if few_bits is None else few_bits
+        if among is None:
+            among = torch.arange(len(atoms), device=atoms.device)
         lengths = torch.cat(
             [
-                torch.linalg.vector_norm(part, dim=1, dtype=torch.float64)
-                for part in atoms.split(_TILE_ROWS)
+                torch.linalg.vector_norm(atoms[part], dim=1, dtype=torch.float64)
+                for part in among.split(_PART_ROWS)
             ]
         )
-        self._order = lengths.argsort(descending=True, stable=True)
+        self._order = among[lengths.argsort(descending=True, stable=True)]
         # A power of two is exact; with it no rounding error falls below the least number.
         unit = 2.0 ** -torch.log2(lengths.max()).ceil()
-        self._scale = torch.where(lengths > 0, 1 / lengths if normalise else unit, 0.0)
-        places = -(-len(atoms) // _GROUP) * _GROUP
+        self._scale = lengths.new_zeros(len(atoms))
+        self._scale[among] = torch.where(lengths > 0, 1 / lengths if normalise else unit, 0.0)
+        places = -(-len(among) // _GROUP) * _GROUP
         self._coarse = atoms.new_zeros(places, atoms.shape[1], dtype=self._dtype)
         self._tiles = [
             self._tile(start, min(start + _TILE_ROWS, places))
@@ -87,11 +93,15 @@ class AtomSearch:
         ]
 
     def _tile(self, start: int, stop: int) -> _Tile:
+        lost = length = 0.0
         numbers = self._order[start:stop]
-        exact = self._atoms[numbers].double() * self._scale[numbers, None]
-        coarse = self._coarse[start : start + len(numbers)].copy_(self._rounded(exact)).double()
-        lost, length = (exact - coarse).norm(dim=1).max(), coarse.norm(dim=1).max()
-        return _Tile(start, stop, float(lost), float(length))
+        places = self._coarse[start : start + len(numbers)]
+        for part, coarse in zip(numbers.split(_PART_ROWS), places.split(_PART_ROWS), strict=True):
+            exact = self._atoms[part].double() * self._scale[part, None]
+            rounded = coarse.copy_(self._rounded(exact)).double()
+            lost = max(lost, float((exact - rounded).norm(dim=1).max()))
+            length = max(length, float(rounded.norm(dim=1).max()))
+        return _Tile(start, stop, lost, length)
 
     def best(self, vectors: Tensor, taken: Tensor) -> Tensor:
         """The best atom of each vector, of equal ones that of the lowest number.
@@ -153,7 +163,7 @@ class AtomSearch:
             found.append((vector[pair], places, sizes[pair, place]))
         vector, place, size = (torch.cat(side) for side in zip(*found, strict=True))
         floors = self._floor(least - slack, rounding)
-        kept = (size >= floors[place // _TILE_ROWS, vector]) & (place < len(self._atoms))
+        kept = (size >= floors[place // _TILE_ROWS, vector]) & (place < len(self._order))
         vector, order = vector[kept].sort(stable=True)
         return _Pairs(vector, self._order[place[kept][order]])
 

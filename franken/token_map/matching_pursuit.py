@@ -6,6 +6,7 @@ anchors, which :mod:`franken.token_map.projection` computes.
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,6 +22,7 @@ def pursue(
     anchors: Tensor,
     k: int,
     *,
+    among: np.ndarray | None = None,
     normalise: bool = False,
     tolerance: float = 1e-6,
     chunk_rows: int = 512,
@@ -37,6 +39,8 @@ def pursue(
         anchors: ``(m, h)``, on the device that does the work.
         k: at most ``min(k, h, m)`` are taken: past ``h`` the residual is rounding noise (the
             release goes on and its coefficients explode).
+        among: ``(a,)`` numbers of the anchors that may be chosen, ascending, where they are not
+            all: a large table is then read where it lies.
         normalise: compare directions; otherwise long anchors are preferred, as released.
         tolerance: a query whose residual is below this share of its norm is finished.
         chunk_rows: queries at a time; does not change the result.
@@ -45,11 +49,12 @@ def pursue(
     another thread, and no bit depends on how many there are; elsewhere than on the CPU one chunk at
     a time. Memory: ``chunk_rows x (2 k h + 2,048)`` floats for each.
     """
-    steps = min(k, queries.shape[1], len(anchors))
+    allowed = None if among is None else torch.from_numpy(among).to(anchors.device)
+    steps = min(k, queries.shape[1], len(anchors) if allowed is None else len(allowed))
     chosen = torch.full((len(queries), steps), -1, device="cpu")
     if not steps:
         return Support.of_table(chosen)
-    search = AtomSearch(anchors.float(), normalise=normalise)
+    search = AtomSearch(anchors.float(), among=allowed, normalise=normalise)
 
     def work(part: slice) -> None:
         rows = queries[part].to(anchors.device).double()

@@ -89,6 +89,17 @@ def test_no_choice_depends_on_the_chunk() -> None:
         )
 
 
+@pytest.mark.parametrize("normalise", [False, True])
+def test_of_some_rows_of_a_table_as_of_a_table_of_them(normalise: bool) -> None:
+    tokens, table = rows(30, 16), rows(200, 16, seed=2)
+    among = np.flatnonzero(np.arange(200) % 3)
+    found = pursue(tokens, table, 6, among=among, normalise=normalise)
+    alone = pursue(tokens, table[torch.from_numpy(among)], 6, normalise=normalise)
+    assert np.array_equal(found.columns, among[alone.columns])
+    assert np.array_equal(found.indptr, alone.indptr)
+    assert pursue(tokens, table, 6, among=among[:2]).indptr.tolist() == list(range(0, 61, 2))
+
+
 def test_zero_tokens_take_nothing() -> None:
     assert len(pursue(torch.zeros(2, 16), rows(10, 16), 3).columns) == 0
 
