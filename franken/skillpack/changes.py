@@ -14,6 +14,7 @@ from franken.errors import ArtifactError
 from franken.parts.forms import Form, LowRankForm, SumForm, ZeroForm
 from franken.parts.forms.dense import exact_delta
 from franken.parts.weights import BLOCK_BYTES, Weights
+from franken.products import product
 from franken.skillpack.policy import Plan
 
 LARGE_BYTES = 256 << 20
@@ -239,7 +240,7 @@ def row_decoder(form: Form) -> Callable[[int, int], Tensor]:
     """Decodes rows ``[start, stop)`` of a form; what all rows share is decoded once."""
     if isinstance(form, LowRankForm):
         left, right = form.left() * form.sigma, form.right()
-        return lambda start, stop: left[start:stop] @ right
+        return lambda start, stop: product(left[start:stop], right.T)
     if isinstance(form, SumForm):
         parts = [row_decoder(part) for part in (form.first, form.second)]
         return lambda start, stop: parts[0](start, stop) + parts[1](start, stop)
