@@ -92,7 +92,7 @@ def gather(
             )
         found.texts[source_language] = lines_of(source_texts, "source_texts")
     all_pairs = several[1] or ({targets[0]: pairs} if pairs is not None else {})
-    found.pairs = {key: [_pair(p) for p in value] for key, value in all_pairs.items()}
+    found.pairs = {key: _pairs(value) for key, value in all_pairs.items()}
     words = several[2] or ({targets[0]: lexicon} if lexicon is not None else {})
     found.lexicons = {key: _entries(value) for key, value in words.items()}
     return found
@@ -160,15 +160,18 @@ def _entries(lexicon: Any) -> list[tuple[str, str]]:
     return found
 
 
-def _pair(item: Any) -> Any:
+def _pairs(items: Iterable[Any]) -> list[Any]:
     from franken.data.source import Pair
 
-    if isinstance(item, Pair):
-        return item
-    if isinstance(item, str) or len(item) not in (2, 3):
-        raise DataError(
-            f"pairs= holds {item!r}; expected a source sentence and its translation, and, where "
-            "they are known, the links of their words"
-        )
-    source, target, *links = item
-    return Pair(source, target, tuple(map(tuple, links[0])) if links else None)
+    found = []
+    for item in items:
+        if not isinstance(item, Pair):
+            if isinstance(item, str) or len(item) not in (2, 3):
+                raise DataError(
+                    f"pairs= holds {item!r}; expected a source sentence and its translation, and, "
+                    "where they are known, the links of their words"
+                )
+            source, target, *links = item
+            item = Pair(source, target, tuple(map(tuple, links[0])) if links else None)
+        found.append(item)
+    return found

@@ -131,12 +131,12 @@ def transfer(
     )
     config = chosen("init_method", method, options, call)
     given = gather(texts, source_texts, pairs, lexicon, source_language=source_language)
-    source = take_table(model, source_tokenizer, lineage="", copy=False)
     makers = {
         "alignment": alignment, "word_vectors": word_vectors, "helper_model": helper_model
     }  # fmt: skip
     own_seed = derive_seed(seed, "init_method", config.name)
     with reading_once():
+        source = take_table(model, source_tokenizer, lineage="", copy=False)
         resources = fit_resources(
             config, source, target_tokenizer, given, seed, call=call, helper=helper,
             vectors=vectors, makers=makers,
