@@ -19,7 +19,7 @@ from typing import ClassVar
 from franken.config.checks import at_least, in_range
 from franken.declare import option
 from franken.errors import CompatibilityError
-from franken.init_method.common.similarity import SimilarityInit, word_needs
+from franken.init_method.common.similarity import SimilarityInit, copied_in_one_space, word_needs
 from franken.lazy import later
 from franken.token_map.options import SpaceAlignment
 
@@ -31,7 +31,6 @@ with later():
     from franken.parts.table import Table
     from franken.seeds import derive_seed
     from franken.token_map import token_vectors
-    from franken.token_map.builder import MapBuilder
     from franken.token_map.coordinates import coordinates, primitives
     from franken.token_map.resources import InitResources
     from franken.token_map.set_network import (
@@ -40,9 +39,8 @@ with later():
         predicted,
         train_network,
     )
-    from franken.token_map.similarity import copy_shared, folded_overlap
     from franken.token_map.token_map import Provenance, TokenMap
-    from franken.token_map.token_vectors import languages_in_one_space, words_of_pieces
+    from franken.token_map.token_vectors import words_of_pieces
 
 
 @option
@@ -95,11 +93,7 @@ class HyperOfaInit(SimilarityInit):
         Raises:
             DataError: where word vectors of a language are missing or cannot be aligned.
         """
-        found, pairs = languages_in_one_space(resources, self.align, self.name)
-        spaces = list(found.values())
-        builder = MapBuilder(source, target, self, seed, resources.device)
-        folded = folded_overlap(builder, spaces=True) if self.fuzzy and self.copy_overlap else {}
-        copy_shared(builder, folded)
+        builder, spaces, notes = copied_in_one_space(self, source, target, resources, seed)
         old, new = (
             words_of_pieces(
                 tokenizer, rows, spaces, forms=token_vectors.OFA_FORMS, max_words=self.max_words,
@@ -122,8 +116,7 @@ class HyperOfaInit(SimilarityInit):
             self._given[part] = (made @ basis.float()).to(table.dtype)
         builder.mark(rows, Provenance.given)
         builder.notes[self.name] = {
-            "alignment_pairs": pairs, "fuzzy_copies": len(folded), "learnt_from": int(told.sum()),
-            "said": len(rows), "losses": losses,
+            **notes, "learnt_from": int(told.sum()), "said": len(rows), "losses": losses,
         }  # fmt: skip
         return builder.build_with_fallback(self.fallback)
 

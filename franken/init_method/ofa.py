@@ -22,7 +22,7 @@ from typing import ClassVar
 
 from franken.config.checks import at_least
 from franken.declare import option
-from franken.init_method.common.similarity import SoftmaxInit
+from franken.init_method.common.similarity import SoftmaxInit, copied_in_one_space
 from franken.lazy import later
 from franken.token_map.options import SpaceAlignment
 
@@ -32,12 +32,10 @@ with later():
 
     from franken.parts.table import Table
     from franken.token_map import token_vectors
-    from franken.token_map.builder import MapBuilder
     from franken.token_map.coordinates import factorise, save_factors
     from franken.token_map.resources import InitResources
-    from franken.token_map.similarity import copy_shared, folded_overlap
     from franken.token_map.token_map import TokenMap
-    from franken.token_map.token_vectors import Weighting, languages_in_one_space, pooled_vectors
+    from franken.token_map.token_vectors import Weighting, pooled_vectors
 
 
 @option
@@ -74,11 +72,7 @@ class OfaInit(SoftmaxInit):
         Raises:
             DataError: where word vectors of a language are missing or cannot be aligned.
         """
-        found, pairs = languages_in_one_space(resources, self.align, self.name)
-        spaces = list(found.values())
-        builder = MapBuilder(source, target, self, seed, resources.device)
-        folded = folded_overlap(builder, spaces=True) if self.fuzzy and self.copy_overlap else {}
-        copy_shared(builder, folded)
+        builder, spaces, notes = copied_in_one_space(self, source, target, resources, seed)
         pooled = partial(
             pooled_vectors,
             weighting=Weighting.equal,
@@ -87,8 +81,7 @@ class OfaInit(SoftmaxInit):
         )
         target_vectors = pooled(target, len(builder.target_bytes), spaces)
         source_vectors = pooled(source.tokenizer, source.rows, spaces)
-        del found, spaces  # the rotated copies of all word vectors: the search needs the room
-        notes = {"alignment_pairs": pairs, "fuzzy_copies": len(folded)}
+        del spaces  # the rotated copies of all word vectors: the search needs the room
         return self.weighed_map(builder, target_vectors, source_vectors, notes)
 
     def own_rows(self, token_map: TokenMap, source: Table, part: str) -> Tensor | None:

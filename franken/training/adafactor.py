@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from franken.training.closures import loss_of
+
 _CACHED_WEIGHTS, _OTHER_WEIGHTS = 1 << 16, 1 << 24
 """Of a block of rows that is worked on at one time, on a CPU and elsewhere."""
 
@@ -37,10 +39,7 @@ class Adafactor(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """As any optimiser's."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

@@ -4,7 +4,7 @@ A batch is a dict of ``(B, L)`` int64 tensors: ``input_ids``, ``labels`` (-100 i
 shifted), ``position_ids`` and ``segment_ids`` (documents from 1, padding 0).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -71,6 +71,16 @@ def rows_of_rank(batch: Batch, rank: int, world_size: int) -> Batch:
             "share it; raise training.batch_size or lower training.accumulate"
         )
     return {k: v[rank::world_size] if isinstance(v, Tensor) else v for k, v in batch.items()}
+
+
+def padded_rows(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """``(B, L)`` rows filled up with 0 on the right, and 1 where they have something."""
+    ids = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.int64)
+    filled = torch.zeros_like(ids)
+    for at, row in enumerate(rows):
+        ids[at, : len(row)] = torch.tensor(row, dtype=torch.int64)
+        filled[at, : len(row)] = 1
+    return ids, filled
 
 
 def completed(batch: Batch) -> Batch:

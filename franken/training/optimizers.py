@@ -9,6 +9,7 @@ from torch import nn
 from franken.config.training import OptimizerName, TrainingConfig
 from franken.errors import CompatibilityError
 from franken.training.adafactor import Adafactor
+from franken.training.closures import loss_of
 from franken.training.quantised import adamw_8bit
 
 
@@ -24,10 +25,7 @@ class MuonAndAdamW(torch.optim.Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
         """As any optimiser's."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        loss = loss_of(closure)
         for part in self._parts:
             part.step()
         return loss

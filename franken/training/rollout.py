@@ -8,7 +8,7 @@ from torch import Tensor
 
 from franken.decoding import Decoding, Ends, Strategy, decode
 from franken.distillation.base import Distillation
-from franken.training.batches import Batch, completed
+from franken.training.batches import Batch, completed, padded_rows
 from franken.training.loss import IGNORED
 
 
@@ -36,14 +36,10 @@ def written(
     how = Decoding(Strategy.sample, max_new_tokens=options.rollout_tokens, seed=seed)
     found = decode(network, prompts, how, ends=Ends(ends), writable=writable)
     rows = [prompt + made.ids for prompt, made in zip(prompts, found, strict=True)]
-    width = max(map(len, rows))
-    ids = torch.zeros(len(rows), width, dtype=torch.int64)
-    segments = torch.zeros_like(ids)
-    labels = torch.full_like(ids, IGNORED)
-    for at, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
-        ids[at, : len(row)] = torch.tensor(row)
-        segments[at, : len(row)] = 1
-        labels[at, len(prompt) : len(row)] = ids[at, len(prompt) : len(row)]
+    ids, segments = padded_rows(rows)
+    labels = ids.masked_fill(segments == 0, IGNORED)
+    for at, prompt in enumerate(prompts):
+        labels[at, : len(prompt)] = IGNORED
     return completed({"input_ids": ids, "segment_ids": segments, "labels": labels})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from franken.config.checks import at_least
 from franken.errors import DataError
@@ -12,19 +12,30 @@ from franken.init_method.base import InitMethod
 from franken.lazy import later
 from franken.token_map.options import Fallback, SpaceAlignment
 
+if TYPE_CHECKING:
+    from franken.init_method.hyperofa import HyperOfaInit
+    from franken.init_method.ofa import OfaInit
+
 with later():
     import numpy as np
     from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
+    from franken.parts.table import Table
     from franken.token_map.builder import MapBuilder
+    from franken.token_map.resources import InitResources
     from franken.token_map.similarity import (
         Vectors,
         anchors_in_byte_order,
+        copy_shared,
+        folded_overlap,
         put_softmax_rows,
         put_sparsemax_rows,
         warn_if_idle,
     )
     from franken.token_map.token_map import TokenMap
+    from franken.token_map.token_vectors import languages_in_one_space
+    from franken.word_vectors import VectorSpace
 
 
 @dataclass
@@ -121,6 +132,30 @@ class SparsemaxInit(SimilarityInit):
         }
         warn_if_idle(self.name, bool(len(rows)) or not still_open, self.fallback)
         return builder.build_with_fallback(self.fallback)
+
+
+def copied_in_one_space(
+    method: OfaInit | HyperOfaInit,
+    source: Table,
+    target: PreTrainedTokenizerBase,
+    resources: InitResources,
+    seed: int,
+) -> tuple[MapBuilder, list[VectorSpace], dict[str, Any]]:
+    """How OFA begins: word vectors of all languages in one space, and what is shared copied.
+
+    Returns:
+        The builder with its copies, case and leading space aside where the method is ``fuzzy``;
+        the spaces; notes.
+
+    Raises:
+        DataError: where word vectors of a language are missing or cannot be aligned.
+    """
+    found, pairs = languages_in_one_space(resources, method.align, method.name)
+    builder = MapBuilder(source, target, method, seed, resources.device)
+    fuzzy = method.fuzzy and method.copy_overlap
+    folded = folded_overlap(builder, spaces=True) if fuzzy else {}
+    copy_shared(builder, folded)
+    return builder, list(found.values()), {"alignment_pairs": pairs, "fuzzy_copies": len(folded)}
 
 
 def word_needs(align: SpaceAlignment) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Snippets of text in two segmentations: the source's, and the same with new tokens merged."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from franken.tokenizer.spans import SpanBatch, SpanReader
+from franken.training.batches import padded_rows
 
 _BATCH_TEXTS = 256
 
@@ -140,19 +141,9 @@ def collate(snippets: list[Snippet], number: dict[int, int], bos: int | None) ->
         students.append(student)
         news.append(new)
         lasts.append(last)
-    teacher, teacher_segments = _padded(teachers)
-    student_ids, student_segments = _padded(students)
+    teacher, teacher_segments = padded_rows(teachers)
+    student_ids, student_segments = padded_rows(students)
     return SnippetBatch(
         teacher, teacher_segments, student_ids, student_segments,
-        _padded(news)[0].bool(), _padded(lasts)[0],
+        padded_rows(news)[0].bool(), padded_rows(lasts)[0],
     )  # fmt: skip
-
-
-def _padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    width = max(map(len, rows))
-    made = torch.zeros(len(rows), width, dtype=torch.int64)
-    segments = torch.zeros_like(made)
-    for index, row in enumerate(rows):
-        made[index, : len(row)] = torch.tensor(row, dtype=torch.int64)
-        segments[index, : len(row)] = 1
-    return made, segments
