@@ -10,13 +10,16 @@ from franken.token_map.options import Rescale
 from franken.token_map.token_map import Provenance, TokenMap
 
 _CHUNK_ROWS = 2048
+_NOTED_CHUNKS = 8
+"""Where lengths are only noted, the rows of so many chunks, spread over the table."""
 
 
 def finish_norms(token_map: TokenMap, source: Tensor, rescale: Rescale) -> TokenMap:
     """Note how long the computed rows are against the source's, and rescale their weights.
 
-    A projection on few anchors is shorter than what is projected: about ``sqrt(k / h)`` of it for
-    unrelated rows. The factors come from the input rows and hold for the output rows too.
+    Where they are not rescaled, rows of a few chunks are enough for the note. A projection on few
+    anchors is shorter than what is projected: about ``sqrt(k / h)`` of it for unrelated rows. The
+    factors come from the input rows and hold for the output rows too.
 
     Args:
         token_map: fitted; computed rows are the method's.
@@ -29,13 +32,15 @@ def finish_norms(token_map: TokenMap, source: Tensor, rescale: Rescale) -> Token
     if not len(computed):
         return token_map
     lengths, angles = [], []
-    for start in range(0, token_map.rows, _CHUNK_ROWS):
+    places = (computed // _CHUNK_ROWS).unique()
+    if rescale is Rescale.none:
+        places = places[:: -(-len(places) // _NOTED_CHUNKS)]
+    for start in (places * _CHUNK_ROWS).tolist():
         stop = min(start + _CHUNK_ROWS, token_map.rows)
         wanted = token_map.provenance[start:stop] == int(Provenance.computed)
-        if bool(wanted.any()):
-            rows = applied.rows(start, stop)[wanted].float()
-            lengths.append(rows.norm(dim=1))
-            angles.append(torch.cosine_similarity(rows, mean[None], dim=1))
+        rows = applied.rows(start, stop)[wanted].float()
+        lengths.append(rows.norm(dim=1))
+        angles.append(torch.cosine_similarity(rows, mean[None], dim=1))
     norms, cosines = torch.cat(lengths), torch.cat(angles)
     token_map.notes["row_lengths"] = {
         "computed_over_source": float(norms.mean()) / goal if goal else None,

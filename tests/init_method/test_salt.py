@@ -22,6 +22,7 @@ from franken.init_method.salt import (
     Surface,
     Weighting,
 )
+from franken.token_map import row_norms
 from franken.token_map.builder import MapBuilder
 from franken.token_map.options import Fallback, Overlap, OverlapMode, Rescale
 from franken.token_map.overlap import overlap_readings
@@ -274,6 +275,22 @@ def test_rescaling_sets_the_norms(rescale: Rescale) -> None:
     cosine = torch.cosine_similarity(before, after, dim=1)
     torch.testing.assert_close(cosine, torch.ones_like(cosine))
     assert (float(norms.std()) < 1e-4) is (rescale is Rescale.per_row_norm)
+
+
+def test_lengths_of_a_large_table_are_noted_from_chunks_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(row_norms, "_CHUNK_ROWS", 10)
+    monkeypatch.setattr(row_norms, "_NOTED_CHUNKS", 2)
+    source, table, token_map = make(FEW)
+    places = sorted({row // 10 for row in computed_ids(token_map)})
+    every = -(-len(places) // 2)
+    asked = [row for row in computed_ids(token_map) if row // 10 in places[::every]]
+    assert 0 < len(asked) < len(computed_ids(token_map))
+    lengths = table.input[asked].norm(dim=1)
+    goal = source.input[token_map.exemplars].norm(dim=1).mean()
+    found = token_map.notes["row_lengths"]["computed_over_source"]
+    assert found == pytest.approx(float(lengths.mean() / goal), rel=1e-4)
 
 
 def test_weighting_by_sparsemax_matters_with_many_neighbours() -> None:
