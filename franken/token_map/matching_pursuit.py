@@ -15,6 +15,7 @@ from franken.token_map.atom_search import AtomSearch
 from franken.token_map.projection import Support
 
 _MUCH_GONE = 1e-2
+_CACHED_TOKENS = 8
 
 
 def pursue(
@@ -118,6 +119,11 @@ def _apart_from(rows: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _without(rows: Tensor, basis: Tensor) -> Tensor:
-    # As products of rows, not columns: MKL is twice as fast.
-    inner = torch.bmm(rows[:, None], basis.mT)
-    return torch.baddbmm(rows[:, None], inner, basis, alpha=-1)[:, 0]
+    # As products of rows, not columns: MKL is twice as fast. Of a few tokens at a time, whose bases
+    # the second product finds in the cache: a fifth less on AMD processors.
+    found = torch.empty_like(rows)
+    step = _CACHED_TOKENS if rows.device.type == "cpu" else max(1, len(rows))
+    for part in (slice(start, start + step) for start in range(0, len(rows), step)):
+        inner = torch.bmm(rows[part, None], basis[part].mT)
+        torch.baddbmm(rows[part, None], inner, basis[part], alpha=-1, out=found[part, None])
+    return found
