@@ -32,7 +32,7 @@ with later():
 class VectorsStep(Step):
     """Train or read static vectors."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     output: ClassVar[Part] = Part.vectors
     inputs: ClassVar[dict[str, Part]] = {"base": Part.model, "tokenizer": Part.vocabulary}
     unit: VectorUnit = VectorUnit.words

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from enum import StrEnum
+from itertools import chain
 
 from franken.config.checks import at_least
 from franken.declare import option
@@ -12,12 +15,14 @@ from franken.lazy import later
 from franken.word_vectors.base import TextVectors
 
 with later():
+    import numpy as np
     import torch
+    from torch.nn.functional import embedding_bag
 
+    from franken.word_vectors.common.examples import Corpus, Lists
+    from franken.word_vectors.common.ngrams import hashed_ngrams
+    from franken.word_vectors.common.sampling import Sampling
     from franken.word_vectors.common.space import VectorSpace
-
-_LONGEST = 1000
-"""Words per sentence; gensim drops without a word what lies beyond its 10,000."""
 
 
 class Architecture(StrEnum):
@@ -46,7 +51,7 @@ class TrainedVectors(TextVectors):
     """Passes over the text, where ``word_budget`` allows so many."""
     word_budget: int | None = 10_000_000
     """Words read in all passes together: text longer than this over ``epochs`` has fewer passes, at
-    least one (``null``: always ``epochs``). A million words take three seconds of one thread."""
+    least one (``null``: always ``epochs``). A million words take a second or two."""
     window: int = 5
     """Words to either side; each is drawn from 1 to this width."""
     negative: int = 10
@@ -84,66 +89,80 @@ class TrainedVectors(TextVectors):
 
 
 def train_space(
-    sentences: Iterable[Sequence[str]], config: TrainedVectors, seed: int, *, what: str
+    sentences: Sequence[Sequence[str]], config: TrainedVectors, seed: int, *, what: str
 ) -> VectorSpace:
     """Train vectors; equal sentences, options and seed give equal bytes.
 
-    One thread, as updates of several would race. Words enter by falling frequency.
+    One thread. Words enter by falling frequency.
 
     Args:
-        sentences: iterated once to count, then once for each of the :func:`passes`.
+        sentences: of words; a window never spans two.
         config: see the fields of :class:`TrainedVectors`.
         seed: of initial vectors and draws.
         what: names the text in errors, e.g. ``monolingual text of sw``.
 
     Raises:
-        DataError: where no word occurs ``min_count`` times.
+        DataError: where no word occurs ``min_count`` times, or training diverges.
     """
-    from gensim.models.fasttext import FastText
-
-    from franken.word_vectors.common.used_buckets import UsedBuckets
-
-    buckets = config.buckets if config.max_n else 0
-    model = FastText(
-        vector_size=config.dim,
-        sg=int(config.architecture is Architecture.skipgram),
-        window=config.window,
-        negative=config.negative,
-        min_count=config.min_count,
-        min_n=config.min_n if buckets else 1,
-        max_n=config.max_n if buckets else 0,
-        bucket=buckets,
-        alpha=config.lr,
-        sample=config.subsample,
-        workers=1,
-        seed=seed % 2**32,
-    )
-    if buckets:
-        model.wv = UsedBuckets(config.dim, config.min_n, config.max_n, buckets)
-    cut = _Cut(sentences)
-    model.build_vocab(corpus_iterable=cut)
-    words = list(model.wv.index_to_key)
+    words, counts, corpus = _numbered(sentences, config.min_count)
+    total = sum(map(len, sentences))
     if not words:
         raise DataError(
             f"word vectors: no word of the {what} occurs {config.min_count} times "
-            f"({model.corpus_total_words} words in all); give more text, or lower "
+            f"({total} words in all); give more text, or lower "
             "word_vectors.min_count"
         )
-    model.train(
-        corpus_iterable=cut,
-        total_examples=model.corpus_count,
-        total_words=model.corpus_total_words,
-        epochs=passes(model.corpus_total_words, config),
-    )
-    counts = torch.tensor([model.wv.get_vecattr(word, "count") for word in words])
-    vectors = torch.from_numpy(model.wv.vectors)
+    buckets = config.buckets if config.max_n else 0
+    slots, rows = _rows_of(words, config)
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    table = torch.rand(len(words) + len(slots), config.dim, generator=generator)
+    table = (table * 2 - 1) / config.dim
+    Sampling(
+        corpus, counts, rows, config.window, config.negative, config.subsample, config.lr,
+        skipgram=config.architecture is Architecture.skipgram,
+    ).train(table, passes(total, config), seed % 2**63)  # fmt: skip
+    flat, ends = torch.from_numpy(rows.flat), torch.from_numpy(rows.ends)
+    vectors = embedding_bag(flat, table, ends, mode="mean", include_last_offset=True)
+    if not bool(torch.isfinite(vectors).all()):
+        raise DataError(
+            f"word vectors: training on the {what} diverged; lower word_vectors.lr={config.lr}"
+        )
+    space = VectorSpace(words, vectors, torch.from_numpy(counts))
     if not buckets:
-        return VectorSpace(words, vectors, counts)
-    ngrams = torch.from_numpy(model.wv.vectors_ngrams)
-    slots = torch.from_numpy(model.wv.slots)
-    return VectorSpace(
-        words, vectors, counts, ngrams, config.min_n, config.max_n, slots, config.buckets
+        return space
+    return replace(
+        space, ngrams=table[len(words) :], min_n=config.min_n, max_n=config.max_n,
+        slots=torch.from_numpy(slots), buckets=buckets,
+    )  # fmt: skip
+
+
+def _numbered(
+    sentences: Sequence[Sequence[str]], min_count: int
+) -> tuple[list[str], np.ndarray, Corpus]:
+    """Words by falling frequency, their counts, and the sentences in their numbers."""
+    counted = Counter(chain.from_iterable(sentences))
+    words = sorted(
+        (word for word, count in counted.items() if count >= min_count),
+        key=lambda word: (-counted[word], word),
     )
+    number = dict.fromkeys(counted, -1) | {word: index for index, word in enumerate(words)}
+    flat = np.fromiter(map(number.__getitem__, chain.from_iterable(sentences)), np.int64)
+    stands = np.repeat(np.arange(len(sentences)), [len(sentence) for sentence in sentences])
+    counts = np.array([counted[word] for word in words], np.int64)
+    return words, counts, Corpus(flat[flat >= 0], stands[flat >= 0])
+
+
+def _rows_of(words: Sequence[str], config: TrainedVectors) -> tuple[np.ndarray, Lists]:
+    """Buckets in use, ascending, and each word's rows: its own, then its n-grams' behind all words.
+
+    Training never touches other buckets. Of fastText's 2,000,000 a text of a megabyte uses some ten
+    thousand.
+    """
+    hashes, ends = hashed_ngrams(words, config.min_n, config.max_n, config.buckets)
+    slots, found = np.unique(hashes, return_inverse=True)
+    own = np.arange(len(words))
+    flat = np.insert(found + len(words), ends[:-1], own)
+    return slots, Lists(flat, ends + np.arange(len(ends)))
 
 
 def passes(words: int, config: TrainedVectors) -> int:
@@ -151,15 +170,3 @@ def passes(words: int, config: TrainedVectors) -> int:
     if config.word_budget is None:
         return config.epochs
     return max(1, min(config.epochs, round(config.word_budget / max(words, 1))))
-
-
-class _Cut:
-    """Sentences of a length that gensim takes whole; can be iterated again."""
-
-    def __init__(self, sentences: Iterable[Sequence[str]]) -> None:
-        self._sentences = sentences
-
-    def __iter__(self) -> Iterator[list[str]]:
-        for sentence in self._sentences:
-            for start in range(0, len(sentence), _LONGEST):
-                yield list(sentence[start : start + _LONGEST])

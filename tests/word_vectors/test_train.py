@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from gensim.models.fasttext import FastText, ft_ngram_hashes
+from gensim.models.fasttext import ft_ngram_hashes
 
 from franken.errors import DataError
 from franken.word_vectors.common.words import words_of
@@ -60,23 +60,6 @@ def test_buckets_have_rows_where_a_known_word_has_an_ngram_in_them():
     assert known.tolist() == [True, bool(used & set(strange))]
 
 
-def test_where_all_buckets_are_in_use_training_is_plain_fasttext_to_the_bit():
-    config = TrainedVectors(dim=4, epochs=2, buckets=3, min_count=1, min_n=2, max_n=3)
-    space = train_space(sentences(20), config, 7, what="text")
-    plain = FastText(
-        vector_size=4, window=5, negative=10, min_count=1, min_n=2, max_n=3, bucket=3, alpha=0.05,
-        sample=config.subsample, workers=1, seed=7,
-    )  # fmt: skip
-    text = sentences(20)
-    plain.build_vocab(corpus_iterable=text)
-    plain.train(
-        text, total_examples=len(text), total_words=plain.corpus_total_words, epochs=2,
-    )  # fmt: skip
-    assert space.slots.tolist() == [0, 1, 2]
-    assert torch.equal(space.vectors, torch.from_numpy(plain.wv.vectors))
-    assert torch.equal(space.ngrams, torch.from_numpy(plain.wv.vectors_ngrams))
-
-
 SCRIPT = """
 import hashlib
 from tests.word_vectors.test_train import SMALL, sentences
@@ -113,6 +96,15 @@ def test_whole_words_only_leaves_unseen_words_without_a_vector(architecture):
     space = train_space(sentences(50), config, 0, what="text")
     assert space.ngrams is None
     assert space.lookup(["cats", "cat"])[1].tolist() == [False, True]
+
+
+def test_few_words_that_meet_in_every_window_do_not_overshoot():
+    text = [["a", "b", "ab"] * 100] * 10
+    for rate in (0.05, 0.1):
+        config = TrainedVectors(dim=8, epochs=2, min_count=1, subsample=0.0, lr=rate)
+        assert float(train_space(text, config, 0, what="text").vectors.abs().max()) < 100
+    with raises(DataError, "text", "word_vectors.lr", 9.0):
+        train_space(text, TrainedVectors(dim=8, epochs=2, lr=9.0), 0, what="text")
 
 
 def test_long_lines_are_used_whole():

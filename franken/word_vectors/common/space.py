@@ -13,6 +13,7 @@ from torch.nn.functional import embedding_bag
 
 from franken.errors import ArtifactError, CompatibilityError
 from franken.files import read_json, write_json
+from franken.word_vectors.common.ngrams import hashed_ngrams
 
 
 @dataclass
@@ -130,13 +131,9 @@ class VectorSpace:
 
     def _guessed(self, words: Sequence[str]) -> Tensor:
         """``(m, d)`` mean n-gram vectors; zero rows for words without any."""
-        from gensim.models.fasttext import ft_ngram_hashes
-
         assert self.ngrams is not None
         buckets = len(self.ngrams) if self.slots is None else self.buckets
-        hashes = [ft_ngram_hashes(word, self.min_n, self.max_n, buckets) for word in words]
-        ends = torch.tensor([0, *map(len, hashes)]).cumsum(0)
-        flat = torch.tensor([value for found in hashes for value in found], dtype=torch.int64)
+        flat, ends = map(torch.from_numpy, hashed_ngrams(words, self.min_n, self.max_n, buckets))
         if self.slots is not None:
             place = torch.searchsorted(self.slots, flat).clamp(max=max(len(self.slots) - 1, 0))
             found = self.slots[place] == flat if len(self.slots) else flat < 0
