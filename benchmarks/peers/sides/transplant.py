@@ -66,13 +66,15 @@ def by_franken() -> None:
         open_host,
         pair_set,
     )
+    from franken.products import asking
     from franken.transplant_engine.base import engine_of
 
     host = open_host(model)
-    runs = engine_of("wavefront").run(
-        host, Task(target, Donor(donor)), pair_set("grid", host.depth), Intervention(),
-        Decoding(NEW), Options(share=False),
-    )  # fmt: skip
+    with asking(model):  # as franken's own callers do
+        runs = engine_of("wavefront").run(
+            host, Task(target, Donor(donor)), pair_set("grid", host.depth), Intervention(),
+            Decoding(NEW), Options(share=False),
+        )  # fmt: skip
     for pair, tokens in zip(runs.pairs, runs.tokens, strict=True):
         answers[f"{pair[0]}-{pair[1]}"] = list(tokens)
 
