@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 if TYPE_CHECKING:
+    from franken.library.checkpoints import CheckpointTransfer, transfer_checkpoint
     from franken.library.evaluation import Scores, evaluate
     from franken.library.hydra import hydra
     from franken.library.options import options
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "transfer": "transfer",
     "Transfer": "transfer",
+    "transfer_checkpoint": "checkpoints",
+    "CheckpointTransfer": "checkpoints",
     "build_vocab": "vocabulary",
     "swap": "swapping",
     "pack": "packing",
@@ -39,6 +42,7 @@ _HOMES = {
 """Public name -> module of ``franken.library``."""
 
 __all__ = [
+    "CheckpointTransfer",
     "Grid",
     "Scores",
     "Transfer",
@@ -51,6 +55,7 @@ __all__ = [
     "pack",
     "swap",
     "transfer",
+    "transfer_checkpoint",
     "transplant",
 ]
 

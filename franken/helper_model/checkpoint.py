@@ -21,9 +21,9 @@ with later():
     from franken.parts.anatomy import donor_tables
     from franken.parts.checkpoint import Checkpoint
     from franken.parts.hub import resolve_checkpoint
-    from franken.parts.table import Table
+    from franken.parts.table import Table, table_tensors_of
     from franken.parts.tokenizer_files import (
-        load_checkpoint_tokenizer,
+        load_plain_tokenizer,
         token_count,
         vocabulary_difference,
     )
@@ -82,10 +82,16 @@ def read_helper(
         ArtifactError: where files are missing or hold no token table.
     """
     checkpoint = Checkpoint(directory)
-    own = load_checkpoint_tokenizer(Path(directory))
+    own = load_plain_tokenizer(Path(directory))
     if fault := vocabulary_difference(own.get_vocab(), tokenizer.get_vocab()):
         raise CompatibilityError(f"helper_model.path={directory}: the checkpoint {fault}")
-    names = donor_tables(checkpoint.config(), checkpoint.names())
+    layout = checkpoint.layout
+    if layout is None or layout.anatomy.masked:
+        config = checkpoint.config()
+        family, names = config.model_type, donor_tables(config, checkpoint.names())
+    else:  # known without what transformers imports for a config
+        family, tables = layout.anatomy.family, table_tensors_of(checkpoint)
+        names = [tables[part] for part in ("input", "output") if part in tables]
     rows = token_count(tokenizer)
     matrices = []
     for name in names:
@@ -100,7 +106,7 @@ def read_helper(
         matrices[0],
         matrices[1] if len(matrices) > 1 else None,
         None,
-        lineage=f"helper:{checkpoint.config().model_type}",
+        lineage=f"helper:{family}",
         provenance={"method": "helper checkpoint", "tensors": list(names), **counts},
     )
     return table, counts

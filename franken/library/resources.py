@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from franken.alignment import WordTable
 from franken.errors import CompatibilityError, DataError
@@ -189,6 +189,8 @@ def helper_table(helper: Any, target: PreTrainedTokenizerBase, call: str) -> Tab
         from franken.helper_model import read_helper
 
         return read_helper(Path(helper).expanduser(), target)[0]
+    from transformers import PreTrainedModel  # seconds, where no model is at hand
+
     model, own = helper if isinstance(helper, tuple) else (helper, None)
     if not isinstance(model, PreTrainedModel):
         raise CompatibilityError(

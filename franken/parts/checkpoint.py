@@ -160,6 +160,10 @@ class Checkpoint:
         """Read one tensor."""
         return safetensors_file.read_tensor(self.shard_of(name), self.range(name))
 
+    def mapped(self, name: str) -> Tensor:
+        """One tensor where it lies: the system fetches what is looked at. Read-only."""
+        return safetensors_file.map_tensor(self.shard_of(name), self.range(name))
+
     def rows(self, name: str, start: int, stop: int) -> Tensor:
         """Read rows ``start`` to ``stop`` of one tensor, and nothing else."""
         return safetensors_file.read_rows(self.shard_of(name), self.range(name), start, stop)

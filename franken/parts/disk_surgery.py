@@ -221,9 +221,10 @@ def _spelled(checkpoint: Checkpoint, config: PlainModelConfig) -> dict[str, Any]
 
 def _write_tokenizer(checkpoint: Checkpoint, rows: TableRows, target: Path) -> None:
     tokenizer = rows.tokenizer
+    way = None if checkpoint.layout is None else checkpoint.layout.tokenizer
     if isinstance(tokenizer, StoredTokenizer):
-        assert checkpoint.layout is not None, "a tokenizer was opened as it is stored"
-        if export_stored_tokenizer(tokenizer, target, checkpoint.layout.tokenizer):
+        assert way is not None, "a tokenizer was opened as it is stored"
+        if export_stored_tokenizer(tokenizer, target, way):
             return
         tokenizer = load_tokenizer(tokenizer.directory)
-    save_exported_tokenizer(tokenizer, target, identity=rows.tokenizer_sha256)
+    save_exported_tokenizer(tokenizer, target, identity=rows.tokenizer_sha256, way=way)

@@ -1,9 +1,7 @@
 """Tables into models and out of them. Nothing else in the project assigns embedding weights."""
 
-from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,7 +17,7 @@ from franken.parts.control_tokens import (
 )
 from franken.parts.rowless import set_aside_rowless
 from franken.parts.special_rows import with_special_rows
-from franken.parts.table import Table, check_table
+from franken.parts.table import Table, check_table, pad_table
 from franken.parts.tokenizer_files import token_count
 
 __all__ = ["pad_table", "put_table", "take_table", "with_special_rows"]
@@ -84,29 +82,6 @@ def put_table(
     _tie(model, tied=table.tied)
     carry_over(configs_of(model), table.tokenizer, previous)
     _set_padding_index(model)
-
-
-def pad_table(table: Table, multiple: int) -> Table:
-    """Add rows up to a multiple, each the mean of the rows that belong to tokens.
-
-    The logit of a mean row is the mean of the logits, so padding never wins an argmax.
-    """
-    if multiple < 1:
-        raise ValueError(f"the multiple must be >= 1, got {multiple}")
-    extra = -table.rows % multiple
-    real = token_count(table.tokenizer)
-
-    def padded(tensor: Tensor | None) -> Tensor | None:
-        if tensor is None or extra == 0:
-            return tensor
-        mean = tensor[:real].mean(dim=0, keepdim=True, dtype=torch.float32).to(tensor.dtype)
-        return torch.cat([tensor, mean.expand(extra, *tensor.shape[1:])])
-
-    wider = padded(table.input)
-    assert wider is not None
-    return replace(
-        table, input=wider, output=padded(table.output), output_bias=padded(table.output_bias)
-    )
 
 
 def take_table(

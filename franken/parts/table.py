@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from franken.parts.tokenizer_files import (
     load_checkpoint_tokenizer,
     load_tokenizer,
     save_tokenizer,
+    token_count,
     tokenizer_identity,
 )
 
@@ -134,6 +135,29 @@ def all_finite(tensor: Tensor) -> bool:
     """
     total = tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))
     return bool(torch.isfinite(total)) or bool(torch.isfinite(tensor).all())
+
+
+def pad_table(table: Table, multiple: int) -> Table:
+    """Add rows up to a multiple, each the mean of the rows that belong to tokens.
+
+    The logit of a mean row is the mean of the logits, so padding never wins an argmax.
+    """
+    if multiple < 1:
+        raise ValueError(f"the multiple must be >= 1, got {multiple}")
+    extra = -table.rows % multiple
+    real = token_count(table.tokenizer)
+
+    def padded(tensor: Tensor | None) -> Tensor | None:
+        if tensor is None or extra == 0:
+            return tensor
+        mean = tensor[:real].mean(dim=0, keepdim=True, dtype=torch.float32).to(tensor.dtype)
+        return torch.cat([tensor, mean.expand(extra, *tensor.shape[1:])])
+
+    wider = padded(table.input)
+    assert wider is not None
+    return replace(
+        table, input=wider, output=padded(table.output), output_bias=padded(table.output_bias)
+    )
 
 
 def first_row_not_finite(tensor: Tensor) -> int | None:
@@ -277,12 +301,15 @@ def load_table(
     return table
 
 
-def table_of_checkpoint(directory: Path, tokenizer: PreTrainedTokenizerBase | None = None) -> Table:
+def table_of_checkpoint(
+    directory: Path, tokenizer: PreTrainedTokenizerBase | None = None, *, mapped: bool = False
+) -> Table:
     """Read the table of a model directory and none of its body.
 
     Args:
         directory: a transformers checkpoint.
         tokenizer: default: the checkpoint's own.
+        mapped: leave the rows on disk, see ``load_table``.
 
     Returns:
         The table, with the checkpoint's body as lineage. Tokens without a row are set aside.
@@ -291,7 +318,8 @@ def table_of_checkpoint(directory: Path, tokenizer: PreTrainedTokenizerBase | No
     anatomy = checkpoint.anatomy()
     stored = table_tensors_of(checkpoint)
     tokenizer = tokenizer or load_checkpoint_tokenizer(Path(directory))
-    tensors = {part: checkpoint.tensor(name) for part, name in stored.items()}
+    read = checkpoint.mapped if mapped else checkpoint.tensor
+    tensors = {part: read(name) for part, name in stored.items()}
     table = Table(
         set_aside_rowless(tokenizer, checkpoint.shape(stored["input"])[0]),
         tensors["input"],

@@ -143,6 +143,10 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
     """
     identity = tokenizer_identity(tokenizer)
     _write(tokenizer, directory)
+    _check_survival(tokenizer, identity, directory)
+
+
+def _check_survival(tokenizer: PreTrainedTokenizerBase, identity: str, directory: Path) -> None:
     kind = identity, type(tokenizer)
     if kind in _survivors:
         return
@@ -190,12 +194,28 @@ def _read_already(directory: Path) -> dict[str, Any]:
     return {"added_tokens_decoder": tokens} if tokens else {}
 
 
-def load_checkpoint_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+def load_plain_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model directory for who asks for texts and ids alone.
+
+    As ``load_checkpoint_tokenizer``, without what the class beside ``tokenizer.json`` would add to
+    it (side of padding, names of inputs), for which transformers imports seconds long.
+    """
+    if (directory / "tokenizer.json").is_file():
+        return load_tokenizer(directory)
+    return _without_tokenizer_json(directory)
+
+
+def load_checkpoint_tokenizer(directory: Path, *, compare: bool = True) -> PreTrainedTokenizerBase:
     """The tokenizer of a model directory: its ``tokenizer.json`` as it stands.
 
     ``AutoTokenizer`` may rebuild it by the class that stands beside it, with other rules: for Llama
     2 and Mistral v1 transformers 5.23 replaces the normaliser, and leading blanks are lost. What it
     would make of the file is compared, and a difference is named in a warning.
+
+    Args:
+        directory: of the model.
+        compare: ``False``: for who runs no model of the directory. ``AutoTokenizer``, which reads
+            the model's config and imports for it, is asked only where the class has no name.
 
     Returns:
         A plain ``PreTrainedTokenizerFast`` where there is a ``tokenizer.json``, else what
@@ -207,6 +227,8 @@ def load_checkpoint_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
     if not (directory / "tokenizer.json").is_file():
         return _without_tokenizer_json(directory)
     tokenizer = load_tokenizer(directory)
+    if not compare and _told_by_class(tokenizer, directory):
+        return tokenizer
     try:
         rebuilt = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
     except Exception as error:  # code of its own, a class that transformers lacks, ...
@@ -227,6 +249,23 @@ def load_checkpoint_tokenizer(directory: Path) -> PreTrainedTokenizerBase:
             len(changed), len(_TEST_TEXTS), changed[0],
         )  # fmt: skip
     return tokenizer
+
+
+def _told_by_class(tokenizer: PreTrainedTokenizerBase, directory: Path) -> bool:
+    """Give a tokenizer what the class named beside it knows, where there is such a class."""
+    settings_file = directory / "tokenizer_config.json"
+    settings = read_json(settings_file) if settings_file.is_file() else {}
+    name = settings.get("tokenizer_class")
+    if name == type(tokenizer).__name__:  # it has no class of its own, and knows its settings
+        return True
+    from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
+
+    kind: Any = tokenizer_class_from_name(str(name))
+    if kind is None:
+        return False
+    for field in ("padding_side", "model_input_names"):
+        setattr(tokenizer, field, settings.get(field, getattr(kind, field)))
+    return True
 
 
 _TEST_TEXTS = (
@@ -264,9 +303,16 @@ def _without_tokenizer_json(directory: Path) -> PreTrainedTokenizerBase:
     tekken = directory / "tekken.json"
     if tekken.is_file():
         return _from_tekken(tekken)
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        directory, trust_remote_code=False
-    )
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            directory, trust_remote_code=False
+        )
+    except (OSError, ValueError) as error:
+        found = [name for name in TOKENIZER_FILES if (directory / name).exists()]
+        raise ArtifactError(
+            f"{directory} has no tokenizer.json, and AutoTokenizer makes no tokenizer of "
+            f"{', '.join(found) or 'files none of which is a tokenizer'}: {error}"
+        ) from error
     _backend(tokenizer)
     return tokenizer
 
@@ -301,8 +347,9 @@ _TEKKEN_ROLES = {
 
 
 def save_exported_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, directory: Path, *, identity: str | None = None
-) -> str:
+    tokenizer: PreTrainedTokenizerBase, directory: Path, *, identity: str | None = None,
+    way: str | None = None,
+) -> str:  # fmt: skip
     """Write a tokenizer beside ``config.json`` so that ``AutoTokenizer`` returns an equal one.
 
     Tries the tokenizer's own class, then those of ``TOKENIZER_WAYS``.
@@ -311,6 +358,9 @@ def save_exported_tokenizer(
         tokenizer: any fast tokenizer.
         directory: holds the model's ``config.json``.
         identity: its ``tokenizer_identity``, where it is known already.
+        way: key of ``TOKENIZER_WAYS`` that is known to work for the model's family. A tokenizer
+            without a class of its own is then written so, and read back without the imports of
+            ``AutoTokenizer``.
 
     Returns:
         The class name that was written.
@@ -320,12 +370,16 @@ def save_exported_tokenizer(
     """
     wanted = identity or tokenizer_identity(tokenizer)
     own = type(tokenizer).__name__
+    if own == "TokenizersBackend" and way in TOKENIZER_WAYS:
+        _write(tokenizer, directory, **TOKENIZER_WAYS[way])
+        _check_survival(tokenizer, wanted, directory)
+        return str(TOKENIZER_WAYS[way]["tokenizer_class"])
     ways: list[dict[str, Any]] = [
         {} if own != "TokenizersBackend" else _GENERIC,
         *TOKENIZER_WAYS.values(),
     ]
-    for way in ways:
-        _write(tokenizer, directory, **way)
+    for settings in ways:
+        _write(tokenizer, directory, **settings)
         loaded = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
         if tokenizer_identity(loaded) == wanted:
             return str(read_json(directory / "tokenizer_config.json")["tokenizer_class"])

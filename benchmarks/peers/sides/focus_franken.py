@@ -4,15 +4,13 @@ import sys
 from pathlib import Path
 
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import franken
 
 model_dir, tokenizer_dir, text, out = sys.argv[1:]
-result = franken.transfer(
-    AutoModelForCausalLM.from_pretrained(model_dir),
-    AutoTokenizer.from_pretrained(model_dir),
-    AutoTokenizer.from_pretrained(tokenizer_dir),
+result = franken.transfer_checkpoint(
+    model_dir,
+    tokenizer_dir,
     method="focus",
     texts=Path(text).read_text("utf-8").splitlines(),
     word_vectors={
@@ -21,5 +19,4 @@ result = franken.transfer(
     },
 )  # fmt: skip
 print(result.map.counts())
-rows = result.model.get_input_embeddings().weight.detach()
-save_file({"rows": rows.contiguous()}, out)
+save_file({"rows": result.table.input.contiguous()}, out)

@@ -2,16 +2,7 @@
 
 import sys
 
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
 import franken
 
 model_dir, donor_dir, out = sys.argv[1:]
-franken.transfer(
-    AutoModelForCausalLM.from_pretrained(model_dir),
-    AutoTokenizer.from_pretrained(model_dir),
-    AutoTokenizer.from_pretrained(donor_dir),
-    method="omp",
-    k=64,
-    helper=donor_dir,
-).save_pretrained(out)
+franken.transfer_checkpoint(model_dir, donor_dir, out, method="omp", k=64, helper=donor_dir)

@@ -4,15 +4,13 @@ import sys
 from pathlib import Path
 
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import franken
 
 model_dir, tokenizer_dir, source_text, target_text, lexicon, out = sys.argv[1:]
-result = franken.transfer(
-    AutoModelForCausalLM.from_pretrained(model_dir),
-    AutoTokenizer.from_pretrained(model_dir),
-    AutoTokenizer.from_pretrained(tokenizer_dir),
+result = franken.transfer_checkpoint(
+    model_dir,
+    tokenizer_dir,
     method="wechsel",
     texts=Path(target_text).read_text("utf-8").splitlines(),
     source_texts=Path(source_text).read_text("utf-8").splitlines(),
@@ -24,5 +22,4 @@ result = franken.transfer(
         "subsample": 1e-4, "word_budget": None, "min_n": 5, "max_n": 5,
     },
 )  # fmt: skip
-rows = result.model.get_input_embeddings().weight.detach()
-save_file({"rows": rows.contiguous()}, out)
+save_file({"rows": result.table.input.contiguous()}, out)
