@@ -134,7 +134,8 @@ def _run(
     if single:
         from franken.cli.show import show_report
 
-        show_report([run_dir], run_dir, config.experiment, command=shown_command(overrides))
+        command = shown_command(overrides)
+        show_report([run_dir], run_dir, config.experiment, command=command, store=runner.store)
     return DONE if runner.was_done else FINISHED
 
 

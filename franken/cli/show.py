@@ -1,5 +1,6 @@
 """The end of a run: tables on the console, report files, and where everything is."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -10,10 +11,18 @@ from franken.report.runs import load_groups
 from franken.report.text import print_table
 from franken.report.transplant_summaries import transplants_of
 from franken.report.transplants import CAUTION, transplant_notes, transplant_tables
+from franken.store import StepKey, Store
+
+_PLOTS_VERSION = 1
 
 
-def show_report(run_dirs: list[Path], out_dir: Path, title: str, *, command: str) -> None:
-    """Print the tables of these runs and write CSV, Markdown, plots and the HTML page."""
+def show_report(
+    run_dirs: list[Path], out_dir: Path, title: str, *, command: str, store: Store
+) -> None:
+    """Print the tables of these runs and write CSV, Markdown, plots and the HTML page.
+
+    Plots are kept in the store: runs whose steps are all there need no drawing either.
+    """
     console = Console()
     groups = load_groups(run_dirs)
     runs = [run for group in groups for run in group]
@@ -28,7 +37,16 @@ def show_report(run_dirs: list[Path], out_dir: Path, title: str, *, command: str
     for note in transplant_notes(transplants):
         if note not in CAUTION:  # these stand below the tables
             console.print(f"! {note}", markup=False, highlight=False, soft_wrap=True)
-    paths = write_report(groups, out_dir / "report", title, results=results)
+
+    def keep(mark: str, fill: Callable[[Path], None]) -> Path:
+        def build(place: Path) -> dict[str, str]:
+            fill(place)
+            return {"device": "cpu"}
+
+        key = StepKey.of("plots", _PLOTS_VERSION, config={"mark": mark})
+        return store.produce(key, build).path
+
+    paths = write_report(groups, out_dir / "report", title, results=results, keep=keep)
     console.print(f"results  {out_dir / 'results.jsonl'}", soft_wrap=True, highlight=False)
     console.print(f"report   {paths.html}", soft_wrap=True, highlight=False)
     console.print(f"repeat   {command}", soft_wrap=True, highlight=False, markup=False)

@@ -12,6 +12,7 @@ from franken.cli.status import DONE, FAILED, FINISHED, INTERRUPTED, STATUS_FILE
 from franken.cli.taking import FOLDER, jobs_at_work
 from franken.files import read_json, write_atomically, write_json
 from franken.processes import place_of
+from franken.store import Store
 from franken.store.lock import KeyLock
 
 LOST = "lost"
@@ -29,11 +30,11 @@ class SweepSummary(Callback):
         sweep_dir = Path(config.hydra.sweep.dir)
         if config.sweep.take == "free":
             with KeyLock(sweep_dir / FOLDER / "report.lock", {"label": "the grid's report"}):
-                self._conclude(sweep_dir, shared=True)
+                self._conclude(sweep_dir, config, shared=True)
         else:
-            self._conclude(sweep_dir)
+            self._conclude(sweep_dir, config)
 
-    def _conclude(self, sweep_dir: Path, *, shared: bool = False) -> None:
+    def _conclude(self, sweep_dir: Path, config: DictConfig, *, shared: bool = False) -> None:
         """Write what sums up the grid, unless another process has done it."""
         from rich.console import Console
 
@@ -58,7 +59,9 @@ class SweepSummary(Callback):
                 Path(j["run_dir"]) for j in jobs if (Path(j["run_dir"]) / "results.jsonl").exists()
             ]
             title = str(read_json(done[0] / "run.json")["experiment"])
-            show_report(done, sweep_dir, title, command=shown_command(sys.argv[1:]))
+            store = Store(Path(config.store.path), verify=config.store.verify)
+            command = shown_command(sys.argv[1:])
+            show_report(done, sweep_dir, title, command=command, store=store)
         write_json(sweep_dir / "summary.json", jobs)
         _print_summary(console, jobs)
 

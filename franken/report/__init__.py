@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -34,6 +34,9 @@ from franken.report.tables import Table, all_tables
 from franken.report.text import long_csv, markdown, print_table, wide_csv
 from franken.report.transplant_summaries import Transplant, transplants_of
 from franken.report.transplants import transplant_notes, transplant_tables
+
+if TYPE_CHECKING:
+    from franken.report.drawn import Keep
 
 __all__ = [
     "Record",
@@ -113,6 +116,7 @@ def write_report(
     compare: bool = False,
     plots: bool = True,
     results: Results | None = None,
+    keep: "Keep | None" = None,
 ) -> ReportPaths:
     """Write HTML, Markdown, CSV and plots for any runs.
 
@@ -126,6 +130,7 @@ def write_report(
         compare: whether every further group is set against the first.
         plots: whether to draw.
         results: the records of these runs, where they were put in order before.
+        keep: where drawn plots are kept by what they show, for other reports of the same.
 
     Raises:
         DataError: where nothing was scored.
@@ -151,8 +156,8 @@ def write_report(
     warnings = [*notes, *transplant_notes(transplants), *computed_notes(results)]
     drawn = []
     if plots:
-        draw = partial(_draw, results, runs, transplants, out_dir, baseline)
-        drawn = drawn_once(out_dir, runs, [transplants, baseline], draw)
+        draw = partial(_draw, results, runs, transplants, baseline)
+        drawn = drawn_once(out_dir, runs, [transplants, baseline], draw, keep)
     paths = ReportPaths(
         html=out_dir / "index.html",
         markdown=out_dir / "report.md",
@@ -176,8 +181,8 @@ def _draw(
     results: Results,
     runs: Sequence[Run],
     transplants: Sequence[Transplant],
-    directory: Path,
     baseline: str,
+    directory: Path,
 ) -> list[Plot]:
     """Every plot of a report, in reading order."""
     from franken.report.size_plots import draw_sizes

@@ -1,7 +1,7 @@
 """Plots that are there already: of the same runs, by the same code, and whole.
 
-They are kept where a report is written once more, and copied from the reports beside it: a grid
-that is repeated has a directory of its own next to those of earlier times.
+They are kept where a report is written once more, and, for who has a place for them, by what they
+show: a grid whose steps are all stored has a new directory of its own and draws nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,56 +10,64 @@ from pathlib import Path
 from typing import Any
 
 import franken
+from franken.errors import ArtifactError
 from franken.files import read_json, write_atomically, write_json
 from franken.report.plots import Plot
 from franken.report.runs import Run
 
 FILE_NAME = "plots.json"
-MOST_NEIGHBOURS = 16
-"""Reports beside one that are looked at, the latest first."""
+
+Keep = Callable[[str, Callable[[Path], None]], Path]
+"""Gives the directory that belongs to a mark; where there is none, the function fills a new one."""
 
 
 def drawn_once(
-    directory: Path, runs: Sequence[Run], others: Any, draw: Callable[[], list[Plot]]
+    directory: Path,
+    runs: Sequence[Run],
+    others: Any,
+    draw: Callable[[Path], list[Plot]],
+    keep: Keep | None = None,
 ) -> list[Plot]:
-    """The plots of these runs; drawn, unless those in the directory or beside it are of the same.
+    """The plots of these runs; drawn, unless those in the directory or those kept are of the same.
 
     Args:
         directory: where all of them go.
         runs: with their scores and curves.
         others: what else they show; told by its ``repr``.
-        draw: draws them.
+        draw: draws them into a directory.
+        keep: where drawn ones are kept; what cannot be kept there is drawn for the directory alone.
     """
     mark = _mark_of(runs, others)
     known = _known(directory, mark)
+    if known is None and keep is not None:
+        known = _brought(directory, mark, draw, keep)
     if known is None:
-        known = _copied_from_neighbours(directory, mark) or draw()
-        plots = [[plot.path.name, plot.title, plot.path.stat().st_size] for plot in known]
-        write_json(directory / FILE_NAME, {"mark": mark, "plots": plots})
+        known = draw(directory)
+        _note(directory, mark, known)
     return known
 
 
-def _copied_from_neighbours(directory: Path, mark: str) -> list[Plot]:
-    """Plots of a report of the same name in a directory beside this one's, brought here."""
-    where = directory.resolve().parent.parent
-    notes = sorted(where.glob(f"*/{directory.name}/{FILE_NAME}"), key=lambda path: -_changed(path))
-    for note in notes[:MOST_NEIGHBOURS]:
-        brought = [Plot(directory / p.path.name, p.title) for p in _known(note.parent, mark) or ()]
-        try:
-            for plot in brought:
-                write_atomically(plot.path, (note.parent / plot.path.name).read_bytes())
-        except OSError:
-            continue  # it is being removed
-        if brought:
-            return brought
-    return []
-
-
-def _changed(path: Path) -> float:
+def _brought(
+    directory: Path, mark: str, draw: Callable[[Path], list[Plot]], keep: Keep
+) -> list[Plot] | None:
+    """Kept plots, copied here; ``None`` where none can be had."""
     try:
-        return path.stat().st_mtime
-    except OSError:
-        return 0.0
+        place = keep(mark, lambda new: _note(new, mark, draw(new)))
+        kept = _known(place, mark)
+        for plot in kept or ():
+            write_atomically(directory / plot.path.name, plot.path.read_bytes())
+    except (ArtifactError, OSError):  # nothing can be written there, or it is being removed
+        return None
+    if kept is None:
+        return None
+    plots = [Plot(directory / plot.path.name, plot.title) for plot in kept]
+    _note(directory, mark, plots)
+    return plots
+
+
+def _note(directory: Path, mark: str, plots: Sequence[Plot]) -> None:
+    listed = [[plot.path.name, plot.title, plot.path.stat().st_size] for plot in plots]
+    write_json(directory / FILE_NAME, {"mark": mark, "plots": listed})
 
 
 def _mark_of(runs: Sequence[Run], others: Any) -> str:

@@ -17,6 +17,7 @@ from franken.report.transplant_summaries import Transplant, transplants_of
 from franken.report.transplants import CAUTION, transplant_notes, transplant_tables
 from franken.resampling import best_of, bootstrap_mean
 from franken.steps.common.keys import step_key
+from franken.store import Store
 from tests.composing import compose_config
 from tests.faults import unnamed
 
@@ -127,7 +128,8 @@ def test_the_console_tells_what_limits_a_grid_as_the_page_does(
 ) -> None:
     leave_run(tmp_path / "run")
     monkeypatch.setattr(show, "write_report", lambda *_, **__: SimpleNamespace(html="page"))
-    show.show_report([tmp_path / "run"], tmp_path, "x", command="y")
+    store = Store(tmp_path / "store")
+    show.show_report([tmp_path / "run"], tmp_path, "x", command="y", store=store)
     notes = transplant_notes(transplants_of(load_runs([tmp_path / "run"])))
     doubts = [f"! {note}" for note in notes if note not in CAUTION]
     assert doubts

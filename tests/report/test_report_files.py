@@ -9,13 +9,15 @@ from html.parser import HTMLParser
 
 import pytest
 
-from franken.errors import DataError
+from franken.cli.show import show_report
+from franken.errors import ArtifactError, DataError
 from franken.report import write_report
 from franken.report.__main__ import main
 from franken.report.findings import accuracy_finding, bits_finding, token_finding
 from franken.report.records import write_records
 from franken.report.results import Results
 from franken.report.runs import Run, load_groups, load_runs, shared_steps
+from franken.store import Store
 from tests.faults import raises, unnamed
 
 
@@ -244,9 +246,9 @@ def test_reading_records_does_not_import_matplotlib():
     assert done.returncode == 0, done.stderr
 
 
-def drawn(full_run, out):
+def drawn(full_run, out, keep=None):
     """Plots of a report -> when each was written."""
-    paths = write_report(load_groups([full_run]), out, "Plots").plots
+    paths = write_report(load_groups([full_run]), out, "Plots", keep=keep).plots
     return {path: path.stat().st_mtime_ns for path in paths}
 
 
@@ -263,19 +265,61 @@ def test_plots_of_the_same_scores_are_kept(full_run, tmp_path):
     assert all(again[path] > first[path] for path in others)
 
 
-def test_plots_of_a_grid_are_brought_from_one_that_ran_before(full_run, tmp_path, monkeypatch):
-    first = drawn(full_run, tmp_path / "monday" / "report")
-    (tmp_path / "friday").mkdir()  # without a report
+def kept_below(root):
+    def keep(mark, fill):
+        place = root / mark
+        if not place.exists():
+            place.mkdir(parents=True)
+            fill(place)
+        return place
+
+    return keep
+
+
+def test_kept_plots_are_brought_to_a_new_place(full_run, tmp_path, monkeypatch):
+    keep = kept_below(tmp_path / "kept")
+    first = drawn(full_run, tmp_path / "monday", keep)
     with monkeypatch.context() as without:
         without.setattr("franken.report.draw_plots", lambda *_, **__: pytest.fail("drawn again"))
-        again = drawn(full_run, tmp_path / "tuesday" / "report")
+        again = drawn(full_run, tmp_path / "elsewhere" / "tuesday", keep)
+    assert first
     assert [path.name for path in again] == [path.name for path in first]
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in first]
-    for path in (next(iter(first)), next(iter(again))):
-        path.write_bytes(b"cut off")
-    third = drawn(full_run, tmp_path / "wednesday" / "report")
-    assert [path.read_bytes() for path in third][1:] == [path.read_bytes() for path in first][1:]
-    assert min(path.stat().st_size for path in third) > 1000
+    titles = [
+        json.loads((path / "plots.json").read_text()) for path in (tmp_path / "kept").iterdir()
+    ]
+    assert titles == [json.loads((tmp_path / "monday" / "plots.json").read_text())]
+
+
+def test_the_store_keeps_plots_for_a_grid_in_another_place(full_run, tmp_path, monkeypatch):
+    store = Store(tmp_path / "store")
+    for place in ("monday", "tuesday"):
+        show_report([full_run], tmp_path / place, "Plots", command="", store=store)
+        monkeypatch.setattr(
+            "franken.report.draw_plots", lambda *_, **__: pytest.fail("drawn again")
+        )
+    first, again = (
+        {path.name: path.read_bytes() for path in (tmp_path / place / "report").glob("*.png")}
+        for place in ("monday", "tuesday")
+    )
+    assert len(first) > 1
+    assert again == first
+    assert [artifact.kind for artifact in store.entries()] == ["plots"]
+
+
+@pytest.mark.parametrize("harm", ["cut", "lost", "no place"])
+def test_plots_that_cannot_be_had_are_drawn(full_run, tmp_path, harm):
+    keep = kept_below(tmp_path / "kept")
+    first = drawn(full_run, tmp_path / "monday", keep)
+    for path in (tmp_path / "kept").glob("*/*.png"):
+        path.write_bytes(b"cut off") if harm == "cut" else path.unlink()
+    if harm == "no place":
+
+        def keep(mark, fill):
+            raise ArtifactError("the store can only be read")
+
+    again = drawn(full_run, tmp_path / "tuesday", keep)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in first]
 
 
 def test_plots_of_other_scores_are_drawn_anew(full_run, tmp_path):
