@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from franken.report import print_tables, write_report
+from franken.report.drawn import Mark
 from franken.report.results import Results
 from franken.report.runs import load_groups
 from franken.report.text import print_table
@@ -13,15 +14,13 @@ from franken.report.transplant_summaries import transplants_of
 from franken.report.transplants import CAUTION, transplant_notes, transplant_tables
 from franken.store import StepKey, Store
 
-_PLOTS_VERSION = 1
-
 
 def show_report(
     run_dirs: list[Path], out_dir: Path, title: str, *, command: str, store: Store
 ) -> None:
     """Print the tables of these runs and write CSV, Markdown, plots and the HTML page.
 
-    Plots are kept in the store: runs whose steps are all there need no drawing either.
+    Plots are kept in the store, so a run whose steps are all there draws none in a new place.
     """
     console = Console()
     groups = load_groups(run_dirs)
@@ -38,13 +37,12 @@ def show_report(
         if note not in CAUTION:  # these stand below the tables
             console.print(f"! {note}", markup=False, highlight=False, soft_wrap=True)
 
-    def keep(mark: str, fill: Callable[[Path], None]) -> Path:
+    def keep(mark: Mark, fill: Callable[[Path], None]) -> Path:
         def build(place: Path) -> dict[str, str]:
             fill(place)
             return {"device": "cpu"}
 
-        key = StepKey.of("plots", _PLOTS_VERSION, config={"mark": mark})
-        return store.produce(key, build).path
+        return store.produce(StepKey.of("plots", 1, config=mark), build, label=title).path
 
     paths = write_report(groups, out_dir / "report", title, results=results, keep=keep)
     console.print(f"results  {out_dir / 'results.jsonl'}", soft_wrap=True, highlight=False)

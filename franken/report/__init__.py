@@ -20,7 +20,7 @@ from franken.report.effects import effect_tables
 from franken.report.initialisation import initialisation_table
 from franken.report.new_tokens import draw_new_tokens, new_token_table
 from franken.report.notes import computed_notes
-from franken.report.plots import Plot, draw_plots
+from franken.report.plots import Plot, draw_plots, training_curves
 from franken.report.records import (
     Record,
     append_records,
@@ -29,7 +29,7 @@ from franken.report.records import (
     write_records,
 )
 from franken.report.results import Results
-from franken.report.runs import Run
+from franken.report.runs import Point, Run
 from franken.report.tables import Table, all_tables
 from franken.report.text import long_csv, markdown, print_table, wide_csv
 from franken.report.transplant_summaries import Transplant, transplants_of
@@ -122,15 +122,15 @@ def write_report(
 
     Args:
         groups: runs, path by path, as ``load_groups`` reads them.
-        out_dir: where the report goes; files of an earlier report there are replaced, and
-            plots that would be the same are kept.
+        out_dir: where the report goes; files of an earlier report there are replaced.
         title: heading of the report.
         notes: warnings that only the caller knows of, such as failed jobs.
         baseline: the model that gains refer to.
         compare: whether every further group is set against the first.
         plots: whether to draw.
         results: the records of these runs, where they were put in order before.
-        keep: where drawn plots are kept by what they show, for other reports of the same.
+        keep: where drawn plots are kept by what they show, for other reports of the same;
+            without it they are drawn.
 
     Raises:
         DataError: where nothing was scored.
@@ -156,8 +156,9 @@ def write_report(
     warnings = [*notes, *transplant_notes(transplants), *computed_notes(results)]
     drawn = []
     if plots:
-        draw = partial(_draw, results, runs, transplants, baseline)
-        drawn = drawn_once(out_dir, runs, [transplants, baseline], draw, keep)
+        others = (training_curves(results, runs), transplants, baseline)
+        draw = partial(_draw, results, *others)
+        drawn = drawn_once(out_dir, results.records, others, draw, keep)
     paths = ReportPaths(
         html=out_dir / "index.html",
         markdown=out_dir / "report.md",
@@ -179,7 +180,7 @@ def write_report(
 
 def _draw(
     results: Results,
-    runs: Sequence[Run],
+    curves: Mapping[str, Sequence[Point]],
     transplants: Sequence[Transplant],
     baseline: str,
     directory: Path,
@@ -191,6 +192,6 @@ def _draw(
     return [
         *draw_sizes(results.records, directory),
         *draw_transplants(transplants, directory),
-        *draw_plots(results, runs, directory, baseline=baseline),
+        *draw_plots(results, curves, directory, baseline=baseline),
         *draw_new_tokens(results.records, directory / "new_tokens.png"),
     ]

@@ -1,11 +1,13 @@
-"""Plots that are there already: of the same runs, by the same code, and whole.
+"""Plots by what they show: drawn once, and copied wherever a report shows the same.
 
-They are kept where a report is written once more, and, for who has a place for them, by what they
-show: a grid whose steps are all stored has a new directory of its own and draws nothing.
+Only who has a place for them can keep them; else they are drawn for every report.
 """
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,82 +15,81 @@ import franken
 from franken.errors import ArtifactError
 from franken.files import read_json, write_atomically, write_json
 from franken.report.plots import Plot
-from franken.report.runs import Run
+from franken.report.records import Record
+from franken.statistics import Units
 
 FILE_NAME = "plots.json"
+"""Names and titles of kept plots, in reading order."""
+CODE = ("report", "statistics", "resampling.py")
+"""What of franken decides how a plot looks."""
 
-Keep = Callable[[str, Callable[[Path], None]], Path]
+Mark = dict[str, str]
+"""What plots show and what draws them, by digests and versions."""
+Keep = Callable[[Mark, Callable[[Path], None]], Path]
 """Gives the directory that belongs to a mark; where there is none, the function fills a new one."""
 
 
 def drawn_once(
     directory: Path,
-    runs: Sequence[Run],
-    others: Any,
+    records: Iterable[Record],
+    others: Sequence[Any],
     draw: Callable[[Path], list[Plot]],
-    keep: Keep | None = None,
+    keep: Keep | None,
 ) -> list[Plot]:
-    """The plots of these runs; drawn, unless those in the directory or those kept are of the same.
+    """Plots in a directory: copies of kept ones, else drawn.
 
     Args:
         directory: where all of them go.
-        runs: with their scores and curves.
-        others: what else they show; told by its ``repr``.
+        records: the scores that they show, told apart by variants.
+        others: whatever else they show; told by its ``repr``.
         draw: draws them into a directory.
-        keep: where drawn ones are kept; what cannot be kept there is drawn for the directory alone.
+        keep: where drawn ones are kept. What cannot be kept is drawn for this directory alone.
     """
-    mark = _mark_of(runs, others)
-    known = _known(directory, mark)
-    if known is None and keep is not None:
-        known = _brought(directory, mark, draw, keep)
-    if known is None:
-        known = draw(directory)
-        _note(directory, mark, known)
-    return known
+
+    def fill(new: Path) -> None:
+        write_json(new / FILE_NAME, [[plot.path.name, plot.title] for plot in draw(new)])
+
+    if keep is not None:
+        mark = _mark_of(records, others)
+        try:
+            return _copied(keep(mark, fill), directory)
+        except (ArtifactError, OSError):  # it can only be read, is full, or is being pruned
+            pass
+    return draw(directory)
 
 
-def _brought(
-    directory: Path, mark: str, draw: Callable[[Path], list[Plot]], keep: Keep
-) -> list[Plot] | None:
-    """Kept plots, copied here; ``None`` where none can be had."""
-    try:
-        place = keep(mark, lambda new: _note(new, mark, draw(new)))
-        kept = _known(place, mark)
-        for plot in kept or ():
-            write_atomically(directory / plot.path.name, plot.path.read_bytes())
-    except (ArtifactError, OSError):  # nothing can be written there, or it is being removed
-        return None
-    if kept is None:
-        return None
-    plots = [Plot(directory / plot.path.name, plot.title) for plot in kept]
-    _note(directory, mark, plots)
+def _copied(place: Path, directory: Path) -> list[Plot]:
+    plots = [Plot(directory / name, title) for name, title in read_json(place / FILE_NAME)]
+    for plot in plots:
+        write_atomically(plot.path, (place / plot.path.name).read_bytes())
     return plots
 
 
-def _note(directory: Path, mark: str, plots: Sequence[Plot]) -> None:
-    listed = [[plot.path.name, plot.title, plot.path.stat().st_size] for plot in plots]
-    write_json(directory / FILE_NAME, {"mark": mark, "plots": listed})
+def _mark_of(records: Iterable[Record], others: Sequence[Any]) -> Mark:
+    """The same in every directory and on every machine."""
+    shown = sha256(repr(others).encode())
+    for record in records:
+        extra = {name: value for name, value in record.extra.items() if name != "run"}
+        shown.update(repr(replace(record, extra=extra)).encode())
+        if record.units is not None:
+            shown.update(_bytes_of(record.units))
+    return {"shown": shown.hexdigest(), "code": _code(), "matplotlib": version("matplotlib")}
 
 
-def _mark_of(runs: Sequence[Run], others: Any) -> str:
-    """What plots follow from, without the time that a step took; code by its files' times."""
+def _bytes_of(units: Units) -> bytes:
+    """All columns; the ``repr`` of so many numbers would take a third as long as drawing them."""
+    texts: Sequence[Sequence[str]] = (units.ids, units.clusters or ())
+    numbers: Sequence[Sequence[float]] = (units.above, units.below or ())
+    columns = ["\0".join(column).encode() for column in texts]
+    return b"\1".join([*columns, *(array("d", column).tobytes() for column in numbers)])
+
+
+def _code() -> str:
+    digest = sha256()
     package = Path(franken.__file__).parent
-    stats = ((path, path.stat()) for path in sorted(package.rglob("*.py")))
-    code = [(path.relative_to(package), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-    shown: list[Any] = []
-    for run in runs:
-        steps = [(step["name"], step["key"]) for step in run.info.get("steps", [])]
-        info = {**run.info, "steps": steps}
-        shown.append((run.label, run.records, info, run.curves))
-    return sha256(repr((code, shown, others)).encode()).hexdigest()
-
-
-def _known(directory: Path, mark: str) -> list[Plot] | None:
-    try:
-        noted = read_json(directory / FILE_NAME)
-        whole = all((directory / name).stat().st_size == size for name, _, size in noted["plots"])
-        if noted["mark"] != mark or not whole:
-            return None
-        return [Plot(directory / name, title) for name, title, _ in noted["plots"]]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
+    for name in CODE:
+        place = package / name
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(f"{path.relative_to(package).as_posix()}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

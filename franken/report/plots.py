@@ -5,7 +5,7 @@ no global state of matplotlib is touched.
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -46,13 +46,17 @@ class Plot:
 
 
 def draw_plots(
-    results: Results, runs: Sequence[Run], directory: Path, *, baseline: str = "instruct"
+    results: Results,
+    curves: Mapping[str, Sequence[Point]],
+    directory: Path,
+    *,
+    baseline: str = "instruct",
 ) -> list[Plot]:
     """Draw every plot that the records allow.
 
     Args:
         results: the scores.
-        runs: whose training curves are drawn.
+        curves: training curves, as ``training_curves`` gathers them.
         directory: where ``*.png`` go.
         baseline: the model that titles compare with.
 
@@ -68,7 +72,7 @@ def draw_plots(
             plots.append(_bits(results, task, directory))
         elif metric == "tokens_per_byte":
             plots.append(_tokens(results, task, directory))
-    plots.append(_curves(results, runs, directory))
+    plots.append(_curves(curves, directory))
     return [plot for plot in plots if plot is not None]
 
 
@@ -246,12 +250,8 @@ def _language_axis(axes: Any, languages: Sequence[str], sources: Sequence[str]) 
     axes.invert_yaxis()
 
 
-def _curves(results: Results, runs: Sequence[Run], directory: Path) -> Plot | None:
-    """Training loss, one line per trained step and variant, first seed only.
-
-    Bits per byte against bytes of text where all runs counted them: what compares across
-    vocabularies. Else nats per token against steps.
-    """
+def training_curves(results: Results, runs: Sequence[Run]) -> dict[str, list[Point]]:
+    """Name -> points: one curve per trained step and variant, first seed only."""
     shared = {row.model for row in results.rows if not row.variant} | shared_steps(runs)
     curves: dict[str, list[Point]] = {}
     for run in runs:
@@ -259,6 +259,15 @@ def _curves(results: Results, runs: Sequence[Run], directory: Path) -> Plot | No
             variant = "" if name in shared else str(run.info.get("variant") or "")
             if len(points) > 1:
                 curves.setdefault(f"{name} ({variant})" if variant else name, points)
+    return curves
+
+
+def _curves(curves: Mapping[str, Sequence[Point]], directory: Path) -> Plot | None:
+    """Training loss, one line per curve.
+
+    Bits per byte against bytes of text where all runs counted them: what compares across
+    vocabularies. Else nats per token against steps.
+    """
     if not curves:
         return None
     shown = dict(list(curves.items())[:MAX_CURVES])

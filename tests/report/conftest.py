@@ -1,5 +1,6 @@
 """Records of a small grid whose averages are known by hand."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,3 +62,23 @@ def grid() -> list[Record]:
 def run_dir(grid, tmp_path) -> Path:
     write_records(tmp_path / "sweep" / "0" / "results.jsonl", grid)
     return tmp_path / "sweep" / "0"
+
+
+@pytest.fixture
+def full_run(run_dir):
+    info = {
+        "experiment": "demo",
+        "variant": "lexicon",
+        "config": {"seed": 0, "vocab": {"name": "prune_extend"}},
+        "command": "python -m franken +experiment=demo",
+        "versions": {"torch": "2.13"},
+        "steps": [
+            {"name": "base", "kind": "load", "key": "ab" * 32, "cached": True, "seconds": 0.1},
+            {"name": "tuned", "kind": "train", "key": "cd" * 32, "cached": False, "seconds": 9.0},
+        ],
+    }
+    (run_dir / "run.json").write_text(json.dumps(info))
+    curve = run_dir / "curves" / "tuned" / "metrics.csv"
+    curve.parent.mkdir(parents=True)
+    curve.write_text("step,loss,lr\n10,5.0,0.1\n20,4.0,0.1\n30,,0.1\n")
+    return run_dir

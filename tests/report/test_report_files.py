@@ -1,6 +1,5 @@
 """Report files, the HTML page and the command line."""
 
-import json
 import re
 import struct
 import subprocess
@@ -9,36 +8,14 @@ from html.parser import HTMLParser
 
 import pytest
 
-from franken.cli.show import show_report
-from franken.errors import ArtifactError, DataError
+from franken.errors import DataError
 from franken.report import write_report
 from franken.report.__main__ import main
 from franken.report.findings import accuracy_finding, bits_finding, token_finding
 from franken.report.records import write_records
 from franken.report.results import Results
 from franken.report.runs import Run, load_groups, load_runs, shared_steps
-from franken.store import Store
 from tests.faults import raises, unnamed
-
-
-@pytest.fixture
-def full_run(run_dir):
-    info = {
-        "experiment": "demo",
-        "variant": "lexicon",
-        "config": {"seed": 0, "vocab": {"name": "prune_extend"}},
-        "command": "python -m franken +experiment=demo",
-        "versions": {"torch": "2.13"},
-        "steps": [
-            {"name": "base", "kind": "load", "key": "ab" * 32, "cached": True, "seconds": 0.1},
-            {"name": "tuned", "kind": "train", "key": "cd" * 32, "cached": False, "seconds": 9.0},
-        ],
-    }
-    (run_dir / "run.json").write_text(json.dumps(info))
-    curve = run_dir / "curves" / "tuned" / "metrics.csv"
-    curve.parent.mkdir(parents=True)
-    curve.write_text("step,loss,lr\n10,5.0,0.1\n20,4.0,0.1\n30,,0.1\n")
-    return run_dir
 
 
 @pytest.fixture
@@ -244,87 +221,3 @@ def test_reading_records_does_not_import_matplotlib():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def drawn(full_run, out, keep=None):
-    """Plots of a report -> when each was written."""
-    paths = write_report(load_groups([full_run]), out, "Plots", keep=keep).plots
-    return {path: path.stat().st_mtime_ns for path in paths}
-
-
-def test_plots_of_the_same_scores_are_kept(full_run, tmp_path):
-    first = drawn(full_run, tmp_path)
-    info = json.loads((full_run / "run.json").read_text())
-    info["steps"][1] |= {"cached": True, "seconds": 0.0}
-    (full_run / "run.json").write_text(json.dumps(info))
-    assert drawn(full_run, tmp_path) == first
-    lost, *others = first
-    lost.unlink()
-    again = drawn(full_run, tmp_path)
-    assert list(again) == list(first)
-    assert all(again[path] > first[path] for path in others)
-
-
-def kept_below(root):
-    def keep(mark, fill):
-        place = root / mark
-        if not place.exists():
-            place.mkdir(parents=True)
-            fill(place)
-        return place
-
-    return keep
-
-
-def test_kept_plots_are_brought_to_a_new_place(full_run, tmp_path, monkeypatch):
-    keep = kept_below(tmp_path / "kept")
-    first = drawn(full_run, tmp_path / "monday", keep)
-    with monkeypatch.context() as without:
-        without.setattr("franken.report.draw_plots", lambda *_, **__: pytest.fail("drawn again"))
-        again = drawn(full_run, tmp_path / "elsewhere" / "tuesday", keep)
-    assert first
-    assert [path.name for path in again] == [path.name for path in first]
-    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in first]
-    titles = [
-        json.loads((path / "plots.json").read_text()) for path in (tmp_path / "kept").iterdir()
-    ]
-    assert titles == [json.loads((tmp_path / "monday" / "plots.json").read_text())]
-
-
-def test_the_store_keeps_plots_for_a_grid_in_another_place(full_run, tmp_path, monkeypatch):
-    store = Store(tmp_path / "store")
-    for place in ("monday", "tuesday"):
-        show_report([full_run], tmp_path / place, "Plots", command="", store=store)
-        monkeypatch.setattr(
-            "franken.report.draw_plots", lambda *_, **__: pytest.fail("drawn again")
-        )
-    first, again = (
-        {path.name: path.read_bytes() for path in (tmp_path / place / "report").glob("*.png")}
-        for place in ("monday", "tuesday")
-    )
-    assert len(first) > 1
-    assert again == first
-    assert [artifact.kind for artifact in store.entries()] == ["plots"]
-
-
-@pytest.mark.parametrize("harm", ["cut", "lost", "no place"])
-def test_plots_that_cannot_be_had_are_drawn(full_run, tmp_path, harm):
-    keep = kept_below(tmp_path / "kept")
-    first = drawn(full_run, tmp_path / "monday", keep)
-    for path in (tmp_path / "kept").glob("*/*.png"):
-        path.write_bytes(b"cut off") if harm == "cut" else path.unlink()
-    if harm == "no place":
-
-        def keep(mark, fill):
-            raise ArtifactError("the store can only be read")
-
-    again = drawn(full_run, tmp_path / "tuesday", keep)
-    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in first]
-
-
-def test_plots_of_other_scores_are_drawn_anew(full_run, tmp_path):
-    first = drawn(full_run, tmp_path)
-    curve = full_run / "curves" / "tuned" / "metrics.csv"
-    curve.write_text(curve.read_text().replace("20,4.0", "20,3.0"))
-    second = drawn(full_run, tmp_path)
-    assert all(second[path] > first[path] for path in first)
