@@ -64,9 +64,11 @@ def _run(argv: list[str]) -> int:
 
     from franken.cli.compositions import share_compositions
     from franken.cli.walks import walk_through_configs_so
+    from franken.cli.writings import write_by_libyaml
     from franken.config.register import register_schemas
 
     walk_through_configs_so()
+    write_by_libyaml()
     register_schemas()
     share_compositions()
     args = get_args(argv)

@@ -32,9 +32,10 @@ def tell_parents(config: Node) -> None:
     """As OmegaConf's own ``_re_parent``: each node below learns its parent again."""
     for node in _below(config):
         if node is not None:
-            node.__dict__["_parent"] = config
-            node._invalidate_flags_cache()
-            if "_content" in node.__dict__:
+            state = node.__dict__
+            state["_parent"] = config
+            state["_flags_cache"] = None  # is filled when it is asked for
+            if "_content" in state:
                 tell_parents(node)
 
 

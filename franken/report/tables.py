@@ -250,13 +250,16 @@ def _best(
     if not metric.better or len(set(shown.values())) < 2:
         return set()
     top = max(whole, key=lambda at: metric.better * whole[at].value)
-    found = set()
-    for at in whole:
-        gap = None if at == top else compared(parts[top], parts[at])
-        paired = gap is not None and gap.test != "unpaired"
-        if shown[at] == shown[top] or (paired and gap is not None and not gap.clear):
-            found.add(at)
+    found = {
+        at for at in whole
+        if shown[at] == shown[top] or _is_close(compared(parts[top], parts[at]))
+    }  # fmt: skip
     return found if len(found) < len(whole) else set()
+
+
+def _is_close(gap: Comparison | None) -> bool:
+    """Whether a paired test cannot tell two systems apart."""
+    return gap is not None and gap.test != "unpaired" and not gap.clear
 
 
 def _item_counts(results: Results, rows: Sequence[Row], task: str, metric: str) -> str:

@@ -1,4 +1,4 @@
-"""Configs are copied and merged as OmegaConf itself does it, and options are read once."""
+"""Configs are copied, merged and written as OmegaConf itself does it; options are read once."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -7,16 +7,18 @@ from enum import Enum
 from typing import Any
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, omegaconf
 from omegaconf.base import Node
 
 from franken.cli import compositions, readings
 from franken.cli.paths import config_dir
 from franken.cli.readings import read_options_once
 from franken.cli.walks import walk_through_configs_so
+from franken.cli.writings import write_by_libyaml
 from franken.config.register import register_schemas
 
 register_schemas()
@@ -148,3 +150,28 @@ def test_an_option_is_read_once_and_a_config_is_its_own(monkeypatch: pytest.Monk
     first.vocab.size, first.data.languages = 1, []
     assert OmegaConf.to_container(composed()) == expected
     assert read == once
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["OmegaConf's", "ours"])
+def test_nodes_that_learn_their_parents_ask_for_flags_anew(
+    own: bool, request: pytest.FixtureRequest
+) -> None:
+    if not own:
+        request.getfixturevalue("walking")
+    config = example()
+    assert not OmegaConf.is_readonly(config.inner.sizes)  # from now on it knows
+    config.inner._metadata.flags["readonly"] = True
+    config._re_parent()
+    assert OmegaConf.is_readonly(config.inner.sizes)
+
+
+@pytest.mark.parametrize("make", [example, composed])
+def test_configs_are_written_as_omegaconf_writes_them(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make()
+    expected = OmegaConf.to_yaml(config)
+    monkeypatch.setattr(omegaconf, "get_omega_conf_dumper", omegaconf.get_omega_conf_dumper)
+    write_by_libyaml()
+    assert issubclass(omegaconf.get_omega_conf_dumper(), yaml.CDumper)
+    assert OmegaConf.to_yaml(config) == expected

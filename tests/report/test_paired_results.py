@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from scipy import stats
@@ -14,6 +15,7 @@ from franken.report.records import write_records
 from franken.report.results import Results, compared
 from franken.report.runs import load_groups
 from franken.report.tables import overview, task_table
+from franken.run import Runner
 from franken.statistics import Units
 from franken.statistics.units import UNITS_FILE
 from tests.faults import raises, unnamed
@@ -170,3 +172,22 @@ def test_what_both_runs_share_is_left_out_of_the_lines(three, tmp_path):
     table, paired = comparison_tables(load_groups([tmp_path / "before", tmp_path / "after"]))
     assert {label[0] for label in table.labels} == {label[1] for label in paired.labels} == {"m"}
     assert any("base" in note for note in table.notes)
+
+
+def test_the_items_of_a_run_are_those_of_its_evaluations_by_their_keys(tmp_path):
+    lines = {}
+    for name in ("base", "tuned"):
+        units = Units.of(["a", "é {"], [1.0, 0.5]).to_json()
+        lines[name] = [{"task": name, "lang": "hi", "metric": metric, **units} for metric in "pq"]
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines[name])
+        (tmp_path / name).mkdir()
+        (tmp_path / name / UNITS_FILE).write_text(text, encoding="utf-8")
+    runner = SimpleNamespace(
+        artifacts={name: SimpleNamespace(path=tmp_path / name) for name in lines},
+        keys={name: SimpleNamespace(key=f"key of {name}") for name in lines},
+        run_dir=tmp_path,
+    )
+    Runner._write_units(runner, ["base", "tuned", "base"])
+    written = (tmp_path / UNITS_FILE).read_text(encoding="utf-8").splitlines()
+    expected = [{"key": f"key of {name}", **line} for name in lines for line in lines[name]]
+    assert written == [json.dumps(line, ensure_ascii=False) for line in expected]
