@@ -1,49 +1,31 @@
 """``transfer_checkpoint``: a model on disk gets another tokenizer; its body is never loaded."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from franken.errors import ArtifactError, ConfigError
-from franken.files import check_new_directory, new_directory, write_json
-from franken.init_method import initialise
+from franken.files import check_new_directory, new_directory
+from franken.library.fitting import FittedRows, fit_rows, save_origins
 from franken.library.given import LexiconLike, Pairs, Texts, gather
 from franken.library.options import chosen
-from franken.library.resources import fit_resources
 from franken.memory import give_back_freed_memory
 from franken.parts.checkpoint import Checkpoint
 from franken.parts.disk_surgery import replace_tables_on_disk
-from franken.parts.table import Table, pad_table, table_of_checkpoint
+from franken.parts.table import pad_table, table_of_checkpoint
 from franken.parts.tokenizer_files import load_checkpoint_tokenizer, load_plain_tokenizer
-from franken.seeds import derive_seed
-from franken.token_map.resources import InitResources
-from franken.token_map.storage import save_map
-from franken.token_map.token_map import TokenMap
 from franken.tokenizer.pipeline import reading_once
 
 
 @dataclass
-class CheckpointTransfer:
+class CheckpointTransfer(FittedRows):
     """What ``transfer_checkpoint`` gives back."""
 
     directory: Path | None
     """A checkpoint that plain transformers loads, with map and report in ``token_map``; ``None``
     where none was asked for."""
-    tokenizer: PreTrainedTokenizerBase
-    """The target tokenizer."""
-    map: TokenMap
-    """Where every row came from: ``map.row(id)``, ``map.counts()``."""
-    table: Table
-    """The new rows."""
-    resources: InitResources = field(repr=False)
-    """Alignments, vectors or helper that were fitted; they may be handed to another method."""
-
-    @property
-    def report(self) -> dict[str, Any]:
-        """Routes, examples, doubled rows and norms; plain JSON."""
-        return self.table.provenance
 
 
 def transfer_checkpoint(
@@ -118,34 +100,30 @@ def transfer_checkpoint(
     place = None if target_dir is None else Path(target_dir)
     if place is not None:
         check_new_directory(place)
-    Checkpoint(Path(source_dir))  # refuses what is none
+    base = Path(source_dir)
+    Checkpoint(base)  # refuses what is none
     given = gather(texts, source_texts, pairs, lexicon, source_language=source_language)
     makers = {
         "alignment": alignment, "word_vectors": word_vectors, "helper_model": helper_model
     }  # fmt: skip
     with reading_once():
         target = _tokenizer(target_tokenizer, call)
-        own = load_plain_tokenizer(Path(source_dir))
-        source = table_of_checkpoint(Path(source_dir), own, mapped=True)
-        resources = fit_resources(
+        source = table_of_checkpoint(base, load_plain_tokenizer(base), mapped=True)
+        table, token_map, resources = fit_rows(
             config, source, target, given, seed, call=call, helper=helper, vectors=vectors,
-            makers=makers,
+            makers=makers, device=device,
         )  # fmt: skip
-        resources.device = device
-        own_seed = derive_seed(seed, "init_method", config.name)
-        table, token_map = initialise(source, target, config, resources, own_seed)
-    del source, own  # with what was read of them, before rows are written
+    del source  # with its tokenizer and what was read of it, before rows are written
     give_back_freed_memory()
     if pad_to_multiple is not None:
         table = pad_table(table, pad_to_multiple)
     if place is not None:
         with new_directory(place) as scratch:
-            replace_tables_on_disk(
-                Path(source_dir), table, scratch, link=link, lineage=table.lineage
-            )
-            save_map(token_map, scratch / "token_map")
-            write_json(scratch / "token_map" / "report.json", table.provenance)
-    return CheckpointTransfer(place, target, token_map, table, resources)
+            replace_tables_on_disk(base, table, scratch, link=link, lineage=table.lineage)
+            save_origins(token_map, table.provenance, scratch)
+    return CheckpointTransfer(
+        tokenizer=target, map=token_map, table=table, resources=resources, directory=place
+    )
 
 
 def _tokenizer(what: Any, call: str) -> PreTrainedTokenizerBase:

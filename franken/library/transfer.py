@@ -1,7 +1,7 @@
 """``transfer``: a model with another tokenizer, its rows made by an initialiser."""
 
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,10 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from franken.errors import DataError
-from franken.files import write_json
-from franken.init_method import initialise
+from franken.library.fitting import FittedRows, fit_rows, save_origins
 from franken.library.given import Given, LexiconLike, Pairs, Texts, gather
 from franken.library.options import chosen
 from franken.library.origin import check_objects, lineage_of, mark, twin
-from franken.library.resources import fit_resources
 from franken.memory import give_back_freed_memory
 from franken.parts.body import quiet_transformers
 from franken.parts.earlier_spellings import write_earlier_spellings
@@ -23,30 +21,16 @@ from franken.parts.table import Table
 from franken.parts.tokenizer_files import save_exported_tokenizer
 from franken.seeds import derive_seed
 from franken.token_map.resources import InitResources, text_of
-from franken.token_map.storage import save_map
 from franken.token_map.token_map import TokenMap
 from franken.tokenizer.pipeline import reading_once
 
 
 @dataclass
-class Transfer:
+class Transfer(FittedRows):
     """What ``transfer`` gives back."""
 
     model: PreTrainedModel
     """The model with the new vocabulary."""
-    tokenizer: PreTrainedTokenizerBase
-    """The target tokenizer."""
-    map: TokenMap
-    """Where every row came from: ``map.row(id)``, ``map.counts()``."""
-    table: Table
-    """The new rows, on the CPU."""
-    resources: InitResources = field(repr=False)
-    """Alignments, vectors or helper that were fitted; they may be handed to another method."""
-
-    @property
-    def report(self) -> dict[str, Any]:
-        """Routes, examples, doubled rows and norms; plain JSON."""
-        return self.table.provenance
 
     def save_pretrained(self, directory: str | Path, **options: Any) -> None:
         """Write model and tokenizer as plain transformers loads them; map and report beside them.
@@ -60,8 +44,7 @@ class Transfer:
             self.model.save_pretrained(str(place), **options)
         write_earlier_spellings(place)
         save_exported_tokenizer(self.tokenizer, place)
-        save_map(self.map, place / "token_map")
-        write_json(place / "token_map" / "report.json", self.report)
+        save_origins(self.map, self.report, place)
 
 
 def transfer(
@@ -134,18 +117,16 @@ def transfer(
     makers = {
         "alignment": alignment, "word_vectors": word_vectors, "helper_model": helper_model
     }  # fmt: skip
-    own_seed = derive_seed(seed, "init_method", config.name)
     with reading_once():
         source = take_table(model, source_tokenizer, lineage="", copy=False)
-        resources = fit_resources(
+        table, token_map, resources = fit_rows(
             config, source, target_tokenizer, given, seed, call=call, helper=helper,
             vectors=vectors, makers=makers,
+            device="cuda" if model.device.type == "cuda" else "cpu",
         )  # fmt: skip
-        # After what was fitted: it reads all over a mapped checkpoint, whose pages then stay.
-        lineage = lineage_of(model)
-        source = replace(source, lineage=lineage)
-        resources.device = "cuda" if model.device.type == "cuda" else "cpu"
-        table, token_map = initialise(source, target_tokenizer, config, resources, own_seed)
+    # After what was fitted: it reads all over a mapped checkpoint, whose pages then stay.
+    lineage = lineage_of(model)
+    source, table = replace(source, lineage=lineage), replace(table, lineage=lineage)
     if config.learned:
         table, token_map = _learned(
             config, model, source, table, token_map, given, resources, seed, call
@@ -157,7 +138,9 @@ def transfer(
         result, table, previous=source_tokenizer, pad_to_multiple=pad_to_multiple, copy=True
     )  # fmt: skip
     mark(result, target_tokenizer, lineage)
-    return Transfer(result, target_tokenizer, token_map, table, resources)
+    return Transfer(
+        tokenizer=target_tokenizer, map=token_map, table=table, resources=resources, model=result
+    )
 
 
 def _learned(

@@ -224,9 +224,9 @@ def load_checkpoint_tokenizer(directory: Path, *, compare: bool = True) -> PreTr
     Raises:
         CompatibilityError: where no fast tokenizer can be made of the files.
     """
+    tokenizer = load_plain_tokenizer(directory)
     if not (directory / "tokenizer.json").is_file():
-        return _without_tokenizer_json(directory)
-    tokenizer = load_tokenizer(directory)
+        return tokenizer
     if not compare and _told_by_class(tokenizer, directory):
         return tokenizer
     try:

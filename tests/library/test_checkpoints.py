@@ -21,8 +21,8 @@ from tests.library.toys import SENTENCES, WORDS, base, target
 from tests.parts.tiny import save_checkpoint, tiny_model, tiny_tokenizer
 
 
-def checkpoint(place: Path, *, tied: bool = True, family: str = "llama") -> Path:
-    model = tiny_model(family, tied=tied, rows=96)
+def checkpoint(place: Path, *, tied: bool = True) -> Path:
+    model = tiny_model("llama", tied=tied, rows=96)
     return Path(save_checkpoint(model, tiny_tokenizer(size=96), place))
 
 
