@@ -1,9 +1,9 @@
 """float32 matrix products by the quicker of the two libraries that torch carries for a CPU.
 
 torch multiplies float32 with MKL, which gives AMD processors its AVX2 code whatever they have
-(``findings/mkl_on_amd.sh``): where AVX-512 is there, oneDNN, which torch asks for layers that a
-compiler has packed, takes half the time or less. On other processors nothing changes. Sums run in
-another order, as they do on any other processor.
+(``findings/torch_float32_amd.sh``): where AVX-512 is there, oneDNN, which torch asks for layers
+that a compiler has packed, takes half the time or less. On other processors nothing changes. Sums
+run in another order, as they do on any other processor.
 """
 
 import functools

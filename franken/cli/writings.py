@@ -20,9 +20,11 @@ def write_by_libyaml() -> None:
     if not yaml.__with_libyaml__:
         return
 
+    known = get_omega_conf_dumper()
+
     class Dumper(yaml.CDumper):
-        yaml_representers = get_omega_conf_dumper().yaml_representers
-        yaml_multi_representers = get_omega_conf_dumper().yaml_multi_representers
+        yaml_representers = known.yaml_representers
+        yaml_multi_representers = known.yaml_multi_representers
 
     patched: Any = omegaconf
     patched.get_omega_conf_dumper = lambda: Dumper

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -16,6 +16,7 @@ from franken.files import write_atomically
 from franken.report.allocation import allocation_table
 from franken.report.averages import macro_average
 from franken.report.compare import comparison_tables
+from franken.report.drawn import Keep, drawn_once
 from franken.report.effects import effect_tables
 from franken.report.initialisation import initialisation_table
 from franken.report.new_tokens import draw_new_tokens, new_token_table
@@ -34,9 +35,6 @@ from franken.report.tables import Table, all_tables
 from franken.report.text import long_csv, markdown, print_table, wide_csv
 from franken.report.transplant_summaries import Transplant, transplants_of
 from franken.report.transplants import transplant_notes, transplant_tables
-
-if TYPE_CHECKING:
-    from franken.report.drawn import Keep
 
 __all__ = [
     "Record",
@@ -116,7 +114,7 @@ def write_report(
     compare: bool = False,
     plots: bool = True,
     results: Results | None = None,
-    keep: "Keep | None" = None,
+    keep: Keep | None = None,
 ) -> ReportPaths:
     """Write HTML, Markdown, CSV and plots for any runs.
 
@@ -135,7 +133,6 @@ def write_report(
     Raises:
         DataError: where nothing was scored.
     """
-    from franken.report.drawn import drawn_once
     from franken.report.html import render_page
 
     runs = [run for group in groups for run in group]
